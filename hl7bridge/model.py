@@ -1,0 +1,440 @@
+"""The records that travel: what crosses the wall between two rooms is one of these small frozen values.
+
+Read this file first. The journey, left to right:
+
+    bytes -> Header, Message (hl7/) -> Translation of Records, each with a StaffChange (mapping/)
+          -> stored (store/) -> Interaction (fhir/plan) -> Outcome (fhir/deliver) -> acknowledgment
+
+Nothing here does I/O. Values are JSON-shaped, so that every record can be stored and read back unchanged.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+JsonObject = dict[str, Any]
+
+
+# --- JSON that keeps the text of its numbers -------------------------------------------------------------------------
+
+
+class Number(Decimal):
+    """A JSON number with a fraction or an exponent; `text` is how it was written."""
+
+    text: str
+
+    def __new__(cls, text: str) -> Number:
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+
+_NUMBER = re.compile(r'"\\u0000number(\d+)\\u0000"')
+
+
+def read_json(text: str | bytes) -> Any:
+    """Parse JSON; a number with a fraction or an exponent becomes a `Number`, so that 1.10 stays 1.10.
+
+    FHIR R4 (json.html, decimal): "the precision of the decimal value has significance" and must be kept.
+    Raises ValueError for text that is not JSON.
+    """
+    return json.loads(text, parse_float=Number)
+
+
+def write_json(value: Any, *, sort_keys: bool = False) -> str:
+    """The inverse of `read_json`: compact JSON text, each `Number` written as the text that it was read from."""
+    numbers: list[str] = []
+
+    def decimal_text(item: object) -> str:
+        if not isinstance(item, Decimal):
+            raise TypeError(f"not a JSON value: {type(item).__name__}")
+        numbers.append(item.text if isinstance(item, Number) else str(item))
+        return f"\0number{len(numbers) - 1}\0"
+
+    text = json.dumps(value, default=decimal_text, ensure_ascii=False, sort_keys=sort_keys, separators=(",", ":"))
+    return _NUMBER.sub(lambda match: numbers[int(match.group(1))], text) if numbers else text
+
+
+# --- what is said about a message ------------------------------------------------------------------------------------
+
+
+class Severity(StrEnum):
+    """ERR-4, HL7 table 0516."""
+
+    ERROR = "E"
+    WARNING = "W"
+    INFORMATION = "I"
+
+
+class Refusal(StrEnum):
+    """Why a message is not accepted; each class has its own acknowledgment code per feed (`[acknowledgment.codes]`)."""
+
+    CONTENT = "content"
+    UNSUPPORTED = "unsupported"
+    UNAVAILABLE = "unavailable"
+    MIXED = "mixed"
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A place in a message, as ERR-2 (ERL) gives it. All numbers are 1-based; 0 says "not narrower than this".
+
+    `occurrence` counts the segments of that name in the message: the second STF is ("STF", 2).
+    """
+
+    segment: str
+    occurrence: int = 1
+    field: int = 0
+    repetition: int = 0
+    component: int = 0
+
+    def __str__(self) -> str:
+        """As an analyst says it: `STF-3.1`, `PRA-6[2].1`."""
+        text = self.segment
+        if self.field:
+            text += f"-{self.field}"
+            if self.repetition > 1:
+                text += f"[{self.repetition}]"
+            if self.component:
+                text += f".{self.component}"
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something to say about a message: becomes an ERR segment, a line of `map explain`, a reason for a hold.
+
+    `code` is of HL7 table 0357 ("101" required field missing). `local` is our own stable code ("unmapped-authority").
+    `text` is in our own words and never holds a value of the message. `position` is the record, 1-based; 0 = the message.
+    """
+
+    code: str
+    local: str
+    text: str
+    severity: Severity = Severity.ERROR
+    location: Location | None = None
+    position: int = 0
+
+
+# --- message -> staff change -----------------------------------------------------------------------------------------
+
+
+class Action(StrEnum):
+    """What the sender asks for (MFE-1, HL7 table 0180; or the PMU trigger event)."""
+
+    ADD = "add"
+    UPDATE = "update"
+    DEACTIVATE = "deactivate"
+    REACTIVATE = "reactivate"
+    REMOVE = "remove"
+
+
+LIFECYCLE = frozenset({Action.DEACTIVATE, Action.REACTIVATE, Action.REMOVE})
+
+
+@dataclass(frozen=True, slots=True)
+class ElementValue:
+    """One value for one top-level element of a FHIR resource, and where it came from.
+
+    `element` is the FHIR name ("telecom"); for a repeating element `value` is one item of the list, else the value
+    itself. `field` is the HL7 field with its repetition ("STF-10[2]"); `rule` names the table row or function.
+    """
+
+    element: str
+    value: Any
+    field: str
+    rule: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StaffIdentifier:
+    """An identifier of the person as the message gives it.
+
+    `system` is the absolute URI that the standard or the feed's table gives its assigning authority, "" if none;
+    a destination may name another one for `authority` (the namespace, or the universal id, as sent).
+    `extra` holds further FHIR Identifier elements (use, period, assigner).
+    """
+
+    value: str
+    system: str = ""
+    authority: str = ""
+    type_code: str = ""
+    field: str = ""
+    extra: JsonObject = dataclass_field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StaffRole:
+    """One PractitionerRole that the message describes. `key` is stable per person and feed; `origin` is the segment or
+    field that lists such roles ("ORG", "STF-8"): a message that lists any replaces those of the same origin."""
+
+    key: str
+    origin: str
+    values: tuple[ElementValue, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StaffChange:
+    """Who, what, when, and the desired content of one record (one MFE of an MFN^M02). Names no destination.
+
+    identifiers   the staff key first (system = the feed's `key_system`), then every other one
+    active        what the sender says of the person: True, False, or None (nothing)
+    effective     ISO 8601 with offset; "" = at once
+    practitioner  values for Practitioner; `identifier` and `active` are added by the plan
+    roles         the roles listed by unit; () when the message lists none
+    shared_role   values for a role that the message gives without a unit (category, specialty)
+    cleared       HL7 fields sent as `""` ("STF-10"): what this feed wrote from them is removed
+    message_time  MSH-7, ISO 8601 with offset, "" when absent; `message_time_exact`: it has seconds
+    complete      holds enough for a create (a family name)
+    needs_approval STF-29 asks for approval before a reactivation
+    ended_for     why the role ends or rests, for PractitionerRole.notAvailable ("" = say nothing)
+    """
+
+    action: Action
+    source_key: str
+    identifiers: tuple[StaffIdentifier, ...]
+    active: bool | None = None
+    effective: str = ""
+    practitioner: tuple[ElementValue, ...] = ()
+    roles: tuple[StaffRole, ...] = ()
+    shared_role: tuple[ElementValue, ...] = ()
+    cleared: tuple[str, ...] = ()
+    message_time: str = ""
+    message_time_exact: bool = False
+    mapping_version: str = ""
+    complete: bool = True
+    needs_approval: bool = False
+    deleted_in_source: bool = False
+    ended_for: str = ""
+
+    def to_json(self) -> str:
+        """Compact JSON text, read back by `from_json`."""
+        return write_json(
+            {
+                "action": self.action.value,
+                "source_key": self.source_key,
+                "identifiers": [
+                    [i.value, i.system, i.authority, i.type_code, i.field, i.extra] for i in self.identifiers
+                ],
+                "active": self.active,
+                "effective": self.effective,
+                "practitioner": values_to_json(self.practitioner),
+                "roles": [[r.key, r.origin, values_to_json(r.values)] for r in self.roles],
+                "shared_role": values_to_json(self.shared_role),
+                "cleared": list(self.cleared),
+                "message_time": self.message_time,
+                "message_time_exact": self.message_time_exact,
+                "mapping_version": self.mapping_version,
+                "complete": self.complete,
+                "needs_approval": self.needs_approval,
+                "deleted_in_source": self.deleted_in_source,
+                "ended_for": self.ended_for,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> StaffChange:
+        """Read what `to_json` wrote. Raises ValueError or KeyError for other text."""
+        read = read_json(text)
+        read["action"] = Action(read["action"])
+        read["identifiers"] = tuple(StaffIdentifier(*item) for item in read["identifiers"])
+        read["practitioner"] = values_from_json(read["practitioner"])
+        read["roles"] = tuple(StaffRole(key, origin, values_from_json(v)) for key, origin, v in read["roles"])
+        read["shared_role"] = values_from_json(read["shared_role"])
+        read["cleared"] = tuple(read["cleared"])
+        return cls(**read)
+
+
+def values_to_json(values: tuple[ElementValue, ...]) -> list[list[Any]]:
+    """Element values as JSON lists [element, value, field, rule]."""
+    return [[v.element, v.value, v.field, v.rule] for v in values]
+
+
+def values_from_json(rows: list[list[Any]]) -> tuple[ElementValue, ...]:
+    """The inverse of `values_to_json`."""
+    return tuple(ElementValue(*row) for row in rows)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordEcho:
+    """What MFA repeats of a record: MFE-1, MFE-2, MFE-4 and MFE-5 as sent, still escaped, all repetitions."""
+
+    event: str = ""
+    control_id: str = ""
+    key: str = ""
+    key_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of a message: its staff change, or, where there is none, the findings that say why.
+
+    `change` None without an ERROR finding means: nothing to do (a placeholder person), success.
+    """
+
+    position: int
+    echo: RecordEcho
+    change: StaffChange | None
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the record could not be read or mapped."""
+        return any(finding.severity is Severity.ERROR for finding in self.findings)
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """What a message says, record by record, and the version of the mapping that read it."""
+
+    records: tuple[Record, ...]
+    findings: tuple[Finding, ...] = ()
+    mapping_version: str = ""
+
+
+# --- staff change -> FHIR --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One difference between the server's resource and the planned one. `field` is the HL7 field that asks for it."""
+
+    path: str
+    before: Any
+    after: Any
+    field: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a feed wrote to a resource: the base of the next three-way merge.
+
+    `role_key` is "" for the Practitioner. `values` are the values that the feed stands for on that resource.
+    `holds_active` says whether this feed says that the person (or role) is active.
+    """
+
+    resource_type: str
+    resource_id: str
+    values: tuple[ElementValue, ...] = ()
+    role_key: str = ""
+    origin: str = ""
+    holds_active: bool = True
+    feed: str = ""
+    source_key: str = ""
+    version: str = ""
+
+
+class Kind(StrEnum):
+    """A FHIR interaction that a plan may ask for (http.html). Never delete."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """One planned interaction: its body, the version that it is based on, and why. Made by a pure function.
+
+    `drift` lists values of ours that someone changed at the server. `written` is the feed's new base if it succeeds.
+    """
+
+    kind: Kind
+    resource_type: str
+    resource_id: str = ""
+    body: JsonObject | None = None
+    version: str = ""
+    differences: tuple[Difference, ...] = ()
+    reason: str = ""
+    drift: tuple[Difference, ...] = ()
+    written: Written | None = None
+
+
+class Result(StrEnum):
+    """How a delivery ended, or stands. The word that lists, metrics and acknowledgments use."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+    DEACTIVATED = "deactivated"
+    REACTIVATED = "reactivated"
+    NOTHING_TO_DO = "nothing-to-do"
+    REPORTED = "reported"
+    STALE = "stale"
+    SUPERSEDED = "superseded"
+    WITHDRAWN = "withdrawn"
+    HELD = "held"
+    RETRY = "retry"
+    UNKNOWN = "unknown"
+    PAUSED = "paused"
+
+
+APPLIED = frozenset({Result.CREATED, Result.UPDATED, Result.UNCHANGED, Result.DEACTIVATED, Result.REACTIVATED})
+ENDED_WELL = APPLIED | {Result.NOTHING_TO_DO, Result.REPORTED}
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One HTTP request of a delivery, for the audit: no body, no query, no header."""
+
+    method: str
+    resource_type: str
+    status: int
+    milliseconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Work that no API can do, for a person. `steps` are complete sentences. `kind` e.g. "leaver-access"."""
+
+    kind: str
+    title: str
+    steps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one attempt to deliver one change to one destination. A value, never an exception.
+
+    code, local, text  for ERR and lists, in our own words (code of table 0357, "" when all is well)
+    retry_after        seconds that the server asked us to wait; 0 = it did not say
+    http_status        of the deciding response; 0 when there was none
+    interactions       what was planned, with differences; written: new bases to remember
+    person_id, version the Practitioner that the change is about, "" when unknown
+    """
+
+    result: Result
+    code: str = ""
+    local: str = ""
+    text: str = ""
+    retry_after: float = 0.0
+    http_status: int = 0
+    interactions: tuple[Interaction, ...] = ()
+    written: tuple[Written, ...] = ()
+    person_id: str = ""
+    version: str = ""
+    exchanges: tuple[Exchange, ...] = ()
+    tasks: tuple[Task, ...] = ()
+    drift: tuple[Difference, ...] = ()
+    warnings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the store knows before a delivery: the crosswalk and what feeds wrote.
+
+    person_id  the crosswalk's Practitioner id for (destination, feed, source key), "" when none
+    own        what this feed wrote for this source key (Practitioner and roles)
+    ambiguous  an earlier attempt may have reached the server without our learning the result
+    """
+
+    person_id: str = ""
+    own: tuple[Written, ...] = ()
+    ambiguous: bool = False
+    attempts: int = 0

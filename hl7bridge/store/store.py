@@ -1,0 +1,297 @@
+"""What the rest may ask of the durable middle: the `Store` interface and the rows that cross it.
+
+Promises that every implementation keeps:
+
+- `accept` returns after the transaction is synced to disk; a positive acknowledgment may leave only then.
+- A history row is written in the same transaction as the state that it explains.
+- A duplicate (same feed, MSH-3/4/10 and bytes, within the window) whose first answer was positive or is pending has no
+  second effect. A negative answer is never replayed: the message is taken afresh and linked to the first.
+- Deliveries of one lane (destination, key) are handed out one at a time, in order of commit.
+- A settlement counts only while its claim holds: (owner, expiry, fencing number) are checked in the same transaction.
+
+The store knows neither HL7 nor FHIR nor Twisted: keys, codes and bodies are opaque to it. Times are Unix seconds (float),
+passed in by the caller, so that tests need no sleep. All methods block; one `Store` object belongs to one thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from hl7bridge.model import Known, Outcome, Record, RecordEcho, Result, StaffChange, Written
+
+
+class MessageState(StrEnum):
+    """Where a message stands (its own leg; what the sender was told is in its acknowledgments)."""
+
+    ACCEPTED = "accepted"  # stored, all or some records will be delivered
+    REFUSED = "refused"  # answered negatively; bytes kept (staff messages), nothing is delivered
+    DUPLICATE = "duplicate"  # the same message again: answered like the first, no effect
+    IGNORED = "ignored"  # not ours and not refused: counted
+    WITHDRAWN = "withdrawn"  # refused after the deadline; what had not been sent is withdrawn
+
+
+class AcknowledgmentState(StrEnum):
+    """An acknowledgment owed to a sender."""
+
+    PENDING = "pending"  # due when outcomes are known
+    OWED = "owed"  # built and committed, not yet handed to a socket
+    SENT = "sent"  # handed to the sender's connection
+    NOT_SENT = "not sent"  # the connection was gone
+    NONE = "none"  # MSH-15/16 or MFI-6 ask for none; kept so that a duplicate gets none either
+
+
+class DeliveryState(StrEnum):
+    """Where a delivery stands. SCHEDULED, HELD and the ended ones are outside their lanes."""
+
+    SCHEDULED = "scheduled"  # effective in the future
+    QUEUED = "queued"  # due, or waiting for its lane
+    CLAIMED = "claimed"  # a worker has it
+    RETRY = "retry"  # failed in passing; waits for next_attempt, keeps its lane waiting
+    UNKNOWN = "unknown"  # may have reached the server; searched for before it is sent again
+    HELD = "held"  # needs a person; has left its lane
+    ENDED = "ended"  # see `result`
+
+
+OPEN_LANE = (DeliveryState.QUEUED, DeliveryState.CLAIMED, DeliveryState.RETRY, DeliveryState.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgment:
+    """An acknowledgment to keep. `kind`: "original", "accept" or "application". `positive`: AA or CA. `body` = bytes as
+    sent, b"" while pending. `due`: Unix seconds by which a pending one must be answered, 0 = no limit."""
+
+    kind: str
+    state: AcknowledgmentState
+    code: str = ""
+    positive: bool = False
+    body: bytes = b""
+    due: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class NewDelivery:
+    """A change for one destination. `lane` = opaque keys, one per identifier. `not_before` > 0: scheduled.
+
+    `order_time`: ISO 8601 UTC text that the stale rule compares ("" = order of arrival): the effective time for a
+    scheduled change, else MSH-7 where it has seconds.
+    """
+
+    destination: str
+    lane: tuple[str, ...]
+    not_before: float = 0.0
+    order_time: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecord:
+    """A record of a message and the deliveries that it leads to (none when it failed or has nothing to do)."""
+
+    record: Record
+    deliveries: tuple[NewDelivery, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message to accept. `body` is None where the bytes must not reach the disk (ADT, or what can't be told apart).
+
+    `digest`: hash of the original bytes (keyed for ADT). `duplicate_window` in seconds, 0 = no duplicate rule (replay).
+    `header`: MSH-3 to MSH-12 by name, for lists: sending_application, sending_facility, message_type, trigger_event,
+    control_id, version, message_time.
+    """
+
+    feed: str
+    received: float
+    header: Mapping[str, str]
+    digest: bytes
+    size: int
+    body: bytes | None
+    state: MessageState
+    records: tuple[NewRecord, ...] = ()
+    acknowledgments: tuple[Acknowledgment, ...] = ()
+    duplicate_window: float = 0.0
+    mapping_version: str = ""
+    peer: str = ""
+    replay_of: int = 0
+    note: str = ""
+    force: bool = False  # replay --force: the stale rule does not apply
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What `accept` did with one message.
+
+    `duplicate_of` > 0: nothing was done; `acknowledgments` are those of the first (wait while one is pending).
+    `repeat_of` > 0: same MSH-3/4/10 as that earlier message but processed (its answer was negative, or the content is
+    new: `same_content` tells which).
+    """
+
+    message_id: int
+    duplicate_of: int = 0
+    repeat_of: int = 0
+    same_content: bool = False
+    acknowledgments: tuple[Acknowledgment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A delivery handed to a worker, with what the store knows of the person. `fence` goes back in the settlement."""
+
+    delivery_id: int
+    message_id: int
+    position: int
+    feed: str
+    destination: str
+    change: StaffChange
+    known: Known
+    fence: int
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How an attempt ended. `state`: ENDED, RETRY, UNKNOWN, HELD or QUEUED (given back); `next_attempt` in Unix seconds.
+
+    `pause`: a reason when the whole destination must wait until `pause_until` (token refused, 401)."""
+
+    claimed: Claimed
+    outcome: Outcome
+    state: DeliveryState
+    next_attempt: float = 0.0
+    pause: str = ""
+    pause_until: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RecordStatus:
+    """One record of a message as the acknowledgment needs it: its echo, and per destination how delivery stands."""
+
+    position: int
+    record: Record
+    deliveries: Mapping[str, DeliveryStatus] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryStatus:
+    """State, result and error of one delivery. `ended` = Unix seconds at which it settled, 0 while open."""
+
+    delivery_id: int
+    state: DeliveryState
+    result: Result | None = None
+    code: str = ""
+    local: str = ""
+    text: str = ""
+    ended: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PendingAcknowledgment:
+    """An acknowledgment that waits for outcomes. `body` of the message is read with `Store.body`."""
+
+    acknowledgment_id: int
+    message_id: int
+    feed: str
+    kind: str
+    due: float
+
+
+class Store(Protocol):
+    """The durable middle. See the module docstring for what each implementation promises."""
+
+    # -- accept (the listener's writer thread) --
+    def accept(self, messages: Sequence[NewMessage], now: float) -> list[Accepted]:
+        """Commit all of them in one transaction, in order. Raises StoreError: then nothing of it is stored."""
+
+    def acknowledged(self, message_id: int, kind: str, acknowledgment: Acknowledgment, now: float) -> None:
+        """Record what was answered (a pending one that was built) or what became of it (sent, not sent)."""
+
+    def mark_sent(self, message_ids: Iterable[int], kind: str, state: AcknowledgmentState, now: float) -> None:
+        """Group form for acknowledgments whose body is stored already."""
+
+    def pending_acknowledgments(self) -> list[PendingAcknowledgment]:
+        """All that still wait for outcomes, oldest first (after a restart, too)."""
+
+    def statuses(self, message_ids: Sequence[int]) -> dict[int, list[RecordStatus]]:
+        """Records of each message in order, with how their deliveries stand."""
+
+    def withdraw(self, message_id: int, now: float) -> bool:
+        """Withdraw every delivery of the message that has not been claimed. True when none had been sent at all."""
+
+    # -- delivery --
+    def join(self, owner: str, seconds: float, now: float) -> None:
+        """Register a worker process; its claims hold until now + seconds unless renewed."""
+
+    def renew(self, owner: str, seconds: float, now: float) -> bool:
+        """Extend the worker's claims. False when the lease had ended already: stop working, join again."""
+
+    def leave(self, owner: str, now: float) -> None:
+        """Give back what is claimed and not begun, and end the lease."""
+
+    def claim(
+        self,
+        destination: str,
+        owner: str,
+        limit: int,
+        now: float,
+        lane_of: Callable[[StaffChange], tuple[str, ...]] | None = None,
+    ) -> list[Claimed]:
+        """Hand out due deliveries whose lanes are free, in order of commit, leavers' lanes first.
+
+        Promotes due scheduled ones first. Deliveries of an owner whose lease ended are handed out again, marked
+        `known.ambiguous`. A stale one (order_time older than the last applied for that feed and key) is ended here, with
+        its result and history, and not handed out. Nothing while the destination is paused.
+        """
+
+    def settle(self, settlements: Sequence[Settlement], now: float) -> list[int]:
+        """Record outcomes, crosswalk, bases, tasks and history in one transaction; returns the ids of deliveries whose
+        claim was lost (nothing of those was recorded)."""
+
+    def written_by(self, destination: str, resource_type: str, resource_id: str) -> tuple[Written, ...]:
+        """What every feed of this bridge wrote to that resource."""
+
+    def next_due(self, destination: str, now: float) -> float | None:
+        """Unix seconds at which something may become claimable (scheduled, retry, pause, foreign lease), None = nothing."""
+
+    # -- people --
+    def messages(self, *, where: str = "", limit: int = 50) -> list[dict[str, Any]]:
+        """Newest first: id, received, feed, header fields, state, note, records, acknowledgment code, open deliveries."""
+
+    def message(self, message_id: int) -> dict[str, Any] | None:
+        """One message with records, deliveries (outcome, differences), acknowledgments, tasks and history."""
+
+    def body(self, message_id: int) -> bytes | None:
+        """The bytes as received; None where they were not kept."""
+
+    def counts(self) -> dict[str, Any]:
+        """Messages by state, deliveries by destination and state/result, pending acknowledgments, open tasks, pauses."""
+
+    def resume(self, destination: str, now: float) -> None:
+        """End a destination's pause."""
+
+    def secret(self, name: str) -> bytes:
+        """A random key of 32 bytes, made once per store (the keyed hash of ADT duplicates)."""
+
+    def close(self) -> None:
+        """Close the connection; a store that is closed twice does not mind."""
+
+
+__all__ = [
+    "OPEN_LANE",
+    "Accepted",
+    "Acknowledgment",
+    "AcknowledgmentState",
+    "Claimed",
+    "DeliveryState",
+    "DeliveryStatus",
+    "MessageState",
+    "NewDelivery",
+    "NewMessage",
+    "NewRecord",
+    "PendingAcknowledgment",
+    "RecordEcho",
+    "RecordStatus",
+    "Settlement",
+    "Store",
+]
