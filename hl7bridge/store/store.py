@@ -213,6 +213,9 @@ class Store(Protocol):
     def pending_acknowledgments(self) -> list[PendingAcknowledgment]:
         """All that still wait for outcomes, oldest first (after a restart, too)."""
 
+    def acknowledgments(self, message_id: int) -> tuple[Acknowledgment, ...]:
+        """Every acknowledgment of a message, as it stands (of the first, where the message is a duplicate)."""
+
     def statuses(self, message_ids: Sequence[int]) -> dict[int, list[RecordStatus]]:
         """Records of each message in order, with how their deliveries stand."""
 
@@ -235,13 +238,14 @@ class Store(Protocol):
         owner: str,
         limit: int,
         now: float,
-        lane_of: Callable[[StaffChange], tuple[str, ...]] | None = None,
+        lane_of: Callable[[StaffChange, str], tuple[str, ...]] | None = None,
     ) -> list[Claimed]:
         """Hand out due deliveries whose lanes are free, in order of commit, leavers' lanes first.
 
         Promotes due scheduled ones first. Deliveries of an owner whose lease ended are handed out again, marked
         `known.ambiguous`. A stale one (order_time older than the last applied for that feed and key) is ended here, with
-        its result and history, and not handed out. Nothing while the destination is paused.
+        its result and history, and not handed out. Nothing while the destination is paused. `lane_of(change, feed)`
+        computes a candidate's lane under current settings.
         """
 
     def settle(self, settlements: Sequence[Settlement], now: float) -> list[int]:
@@ -265,7 +269,8 @@ class Store(Protocol):
         """The bytes as received; None where they were not kept."""
 
     def counts(self) -> dict[str, Any]:
-        """Messages by state, deliveries by destination and state/result, pending acknowledgments, open tasks, pauses."""
+        """How much there is: "messages" {state: n}, "deliveries" {destination: {state or result: n}},
+        "pending_acknowledgments" n, "tasks" n open, "paused" {destination: reason}."""
 
     def resume(self, destination: str, now: float) -> None:
         """End a destination's pause."""

@@ -1,0 +1,249 @@
+"""Acknowledgments that wait for outcomes: `acknowledge_when = "delivered"`, and every application acknowledgment.
+
+A thread of its own looks at the store when the delivery role says that something settled (a hint), and a few times a
+second while anything is pending. It builds the answer from what is known, commits it, and only then hands it out.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from hl7bridge.errors import Hl7BridgeError, MessageError
+from hl7bridge.hl7 import acknowledgment
+from hl7bridge.hl7.message import Message
+from hl7bridge.model import ENDED_WELL, Finding, Refusal, Result, Severity
+from hl7bridge.service.intake import CLOSE, FeedPolicy, application_with_lines
+from hl7bridge.store.store import (
+    Acknowledgment,
+    AcknowledgmentState,
+    DeliveryState,
+    DeliveryStatus,
+    PendingAcknowledgment,
+    RecordStatus,
+    Store,
+)
+
+LOOK_EVERY = 0.2  # seconds between looks at the store while something is pending and no hint comes
+
+_FAILED_ONCE = (DeliveryState.RETRY, DeliveryState.UNKNOWN)
+
+Send = Callable[[PendingAcknowledgment, bytes | None], None]
+"""Hands a committed acknowledgment to its connection; None = close without one, or none is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordVerdict:
+    """How one record stands for its sender. `settled` False: still open. `text` goes into MFA-4, with no value in it."""
+
+    settled: bool
+    success: bool
+    text: str
+    completed: float = 0.0
+    finding: Finding | None = None
+    troubled: bool = False
+
+
+def record_verdict(status: RecordStatus, answering: Sequence[str]) -> RecordVerdict:
+    """What is known of one record over the destinations that an acknowledgment waits for. Pure."""
+    record = status.record
+    if record.failed:
+        local = next((f.local for f in record.findings if f.severity is Severity.ERROR), "refused")
+        return RecordVerdict(True, False, local)
+    deliveries = [status.deliveries[name] for name in answering if name in status.deliveries]
+    if not deliveries:
+        return RecordVerdict(True, True, "nothing to do")
+    refused = next((d for d in deliveries if _refused(d)), None)
+    if refused is not None:
+        finding = Finding(
+            refused.code or "207", refused.local or "held", refused.text or "Not delivered", position=status.position
+        )
+        return RecordVerdict(True, False, refused.local or "held", refused.ended, finding)
+    waiting = [d for d in deliveries if d.state not in (DeliveryState.ENDED, DeliveryState.SCHEDULED)]
+    if waiting:
+        troubled = any(d.state in _FAILED_ONCE for d in waiting)
+        return RecordVerdict(False, True, "stored, delivery pending", troubled=troubled)
+    if any(d.state is DeliveryState.SCHEDULED for d in deliveries):
+        when = record.change.effective if record.change else ""
+        return RecordVerdict(True, True, f"scheduled for {when}")
+    last = max(deliveries, key=lambda d: d.ended)
+    return RecordVerdict(True, True, _TEXTS.get(last.result or Result.UNCHANGED, str(last.result)), last.ended)
+
+
+_TEXTS = {
+    Result.REPORTED: "report mode, nothing written",
+    Result.NOTHING_TO_DO: "nothing to do",
+    Result.STALE: "stale, not applied",
+    Result.SUPERSEDED: "superseded",
+    Result.UNCHANGED: "unchanged",
+}
+
+_SAID_AS_SUCCESS = ENDED_WELL | {Result.STALE, Result.SUPERSEDED}
+
+
+def _refused(delivery: DeliveryStatus) -> bool:
+    if delivery.state is DeliveryState.HELD:
+        return True
+    return delivery.state is DeliveryState.ENDED and delivery.result not in _SAID_AS_SUCCESS
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The whole message: `code` for MSA-1, or None while it must still wait. `withdraw`: the engine owns the resend."""
+
+    code: str | None
+    lines: tuple[acknowledgment.MfaLine, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    text: str = ""
+    withdraw: bool = False
+
+
+def message_verdict(
+    policy: FeedPolicy, pending: PendingAcknowledgment, statuses: Sequence[RecordStatus], now: float, *, down: bool
+) -> Verdict:
+    """What to answer now, if anything. `down`: a destination that must succeed is known to be out of reach. Pure."""
+    verdicts = [record_verdict(status, policy.answering()) for status in statuses]
+    open_records = [v for v in verdicts if not v.settled]
+    refuse = False
+    if open_records:
+        if pending.kind == "application":
+            return Verdict(None)
+        troubled = down or any(v.troubled for v in open_records)
+        if not troubled and now < pending.due:
+            return Verdict(None)
+        refuse = policy.when_pending == "refuse"
+    lines = tuple(
+        acknowledgment.MfaLine(status.record.echo, v.success, v.text, _hl7_time(v.completed))
+        for status, v in zip(statuses, verdicts, strict=True)
+    )
+    findings = tuple(f for status in statuses for f in status.record.findings)
+    findings += tuple(v.finding for v in verdicts if v.finding)
+    if refuse:
+        text = "A destination is not available; the message is withdrawn, send it again"
+        return Verdict(policy.code(Refusal.UNAVAILABLE), lines, findings, text, withdraw=True)
+    failed = sum(1 for v in verdicts if not v.success)
+    if not failed:
+        code = "AA"
+        text = f"{len(open_records)} of {len(verdicts)} records stored, delivery pending" if open_records else ""
+    else:
+        code = policy.code(Refusal.CONTENT if failed == len(verdicts) else Refusal.MIXED)
+        text = ""
+    return Verdict(code, lines, findings, text)
+
+
+def _hl7_time(moment: float) -> str:
+    return acknowledgment.hl7_time(datetime.fromtimestamp(moment, UTC)) if moment else ""
+
+
+class Acknowledger(threading.Thread):
+    """Looks, builds, commits, hands out. `send` is called on this thread."""
+
+    def __init__(
+        self,
+        open_store: Callable[[], Store],
+        policies: Mapping[str, FeedPolicy],
+        send: Send,
+        *,
+        is_down: Callable[[Store, str], bool] = lambda store, name: False,
+        failed: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`is_down(store, destination)`: known to be out of reach; `failed(text)` reports a store that did not answer."""
+        super().__init__(name="acknowledger", daemon=True)
+        self._open_store, self._policies, self._send = open_store, policies, send
+        self._is_down, self._failed = is_down, failed
+        self._wake = threading.Event()
+        self._stopping = False
+        self._lock = threading.Lock()
+        self._asked: set[tuple[int, str]] = set()
+        self._expected = True  # after a restart the store may hold pending ones of before
+
+    def expect(self, message_id: int, kind: str) -> None:
+        """Somebody waits for this acknowledgment; if it was built meanwhile, it is handed out again."""
+        with self._lock:
+            self._asked.add((message_id, kind))
+        self._expected = True
+        self._wake.set()
+
+    def hint(self) -> None:
+        """Something settled: look now."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """One last look, then the thread ends."""
+        self._stopping = True
+        self._wake.set()
+
+    def run(self) -> None:
+        """The loop; ends after `stop`."""
+        store = self._open_store()
+        try:
+            while True:
+                self._wake.wait(LOOK_EVERY if self._expected or self._asked else None)
+                self._wake.clear()
+                try:
+                    self._look(store)
+                except Hl7BridgeError as error:
+                    self._failed(str(error))
+                if self._stopping:
+                    return
+        finally:
+            store.close()
+
+    def _look(self, store: Store) -> None:
+        self._expected = False
+        waiting = store.pending_acknowledgments()
+        self._hand_out_again(store, {(pending.message_id, pending.kind) for pending in waiting})
+        self._expected = self._expected or bool(waiting)
+        if not waiting:
+            return
+        statuses = store.statuses([pending.message_id for pending in waiting])
+        for pending in waiting:
+            policy = self._policies.get(pending.feed)
+            if policy is not None:
+                self._answer(store, policy, pending, statuses.get(pending.message_id, []))
+
+    def _hand_out_again(self, store: Store, waiting: set[tuple[int, str]]) -> None:
+        """What somebody asked for and was built before they asked (the outcome was faster, or it is a duplicate)."""
+        with self._lock:
+            built = self._asked - waiting
+            self._asked &= waiting
+        for message_id, kind in built:
+            kept = next((a for a in store.acknowledgments(message_id) if a.kind == kind), None)
+            body = kept.body if kept and kept.body else None
+            self._send(PendingAcknowledgment(0, message_id, "", kind, 0.0), body)
+
+    def _answer(
+        self, store: Store, policy: FeedPolicy, pending: PendingAcknowledgment, statuses: Sequence[RecordStatus]
+    ) -> None:
+        now = time.time()
+        down = pending.kind == "original" and any(self._is_down(store, name) for name in policy.answering())
+        verdict = message_verdict(policy, pending, statuses, now, down=down)
+        if verdict.code is None:
+            return
+        if verdict.withdraw:
+            store.withdraw(pending.message_id, now)
+        raw = store.body(pending.message_id)
+        if raw is None:
+            return
+        try:
+            message = Message(raw, policy.charset)
+        except MessageError:
+            return
+        wanted = acknowledgment.asked(message.header)
+        positive = verdict.code in ("AA", "CA")
+        silent = verdict.code == CLOSE or (pending.kind == "application" and not wanted.wants_application(positive))
+        if silent:
+            body: bytes | None = None
+            kept = Acknowledgment(pending.kind, AcknowledgmentState.NONE, verdict.code, positive)
+        else:
+            body = application_with_lines(
+                message, pending.kind, verdict.code, verdict.lines, verdict.findings, verdict.text
+            )
+            kept = Acknowledgment(pending.kind, AcknowledgmentState.OWED, verdict.code, positive, body)
+        store.acknowledged(pending.message_id, pending.kind, kept, now)
+        with self._lock:
+            self._asked.discard((pending.message_id, pending.kind))
+        self._send(pending, body)

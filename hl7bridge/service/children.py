@@ -1,0 +1,98 @@
+"""The delivery role as a supervised child process: started, woken, restarted when it dies, told to stop by closing its
+standard input, and ending by itself when that closes, so that a killed parent leaves no orphan. (design.md section 3)
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from hl7bridge.service.log import Log
+
+SHORTEST, LONGEST = 0.2, 10.0  # seconds before a child that died is started anew
+
+
+class Child:
+    """One role in a process of its own. `hinted()` is called on a thread of ours for each line that it writes."""
+
+    def __init__(self, role: str, arguments: Sequence[str], log: Log, hinted: Callable[[], None]) -> None:
+        self.role = role
+        self._arguments, self._log, self._hinted = arguments, log, hinted
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopping = threading.Event()
+        self._waking = threading.Event()
+        self._started = threading.Event()
+        self._watch = threading.Thread(target=self._supervise, name=f"{role}-supervisor", daemon=True)
+        self._waker = threading.Thread(target=self._write_hints, name=f"{role}-waker", daemon=True)
+
+    def start(self) -> None:
+        """Start it and keep it running until `stop`."""
+        self._watch.start()
+        self._waker.start()
+        self._started.wait(10)
+
+    @property
+    def pid(self) -> int:
+        """The process id now; 0 while there is none."""
+        process = self._process
+        return process.pid if process and process.poll() is None else 0
+
+    def hint(self) -> None:
+        """Something was committed; many hints become one."""
+        self._waking.set()
+
+    def stop(self, timeout: float) -> None:
+        """Close its standard input, wait, and end it if it does not end within `timeout` seconds."""
+        self._stopping.set()
+        self._waking.set()
+        process = self._process
+        if process is None:
+            return
+        if process.stdin:
+            try:
+                process.stdin.close()
+            except OSError:
+                pass  # it is gone already
+        try:
+            process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self._log.warning("child did not stop in time, ended", pid=process.pid)
+            process.kill()
+            process.wait()
+
+    def _supervise(self) -> None:
+        rest = SHORTEST
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                [sys.executable, "-m", "hl7bridge", *self._arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
+            self._process = process
+            self._started.set()
+            assert process.stdout is not None
+            for _ in process.stdout:
+                self._hinted()
+            code = process.wait()
+            process.stdout.close()
+            if self._stopping.is_set():
+                return
+            rest = SHORTEST if time.monotonic() - began > 30 else min(LONGEST, rest * 2)
+            self._log.error("child ended, starting it again", exit_code=code, seconds=rest)
+            self._stopping.wait(rest)
+
+    def _write_hints(self) -> None:
+        while not self._stopping.is_set():
+            self._waking.wait()
+            self._waking.clear()
+            process = self._process
+            if process is None or process.stdin is None:
+                continue
+            try:
+                process.stdin.write(b"\n")
+                process.stdin.flush()
+            except (OSError, ValueError):
+                pass  # it died; the supervisor starts another, which looks at the store by itself
+            time.sleep(0.005)  # at most 200 hints a second

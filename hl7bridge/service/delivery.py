@@ -1,0 +1,302 @@
+"""The delivery role: for each destination, claim what is due, deliver it with a few threads, settle in groups.
+
+One loop thread a destination owns a store connection and is the only one to claim, renew and settle; worker threads
+speak HTTP and return an `Outcome`. A worker process holds a lease: when it can't renew it in time, it stops and forgets
+what it held, for another worker may have it by now (design.md sections 3 and 6).
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import random
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from hl7bridge.errors import Hl7BridgeError, StoreError
+from hl7bridge.fhir.client import FhirClient
+from hl7bridge.fhir.deliver import deliver
+from hl7bridge.fhir.identity import lane_keys
+from hl7bridge.fhir.retry import RetryPolicy, next_step
+from hl7bridge.fhir.rules import DestinationRules
+from hl7bridge.model import Outcome, Result, StaffChange, Written
+from hl7bridge.service.log import Log
+from hl7bridge.store.store import Claimed, DeliveryState, Settlement, Store
+
+GROUP = 64  # settlements a transaction
+GROUP_SECONDS = 0.1  # and the longest that a settlement waits for company
+LEASE = 5.0  # seconds that a worker's claims outlive its last renewal
+REST_LONGEST = 30.0  # seconds that a destination rests at most after failing in passing, again and again
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A destination ready to be delivered to."""
+
+    rules: DestinationRules
+    client: FhirClient
+    retry: RetryPolicy
+
+
+@dataclass(slots=True)
+class Pace:
+    """How long a destination rests after failures in passing, so that a long queue does not storm a server that is down.
+
+    One answer of another kind ends it.
+    """
+
+    failures: int = 0
+    rest_until: float = 0.0
+
+    def note(self, outcome: Outcome, now: float, draw: Callable[[], float]) -> None:
+        """Learn from one outcome. `draw` returns a number in [0, 1)."""
+        if outcome.result is Result.RETRY:
+            self.failures += 1
+            longest = min(REST_LONGEST, 0.25 * 2.0 ** min(self.failures, 10))
+            wait = max(outcome.retry_after, longest * (0.5 + draw() / 2))
+            self.rest_until = max(self.rest_until, now + wait)
+        elif outcome.result is not Result.UNKNOWN:
+            self.failures, self.rest_until = 0, 0.0
+
+
+class DestinationLoop(threading.Thread):
+    """Everything that happens to one destination, until `stop`."""
+
+    def __init__(
+        self,
+        target: Target,
+        open_store: Callable[[], Store],
+        log: Log,
+        *,
+        settled: Callable[[], None] = lambda: None,
+        poll_interval: float = 0.25,
+        stop_timeout: float = 10.0,
+        lane_rules: Mapping[str, DestinationRules] | None = None,
+    ) -> None:
+        """`settled()` is called after each settlement (to hint to the listener)."""
+        super().__init__(name=f"delivery-{target.rules.name}", daemon=True)
+        self._target, self._open_store, self._log, self._settled = target, open_store, log, settled
+        self._poll, self._stop_timeout = poll_interval, stop_timeout
+        self.owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._wake: queue.SimpleQueue[tuple[Claimed, Outcome] | None] = queue.SimpleQueue()
+        self._done: list[tuple[Claimed, Outcome]] = []
+        self._open: dict[int, Claimed] = {}
+        self._stopping = threading.Event()
+        self._local = threading.local()
+        self._stores: list[Store] = []
+        self._pace = Pace()
+        self.failed: str = ""
+
+    def hint(self) -> None:
+        """Something was committed: look now."""
+        self._wake.put(None)
+
+    def stop(self) -> None:
+        """Claim nothing more, let what is under way end, settle it, leave."""
+        self._stopping.set()
+        self._wake.put(None)
+
+    def run(self) -> None:
+        """The loop. A store that fails ends it; the role then ends, and its parent starts it anew."""
+        rules = self._target.rules
+        pool = ThreadPoolExecutor(max_workers=rules.in_flight, thread_name_prefix=f"deliver-{rules.name}")
+        store: Store | None = None
+        try:
+            store = self._open_store()
+            self._work(store, pool)
+        except Hl7BridgeError as error:
+            self.failed = str(error)
+            self._log.error("delivery stopped", destination=rules.name, error=str(error))
+        finally:
+            pool.shutdown(wait=not self.failed, cancel_futures=True)
+            for opened in self._stores:
+                opened.close()
+            if store is not None:
+                store.close()
+
+    def _work(self, store: Store, pool: ThreadPoolExecutor) -> None:
+        rules = self._target.rules
+        store.join(self.owner, LEASE, time.time())
+        renewed = time.monotonic()
+        look = True
+        first_done = 0.0
+        give_up = 0.0
+        while True:
+            now = time.monotonic()
+            if now - renewed > LEASE / 3:
+                renewed = self._renew(store)
+            if self._stopping.is_set():
+                give_up = give_up or now + self._stop_timeout
+                if not self._open and not self._done or now > give_up:
+                    self._settle(store)
+                    store.leave(self.owner, time.time())
+                    return
+            elif look and time.time() >= self._pace.rest_until:
+                look = self._claim(store, pool)
+            waiting = self._wait(look, first_done)
+            try:
+                item = self._wake.get(timeout=max(waiting, 0.001))
+            except queue.Empty:
+                item = None
+                look = True
+            else:
+                look = look or item is None or len(self._open) < rules.in_flight
+            while item is not None:
+                if not self._done:
+                    first_done = time.monotonic()
+                self._done.append(item)
+                item = self._next_done()
+            full = len(self._done) >= GROUP
+            idle = len(self._done) == len(self._open)
+            if self._done and (full or idle or time.monotonic() - first_done >= GROUP_SECONDS):
+                self._settle(store)
+                look = True
+
+    def _next_done(self) -> tuple[Claimed, Outcome] | None:
+        try:
+            return self._wake.get_nowait()
+        except queue.Empty:
+            return None
+
+    def _wait(self, look: bool, first_done: float) -> float:
+        if self._done:
+            return min(GROUP_SECONDS, first_done + GROUP_SECONDS - time.monotonic())
+        rest = self._pace.rest_until - time.time()
+        return min(self._poll, LEASE / 3) if rest <= 0 else min(rest, self._poll)
+
+    def _claim(self, store: Store, pool: ThreadPoolExecutor) -> bool:
+        """Claim up to what the workers can take next. True when there may be more at once."""
+        rules = self._target.rules
+        room = 2 * rules.in_flight - len(self._open)
+        if room <= 0:
+            return False
+        if self._pace.failures:
+            room = 1 if not self._open else 0  # one at a time until the server answers again
+            if not room:
+                return False
+        claimed = store.claim(rules.name, self.owner, room, time.time(), self._lane_of)
+        for one in claimed:
+            self._open[one.delivery_id] = one
+            pool.submit(self._deliver, one)
+        return len(claimed) == room
+
+    def _lane_of(self, change: StaffChange, feed: str = "") -> tuple[str, ...]:
+        return lane_keys(change, feed, self._target.rules)
+
+    def _deliver(self, claimed: Claimed) -> None:
+        """On a worker thread. An exception here is a fault of ours: the change is held with its name, never lost."""
+        target = self._target
+        try:
+            outcome = deliver(
+                claimed.change,
+                claimed.known,
+                claimed.feed,
+                target.rules,
+                target.client,
+                self._written_by,
+                datetime.now(UTC),
+            )
+        except Exception as error:  # the last fence: one poisonous change must not stop the others
+            self._log.error(
+                "delivery failed inside", destination=target.rules.name, delivery_id=claimed.delivery_id,
+                error=type(error).__name__,
+            )  # fmt: skip
+            outcome = Outcome(
+                Result.HELD, "207", "internal-error", f"Delivering failed inside the bridge: {type(error).__name__}"
+            )
+        self._wake.put((claimed, outcome))
+
+    def _written_by(self, resource_type: str, resource_id: str) -> tuple[Written, ...]:
+        store: Store | None = getattr(self._local, "store", None)
+        if store is None:
+            store = self._local.store = self._open_store()
+            self._stores.append(store)
+        return store.written_by(self._target.rules.name, resource_type, resource_id)
+
+    def _settle(self, store: Store) -> None:
+        done, self._done = self._done, []
+        if not done:
+            return
+        now = time.time()
+        settlements = [self._settlement(claimed, outcome, now) for claimed, outcome in done]
+        lost = store.settle(settlements, now)
+        for claimed, _ in done:
+            self._open.pop(claimed.delivery_id, None)
+        if lost:
+            self._log.warning("claims lost, nothing recorded", destination=self._target.rules.name, lost=len(lost))
+        self._settled()
+
+    def _settlement(self, claimed: Claimed, outcome: Outcome, now: float) -> Settlement:
+        self._pace.note(outcome, now, random.random)
+        step = next_step(outcome, claimed.known.attempts, self._target.retry, random.random)
+        name = self._target.rules.name
+        if step.kind == "pause":
+            self._log.error("destination paused", destination=name, reason=outcome.local, seconds=round(step.delay))
+            return Settlement(
+                claimed, outcome, DeliveryState.QUEUED, pause=outcome.local or "paused", pause_until=now + step.delay
+            )
+        state = _STATES[step.kind]
+        if state is not DeliveryState.ENDED:
+            self._log.warning(
+                "delivery waits", destination=name, delivery_id=claimed.delivery_id, state=state.value,
+                local=outcome.local, status=outcome.http_status, seconds=round(step.delay, 1),
+            )  # fmt: skip
+        return Settlement(claimed, outcome, state, next_attempt=now + step.delay)
+
+    def _renew(self, store: Store) -> float:
+        if not store.renew(self.owner, LEASE, time.time()):
+            # Another worker may have what we held: forget it. What is under way ends unrecorded and is found by search.
+            self._log.warning("lease ended, joining again", destination=self._target.rules.name)
+            self._open.clear()
+            self._done.clear()
+            self.owner = f"{self.owner.rsplit('-', 1)[0]}-{secrets.token_hex(4)}"
+            store.join(self.owner, LEASE, time.time())
+        return time.monotonic()
+
+
+_STATES = {
+    "end": DeliveryState.ENDED,
+    "retry": DeliveryState.RETRY,
+    "unknown": DeliveryState.UNKNOWN,
+    "hold": DeliveryState.HELD,
+}
+
+
+@dataclass(slots=True)
+class DeliveryRole:
+    """All destinations of this process: started together, stopped together."""
+
+    loops: list[DestinationLoop] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Start a loop for each destination."""
+        for loop in self.loops:
+            loop.start()
+
+    def hint(self) -> None:
+        """Something was committed."""
+        for loop in self.loops:
+            loop.hint()
+
+    def stop(self, timeout: float) -> bool:
+        """Stop all loops; True when each ended within `timeout` seconds."""
+        for loop in self.loops:
+            loop.stop()
+        deadline = time.monotonic() + timeout
+        for loop in self.loops:
+            loop.join(max(0.0, deadline - time.monotonic()))
+        return not any(loop.is_alive() for loop in self.loops)
+
+    @property
+    def failed(self) -> bool:
+        """Whether a loop ended by itself (a store that failed)."""
+        return any(not loop.is_alive() for loop in self.loops)
+
+
+__all__ = ["LEASE", "DeliveryRole", "DestinationLoop", "Pace", "StoreError", "Target"]

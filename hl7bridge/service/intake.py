@@ -1,0 +1,432 @@
+"""One message on its way in: what to store of it, and what to answer, decided before anything is written.
+
+`Intake.prepare` is synchronous and does no I/O, so that it can run on the reactor thread (small frames) or beside it
+(large ones), and in tests without a socket. Its result, a `Prepared`, holds the `NewMessage` to commit with every
+acknowledgment that is known by now, and how to refuse should the commit fail.
+
+Rules: design.md section 5; HL7 v2 chapter 2.9 (acknowledgment), facts/peers.md section 2a (what odd frames get).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from hl7bridge.errors import MessageError, UnreadableMessage, UnsupportedMessage
+from hl7bridge.fhir.identity import lane_keys
+from hl7bridge.fhir.rules import DestinationRules
+from hl7bridge.hl7 import acknowledgment, batch
+from hl7bridge.hl7.message import Header, Message, read_header
+from hl7bridge.mapping import events, staff
+from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.model import Finding, Location, Record, RecordEcho, Refusal, StaffChange, Translation
+from hl7bridge.store.store import (
+    Acknowledgment,
+    AcknowledgmentState,
+    MessageState,
+    NewDelivery,
+    NewMessage,
+    NewRecord,
+)
+
+CLOSE = "close"
+STORED_TEXT = "stored, delivery pending"
+SLICE = 50  # records translated before a large message lets other threads run
+
+_UNREADABLE = b"MSH|^~\\&|||||||ACK||P|2.5.1"
+
+
+@dataclass(frozen=True, slots=True)
+class FeedPolicy:
+    """What a feed's settings say about taking and answering messages (plain values, handed down from config)."""
+
+    name: str
+    rules: FeedRules
+    destinations: Mapping[str, DestinationRules]
+    charset: str | Sequence[str] = "utf-8"
+    processing_ids: frozenset[str] = frozenset({"P"})
+    unsupported: str = "reject"
+    acknowledge_when: str = "stored"
+    ack_deadline: float = 4.0
+    when_pending: str = "accept"
+    acknowledge_for: tuple[str, ...] = ()
+    application_acknowledgment_to: str = ""
+    duplicate_window: float = 7 * 86400.0
+    codes: Mapping[Refusal, str] = field(default_factory=dict)
+
+    def code(self, refusal: Refusal) -> str:
+        """The acknowledgment code of a refusal in original mode (`AE`, `AR`, `CE`...), or "close"."""
+        return self.codes.get(refusal) or _DEFAULT_CODES[refusal]
+
+    def answering(self) -> tuple[str, ...]:
+        """The destinations whose outcomes an acknowledgment waits for."""
+        return self.acknowledge_for or tuple(self.destinations)
+
+
+_DEFAULT_CODES = {
+    Refusal.CONTENT: "AE",
+    Refusal.UNSUPPORTED: "AR",
+    Refusal.UNAVAILABLE: "AR",
+    Refusal.MIXED: "AE",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A message ready to commit. `new` None: consumed and counted, nothing is stored or answered (`counted` says as what).
+
+    `refuse()` builds the answer for a commit that failed: bytes, None (none is asked for), or CLOSE.
+    """
+
+    new: NewMessage | None
+    header: Header
+    counted: str
+    refuse: Callable[[], bytes | str | None] = lambda: None
+
+
+def new_control_id() -> str:
+    """A message control id of our own, unique without coordination (MSH-10, at most 20 characters before 2.7)."""
+    return f"{time.time_ns() // 1_000_000:x}".upper()[-10:] + secrets.token_hex(5).upper()
+
+
+class Intake:
+    """The rules of one feed, applied to one frame at a time. Thread-safe: holds no state that changes."""
+
+    def __init__(self, policy: FeedPolicy, secret: bytes, clock: Callable[[], float] = time.time) -> None:
+        """`secret`: 32 random bytes of the store, the key of the hash over messages whose bytes must not be kept."""
+        self.policy = policy
+        self._secret = secret
+        self._clock = clock
+
+    # -- one frame --
+
+    def prepare(self, body: bytes, peer: str, *, defect: str = "", slices: bool = False) -> list[Prepared]:
+        """The messages of one frame, in order, each ready to commit. Never raises for what the bytes hold.
+
+        `defect`: a local code of the MLLP decoder (a start or end block inside the content). `slices`: let other
+        threads run between slices of a large message.
+        """
+        parts = batch.split(body)
+        if not parts.messages:
+            return []
+        return [self._prepare_one(raw, peer, defect, slices) for raw in parts.messages]
+
+    def too_large(self, head: bytes, size: int, peer: str) -> Prepared:
+        """A frame beyond `max_frame`: refused with the control id of its kept head; its bytes are not kept."""
+        error = MessageError("207", "frame-too-large", "The frame is larger than max_frame of this feed")
+        error.refusal = Refusal.UNSUPPORTED
+        try:
+            header = read_header(head)
+        except MessageError:
+            header = read_header(_UNREADABLE)
+        return self._refused(header, head, peer, error, keep=False, size=size)
+
+    def _prepare_one(self, raw: bytes, peer: str, defect: str, slices: bool) -> Prepared:
+        try:
+            header = read_header(raw)
+        except MessageError as error:
+            # No MSH to answer to: the default header makes a NAK with an empty MSA-2, which beats silence.
+            error.refusal = Refusal.UNSUPPORTED
+            return self._refused(read_header(_UNREADABLE), raw, peer, error, keep=False)
+        if acknowledgment.is_acknowledgment(header):
+            return Prepared(None, header, "acknowledgment")
+        family = events.family(header)
+        keep = family == "staff"
+        try:
+            self._check_header(header, defect)
+            if family != "staff":
+                return self._not_ours(header, raw, peer, family)
+            message = Message(raw, self.policy.charset)
+            translation = self._translate(message, slices)
+        except MessageError as error:
+            return self._refused(header, raw, peer, error, keep=keep)
+        return self._translated(message, raw, peer, translation)
+
+    def _check_header(self, header: Header, defect: str) -> None:
+        if not header.message_type:
+            raise _required(9, "MSH-9 (message type) is empty: the message cannot be dispatched")
+        if not header.control_id:
+            raise _required(10, "MSH-10 (message control id) is empty: an answer could not be correlated")
+        if defect:
+            raise UnreadableMessage("207", defect, "A block character (VT or FS) stands inside the message: corrupt frame")
+        allowed = self.policy.processing_ids
+        if allowed and header.processing_id and header.processing_id not in allowed:
+            raise UnsupportedMessage(
+                "202",
+                "processing-id",
+                "MSH-11 (processing id) is not the one that this service takes (processing_id)",
+                Location("MSH", field=11),
+            )
+
+    def _not_ours(self, header: Header, raw: bytes, peer: str, family: str) -> Prepared:
+        """PMU and ADT (and any other type): not taken by this version; header only, never the body."""
+        code, place = ("201", Location("MSH", field=9, component=2))
+        if family == "other":
+            code, place = ("200", Location("MSH", field=9, component=1))
+        error = UnsupportedMessage(code, "unsupported", "This feed takes staff master files (MFN^M02) only", place)
+        if self.policy.unsupported != "ignore":
+            return self._refused(header, raw, peer, error, keep=False)
+        acks = self._acknowledgments(header, "AA", "CA", text="not taken, ignored")
+        new = self._new(header, raw, peer, MessageState.IGNORED, None, acknowledgments=acks, note=error.finding.local)
+        return Prepared(new, header, "ignored", self._unavailable(header))
+
+    def _translate(self, message: Message, slices: bool) -> Translation:
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        if not slices:
+            return staff.translate(message, self.policy.rules, now)
+        return staff.translate(message, self.policy.rules, now, pause=_let_others_run)
+
+    # -- verdicts --
+
+    def _translated(self, message: Message, raw: bytes, peer: str, translation: Translation) -> Prepared:
+        header, policy, now = message.header, self.policy, self._clock()
+        records = tuple(NewRecord(record, self._deliveries(record.change, now)) for record in translation.records)
+        failed = sum(1 for record in translation.records if record.failed)
+        if failed and failed == len(translation.records):
+            state, code = MessageState.REFUSED, policy.code(Refusal.CONTENT)
+        elif failed:
+            state, code = MessageState.ACCEPTED, policy.code(Refusal.MIXED)
+        else:
+            state, code = MessageState.ACCEPTED, "AA"
+        findings = (*translation.findings, *(f for record in translation.records for f in record.findings))
+        wanted = acknowledgment.asked(header)
+        acks: list[Acknowledgment] = []
+        if wanted.mode == "original":
+            waits = policy.acknowledge_when == "delivered" and any(new.deliveries for new in records)
+            if waits:
+                acks.append(Acknowledgment("original", AcknowledgmentState.PENDING, due=now + policy.ack_deadline))
+            else:
+                body = build_application(header, code, "original", translation.records, findings, message)
+                acks.append(_ready("original", code, body))
+        else:
+            # An accept acknowledgment never judges content: a content error is CA, the bytes are held for a person.
+            if wanted.wants_accept(True):
+                acks.append(_ready("accept", "CA", self._accept(header, "CA")))
+            if any(new.deliveries for new in records):
+                acks.append(Acknowledgment("application", AcknowledgmentState.PENDING))
+            elif wanted.wants_application(code == "AA"):
+                body = build_application(header, code, "application", translation.records, findings, message)
+                acks.append(_ready("application", code, body))
+        new = self._new(
+            header,
+            raw,
+            peer,
+            state,
+            raw,
+            records=records,
+            acknowledgments=tuple(acks) or (Acknowledgment("original", AcknowledgmentState.NONE, code, code == "AA"),),
+            mapping_version=translation.mapping_version,
+        )
+        return Prepared(new, header, state.value, self._unavailable(header))
+
+    def _refused(
+        self, header: Header, raw: bytes, peer: str, error: MessageError, *, keep: bool, size: int = 0
+    ) -> Prepared:
+        policy = self.policy
+        code = policy.code(error.refusal)
+        accept_code = "CR" if error.refusal is Refusal.UNSUPPORTED else "CA"
+        acks = self._acknowledgments(header, code, accept_code, findings=(error.finding,), text=str(error))
+        new = self._new(
+            header,
+            raw,
+            peer,
+            MessageState.REFUSED,
+            raw if keep else None,
+            records=(NewRecord(Record(1, RecordEcho(), None, (replace(error.finding, position=1),))),),
+            acknowledgments=acks,
+            note=error.finding.local,
+            size=size,
+        )
+        return Prepared(new, header, "refused", self._unavailable(header))
+
+    def _acknowledgments(
+        self, header: Header, code: str, accept_code: str, findings: Sequence[Finding] = (), text: str = ""
+    ) -> tuple[Acknowledgment, ...]:
+        """What MSH-15/16 ask for when nothing is delivered: the verdict is known at once."""
+        wanted = acknowledgment.asked(header)
+        if wanted.mode == "original":
+            if code == CLOSE:
+                return (Acknowledgment("original", AcknowledgmentState.NONE, CLOSE),)
+            return (_ready("original", code, _build(header, "original", code, findings=findings, text=text)),)
+        acks = []
+        taken = accept_code == "CA"
+        if wanted.wants_accept(taken):
+            body = _build(header, "accept", accept_code, findings=() if taken else findings, text="" if taken else text)
+            acks.append(_ready("accept", accept_code, body))
+        # After CR or CE the exchange is over; without an accept acknowledgment the application one carries the verdict.
+        if (taken or not wanted.wants_accept(False)) and wanted.wants_application(code == "AA"):
+            final = code if code != CLOSE else "AR"
+            acks.append(_ready("application", final, _build(header, "application", final, findings=findings, text=text)))
+        if not acks:
+            positive = code == "AA"
+            acks.append(Acknowledgment("original", AcknowledgmentState.NONE, code, positive))
+        return tuple(acks)
+
+    def _accept(self, header: Header, code: str) -> bytes:
+        return _build(header, "accept", code)
+
+    def _unavailable(self, header: Header) -> Callable[[], bytes | str | None]:
+        """How to refuse when the commit failed or the service is stopping: nothing positive, nothing stored."""
+
+        def refuse() -> bytes | str | None:
+            finding = Finding("207", "unavailable", "The message could not be stored; send it again")
+            wanted = acknowledgment.asked(header)
+            if wanted.mode == "original":
+                code = self.policy.code(Refusal.UNAVAILABLE)
+                if code == CLOSE:
+                    return CLOSE
+                return _build(header, "original", code, findings=(finding,), text=finding.text)
+            if wanted.wants_accept(False):
+                return _build(header, "accept", "CE", findings=(finding,), text=finding.text)
+            if wanted.wants_application(False):
+                return _build(header, "application", "AR", findings=(finding,), text=finding.text)
+            return None
+
+        return refuse
+
+    # -- what is stored --
+
+    def _deliveries(self, change: StaffChange | None, now: float) -> tuple[NewDelivery, ...]:
+        return new_deliveries(self.policy, change, now)
+
+    def _new(
+        self,
+        header: Header,
+        raw: bytes,
+        peer: str,
+        state: MessageState,
+        body: bytes | None,
+        *,
+        records: tuple[NewRecord, ...] = (),
+        acknowledgments: tuple[Acknowledgment, ...] = (),
+        mapping_version: str = "",
+        note: str = "",
+        size: int = 0,
+    ) -> NewMessage:
+        digest = hashlib.sha256(raw).digest()
+        if body is None:
+            digest = hmac.digest(self._secret, raw, "sha256")
+        return NewMessage(
+            feed=self.policy.name,
+            received=self._clock(),
+            header=header_fields(header),
+            digest=digest,
+            size=size or len(raw),
+            body=body,
+            state=state,
+            records=records,
+            acknowledgments=acknowledgments,
+            duplicate_window=self.policy.duplicate_window if header.control_id else 0.0,
+            mapping_version=mapping_version,
+            peer=peer,
+            note=note,
+        )
+
+
+def new_deliveries(policy: FeedPolicy, change: StaffChange | None, now: float) -> tuple[NewDelivery, ...]:
+    """One delivery per destination of the feed; none for a record without a change.
+
+    A scheduled change is ordered by its effective time, any other by MSH-7 where it has seconds.
+    """
+    if change is None:
+        return ()
+    not_before, order_time = 0.0, ""
+    if change.effective:
+        effective = datetime.fromisoformat(change.effective)
+        not_before = effective.timestamp()
+        order_time = effective.astimezone(UTC).isoformat(timespec="milliseconds")
+    if not_before <= now:
+        not_before = 0.0
+        if change.message_time and change.message_time_exact:
+            sent = datetime.fromisoformat(change.message_time).astimezone(UTC)
+            order_time = sent.isoformat(timespec="milliseconds")
+        else:
+            order_time = ""
+    return tuple(
+        NewDelivery(name, lane_keys(change, policy.name, rules), not_before, order_time)
+        for name, rules in policy.destinations.items()
+    )
+
+
+def header_fields(header: Header) -> dict[str, str]:
+    """MSH-3 to MSH-12 by name, as `NewMessage.header` wants them."""
+    return {
+        "sending_application": header.sending_application,
+        "sending_facility": header.sending_facility,
+        "message_time": header.message_time,
+        "message_type": header.message_type,
+        "trigger_event": header.trigger_event,
+        "control_id": header.control_id,
+        "processing_id": header.processing_id,
+        "version": header.version,
+    }
+
+
+def build_application(
+    header: Header,
+    code: str,
+    kind: str,
+    records: Sequence[Record],
+    findings: Sequence[Finding],
+    message: Message,
+) -> bytes:
+    """The application acknowledgment of a stored message whose deliveries are pending or not needed."""
+    lines = []
+    for record in records:
+        if record.failed:
+            text = next((f.local for f in record.findings if f.severity == "E"), "refused")
+            lines.append(acknowledgment.MfaLine(record.echo, False, text))
+        elif record.change is None:
+            lines.append(acknowledgment.MfaLine(record.echo, True, "nothing to do"))
+        elif record.change.effective:
+            lines.append(acknowledgment.MfaLine(record.echo, True, f"scheduled for {record.change.effective}"))
+        else:
+            lines.append(acknowledgment.MfaLine(record.echo, True, STORED_TEXT))
+    return application_with_lines(message, kind, code, lines, findings)
+
+
+def application_with_lines(
+    message: Message,
+    kind: str,
+    code: str,
+    lines: Sequence[acknowledgment.MfaLine],
+    findings: Sequence[Finding],
+    text: str = "",
+) -> bytes:
+    """An MFK (or ACK) with its MFA lines; MFI is echoed from the message, MFI-6 filters the lines."""
+    master_file = message.first("MFI")
+    return _build(
+        message.header,
+        kind,
+        code,
+        findings=findings,
+        text=text or (next((f.text for f in findings if f.severity == "E"), "")),
+        records=lines,
+        master_file=master_file.text if master_file else None,
+        response_level=master_file.value(6) if master_file else "",
+        codec=message.codec,
+    )
+
+
+def _build(header: Header, kind: str, code: str, **given: object) -> bytes:
+    built: bytes = acknowledgment.build(  # type: ignore[arg-type]
+        header, kind, code, control_id=new_control_id(), now=datetime.now(UTC), **given
+    )
+    return built
+
+
+def _ready(kind: str, code: str, body: bytes) -> Acknowledgment:
+    return Acknowledgment(kind, AcknowledgmentState.OWED, code, code in ("AA", "CA"), body)
+
+
+def _required(number: int, text: str) -> UnsupportedMessage:
+    return UnsupportedMessage("101", f"missing-msh-{number}", text, Location("MSH", field=number))
+
+
+def _let_others_run() -> None:
+    time.sleep(0)

@@ -1,0 +1,373 @@
+"""The MLLP listener of one feed: it only moves bytes, keeps the order of answers, and keeps time.
+
+A connection holds one `Slot` for each answer that it owes, in order of arrival: whatever is ready at the head is written,
+one `write` an answer (many senders read once). Application acknowledgments of enhanced mode take no slot: they are later
+messages of their own. (MLLP Release 1, HL7 v2 implementation guide appendix C; design.md section 5)
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol as Interface
+
+from twisted.internet import protocol, threads
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
+
+from hl7bridge.hl7.mllp import NEED_DATA, BytesDiscarded, Decoder, FrameReceived, FrameTooLarge, frame
+from hl7bridge.service.intake import CLOSE, Intake, Prepared
+from hl7bridge.service.log import Log
+from hl7bridge.store.store import Accepted, Acknowledgment, AcknowledgmentState, NewMessage
+
+LARGE = 256 * 1024  # bytes above which a frame is translated off the reactor thread
+MOST_UNANSWERED = 256  # answers owed to one connection before its reading pauses
+
+
+class Committing(Interface):
+    """What a connection needs of the writer and the acknowledger (service.startup joins them)."""
+
+    def put(self, message: NewMessage, answer: Callable[[Accepted | None], None]) -> bool: ...
+
+    def note(self, message_id: int, kind: str, state: AcknowledgmentState) -> None: ...
+
+    def await_outcome(self, message_id: int, kind: str, send: Callable[[bytes | None], None]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one listener: bytes, connections, seconds (0 = no limit)."""
+
+    max_frame: int = 10 * 1024 * 1024
+    max_connections: int = 64
+    frame_timeout: float = 30.0
+    idle_timeout: float = 0.0
+    end_of_block_timeout: float = 2.0
+
+
+class Slot:
+    """The place of one answer in the order of a connection."""
+
+    __slots__ = ("answer", "done", "filled")
+
+    def __init__(self) -> None:
+        self.filled = False
+        self.answer: bytes | str | None = None
+        self.done: Callable[[bool], None] | None = None
+
+
+class MllpConnection(protocol.Protocol):
+    """One sender's connection."""
+
+    factory: MllpListener
+
+    def __init__(self, peer: str) -> None:
+        self.peer = peer
+        self._slots: deque[Slot] = deque()
+        self._busy = False  # a large frame is being translated: frames behind it wait, so that order holds
+        self._gone = False
+        self._closing = False
+        self._paused = False
+        self._warned: set[str] = set()
+        self._timer: IDelayedCall | None = None
+
+    # -- Twisted's names --
+
+    def connectionMade(self) -> None:
+        self._decoder = Decoder(self.factory.limits.max_frame)
+        if not self.factory.admit(self):
+            self._gone = True
+            self._transport.abortConnection()
+            return
+        self._transport.setTcpNoDelay(True)
+        self._transport.setTcpKeepAlive(True)
+        self._keep_time()
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._gone or self._closing:
+            return
+        self._decoder.receive_data(data)
+        self._pump()
+        self._keep_time()
+
+    def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
+        self._gone = True
+        self._stop_timer()
+        left = self._decoder.at_end()
+        if left is not None:
+            self.factory.log.warning("partial frame discarded, the peer closed", peer=self.peer, bytes=left.count)
+        for slot in self._slots:
+            if slot.filled and slot.done:
+                slot.done(False)
+        self.factory.release(self)
+
+    # -- frames in --
+
+    @property
+    def _transport(self) -> Any:
+        return self.transport
+
+    def _pump(self) -> None:
+        """Take what the decoder holds, unless a large frame is under way or too many answers are owed."""
+        while not (self._busy or self._gone or self._closing):
+            if len(self._slots) >= MOST_UNANSWERED:
+                self._pause(True)
+                return
+            event = self._decoder.next_event()
+            if event is NEED_DATA:
+                break
+            if isinstance(event, FrameReceived):
+                self._frame(event)
+            elif isinstance(event, FrameTooLarge):
+                self.factory.log.warning("frame larger than max_frame refused", peer=self.peer, bytes=event.size)
+                self._take([self.factory.intake.too_large(event.head, event.size, self.peer)])
+            elif isinstance(event, BytesDiscarded):
+                self.factory.counted("bytes-discarded")
+                self._warn_once(event.reason, bytes=event.count)
+        if self._paused and not self._busy and len(self._slots) < MOST_UNANSWERED // 2:
+            self._pause(False)
+
+    def _frame(self, event: FrameReceived) -> None:
+        if event.tolerated:
+            self._warn_once(event.tolerated)
+        intake, body = self.factory.intake, event.body
+        if len(body) <= LARGE:
+            self._take(intake.prepare(body, self.peer, defect=event.defect))
+            return
+        self._busy = True
+        self._pause(True)
+        work = threads.deferToThread(intake.prepare, body, self.peer, defect=event.defect, slices=True)
+        work.addCallback(self._large_done)
+        work.addErrback(self._broken)
+
+    def _large_done(self, prepared: list[Prepared]) -> None:
+        self._busy = False
+        self._take(prepared)
+        self._pause(False)
+        self._pump()
+
+    def _broken(self, failure: Failure) -> None:
+        """A fault of ours: nothing was stored, so nothing positive is said; the sender keeps its message."""
+        self.factory.log.error("intake failed", peer=self.peer, error=failure.type.__name__ if failure.type else "")
+        self._busy = False
+        self._close()
+
+    def _take(self, prepared: list[Prepared]) -> None:
+        if not prepared:
+            self.factory.counted("empty-frame")
+        for one in prepared:
+            self.factory.counted(one.counted)
+            if one.new is None:
+                continue
+            slot = Slot()
+            self._slots.append(slot)
+            stopping = self.factory.stopping
+            if stopping or not self.factory.commits.put(one.new, self._answer_to(one, slot)):
+                self._fill(slot, one.refuse())
+
+    # -- answers out --
+
+    def _answer_to(self, prepared: Prepared, slot: Slot) -> Callable[[Accepted | None], None]:
+        def answer(accepted: Accepted | None) -> None:
+            if accepted is None:
+                self._fill(slot, prepared.refuse())
+                return
+            new = prepared.new
+            assert new is not None
+            message_id = accepted.duplicate_of or accepted.message_id
+            acks = accepted.acknowledgments if accepted.duplicate_of else new.acknowledgments
+            if accepted.duplicate_of:
+                self.factory.counted("duplicate")
+            self._give(message_id, acks, slot)
+
+        return answer
+
+    def _give(self, message_id: int, acks: tuple[Acknowledgment, ...], slot: Slot) -> None:
+        """Write what is ready in its place; have the rest sent when its outcome is known."""
+        commits = self.factory.commits
+        in_place = False
+        later: list[Acknowledgment] = []
+        for ack in acks:
+            if ack.kind == "application":
+                later.append(ack)
+            elif ack.state is AcknowledgmentState.PENDING:
+                in_place = True
+                note = self._noting(message_id, ack.kind)
+                commits.await_outcome(message_id, ack.kind, lambda body: self._fill(slot, body or CLOSE, note))
+            elif ack.body:
+                in_place = True
+                self._fill(slot, ack.body, self._noting(message_id, ack.kind))
+            elif ack.code == CLOSE:
+                in_place = True
+                self._fill(slot, CLOSE)
+        if not in_place:
+            self._fill(slot, None)
+        for ack in later:
+            if ack.state is AcknowledgmentState.PENDING:
+                commits.await_outcome(message_id, ack.kind, self._sending_application(message_id))
+            elif ack.body:
+                # A turn later: never in one write with the accept acknowledgment (facts/peers.md 2c).
+                send = self._sending_application(message_id)
+                self.factory.reactor.callLater(0, send, ack.body)
+
+    def _noting(self, message_id: int, kind: str) -> Callable[[bool], None]:
+        def note(sent: bool) -> None:
+            state = AcknowledgmentState.SENT if sent else AcknowledgmentState.NOT_SENT
+            self.factory.commits.note(message_id, kind, state)
+
+        return note
+
+    def _sending_application(self, message_id: int) -> Callable[[bytes | None], None]:
+        note = self._noting(message_id, "application")
+
+        def send(body: bytes | None) -> None:
+            if body is None:
+                return
+            if self._gone:
+                self.factory.send_elsewhere(message_id, body)
+                return
+            self._transport.write(frame(body))
+            note(True)
+
+        return send
+
+    def _fill(self, slot: Slot, answer: bytes | str | None, done: Callable[[bool], None] | None = None) -> None:
+        slot.answer, slot.done, slot.filled = answer, done, True
+        if self._gone:
+            if done:
+                done(False)
+            return
+        while self._slots and self._slots[0].filled:
+            ready = self._slots.popleft()
+            if self._closing:
+                continue
+            if ready.answer == CLOSE:
+                self._close()
+            elif isinstance(ready.answer, bytes):
+                self._transport.write(frame(ready.answer))
+                if ready.done:
+                    ready.done(True)
+        if self._paused:
+            self._pump()
+
+    # -- time and flow --
+
+    def _pause(self, paused: bool) -> None:
+        if paused == self._paused or self._gone:
+            return
+        self._paused = paused
+        if paused:
+            self._transport.pauseProducing()
+        else:
+            self._transport.resumeProducing()
+
+    def _keep_time(self) -> None:
+        limits = self.factory.limits
+        self._stop_timer()
+        if self._gone:
+            return
+        if self._decoder.awaiting_end:
+            self._timer = self.factory.clock.callLater(limits.end_of_block_timeout, self._end_of_block)
+        elif self._decoder.inside_frame and limits.frame_timeout:
+            self._timer = self.factory.clock.callLater(limits.frame_timeout, self._too_slow)
+        elif limits.idle_timeout and not self._decoder.inside_frame:
+            self._timer = self.factory.clock.callLater(limits.idle_timeout, self._idle)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+
+    def _end_of_block(self) -> None:
+        self._decoder.end_of_block_timeout()
+        self._pump()
+        self._keep_time()
+
+    def _too_slow(self) -> None:
+        self.factory.log.warning("frame not finished within frame_timeout, connection closed", peer=self.peer)
+        self._close()
+
+    def _idle(self) -> None:
+        if self._slots:
+            self._keep_time()
+            return
+        self.factory.log.info("connection idle, closed", peer=self.peer)
+        self._close()
+
+    def _close(self) -> None:
+        self._closing = True
+        if not self._gone:
+            self._transport.loseConnection()
+
+    def finish(self) -> None:
+        """Service stop: take nothing more, close once what is owed has been written."""
+        self._pause(True)
+        if not self._slots:
+            self._close()
+
+    @property
+    def owes(self) -> int:
+        """Answers that are not written yet."""
+        return 0 if self._gone else len(self._slots)
+
+    def _warn_once(self, what: str, **details: object) -> None:
+        if what not in self._warned:
+            self._warned.add(what)
+            self.factory.log.warning("tolerated on the wire", what=what, peer=self.peer, **details)
+
+
+class MllpListener(protocol.Factory):
+    """One feed's port: admits connections, counts, and knows whether the service is stopping."""
+
+    noisy = False
+
+    def __init__(
+        self,
+        intake: Intake,
+        commits: Committing,
+        limits: Limits,
+        reactor: Any,
+        log: Log,
+        *,
+        clock: IReactorTime | None = None,
+        send_elsewhere: Callable[[int, bytes], None] = lambda message_id, body: None,
+    ) -> None:
+        self.intake, self.commits, self.limits, self.reactor, self.log = intake, commits, limits, reactor, log
+        self.clock: Any = clock or reactor
+        self.send_elsewhere = send_elsewhere
+        self.connections: set[MllpConnection] = set()
+        self.counts: dict[str, int] = {}
+        self.stopping = False
+
+    def buildProtocol(self, addr: Any) -> MllpConnection:
+        connection = MllpConnection(f"{getattr(addr, 'host', '?')}:{getattr(addr, 'port', 0)}")
+        connection.factory = self
+        return connection
+
+    def admit(self, connection: MllpConnection) -> bool:
+        """False when the listener is full or stopping (the connection is then closed at once, and named in the log)."""
+        if self.stopping or len(self.connections) >= self.limits.max_connections:
+            self.log.warning("connection refused: max_connections reached or stopping", peer=connection.peer)
+            return False
+        self.connections.add(connection)
+        return True
+
+    def release(self, connection: MllpConnection) -> None:
+        """The connection is gone."""
+        self.connections.discard(connection)
+
+    def counted(self, what: str) -> None:
+        """One more of these (accepted, refused, ignored, duplicate, acknowledgment, empty-frame, bytes-discarded)."""
+        self.counts[what] = self.counts.get(what, 0) + 1
+
+    def finish(self) -> None:
+        """Take nothing more; close each connection as soon as nothing is owed to it."""
+        self.stopping = True
+        for connection in list(self.connections):
+            connection.finish()
+
+    @property
+    def owes(self) -> int:
+        """Answers that are not written yet, over all connections."""
+        return sum(connection.owes for connection in self.connections)

@@ -1,0 +1,443 @@
+"""Where the parts are joined: settings in, a running role out.
+
+`run` starts what `hl7bridge run` promises: the listener in this process and the delivery role as its child, or one of
+them alone. Everything below gets plain values; only this file reads `config`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hl7bridge.config import Destination, Feed, Settings
+from hl7bridge.errors import ConfigError, StoreError
+from hl7bridge.fhir.client import FhirClient
+from hl7bridge.fhir.retry import RetryPolicy
+from hl7bridge.fhir.rules import DestinationRules
+from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.model import Refusal
+from hl7bridge.service import log as logs
+from hl7bridge.service.acknowledging import Acknowledger
+from hl7bridge.service.children import Child
+from hl7bridge.service.delivery import DeliveryRole, DestinationLoop, Target
+from hl7bridge.service.intake import FeedPolicy, Intake
+from hl7bridge.service.listener import Limits, MllpListener
+from hl7bridge.service.writer import StoreWriter
+from hl7bridge.store.opening import open_store
+from hl7bridge.store.store import (
+    Accepted,
+    AcknowledgmentState,
+    NewMessage,
+    PendingAcknowledgment,
+    Store,
+)
+
+# --- settings -> plain values ----------------------------------------------------------------------------------------
+
+
+def feed_rules(feed: Feed) -> FeedRules:
+    """What the mapping needs of a feed's settings."""
+    return FeedRules(
+        key_system=feed.hl7.key_system,
+        timezone=feed.hl7.timezone,
+        authorities=dict(feed.authorities),
+        tables={name: dict(codes) for name, codes in feed.tables.items()},
+        fallback_version=feed.hl7.fallback_version,
+    )
+
+
+def destination_rules(destination: Destination) -> DestinationRules:
+    """What planning and delivering need of a destination's settings."""
+    return destination.rules(DestinationRules)
+
+
+def feed_policy(feed: Feed, settings: Settings) -> FeedPolicy:
+    """What the intake needs: the feed's rules, its destinations' rules, its acknowledgment settings."""
+    answers = feed.acknowledgment
+    return FeedPolicy(
+        name=feed.name,
+        rules=feed_rules(feed),
+        destinations={name: destination_rules(settings.destinations[name]) for name in feed.destinations},
+        charset=feed.hl7.charset,
+        processing_ids=frozenset({settings.service.processing_id}),
+        unsupported=feed.hl7.unsupported,
+        acknowledge_when=answers.acknowledge_when,
+        ack_deadline=answers.ack_deadline,
+        when_pending=answers.when_pending,
+        acknowledge_for=tuple(answers.acknowledge_for),
+        application_acknowledgment_to=answers.application_acknowledgment_to or "",
+        duplicate_window=answers.duplicate_window,
+        codes={Refusal(name): code for name, code in answers.codes.items()},
+    )
+
+
+def client_for(destination: Destination, rules: DestinationRules) -> FhirClient:
+    """A FHIR client with the destination's authorization. Raises ConfigError for a key that cannot be read."""
+    return FhirClient(rules, destination.make_auth())
+
+
+def retry_policy(destination: Destination) -> RetryPolicy:
+    """The destination's back-off."""
+    return RetryPolicy(
+        first=destination.retry.first, longest=destination.retry.longest, attempts=destination.retry.attempts
+    )
+
+
+# --- the listener role -----------------------------------------------------------------------------------------------
+
+
+class Commits:
+    """Joins connections, writer and acknowledger (see `listener.Committing`). Reactor thread only, but for `_built`."""
+
+    def __init__(self, writer: StoreWriter, call_in_reactor: Callable[..., None]) -> None:
+        self._writer, self._call_in_reactor = writer, call_in_reactor
+        self.acknowledger: Acknowledger | None = None
+        self._waiting: dict[tuple[int, str], list[Callable[[bytes | None], None]]] = {}
+        self.elsewhere: Callable[[PendingAcknowledgment, bytes], None] = lambda pending, body: None
+
+    def put(self, message: NewMessage, answer: Callable[[Accepted | None], None]) -> bool:
+        return self._writer.put(message, answer)
+
+    def note(self, message_id: int, kind: str, state: AcknowledgmentState) -> None:
+        self._writer.note(message_id, kind, state)
+
+    def await_outcome(self, message_id: int, kind: str, send: Callable[[bytes | None], None]) -> None:
+        self._waiting.setdefault((message_id, kind), []).append(send)
+        if self.acknowledger:
+            self.acknowledger.expect(message_id, kind)
+
+    def built(self, pending: PendingAcknowledgment, body: bytes | None) -> None:
+        """Called on the acknowledger's thread when an acknowledgment is committed."""
+        self._call_in_reactor(self._hand_out, pending, body)
+
+    def _hand_out(self, pending: PendingAcknowledgment, body: bytes | None) -> None:
+        senders = self._waiting.pop((pending.message_id, pending.kind), [])
+        for send in senders:
+            send(body)
+        if not senders and body is not None and pending.feed:
+            self.elsewhere(pending, body)
+
+    @property
+    def waiting(self) -> int:
+        """Acknowledgments that connections wait for."""
+        return len(self._waiting)
+
+
+@dataclass(slots=True)
+class ListenerRole:
+    """The running listener: its ports, threads and child."""
+
+    listeners: dict[str, MllpListener]
+    ports: dict[str, Any]
+    writer: StoreWriter
+    acknowledger: Acknowledger
+    commits: Commits
+    child: Child | None
+    stop_timeout: float
+    log: logs.Log
+
+    def addresses(self) -> dict[str, dict[str, Any]]:
+        """Host and port of each feed, as the system gave them."""
+        return {name: {"host": port.getHost().host, "port": port.getHost().port} for name, port in self.ports.items()}
+
+    def stop(self, reactor: Any) -> Any:
+        """Take nothing more, answer what is owed, stop the child, close the store. A Deferred."""
+        from twisted.internet import defer, threads
+
+        self.log.info("stopping")
+        for listener in self.listeners.values():
+            listener.finish()
+        for port in self.ports.values():
+            port.stopListening()
+        done: defer.Deferred[None] = defer.Deferred()
+        deadline = time.monotonic() + self.stop_timeout
+
+        def owed() -> int:
+            return sum(listener.owes for listener in self.listeners.values())
+
+        def look() -> None:
+            if owed() and time.monotonic() < deadline:
+                reactor.callLater(0.02, look)
+            else:
+                threads.deferToThread(self._end).addBoth(lambda _: done.callback(None))
+
+        look()
+        return done
+
+    def _end(self) -> None:
+        self.writer.stop()
+        self.writer.join(self.stop_timeout)
+        if self.child:
+            self.child.stop(self.stop_timeout)
+        self.acknowledger.stop()
+        self.acknowledger.join(self.stop_timeout)
+        self.log.info("stopped")
+
+
+def start_listener(
+    settings: Settings, reactor: Any, arguments: Sequence[str], *, with_delivery: bool
+) -> ListenerRole:
+    """Bind the ports, start the threads and (with_delivery) the child. Raises ConfigError for a port that is taken."""
+    log = logs.get_logger("listener")
+    location = str(settings.store.path)
+    first = open_store(location)  # creates and migrates it before any thread needs it
+    secret = first.secret("duplicates")
+    first.close()
+    policies = {name: feed_policy(feed, settings) for name, feed in settings.feeds.items()}
+    child = None
+    if with_delivery:
+        child = Child("delivery", arguments, logs.get_logger("delivery"), lambda: acknowledger.hint())
+    hint = child.hint if child else lambda: None
+    writer = StoreWriter(
+        lambda: open_store(location),
+        reactor.callFromThread,
+        committed=hint,
+        failed=lambda text: log.error("store failed, messages refused", error=text),
+    )
+    commits = Commits(writer, reactor.callFromThread)
+    acknowledger = Acknowledger(
+        lambda: open_store(location),
+        policies,
+        commits.built,
+        is_down=destination_is_down,
+        failed=lambda text: log.error("store failed, acknowledgments wait", error=text),
+    )
+    commits.acknowledger = acknowledger
+    listeners: dict[str, MllpListener] = {}
+    ports: dict[str, Any] = {}
+    sender = ApplicationSender(policies, reactor, commits, log)
+    commits.elsewhere = sender.send_pending
+    try:
+        for name, feed in settings.feeds.items():
+            listeners[name] = MllpListener(
+                Intake(policies[name], secret),
+                commits,
+                limits_of(feed),
+                reactor,
+                logs.get_logger("listener", feed=name),
+                send_elsewhere=lambda message_id, body, name=name: sender.send(name, message_id, body),
+            )
+            ports[name] = bind(reactor, feed, listeners[name])
+    except ConfigError:
+        for port in ports.values():
+            port.stopListening()
+        raise
+    writer.start()
+    acknowledger.start()
+    if child:
+        child.start()
+    role = ListenerRole(
+        listeners, ports, writer, acknowledger, commits, child, settings.service.stop_timeout, log
+    )
+    for name, address in role.addresses().items():
+        log.info("listening", feed=name, host=address["host"], port=address["port"])
+    return role
+
+
+def limits_of(feed: Feed) -> Limits:
+    """The listener's bounds from the feed's settings."""
+    given = feed.listener
+    return Limits(
+        max_frame=given.max_frame,
+        max_connections=given.max_connections,
+        frame_timeout=given.frame_timeout,
+        idle_timeout=given.idle_timeout,
+        end_of_block_timeout=given.end_of_block_timeout,
+    )
+
+
+def bind(reactor: Any, feed: Feed, listener: MllpListener) -> Any:
+    """Listen on the feed's address. Raises ConfigError that says which file and what to do."""
+    from twisted.internet.error import CannotListenError
+
+    host, port = feed.listener.host, feed.listener.port
+    try:
+        return reactor.listenTCP(port, listener, interface=host, backlog=256)
+    except CannotListenError as error:
+        reason = getattr(error.socketError, "strerror", None) or "the address cannot be used"
+        raise ConfigError(
+            f"cannot listen on {host}:{port} ({reason.lower()})",
+            file=f"feeds/{feed.name}.toml",
+            key="listener.port",
+            advice="Choose another port, or stop the program that has it",
+        ) from None
+
+
+def destination_is_down(store: Store, name: str) -> bool:
+    """Whether the store says that the destination is paused."""
+    return bool(store.counts().get("paused", {}).get(name))
+
+
+class ApplicationSender:
+    """Application acknowledgments whose connection is gone: to `application_acknowledgment_to`, else kept as not sent."""
+
+    def __init__(self, policies: dict[str, FeedPolicy], reactor: Any, commits: Commits, log: logs.Log) -> None:
+        self._policies, self._reactor, self._commits, self._log = policies, reactor, commits, log
+
+    def send_pending(self, pending: PendingAcknowledgment, body: bytes) -> None:
+        """One that nobody waits for any more."""
+        if pending.kind == "application":
+            self.send(pending.feed, pending.message_id, body)
+        else:
+            self._commits.note(pending.message_id, pending.kind, AcknowledgmentState.NOT_SENT)
+
+    def send(self, feed: str, message_id: int, body: bytes) -> None:
+        """Send it over a connection of our own, or note that it was not sent."""
+        address = self._policies[feed].application_acknowledgment_to
+        if not address:
+            self._note(message_id, False)
+            return
+        from twisted.internet import protocol
+        from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
+
+        from hl7bridge.hl7.mllp import frame
+
+        host, _, port = address.rpartition(":")
+        connection = connectProtocol(HostnameEndpoint(self._reactor, host, int(port), timeout=5), protocol.Protocol())
+
+        def connected(made: Any) -> None:
+            made.transport.write(frame(body))
+            made.transport.loseConnection()
+            self._note(message_id, True)
+
+        def refused(_: Any) -> None:
+            self._log.warning("application acknowledgment not sent", feed=feed, message_id=message_id)
+            self._note(message_id, False)
+
+        connection.addCallbacks(connected, refused)
+
+    def _note(self, message_id: int, sent: bool) -> None:
+        state = AcknowledgmentState.SENT if sent else AcknowledgmentState.NOT_SENT
+        self._commits.note(message_id, "application", state)
+
+
+# --- the delivery role -----------------------------------------------------------------------------------------------
+
+
+def start_delivery(settings: Settings, settled: Callable[[], None]) -> DeliveryRole:
+    """Start a loop for each destination that a feed names."""
+    location = str(settings.store.path)
+    open_store(location).close()
+    used = {name for feed in settings.feeds.values() for name in feed.destinations}
+    role = DeliveryRole()
+    for name in sorted(used):
+        destination = settings.destinations[name]
+        rules = destination_rules(destination)
+        role.loops.append(
+            DestinationLoop(
+                Target(rules, client_for(destination, rules), retry_policy(destination)),
+                lambda: open_store(location),
+                logs.get_logger("delivery"),
+                settled=settled,
+                poll_interval=settings.service.poll_interval,
+                stop_timeout=settings.service.stop_timeout,
+            )
+        )
+    role.start()
+    return role
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def run(
+    settings: Settings,
+    directory: Path,
+    *,
+    role: str = "all",
+    as_json: bool = False,
+    is_child: bool = False,
+    ready: Callable[[dict[str, Any]], None] | None = None,
+) -> int:
+    """Run a role until it is told to stop; returns the exit code.
+
+    role      "all" (listener, with delivery as its child), "listener" or "delivery"
+    is_child  end when standard input closes; take a line there as a hint that something was committed
+    ready     called once with what `--json` prints
+    Raises ConfigError, StoreError.
+    """
+    logs.configure(settings.log.level, settings.log.format, settings.log.file)
+    say = ready or (lambda what: _say(what, as_json))
+    if role == "delivery":
+        return _run_delivery(settings, say, is_child)
+    return _run_listener(settings, directory, role == "all", say)
+
+
+def _say(what: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(what) + "\n")
+        sys.stdout.flush()
+
+
+def _run_listener(settings: Settings, directory: Path, with_delivery: bool, say: Callable[[dict[str, Any]], None]) -> int:
+    from twisted.internet import reactor
+
+    arguments = ["run", "--config", str(directory.resolve()), "--role", "delivery", "--child"]
+    role = start_listener(settings, reactor, arguments, with_delivery=with_delivery)
+    reactor.addSystemEventTrigger("before", "shutdown", role.stop, reactor)  # type: ignore[attr-defined]
+    said = {
+        "event": "ready",
+        "pid": os.getpid(),
+        "feeds": role.addresses(),
+        "children": {"delivery": role.child.pid} if role.child else {},
+    }
+    reactor.callWhenRunning(say, said)  # type: ignore[attr-defined]
+    reactor.run()  # type: ignore[attr-defined]
+    return 0
+
+
+def _run_delivery(settings: Settings, say: Callable[[dict[str, Any]], None], is_child: bool) -> int:
+    stopping = threading.Event()
+    hint = Hint(sys.stdout.fileno()) if is_child else None
+    role = start_delivery(settings, hint.give if hint else lambda: None)
+    if is_child:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which stops us in order
+        threading.Thread(target=_read_hints, args=(role.hint, stopping.set), daemon=True).start()
+    else:
+        signal.signal(signal.SIGINT, lambda *_: stopping.set())
+        say({"event": "ready", "pid": os.getpid(), "feeds": {}, "children": {}})
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    while not stopping.wait(0.5):
+        if role.failed:
+            break
+    ended = role.stop(settings.service.stop_timeout)
+    if role.loops and any(loop.failed for loop in role.loops):
+        raise StoreError(next(loop.failed for loop in role.loops if loop.failed))
+    return 0 if ended else 1
+
+
+def _read_hints(hinted: Callable[[], None], closed: Callable[[], None]) -> None:
+    while os.read(sys.stdin.fileno(), 65536):
+        hinted()
+    closed()
+
+
+class Hint:
+    """A line to the parent, at most a few hundred a second, never blocking the work."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._waiting = threading.Event()
+        threading.Thread(target=self._write, name="hint", daemon=True).start()
+
+    def give(self) -> None:
+        """Something settled."""
+        self._waiting.set()
+
+    def _write(self) -> None:
+        while True:
+            self._waiting.wait()
+            self._waiting.clear()
+            try:
+                os.write(self._descriptor, b"settled\n")
+            except OSError:
+                return
+            time.sleep(0.005)

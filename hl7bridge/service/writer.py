@@ -1,0 +1,131 @@
+"""The thread that owns the accept connection: it drains its queue, commits once, and hands every answer back in one call.
+
+No commit window by clock: while one commit syncs, the next batch gathers by itself (facts/performance.md section 3).
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from hl7bridge.errors import Hl7BridgeError, StoreError
+from hl7bridge.store.store import Accepted, AcknowledgmentState, NewMessage, Store
+
+BATCH = 512  # messages a commit; more would let the first of them wait too long
+MARK_EVERY = 64  # acknowledgments handed to a socket are noted in groups, off the way of the next answer
+IDLE = 0.5  # seconds without a message after which such notes are written
+
+Answer = Callable[[Accepted | None], None]
+"""Called on the reactor thread with what was stored, or None when the commit failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    message: NewMessage
+    answer: Answer
+
+
+class StoreWriter(threading.Thread):
+    """Commits what `put` brings, in order. `open_store` is called on this thread, which alone uses that store."""
+
+    def __init__(
+        self,
+        open_store: Callable[[], Store],
+        call_in_reactor: Callable[[Callable[[], None]], None],
+        *,
+        committed: Callable[[], None] = lambda: None,
+        failed: Callable[[str], None] = lambda _: None,
+        limit: int = 10_000,
+    ) -> None:
+        """`committed()` is called on this thread after each commit (to wake the delivery role), `failed(text)` after
+        each failed one. `limit`: messages that may wait before `put` refuses."""
+        super().__init__(name="store-writer", daemon=True)
+        self._open_store, self._call_in_reactor = open_store, call_in_reactor
+        self._committed, self._failed = committed, failed
+        self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
+        self._marks: list[tuple[int, str, AcknowledgmentState]] = []
+        self._marks_lock = threading.Lock()
+        self._limit = limit
+
+    def put(self, message: NewMessage, answer: Answer) -> bool:
+        """Queue a message; False when too many wait already (the sender is refused and keeps its message)."""
+        if self._queue.qsize() >= self._limit:
+            return False
+        self._queue.put(_Entry(message, answer))
+        return True
+
+    def note(self, message_id: int, kind: str, state: AcknowledgmentState) -> None:
+        """Remember what became of an acknowledgment; written in groups, from any thread."""
+        with self._marks_lock:
+            self._marks.append((message_id, kind, state))
+
+    def stop(self) -> None:
+        """Commit what is queued, write the notes, end the thread."""
+        self._queue.put(None)
+
+    def run(self) -> None:
+        """The loop; ends after `stop`."""
+        store = self._open_store()
+        try:
+            while True:
+                entries, ending = self._gather()
+                if entries:
+                    self._commit(store, entries)
+                with self._marks_lock:
+                    due = len(self._marks) >= MARK_EVERY or (self._marks and (not entries or ending))
+                if due:
+                    self._write_notes(store)
+                if ending:
+                    return
+        finally:
+            store.close()
+
+    def _gather(self) -> tuple[list[_Entry], bool]:
+        try:
+            first = self._queue.get(timeout=IDLE)
+        except queue.Empty:
+            return [], False
+        entries: list[_Entry] = []
+        entry = first
+        while entry is not None:
+            entries.append(entry)
+            if len(entries) >= BATCH:
+                return entries, False
+            try:
+                entry = self._queue.get_nowait()
+            except queue.Empty:
+                return entries, False
+        return entries, True
+
+    def _commit(self, store: Store, entries: list[_Entry]) -> None:
+        try:
+            accepted: Iterable[Accepted | None] = store.accept([entry.message for entry in entries], time.time())
+        except StoreError as error:
+            self._failed(str(error))
+            accepted = [None] * len(entries)
+        pairs = list(zip(entries, accepted, strict=True))
+
+        def answer_all() -> None:
+            for entry, stored in pairs:
+                entry.answer(stored)
+
+        self._call_in_reactor(answer_all)
+        self._committed()
+
+    def _write_notes(self, store: Store) -> None:
+        with self._marks_lock:
+            marks, self._marks = self._marks, []
+        groups: dict[tuple[str, AcknowledgmentState], list[int]] = {}
+        for message_id, kind, state in marks:
+            groups.setdefault((kind, state), []).append(message_id)
+        try:
+            for (kind, state), ids in groups.items():
+                store.mark_sent(ids, kind, state, time.time())
+        except Hl7BridgeError as error:
+            # The answer itself left; only the note of it is late, and the next group tries again.
+            self._failed(str(error))
+            with self._marks_lock:
+                self._marks[:0] = marks
