@@ -1,0 +1,170 @@
+"""The MSH segment alone, byte-faithful: all that routing, the duplicate rule and acknowledging need.
+
+HL7 v2.9 chapter 2: 2.14.9 (MSH), 2.5.4 (delimiters).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hl7bridge.errors import MessageError, UnreadableMessage
+from hl7bridge.hl7.charset import AMBIGUOUS, codec_of_field
+from hl7bridge.hl7.escapes import Separators, separators_of
+from hl7bridge.model import Location
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_LEADING = b"\r\n \t\0"
+
+
+class Header:
+    """The MSH segment as bytes of the message, each shown as the latin-1 character of that number.
+
+    Raw text: escape sequences and `""` stand as sent; `text.encode("latin-1")` gives the bytes back. What is absent is "".
+    """
+
+    __slots__ = ("_fields", "separators")
+
+    def __init__(self, fields: list[str], separators: Separators) -> None:
+        self._fields = fields
+        self.separators = separators
+
+    def field(self, number: int) -> str:
+        """The raw text of MSH-`number` with all its repetitions; MSH-1 is the field separator."""
+        if number == 1:
+            return self.separators.field
+        return self._fields[number - 1] if 1 < number <= len(self._fields) else ""
+
+    def component(self, number: int, component: int) -> str:
+        """The raw text of one component of the first repetition of MSH-`number`, surrounding blanks removed."""
+        text = self.field(number)
+        separators = self.separators
+        if separators.repetition and separators.repetition in text:
+            text = text.split(separators.repetition, 1)[0]
+        if separators.component and separators.component in text:
+            components = text.split(separators.component)
+            text = components[component - 1] if component <= len(components) else ""
+        elif component > 1:
+            return ""
+        return text.strip()
+
+    @property
+    def sending_application(self) -> str:
+        """MSH-3, raw."""
+        return self.field(3)
+
+    @property
+    def sending_facility(self) -> str:
+        """MSH-4, raw."""
+        return self.field(4)
+
+    @property
+    def message_time(self) -> str:
+        """MSH-7, raw."""
+        return self.field(7)
+
+    @property
+    def message_type(self) -> str:
+        """MSH-9.1, table 0076."""
+        return self.component(9, 1)
+
+    @property
+    def trigger_event(self) -> str:
+        """MSH-9.2, table 0003."""
+        return self.component(9, 2)
+
+    @property
+    def structure(self) -> str:
+        """MSH-9.3, table 0354; often missing or wrong, so nothing is decided by it."""
+        return self.component(9, 3)
+
+    @property
+    def control_id(self) -> str:
+        """MSH-10, raw and untrimmed: MSA-2 repeats it byte for byte."""
+        return self.field(10)
+
+    @property
+    def processing_id(self) -> str:
+        """MSH-11.1, table 0103."""
+        return self.component(11, 1)
+
+    @property
+    def version(self) -> str:
+        """MSH-12.1, table 0104."""
+        return self.component(12, 1)
+
+    @property
+    def accept_type(self) -> str:
+        """MSH-15, table 0155."""
+        return self.component(15, 1)
+
+    @property
+    def application_type(self) -> str:
+        """MSH-16, table 0155."""
+        return self.component(16, 1)
+
+    @property
+    def charset(self) -> str:
+        """The first repetition of MSH-18, table 0211."""
+        return self.component(18, 1)
+
+    @property
+    def charsets(self) -> tuple[str, ...]:
+        """Every repetition of MSH-18."""
+        text, repetition = self.field(18), self.separators.repetition
+        return tuple(text.split(repetition)) if repetition and repetition in text else (text,)
+
+
+def read_header(raw: bytes, charset: str | Sequence[str] = ()) -> Header:
+    """Read the MSH segment alone; a byte order mark, blank lines and blanks before it are skipped.
+
+    A missing MSH-9 or MSH-10 reads as "". `charset`, the feed's for a blank MSH-18, matters only where a character of
+    that set may hold the byte of the field separator. Raises UnreadableMessage (100) when no MSH segment comes first.
+    """
+    start = 0
+    if not raw.startswith(b"MSH"):
+        start = 3 if raw.startswith(BYTE_ORDER_MARK) else 0
+        start = len(raw) - len(raw[start:].lstrip(_LEADING))
+    end = raw.find(b"\r", start)
+    if end < 0:
+        end = len(raw)
+    line_feed = raw.find(b"\n", start, end)
+    segment = raw[start : end if line_feed < 0 else line_feed]
+    text = segment.decode("latin-1")
+    separator = text[3:4]
+    if text[:3] != "MSH" or not separator or separator.isalnum() or separator == " " or not separator.isascii():
+        raise UnreadableMessage("100", "not-hl7", "the message does not begin with an MSH segment", Location("MSH"))
+    fields = text.split(separator)
+    separators = separators_of(separator, fields[1])
+    if not segment.isascii() or b"\x1b" in segment:
+        fields = _fields_of_wide_characters(segment, fields, separators, charset)
+    return Header(fields, separators)
+
+
+def _fields_of_wide_characters(
+    segment: bytes, fields: list[str], separators: Separators, charset: str | Sequence[str]
+) -> list[str]:
+    """The fields of an MSH whose characters may hold a separator's byte (Big5, Shift_JIS, GB 18030, JIS).
+
+    Such a byte moves everything behind it by a field, MSH-18 as well: so each field from there on is asked for the name
+    of such a set, and believed where decoding by it puts that very name into MSH-18. Where MSH-18 is blank, the first of
+    the feed's sets that can read the segment is believed.
+    """
+    for name in dict.fromkeys(field for field in fields[17:] if field):
+        decoded = _split_decoded(segment, name.split(separators.repetition or None), separators.field)
+        if decoded and decoded[17:18] == [name]:
+            return decoded
+    for name in (charset,) if isinstance(charset, str) else charset:
+        decoded = _split_decoded(segment, [name], separators.field)
+        if decoded is not None:
+            return decoded if decoded and not any(decoded[17:18]) else fields
+    return fields
+
+
+def _split_decoded(segment: bytes, names: list[str], separator: str) -> list[str] | None:
+    """The raw fields of a segment split after decoding; [] where the set is none that needs it, None if it does not fit."""
+    try:
+        codec = codec_of_field(names)
+        text = segment.decode(codec or "ascii")
+    except (MessageError, UnicodeDecodeError):
+        return None
+    return [field.encode(codec).decode("latin-1") for field in text.split(separator)] if codec in AMBIGUOUS else []
