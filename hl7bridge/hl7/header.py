@@ -5,6 +5,7 @@ HL7 v2.9 chapter 2: 2.14.9 (MSH), 2.5.4 (delimiters).
 
 from __future__ import annotations
 
+from codecs import getincrementaldecoder
 from collections.abc import Sequence
 
 from hl7bridge.errors import MessageError, UnreadableMessage
@@ -150,7 +151,8 @@ def _fields_of_wide_characters(
     the feed's sets that can read the segment is believed.
     """
     for name in dict.fromkeys(field for field in fields[17:] if field):
-        decoded = _split_decoded(segment, name.split(separators.repetition or None), separators.field)
+        names = name.split(separators.repetition) if separators.repetition else [name]
+        decoded = _split_decoded(segment, names, separators.field)
         if decoded and decoded[17:18] == [name]:
             return decoded
     for name in (charset,) if isinstance(charset, str) else charset:
@@ -161,10 +163,18 @@ def _fields_of_wide_characters(
 
 
 def _split_decoded(segment: bytes, names: list[str], separator: str) -> list[str] | None:
-    """The raw fields of a segment split after decoding; [] where the set is none that needs it, None if it does not fit."""
+    """The raw fields of a segment split by its characters; [] where the set needs no such care, None if it does not fit."""
     try:
         codec = codec_of_field(names)
-        text = segment.decode(codec or "ascii")
+        segment.decode(codec or "ascii")
     except (MessageError, UnicodeDecodeError):
         return None
-    return [field.encode(codec).decode("latin-1") for field in text.split(separator)] if codec in AMBIGUOUS else []
+    if codec not in AMBIGUOUS:
+        return []
+    decoder = getincrementaldecoder(codec)()
+    fields, start = [], 0
+    for at in range(len(segment)):
+        if decoder.decode(segment[at : at + 1]) == separator:
+            fields.append(segment[start:at].decode("latin-1"))
+            start = at + 1
+    return [*fields, segment[start:].decode("latin-1")]
