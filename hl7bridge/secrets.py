@@ -1,0 +1,131 @@
+"""Secrets by reference: a configuration file names where a key is kept, never the key.
+
+    env:NAME               an environment variable
+    file:PATH              a file, relative to the folder that holds conf/ (container and systemd credentials, too)
+    keyring:SERVICE/NAME   the system's credential store, of the account that runs hl7bridge
+
+Nothing here shows a secret: not `repr`, not an error, not a log.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hl7bridge.errors import ConfigError
+
+KINDS = ("env", "file", "keyring")
+LARGEST = 64 * 1024  # bytes; no key is larger, a wrong path (a log, a database) is
+
+_ADVICE = 'Write a reference: "file:keys/NAME.pem", "env:NAME" or "keyring:SERVICE/NAME"'
+
+
+@dataclass(frozen=True, slots=True)
+class SecretReference:
+    """Where a secret is kept. `file` and `key` name the setting, for errors; `directory` anchors relative paths."""
+
+    kind: str
+    name: str
+    directory: Path = field(default=Path(), repr=False)
+    file: str = ""
+    key: str = ""
+
+    @classmethod
+    def parse(cls, text: str, directory: Path = Path(), file: str = "", key: str = "") -> SecretReference:
+        """Read `env:...`, `file:...` or `keyring:...`. Raises ConfigError, which never repeats the text."""
+        kind, colon, name = text.partition(":")
+        name = name.strip()
+        if not colon or kind not in KINDS or not name or "\n" in name:
+            raise ConfigError("is not a reference to a secret", file=file, key=key, advice=f"{_ADVICE}.")
+        if kind == "keyring" and not all(name.partition("/")):
+            raise ConfigError("names no entry", file=file, key=key, advice='Write "keyring:SERVICE/NAME".')
+        return cls(kind, name, directory, file, key)
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.name}"
+
+    @property
+    def path(self) -> Path | None:
+        """The file that holds the secret; None for the other kinds."""
+        return self.directory / Path(self.name).expanduser() if self.kind == "file" else None
+
+    def read(self) -> bytes:
+        """The secret. Raises ConfigError when it is missing, empty or can't be read."""
+        match self.kind:
+            case "env":
+                return self._from_environment()
+            case "file":
+                return self._from_file()
+            case _:
+                return self._from_keyring()
+
+    def exposure(self) -> str:
+        """Who else can read the secret's file, in words; "" when nobody can, or when that can't be told."""
+        path = self.path
+        if path is None or os.name != "posix" or not path.is_file():
+            return ""
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o077 and not path.is_relative_to("/run"):
+            return f"the file's mode is {mode:04o}: other accounts of this machine can read the key"
+        return ""
+
+    def _from_environment(self) -> bytes:
+        value = os.environ.get(self.name, "")
+        if not value:
+            raise self._error(
+                f"the environment variable {self.name} is not set",
+                "Set it for the account that runs hl7bridge, or name another place.",
+            )
+        return value.encode("utf-8", "surrogateescape")
+
+    def _from_file(self) -> bytes:
+        path = self.path
+        assert path is not None
+        try:
+            with path.open("rb") as opened:
+                content = opened.read(LARGEST + 1)
+        except FileNotFoundError:
+            raise self._error(
+                f"the file {path} does not exist",
+                f"Make a key with `hl7bridge keys generate {self.name}`, or correct the path.",
+            ) from None
+        except OSError as error:
+            raise self._error(
+                f"the file {path} can't be read ({error.strerror or 'input/output error'})",
+                "Let the account that runs hl7bridge read it.",
+            ) from None
+        if not content.strip():
+            raise self._error(f"the file {path} is empty", "Write the key into it, or correct the path.")
+        if len(content) > LARGEST:
+            raise self._error(f"the file {path} is too large for a key", "Correct the path.")
+        return content
+
+    def _from_keyring(self) -> bytes:
+        import keyring
+        import keyring.errors
+
+        service, _, name = self.name.partition("/")
+        try:
+            value = keyring.get_password(service, name)
+        except keyring.errors.NoKeyringError:
+            raise self._error("this machine has no credential store", 'Use "file:" or "env:" here.') from None
+        except keyring.errors.KeyringError:
+            raise self._error(
+                "the credential store can't be opened", "Unlock it for the account that runs hl7bridge."
+            ) from None
+        if not value:
+            raise self._error(
+                f'the credential store holds no "{name}" of "{service}"',
+                f"Store it as the account that runs hl7bridge: `keyring set {service} {name}`.",
+            )
+        return value.encode()
+
+    def _error(self, problem: str, advice: str) -> ConfigError:
+        return ConfigError(problem, file=self.file, key=self.key, advice=advice)
+
+
+def looks_secret(text: str) -> bool:
+    """Whether a text is a private key itself (PEM, or a private JWK), which has no place in a configuration file."""
+    return "-----BEGIN" in text or ('"kty"' in text and '"d"' in text)

@@ -1,0 +1,472 @@
+"""What every setting is: its key, type, default and meaning, and how values are written.
+
+One class per file and per section; `config` reads the files into them. A key's meaning stands beside it here, once: the
+README's table and the advice in errors are made from it.
+"""
+
+from __future__ import annotations
+
+import codecs
+import ipaddress
+import re
+import zoneinfo
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
+
+from hl7bridge.errors import ConfigError
+from hl7bridge.secrets import SecretReference
+
+SCOPES = re.compile(r"system/(?:Practitioner|PractitionerRole)\.(?:read|write|\*|c?r?u?d?s?)")
+R = TypeVar("R")
+
+EPIC_BUDGET = {"in_flight": 2, "requests_per_second": 2.0}
+
+Version = Literal[
+    "2.1", "2.2", "2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.7.1", "2.8", "2.8.1", "2.8.2", "2.9"
+]
+
+
+# --- how values are written ------------------------------------------------------------------------------------------
+
+
+class Wrong(ValueError):
+    """A value that won't do, and what to write instead. Neither repeats the value where it might be a secret."""
+
+    def __init__(self, problem: str, advice: str = "") -> None:
+        super().__init__(problem)
+        self.problem, self.advice = problem, advice
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How a value of this kind is written, for the reference and for advice."""
+
+    kind: str
+
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZES = {"B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3}
+
+
+def _duration(value: object) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)", value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise Wrong("is not a duration", 'Write "500ms", "30s", "5m", "2h" or "7d".')
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def _some_time(value: object) -> float:
+    seconds = _duration(value)
+    if not seconds:
+        raise Wrong("is no time at all", 'Write a duration above zero, such as "30s".')
+    return seconds
+
+
+def _size(value: object) -> int:
+    match = re.fullmatch(r"(\d+)\s*([KMG]I?B|B)", value.strip().upper()) if isinstance(value, str) else None
+    if match is None:
+        raise Wrong("is not a size", 'Write "512KiB" or "10MiB".')
+    return int(match[1]) * _SIZES[match[2]]
+
+
+def _several(value: object) -> object:
+    """A list of texts; one text stands for a list of one."""
+    return (value,) if isinstance(value, str) else value
+
+
+def _absolute_uri(value: str) -> str:
+    advice = 'Write an absolute URI, such as "urn:oid:2.16.840.1.113883.4.6" or "https://example.org/staff-id".'
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"{}|\\^`]+", value) is None:
+        raise Wrong("is not an absolute URI", advice)
+    if value.lower().startswith(("http:", "https:")) and not urlsplit(value).hostname:
+        raise Wrong("is an address without a host", advice)
+    if value.lower().startswith("urn:oid:") and re.fullmatch(r"(?i)urn:oid:[0-2](\.(0|[1-9]\d*))+", value) is None:
+        raise Wrong("is not a well-formed OID", advice)
+    return value
+
+
+def _server_address(value: str) -> str:
+    """An http(s) URL without user, query or fragment; plain http to this machine alone. No "/" at the end."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise Wrong("is not the address of a server", 'Write it in full, such as "https://fhir.example.org/r4".')
+    if parts.username is not None or parts.password is not None:
+        raise Wrong("holds a user or a password", "Take it out: credentials belong into [auth], by reference.")
+    if parts.query or parts.fragment:
+        raise Wrong("holds a query or a fragment", "Take out what follows ? or #.")
+    try:
+        _ = parts.port
+    except ValueError:
+        raise Wrong("holds a port that is none", "Write a number from 1 to 65535 after the colon.") from None
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise Wrong("is plain http to another machine: tokens and names would be readable on the way", "Write https.")
+    return value.rstrip("/")
+
+
+def _optional_server_address(value: str) -> str:
+    return _server_address(value) if value else ""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine itself."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _peer(value: str) -> str:
+    """HOST:PORT, or "" for none."""
+    host, _, port = value.rpartition(":")
+    if value and not (host and port.isdecimal() and 0 < int(port) < 65536):
+        raise Wrong("is not HOST:PORT", 'Write "engine.example.org:2576".')
+    return value
+
+
+def _timezone(value: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(value)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise Wrong(
+            "is not a time zone that this machine knows", 'Write a name such as "America/Chicago" or "UTC".'
+        ) from None
+    return value
+
+
+def _charset(value: str) -> str:
+    try:
+        known = codecs.lookup(value)
+    except LookupError:
+        known = None
+    if known is None or not known._is_text_encoding or known.name.startswith(("utf-16", "utf-32")):
+        raise Wrong("is not a character set that HL7 frames can carry", 'Write "utf-8", "cp1252" or "iso-8859-1".')
+    return value
+
+
+def _scope(value: str) -> str:
+    if SCOPES.fullmatch(value) is None or value.endswith("."):
+        raise Wrong(
+            f'"{value[:60]}" is not a scope that hl7bridge asks for',
+            "Only system/Practitioner and system/PractitionerRole are ever needed; leave scopes out to follow the mode.",
+        )
+    return value
+
+
+def _path(value: str, info: ValidationInfo) -> Path | None:
+    """An absolute path; relative ones start at the folder that holds conf/."""
+    if not value:
+        return None
+    directory: Path = (info.context or {}).get("directory", Path())
+    return directory / Path(value).expanduser()
+
+
+def _store_path(value: str, info: ValidationInfo) -> str:
+    if not value:
+        raise Wrong("is empty", "Name the file that keeps messages and their history.")
+    return value if "://" in value else str(_path(value, info))
+
+
+def _secret(value: object, info: ValidationInfo) -> SecretReference | None:
+    if value is None or value == "":
+        return None
+    context = info.context or {}
+    try:
+        return SecretReference.parse(str(value), context.get("directory", Path()), context.get("file", ""), "auth.key")
+    except ConfigError as error:
+        raise Wrong(error.problem, error.advice) from None
+
+
+Duration = Annotated[float, BeforeValidator(_some_time), Written("duration")]
+DurationOrNone = Annotated[float, BeforeValidator(_duration), Written("duration")]
+Size = Annotated[int, BeforeValidator(_size), Written("size")]
+Uri = Annotated[str, AfterValidator(_absolute_uri), Written("URI")]
+Url = Annotated[str, AfterValidator(_server_address), Written("URL")]
+Names = Annotated[tuple[str, ...], BeforeValidator(_several), Written("list of names")]
+Code = Literal["AE", "AR"]
+
+
+# --- conf/hl7bridge.toml ---------------------------------------------------------------------------------------------
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, arbitrary_types_allowed=True)
+
+
+class ServiceSettings(Section):
+    """The service as a whole."""
+
+    processing_id: Literal["P", "T", "D"] = Field("P", description="MSH-11 that is taken; another one is refused (202)")
+    stop_timeout: Duration = Field("30s", description="how long a stop waits for work that has begun")
+    poll_interval: Duration = Field("1s", description="how often the store is looked at for work when nobody rings")
+
+
+class StoreSettings(Section):
+    """The durable store."""
+
+    path: Annotated[str, AfterValidator(_store_path), Written("path")] = Field(
+        "data/hl7bridge.sqlite", description="the file that keeps messages, deliveries and their history"
+    )
+
+
+class LogSettings(Section):
+    """The log. It never holds message content."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="the least severity that is written"
+    )
+    format: Literal["console", "json"] = Field("console", description="for people, or one JSON object a line")
+    file: Annotated[Path | None, BeforeValidator(_path), Written("path")] = Field(
+        "", description="where to write; empty = standard error"
+    )
+
+
+class ServiceFile(Section):
+    service: ServiceSettings = ServiceSettings()
+    store: StoreSettings = Field(default_factory=dict, validate_default=True)  # type: ignore[arg-type]
+    log: LogSettings = LogSettings()
+
+
+# --- conf/feeds/NAME.toml --------------------------------------------------------------------------------------------
+
+
+class ListenerSettings(Section):
+    """Where the feed's engine connects to (MLLP)."""
+
+    host: Annotated[str, Field(pattern=r"^\S+$")] = Field(
+        "127.0.0.1", description="address to listen on; 0.0.0.0 lets other machines connect"
+    )
+    port: Annotated[int, Field(ge=0, le=65535), Written("port")] = Field(
+        description="TCP port to listen on; 0 = one that the system chooses"
+    )
+    max_frame: Size = Field("10MiB", description="largest message; a larger one is refused and skipped")
+    max_connections: Annotated[int, Field(ge=1)] = Field(64, description="connections at one time; one more is closed")
+    frame_timeout: Duration = Field("30s", description="a message that began must end within this time")
+    idle_timeout: DurationOrNone = Field("0s", description="a connection silent for so long is closed; 0s = never")
+    end_of_block_timeout: Duration = Field(
+        "2s", description="wait for the CR after FS; then the message counts as complete"
+    )
+
+
+class Hl7Settings(Section):
+    """How the feed's messages are read."""
+
+    charset: Annotated[
+        tuple[Annotated[str, AfterValidator(_charset)], ...],
+        BeforeValidator(_several),
+        Field(min_length=1),
+        Written("name, or list of names"),
+    ] = Field("utf-8", description="character set where MSH-18 is empty; a list is tried in order")
+    fallback_version: Version = Field("2.5.1", description="HL7 version where MSH-12 is empty")
+    key_system: Uri = Field(
+        description="code system of this feed's staff keys (STF-1); never change it once people have been written"
+    )
+    timezone: Annotated[str, AfterValidator(_timezone), Written("time zone")] = Field(
+        "UTC", description="time zone of times without an offset"
+    )
+    unsupported: Literal["reject", "ignore"] = Field(
+        "reject", description="other message types and events: refused (AR), or answered AA and counted"
+    )
+
+
+class CodeSettings(Section):
+    """MSA-1 in original mode, by the reason of a refusal."""
+
+    content: Code = Field("AE", description="unreadable or unmappable content")
+    unsupported: Code = Field("AR", description="type, event, version or processing id that is not taken")
+    unavailable: Literal["AR", "AE", "close"] = Field(
+        "AR", description="storage failed, stopping; close = no answer, for engines that skip a message on any NAK"
+    )
+    mixed: Literal["AE", "AA"] = Field("AE", description="some records of the message are good, some are not")
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """(reason, code) pairs; the reasons are those of `model.Refusal`."""
+        return tuple(self.model_dump().items())
+
+
+class AcknowledgmentSettings(Section):
+    """When and how the feed's messages are answered."""
+
+    acknowledge_when: Literal["stored", "delivered"] = Field(
+        "stored", description="answer when the message is safe on disk, or when the FHIR server's answer is known"
+    )
+    ack_deadline: Duration = Field(
+        "4s", description="the longest wait for outcomes; keep it below the sender's own limit"
+    )
+    when_pending: Literal["accept", "refuse"] = Field(
+        "accept", description="at the deadline: accept and say so, or refuse and withdraw what has not been sent"
+    )
+    acknowledge_for: Names = Field((), description="destinations whose outcome counts; empty = all of the feed")
+    application_acknowledgment_to: Annotated[str, AfterValidator(_peer), Written("host:port")] = Field(
+        "", description="enhanced mode: where a late application acknowledgment goes when its connection is gone"
+    )
+    duplicate_window: DurationOrNone = Field(
+        "7d", description="the same message again within this time has no second effect; 0s = no such rule"
+    )
+    codes: CodeSettings = CodeSettings()
+
+
+class Feed(Section):
+    """One staff feed. `name` is the file's name."""
+
+    name: str = ""
+    destinations: Annotated[Names, Field(min_length=1), Written("list of names")] = Field(
+        description="where its changes go: names of files in conf/destinations"
+    )
+    listener: ListenerSettings
+    hl7: Hl7Settings
+    acknowledgment: AcknowledgmentSettings = AcknowledgmentSettings()
+    authorities: Annotated[dict[str, Uri], Written("name = URI")] = Field(
+        {}, description="identifier system of an assigning authority, by the name that the sender gives it"
+    )
+    tables: Annotated[dict[str, dict[str, str]], Written("table of code = code")] = Field(
+        {}, description='local codes, by HL7 table number: [tables.0182] "DR" = "MD"'
+    )
+
+    @property
+    def file(self) -> str:
+        """The feed's file, as errors name it."""
+        return f"conf/feeds/{self.name}.toml"
+
+
+# --- conf/destinations/NAME.toml -------------------------------------------------------------------------------------
+
+
+class AuthSettings(Section):
+    """SMART Backend Services (OAuth 2.0 client credentials with a signed assertion)."""
+
+    type: Literal["smart", "none"] = Field(
+        "smart", description="none is for servers on this machine, such as the sandbox"
+    )
+    client_id: str = Field("", description="the client id that the server's owner gave you")
+    key: Annotated[SecretReference | None, BeforeValidator(_secret), Written("reference")] = Field(
+        None, description="private key: file:PATH, env:NAME or keyring:SERVICE/NAME; never the key itself"
+    )
+    algorithm: Literal["ES384", "RS384"] = Field("ES384", description="signature; it must suit the key")
+    token_url: Annotated[str, AfterValidator(_optional_server_address), Written("URL")] = Field(
+        "", description="the token endpoint"
+    )
+    audience: str = Field("", description="aud of the assertion where it is not the token endpoint (behind a proxy)")
+    scopes: Annotated[
+        tuple[Annotated[str, AfterValidator(_scope)], ...], BeforeValidator(_several), Written("list")
+    ] = Field((), description="scopes to ask for; empty = read in mode report, read and write in mode write")
+
+
+class RetrySettings(Section):
+    """Attempts after a failure in passing."""
+
+    first: Duration = Field("1s", description="wait before the second attempt; each further wait doubles, with jitter")
+    longest: Duration = Field("5m", description="the longest wait between attempts")
+    attempts: Annotated[int, Field(ge=0)] = Field(0, description="attempts until the change is held; 0 = no limit")
+
+
+class ElementSettings(Section):
+    """Personal details that the destination may receive."""
+
+    gender: bool = Field(True, description="administrative gender (STF-5)")
+    birth_date: bool = Field(False, description="date of birth (STF-6)")
+    home_address: bool = Field(False, description="home addresses (STF-11)")
+    home_phone: bool = Field(False, description="home telephone numbers and e-mail (STF-10, STF-15)")
+    ssn: bool = Field(False, description="social security number")
+    driver_license: bool = Field(False, description="driver licence number (STF-22)")
+    tax_id: bool = Field(False, description="tax number")
+
+    def withheld(self) -> frozenset[str]:
+        """What the destination must not receive, in the words of its rules: element, element.use, identifier.TYPE."""
+        return frozenset(name for key, name in _WITHHELD.items() if not getattr(self, key))
+
+
+_WITHHELD = {
+    "gender": "gender",
+    "birth_date": "birthDate",
+    "home_address": "address.home",
+    "home_phone": "telecom.home",
+    "ssn": "identifier.SS",
+    "driver_license": "identifier.DL",
+    "tax_id": "identifier.TAX",
+}
+
+
+class Destination(Section):
+    """One FHIR server. `name` is the file's name."""
+
+    name: str = ""
+    base_url: Url = Field(description="FHIR R4 base address, such as https://fhir.example.org/r4")
+    mode: Literal["report", "write"] = Field(
+        "report", description="report reads and plans and writes nothing; write sends the changes"
+    )
+    profile: Literal["generic", "epic"] = Field(
+        "generic", description="starting values: epic = 2 requests/s, 2 in flight"
+    )
+    on_drift: Literal["overwrite", "keep"] = Field(
+        "overwrite", description="a value of ours that someone changed at the server: write it again, or leave theirs"
+    )
+    conditional_create: bool = Field(True, description="create with If-None-Exist, where the server offers it")
+    timeout: Duration = Field("10s", description="longest wait for one answer of the server")
+    in_flight: Annotated[int, Field(ge=1, le=64)] = Field(8, description="requests at one time (profile epic: 2)")
+    requests_per_second: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="most requests a second; 0 = no limit (profile epic: 2)"
+    )
+    ca_file: Annotated[Path | None, BeforeValidator(_path), Written("path")] = Field(
+        "", description="certificates to trust (PEM); empty = those of the system"
+    )
+    auth: AuthSettings = AuthSettings()
+    retry: RetrySettings = RetrySettings()
+    systems: Annotated[dict[str, Uri], Written("name = URI")] = Field(
+        {}, description="identifier system of an assigning authority at this server, where it differs from the feed's"
+    )
+    elements: ElementSettings = ElementSettings()
+    owners: Annotated[dict[str, Names], Written("element = list of feeds")] = Field(
+        {}, description="where several feeds give one element: feeds in order, a later one only fills gaps"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_profile(cls, data: Any) -> Any:
+        return {**EPIC_BUDGET, **data} if isinstance(data, dict) and data.get("profile") == "epic" else data
+
+    @property
+    def file(self) -> str:
+        """The destination's file, as errors name it."""
+        return f"conf/destinations/{self.name}.toml"
+
+    def rules(self, make: Callable[..., R]) -> R:
+        """What planning and delivery need, as `make` (the class of their rules) takes it."""
+        return make(
+            name=self.name,
+            base_url=self.base_url,
+            mode=self.mode,
+            systems=dict(self.systems),
+            withheld=self.elements.withheld(),
+            on_drift=self.on_drift,
+            owners=dict(self.owners),
+            conditional_create=self.conditional_create,
+            timeout=self.timeout,
+            in_flight=self.in_flight,
+            requests_per_second=self.requests_per_second,
+        )
+
+    def requested_scopes(self) -> tuple[str, ...]:
+        """The scopes to ask for: what `auth.scopes` says, else what the mode needs and no more."""
+        verbs = ("read", "write") if self.mode == "write" else ("read",)
+        return self.auth.scopes or tuple(
+            f"system/{resource}.{verb}" for resource in ("Practitioner", "PractitionerRole") for verb in verbs
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings of one installation. `directory` is the folder that holds `conf/`."""
+
+    directory: Path
+    service: ServiceSettings
+    store: StoreSettings
+    log: LogSettings
+    feeds: Mapping[str, Feed]
+    destinations: Mapping[str, Destination]
