@@ -1,6 +1,6 @@
 """MSH-18 character sets: which Python codec reads a message.
 
-HL7 v2.9 chapter 2, 2.14.9.18 (MSH-18) and table 0211; 2.7.2 and 2.14.9.20 (MSH-20) for messages that switch sets with
+HL7 v2.5.1 chapter 2: 2.15.9.18 (MSH-18) and table 0211; 2.7.2 and 2.15.9.20 (MSH-20) for messages that switch sets by
 ISO 2022 escapes. MLLP Release 1 frames end at the byte 0x1C, so that no set whose characters hold such bytes (UTF-16,
 UTF-32) can travel.
 """

@@ -1,7 +1,7 @@
 """Separators, and the escape sequences that let them stand in data.
 
-HL7 v2.9 chapter 2, 2.5.4 (message delimiters) and 2.7 (use of escape sequences in text fields). Sequences are resolved
-after splitting, never before, and do not nest.
+HL7 v2.5.1 chapter 2: 2.5.4 (message delimiters), 2.7 (use of escape sequences in text fields); `\\P\\` is of 2.7. Sequences
+are resolved after splitting, never before, and do not nest.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def unescape(text: str, separators: Separators, codec: str = "utf-8") -> str:
 
 _NOT_HEX = re.compile("[^0-9A-Fa-f]")
 
-# \Cxxyy\ and \Mxxyyzz\ switch the character set (2.7.3), \Zdd..\ is locally defined (2.7.6); dd are hexadecimal digits,
+# \Cxxyy\ and \Mxxyyzz\ switch the character set (2.7.2), \Zdd..\ is locally defined (2.7.7); dd are hexadecimal digits,
 # so that the folder names in \\server\Charts\Zoe stay what they are.
 _SILENT = "(?:C[0-9A-Fa-f]{4}|M[0-9A-Fa-f]{4}(?:[0-9A-Fa-f]{2})?|Z[0-9A-Fa-f]+)"
 

@@ -1,6 +1,6 @@
 """The MSH segment alone, byte-faithful: all that routing, the duplicate rule and acknowledging need.
 
-HL7 v2.9 chapter 2: 2.14.9 (MSH), 2.5.4 (delimiters).
+HL7 v2.5.1 chapter 2: 2.15.9 (MSH), 2.5.4 (delimiters).
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 `Message` decodes once (MSH-18), cuts the text into segments, and splits a field only when it is read; nothing is ever
 re-encoded. Numbers are 1-based as in the standard: `message.read("STF-3.1")`. What stands inside a field never raises.
 
-HL7 v2.9 chapter 2: 2.5.3 (fields, and the null `""`), 2.5.4 (delimiters), 2.6 (how messages are read: unknown segments,
-further fields and components are ignored), 2.14.9 (MSH).
+HL7 v2.5.1 chapter 2: 2.5.3 (fields, and the null `""`), 2.5.4 (delimiters), 2.6.2 (rules for the recipient: what is not
+known is not an error), 2.15.9 (MSH).
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class Segment:
         return fields[number] if 0 < number < len(fields) else ""
 
     def is_null(self, number: int) -> bool:
-        """Whether the field is `""`: the sender asks to clear it (2.5.3.2)."""
+        """Whether the field is `""`: the sender asks to clear it (2.5.3)."""
         return self.raw(number) == NULL
 
     def is_present(self, number: int) -> bool:

@@ -1,0 +1,401 @@
+"""Acknowledgments: what a sender asks for, and the ACK or MFK that answers it. Pure: time and control id are passed in.
+
+HL7 v2.5.1 chapter 2: 2.9.2 (original mode), 2.9.3 (enhanced mode), 2.14.1 (ACK: also where an error precludes
+application processing), 2.15.5 (ERR), 2.15.8 (MSA), 2.15.9.15 and .16 (MSH-15, MSH-16); chapter 8: 8.4.1 (MFK), 8.5.1.6
+(MFI-6), 8.5.3 (MFA). Tables 0008, 0155, 0179, 0181, 0357, 0516.
+
+    MSH-15     MSH-16     accept acknowledgment       application acknowledgment
+    empty      empty      none                        one, on the same connection ("original" mode)
+    NE         NE         none                        none
+    AL ER SU   NE         always / CE, CR / CA        none
+    NE         AL ER SU   none                        always / AE, AR / AA
+    AL ER SU   AL ER SU   as its own value says       as its own value says
+
+One of the two left empty counts as NE. A value that table 0155 does not hold counts as empty: the sender of a shifted MSH
+still gets its answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+
+from hl7bridge.hl7.escapes import Separators, escape
+from hl7bridge.hl7.header import Header
+from hl7bridge.model import Finding, Location, RecordEcho, Severity
+
+POSITIVE = frozenset({"AA", "CA"})
+
+# Findings beyond this many are counted, not listed.
+MOST_ERRORS = 50
+
+# MSA-3 is ST with 80 characters up to version 2.6.
+_MSA_3_LENGTH = 80
+
+_CONDITIONS = frozenset({"AL", "NE", "ER", "SU"})
+
+# Message types of table 0076 that answer another message: their structures begin MSH, MSA.
+# fmt: off
+_RESPONSES = frozenset({
+    "ACK", "ADR", "BRP", "BRT", "DSR", "EDR", "ERP", "MCF", "MFK", "MFR", "NMR", "ORA", "ORB", "ORD", "ORF", "ORG",
+    "ORI", "ORL", "ORN", "ORP", "ORR", "ORS", "ORX", "OSR", "PPT", "PPV", "PRR", "PTR", "QCK", "RAR", "RCI", "RCL",
+    "RDR", "RDY", "RER", "RGR", "ROR", "RPA", "RPI", "RPL", "RPR", "RRA", "RRD", "RRE", "RRG", "RRI", "RRO", "RSP",
+    "RTB", "SQR", "SRR", "TBR", "VXR", "VXX",
+})
+# fmt: on
+
+_ERROR_TEXTS = {
+    "0": "Message accepted",
+    "100": "Segment sequence error",
+    "101": "Required field missing",
+    "102": "Data type error",
+    "103": "Table value not found",
+    "104": "Value too long",
+    "198": "Non-Conformant Cardinality",
+    "199": "Other HL7 Error",
+    "200": "Unsupported message type",
+    "201": "Unsupported event code",
+    "202": "Unsupported processing id",
+    "203": "Unsupported version id",
+    "204": "Unknown key identifier",
+    "205": "Duplicate key identifier",
+    "206": "Application record locked",
+    "207": "Application internal error",
+}
+
+# Codes that came with 2.7 and 2.9, as the versions with the old ERR would have said them.
+_ELDERS = {"104": "102", "198": "207", "199": "207"}
+
+_Version = tuple[int, int]
+_V2_1, _V2_2, _V2_3, _V2_3_1, _V2_5, _V2_7 = (1, 0), (2, 0), (3, 0), (3, 1), (5, 0), (7, 0)
+_VERSION = re.compile(r"2\.([1-9])(?:\.([0-9]))?")
+
+
+# --- what is asked ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What MSH-15 and MSH-16 ask for. `accept` and `application` hold a code of table 0155, "" in original mode."""
+
+    mode: Literal["original", "enhanced"]
+    accept: str = ""
+    application: str = ""
+
+    def wants_accept(self, positive: bool) -> bool:
+        """Whether a CA (`positive`), or a CE or CR, is to be sent. Never in original mode."""
+        return self.mode == "enhanced" and _wanted(self.accept, positive)
+
+    def wants_application(self, positive: bool) -> bool:
+        """Whether an AA (`positive`), or an AE or AR, is to be sent. Always in original mode."""
+        return self.mode == "original" or _wanted(self.application, positive)
+
+
+def _wanted(condition: str, positive: bool) -> bool:
+    """Table 0155, and 0179, which says the same of records."""
+    return condition == "AL" or condition == ("SU" if positive else "ER")
+
+
+def asked(header: Header) -> Asked:
+    """Read MSH-15 and MSH-16; see the table at the top."""
+    accept, application = header.accept_type.upper(), header.application_type.upper()
+    if accept not in _CONDITIONS and application not in _CONDITIONS:
+        return Asked("original")
+    return Asked(
+        "enhanced",
+        accept if accept in _CONDITIONS else "NE",
+        application if application in _CONDITIONS else "NE",
+    )
+
+
+def is_acknowledgment(header: Header) -> bool:
+    """Whether the message answers another one (ACK, MFK, a query response): such a message is never answered."""
+    return header.message_type.upper() in _RESPONSES
+
+
+# --- what is answered ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class MfaLine:
+    """What became of one record: one MFA segment.
+
+    `text` becomes MFA-4.2, in our own words; `completed`, an HL7 time, MFA-3.
+    """
+
+    echo: RecordEcho
+    success: bool
+    text: str = ""
+    completed: str = ""
+
+
+def hl7_time(moment: datetime) -> str:
+    """An HL7 time to the second with its offset, `20260318113055+0000`. Raises ValueError for a naive datetime."""
+    if moment.tzinfo is None:
+        raise ValueError("a time without an offset")
+    return moment.strftime("%Y%m%d%H%M%S%z")
+
+
+def build(
+    header: Header,
+    kind: str,
+    code: str,
+    *,
+    control_id: str,
+    now: datetime,
+    findings: Sequence[Finding] = (),
+    text: str = "",
+    records: Sequence[MfaLine] | None = None,
+    master_file: str | None = None,
+    response_level: str = "",
+    codec: str = "latin-1",
+    fallback_version: str = "2.5.1",
+) -> bytes:
+    """One acknowledgment, unframed, its segments ended by CR.
+
+    kind         "original", "accept" or "application"
+    code         MSA-1, table 0008
+    control_id   our own MSH-10
+    now          MSH-7, aware
+    findings     become ERR; before 2.5 the errors alone, as ERR has no severity there
+    text         MSA-3, and from 2.7 on, where that is withdrawn, ERR-8. Without it a negative MSA-3 tells the first error
+    records      one MFA each, as far as MFI-6 asks for them
+    master_file  the MFI segment as sent. It makes the answer to an MFN an MFK; without it, and as an accept
+                 acknowledgment, the answer is the general ACK
+    response_level  MFI-6, table 0179; "" and anything unknown count as AL
+    codec        the Python codec that read the message: its echoes go back as the bytes that they were
+    fallback_version  for an empty MSH-12; its form also serves a version that is unknown
+
+    MSH-3/4 and MSH-5/6 change places; separators, MSH-11, MSH-12, MSH-18 and MSH-20 are echoed; MSA-2 is MSH-10 byte for
+    byte. Whatever the message held, there is no VT, no FS and no line break within a segment.
+
+    Raises ValueError for an unknown `kind` or a naive `now`.
+    """
+    if kind not in ("original", "accept", "application"):
+        raise ValueError(f"not a kind of acknowledgment: {kind!r}")
+    separators = header.separators if header.separators.usable else Separators(header.separators.field)
+    version = _version(header.version) or _version(fallback_version) or _V2_5
+    is_mfk = master_file is not None and kind != "accept" and header.message_type == "MFN" and version > _V2_1
+    writer = _Writer(separators, codec)
+    _write_header(writer, header, kind, version, is_mfk, control_id, hl7_time(now), fallback_version)
+    listed, left_out = _listed(findings)
+    has_err = not (is_mfk and _V2_3 <= version < _V2_3_1)
+    _write_msa(writer, header, code, version, listed, text)
+    if version >= _V2_5:
+        _write_err(writer, _with_text(listed, code, text, version), left_out)
+    elif has_err:
+        _write_old_err(writer, listed, version)
+    if is_mfk:
+        assert master_file is not None
+        writer.segment(writer.echo(master_file))
+        _write_mfa(writer, records or (), response_level, version)
+    return bytes(writer.written)
+
+
+def _version(text: str) -> _Version | None:
+    match = _VERSION.fullmatch(text.strip())
+    return (int(match.group(1)), int(match.group(2) or 0)) if match else None
+
+
+class _Writer:
+    """Segments as bytes: what MSH repeats goes back through latin-1, byte for byte, the rest through the message's codec."""
+
+    def __init__(self, separators: Separators, codec: str) -> None:
+        self.separators = separators
+        self.codec = codec
+        self.written = bytearray()
+        self._separator = separators.field.encode("latin-1", "replace")
+
+    def wire(self, text: str) -> bytes:
+        """Raw text of the header."""
+        return text.encode("latin-1", "replace")
+
+    def echo(self, text: str) -> bytes:
+        """Raw text of the message, escaped as it was sent."""
+        return text.encode(self.codec, "replace")
+
+    def say(self, text: str) -> bytes:
+        """Text of ours, escaped."""
+        return escape(text, self.separators).encode(self.codec, "replace")
+
+    def components(self, *parts: str) -> bytes:
+        """Texts of ours as components; the first alone where the message has no component separator."""
+        return self._joined(self.separators.component, [self.say(part) for part in parts])
+
+    def subcomponents(self, *parts: str) -> bytes:
+        """Texts of ours as sub-components; the first alone where the message has no such separator."""
+        return self._joined(self.separators.subcomponent, [self.say(part) for part in parts])
+
+    def location_and_code(self, location: Sequence[str], code: bytes) -> bytes:
+        """ELD: segment, sequence and field of a location, then the code."""
+        parts = [self.say(part) for part in (*location, "", "")[:3]]
+        return self._joined(self.separators.component, [*parts, code])
+
+    def _joined(self, separator: str, parts: Sequence[bytes]) -> bytes:
+        return separator.encode("latin-1", "replace").join(_trimmed(parts)) if separator else parts[0]
+
+    def segment(self, *fields: bytes) -> None:
+        """Fields 0 (the name) to n; empty ones at the end are left out."""
+        self.written += self._separator.join(_trimmed(fields)).translate(None, b"\x0b\x1c\r\n") + b"\r"
+
+
+def _trimmed(parts: Sequence[bytes]) -> Sequence[bytes]:
+    end = len(parts)
+    while end and not parts[end - 1]:
+        end -= 1
+    return parts[:end]
+
+
+def _write_header(
+    writer: _Writer,
+    header: Header,
+    kind: str,
+    version: _Version,
+    is_mfk: bool,
+    control_id: str,
+    now: str,
+    fallback_version: str,
+) -> None:
+    echoed = header.field(2) if header.separators.usable else ""
+    # What acknowledges must not be acknowledged (2.9.3): it says so, and names no mode where the sender named none.
+    condition = "" if kind == "original" else "NE"
+    fields = [
+        "MSH",
+        echoed or writer.separators.encoding_characters,
+        header.field(5),
+        header.field(6),
+        header.field(3),
+        header.field(4),
+        now,
+        "",
+        _message_type(header, version, is_mfk, writer.separators.component),
+        control_id,
+        header.field(11) or "P",
+        header.field(12) or fallback_version,
+        "",
+        "",
+        condition,
+        condition,
+        "",
+        header.field(18),
+        "",
+        header.field(20),
+    ]
+    writer.segment(*(writer.wire(field) for field in fields))
+
+
+def _message_type(header: Header, version: _Version, is_mfk: bool, separator: str) -> str:
+    """MSH-9: the type alone in 2.1, with the event from 2.2 on, with the structure from 2.3.1 on (or where it was sent)."""
+    name = "MFK" if is_mfk else "ACK"
+    event = header.trigger_event
+    if version < _V2_2 or not event or not separator:
+        return name
+    parts = [name, event]
+    if version >= _V2_3_1 or header.structure:
+        # Up to 2.3 each event had its own structure; from 2.3.1 on all of them share MFK_M01.
+        own = event if version < _V2_3_1 else "M01"
+        parts.append(f"MFK_{own}" if is_mfk else "ACK")
+    return separator.join(parts)
+
+
+def _write_msa(
+    writer: _Writer, header: Header, code: str, version: _Version, listed: Sequence[Finding], text: str
+) -> None:
+    """MSA-3 up to 2.6, as many senders show nothing else; MSA-6 from 2.2 to 2.4, where ERR says less."""
+    fields = [b"MSA", writer.wire(code), writer.wire(header.field(10))]
+    first = next((f for f in listed if f.severity is Severity.ERROR), None) if code not in POSITIVE else None
+    if version < _V2_7:
+        if not text and first is not None:
+            text = f"{first.location}: {first.text}" if first.location else first.text
+        fields.append(writer.say(text if len(text) <= _MSA_3_LENGTH else text[: _MSA_3_LENGTH - 3] + "..."))
+        if first is not None and _V2_2 <= version < _V2_5:
+            fields += [b"", b"", writer.components(*_coded(first, version))]
+    writer.segment(*fields)
+
+
+def _listed(findings: Iterable[Finding]) -> tuple[list[Finding], list[Finding]]:
+    """The findings that ERR lists, errors first, and those beyond the bound."""
+    order = (Severity.ERROR, Severity.WARNING, Severity.INFORMATION)
+    ordered = sorted(findings, key=lambda finding: order.index(finding.severity))
+    return ordered[:MOST_ERRORS], ordered[MOST_ERRORS:]
+
+
+def _with_text(listed: list[Finding], code: str, text: str, version: _Version) -> list[Finding]:
+    """The findings with `text` among them where there is no MSA-3 to hold it."""
+    if not text or version < _V2_7 or any(finding.text == text for finding in listed):
+        return listed
+    if code in POSITIVE:
+        return [*listed, Finding("0", "", text, Severity.INFORMATION)]
+    return [Finding("207", "", text), *listed]
+
+
+def _write_err(writer: _Writer, listed: Sequence[Finding], left_out: Sequence[Finding]) -> None:
+    """ERR from 2.5 on, one per finding: ERR-2 location, ERR-3 table 0357, ERR-4 severity, ERR-5 our code, ERR-8 text."""
+    if left_out:
+        more = replace(left_out[0], local="more-findings", text=f"{len(left_out)} more are not listed", location=None)
+        listed = [*listed, replace(more, position=0)]
+    for finding in listed:
+        writer.segment(
+            b"ERR",
+            b"",
+            writer.components(*_place(finding)),
+            writer.components(*_coded(finding, _V2_5)),
+            writer.wire(finding.severity),
+            writer.components(finding.local, "", "L") if finding.local else b"",
+            b"",
+            b"",
+            writer.say(finding.text),
+        )
+
+
+def _write_old_err(writer: _Writer, listed: Sequence[Finding], version: _Version) -> None:
+    """The one ERR of 2.1 to 2.4: ERR-1 repeats `segment^sequence^field^code`, the errors alone."""
+    repetitions = []
+    for finding in listed:
+        if finding.severity is Severity.ERROR:
+            coded = _coded(finding, version)
+            code = writer.subcomponents(*coded) if version >= _V2_3 else writer.say(coded[0])
+            repetitions.append(writer.location_and_code(_place(finding), code))
+    if repetitions:
+        mark = writer.separators.repetition.encode("latin-1", "replace")
+        writer.segment(b"ERR", mark.join(repetitions) if mark else repetitions[0])
+
+
+def _place(finding: Finding) -> tuple[str, ...]:
+    """ERL (2.A.28): segment, sequence, field, repetition, component; the record's MFE where nothing narrower is known."""
+    location = finding.location or (Location("MFE", finding.position) if finding.position else None)
+    if location is None:
+        return ("",)
+    numbers = (location.occurrence, location.field, location.repetition, location.component)
+    return (location.segment, *(str(number) if number else "" for number in numbers))
+
+
+def _coded(finding: Finding, version: _Version) -> tuple[str, str, str]:
+    """The code of table 0357 with its text; codes younger than the old forms are told as their elders."""
+    code = finding.code
+    if version < _V2_5:
+        code = _ELDERS.get(code, code)
+    return code, _ERROR_TEXTS.get(code, ""), "HL70357"
+
+
+def _write_mfa(writer: _Writer, records: Sequence[MfaLine], response_level: str, version: _Version) -> None:
+    """One MFA per record that MFI-6 asks for (8.5.1.6); MFA-6 from 2.3.1 on."""
+    level = response_level.strip().upper()
+    if level not in _CONDITIONS:
+        level = "AL"
+    for record in records:
+        if not _wanted(level, record.success):
+            continue
+        echo, status = record.echo, "S" if record.success else "U"
+        writer.segment(
+            b"MFA",
+            writer.echo(echo.event),
+            writer.echo(echo.control_id),
+            writer.wire(record.completed),
+            writer.components(status, record.text, "HL70181") if record.text else writer.wire(status),
+            writer.echo(echo.key),
+            writer.echo(echo.key_type) if version >= _V2_3_1 else b"",
+        )
