@@ -1,0 +1,127 @@
+"""Batches: one frame or file that holds several messages, with or without FHS/BHS/BTS/FTS around them.
+
+HL7 v2.5.1 chapter 2: 2.10.3 (batch protocol), 2.15.2 (BHS), 2.15.3 (BTS), 2.15.6 (FHS), 2.15.7 (FTS). Every wrapper is
+optional there, and an empty batch is legal.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from hl7bridge.hl7.header import BYTE_ORDER_MARK
+from hl7bridge.model import Finding, Location, Severity
+
+_NAMES = (b"MSH", b"FHS", b"BHS", b"BTS", b"FTS")
+_WRAPPERS = _NAMES[1:]
+# Cheap signs that there may be more than one message: without any there is not.
+_HINTS = (b"\rMSH", b"\rB", b"\rF", b"\n")
+_SEGMENT = re.compile(b"(?:\\A|(?<=[\r\n]))(?:MSH|FHS|BHS|BTS|FTS)(?![A-Za-z0-9])")
+_BLANK = b"\r\n \t\0"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The messages of a frame, in order, each a slice of its bytes.
+
+    messages  what begins at an MSH; what stands between wrappers without one is listed as well, so that the reader refuses
+              it in its place and nothing is lost. Empty for a frame of blanks and for an empty batch
+    kind      "single": one message, the bytes as given; "batch": with wrappers; "several": messages without wrappers
+    findings  warnings about counts and missing wrappers
+    """
+
+    messages: list[bytes]
+    kind: Literal["single", "batch", "several"]
+    findings: tuple[Finding, ...] = ()
+
+
+def split(raw: bytes) -> Batch:
+    """Split the body of a frame, or a file, into messages. Never raises: what is no HL7 is one "single" message."""
+    start = 0
+    if not raw.startswith(b"MSH"):
+        start = len(BYTE_ORDER_MARK) if raw.startswith(BYTE_ORDER_MARK) else 0
+        start = len(raw) - len(raw[start:].lstrip(_BLANK))
+        if start == len(raw):
+            return Batch([], "single")
+    if not raw.startswith(_WRAPPERS, start) and not any([hint in raw for hint in _HINTS]):
+        return Batch([raw], "single")
+    body = raw[start:] if start else raw
+    starts = [match.start() for match in _SEGMENT.finditer(body)]
+    if starts[:1] != [0]:
+        starts.insert(0, 0)
+    parts = [body[begin:end] for begin, end in zip(starts, [*starts[1:], len(body)], strict=True)]
+    messages = [part for part in map(_without_wrapper, parts) if part]
+    if not any(part.startswith(_WRAPPERS) for part in parts):
+        return Batch([raw], "single") if len(messages) == 1 else Batch(messages, "several")
+    return Batch(messages, "batch", tuple(_check(parts)))
+
+
+def _without_wrapper(part: bytes) -> bytes:
+    """A message as it is; of a wrapper what follows its own line, if that is more than blanks."""
+    if not part.startswith(_WRAPPERS):
+        return part
+    rest = part[len(_line(part)) :]
+    return rest if rest.strip(_BLANK) else b""
+
+
+def _line(part: bytes) -> bytes:
+    return re.split(b"[\r\n]", part, maxsplit=1)[0]
+
+
+def _check(parts: list[bytes]) -> list[Finding]:
+    """Compare BTS-1 and FTS-1 with what was there, and headers with trailers."""
+    findings: list[Finding] = []
+    seen = dict.fromkeys(_NAMES, 0)
+    in_batch = in_file = False
+    messages = batches = 0
+
+    def warn(local: str, text: str, name: str, field: int = 0) -> None:
+        place = Location(name, max(seen[name.encode()], 1), field)
+        findings.append(Finding("100", local, text, Severity.WARNING, place))
+
+    for part in parts:
+        name = part[:3]
+        if name not in seen:
+            continue
+        seen[name] += 1
+        if name == b"MSH":
+            messages += 1
+        elif name == b"FHS":
+            if in_file:
+                warn("file-open", "FHS comes before the FTS of the file before it", "FHS")
+            in_file, batches = True, 0
+        elif name == b"BHS":
+            if in_batch:
+                warn("batch-open", "BHS comes before the BTS of the batch before it", "BHS")
+            in_batch, messages = True, 0
+            batches += 1
+        elif name == b"BTS":
+            if not in_batch:
+                warn("batch-not-open", "BTS closes a batch that no BHS opened", "BTS")
+            if not _agrees(part, messages):
+                warn("batch-count", f"BTS-1 does not say how many messages the batch holds: {messages}", "BTS", 1)
+            in_batch, messages = False, 0
+        else:
+            if in_batch:
+                warn("batch-open", "FTS comes before the BTS of the last batch", "FTS")
+            if not in_file:
+                warn("file-not-open", "FTS closes a file that no FHS opened", "FTS")
+            # A file without BHS holds one batch.
+            batches = batches or 1
+            if not _agrees(part, batches):
+                warn("file-count", f"FTS-1 does not say how many batches the file holds: {batches}", "FTS", 1)
+            in_file = in_batch = False
+    if in_batch:
+        warn("batch-open", "the last batch has no BTS: it may be cut off", "BHS")
+    if in_file:
+        warn("file-open", "the file has no FTS: it may be cut off", "FHS")
+    return findings
+
+
+def _agrees(trailer: bytes, count: int) -> bool:
+    """Whether field 1 of BTS or FTS is empty or holds `count`."""
+    line = _line(trailer)
+    fields = line.split(line[3:4]) if len(line) > 3 else []
+    stated = fields[1].strip() if len(fields) > 1 else b""
+    return not stated or (stated.isdigit() and int(stated) == count)
