@@ -349,7 +349,7 @@ def _feed_problems(feed: Feed, destinations: tuple[str, ...]) -> Iterator[Config
 def _destination_problems(destination: Destination, feeds: tuple[str, ...]) -> Iterator[ConfigError]:
     auth, file = destination.auth, destination.file
     if auth.type == "smart":
-        for key, value in (("client_id", auth.client_id), ("key", auth.key), ("token_url", auth.token_url)):
+        for key, value in (("client_id", auth.client_id), ("key", auth.key)):
             if not value:
                 advice = 'Add it, or write type = "none" for a server on this machine that asks for no token.'
                 yield ConfigError("missing", file=file, key=f"auth.{key}", advice=advice)

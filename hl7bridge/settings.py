@@ -6,7 +6,6 @@ README's table and the advice in errors are made from it.
 
 from __future__ import annotations
 
-import codecs
 import ipaddress
 import re
 import zoneinfo
@@ -22,6 +21,12 @@ from hl7bridge.errors import ConfigError
 from hl7bridge.secrets import SecretReference
 
 SCOPES = re.compile(r"system/(?:Practitioner|PractitionerRole)\.(?:read|write|\*|c?r?u?d?s?)")
+# Names of `charset`, as letters and digits: those that hl7.charset reads (a test compares them).
+CHARSETS = re.compile(
+    r"ASCII|USASCII|UTF8|UNICODEUTF8|LATIN1|(?:ISO)?8859(?:[1-9]|1[013-6])|(?:CP|WINDOWS)125[0-8]|CP(?:437|850|852|858|866|874)|"
+    r"SHIFTJIS|CP932|EUCJP|ISO2022JP|GB18030|GBK|BIG5|CP950|EUCKR|CP949"
+)
+
 R = TypeVar("R")
 
 EPIC_BUDGET = {"in_flight": 2, "requests_per_second": 2.0}
@@ -141,11 +146,8 @@ def _timezone(value: str) -> str:
 
 
 def _charset(value: str) -> str:
-    try:
-        known = codecs.lookup(value)
-    except LookupError:
-        known = None
-    if known is None or not known._is_text_encoding or known.name.startswith(("utf-16", "utf-32")):
+    folded = "".join(letter for letter in value.upper() if letter.isascii() and letter.isalnum())
+    if CHARSETS.fullmatch(folded) is None:
         raise Wrong("is not a character set that HL7 frames can carry", 'Write "utf-8", "cp1252" or "iso-8859-1".')
     return value
 
@@ -350,8 +352,12 @@ class AuthSettings(Section):
     )
     algorithm: Literal["ES384", "RS384"] = Field("ES384", description="signature; it must suit the key")
     token_url: Annotated[str, AfterValidator(_optional_server_address), Written("URL")] = Field(
-        "", description="the token endpoint"
+        "", description="the token endpoint; empty = what the server's .well-known/smart-configuration names"
     )
+    token_hosts: Names = Field(
+        (), description="hosts, beside the server's own, that .well-known/smart-configuration may name"
+    )
+    key_id: str = Field("", description="kid of the key, where the server gave it one; empty = its RFC 7638 thumbprint")
     audience: str = Field("", description="aud of the assertion where it is not the token endpoint (behind a proxy)")
     scopes: Annotated[
         tuple[Annotated[str, AfterValidator(_scope)], ...], BeforeValidator(_several), Written("list")
@@ -369,6 +375,7 @@ class RetrySettings(Section):
 class ElementSettings(Section):
     """Personal details that the destination may receive."""
 
+    roles: bool = Field(True, description="PractitionerRole resources at all")
     gender: bool = Field(True, description="administrative gender (STF-5)")
     birth_date: bool = Field(False, description="date of birth (STF-6)")
     home_address: bool = Field(False, description="home addresses (STF-11)")
@@ -383,6 +390,7 @@ class ElementSettings(Section):
 
 
 _WITHHELD = {
+    "roles": "PractitionerRole",
     "gender": "gender",
     "birth_date": "birthDate",
     "home_address": "address.home",
@@ -406,6 +414,15 @@ class Destination(Section):
     )
     on_drift: Literal["overwrite", "keep"] = Field(
         "overwrite", description="a value of ours that someone changed at the server: write it again, or leave theirs"
+    )
+    lifecycle_scope: Literal["both", "practitioner", "role"] = Field(
+        "both", description="what a deactivation ends: the person, this feed's roles, or both"
+    )
+    allow_npi_change: bool = Field(
+        False, description="update a person whose NPI is another than the message's, instead of holding the change"
+    )
+    search_method: Literal["get", "post"] = Field(
+        "get", description="post keeps identifiers out of addresses and proxy logs, where the server offers _search"
     )
     conditional_create: bool = Field(True, description="create with If-None-Exist, where the server offers it")
     timeout: Duration = Field("10s", description="longest wait for one answer of the server")
@@ -446,17 +463,29 @@ class Destination(Section):
             withheld=self.elements.withheld(),
             on_drift=self.on_drift,
             owners=dict(self.owners),
+            lifecycle_scope=self.lifecycle_scope,
+            allow_npi_change=self.allow_npi_change,
+            search_method=self.search_method,
             conditional_create=self.conditional_create,
             timeout=self.timeout,
             in_flight=self.in_flight,
             requests_per_second=self.requests_per_second,
+            ca_file=str(self.ca_file or ""),
         )
 
-    def requested_scopes(self) -> tuple[str, ...]:
-        """The scopes to ask for: what `auth.scopes` says, else what the mode needs and no more."""
-        verbs = ("read", "write") if self.mode == "write" else ("read",)
-        return self.auth.scopes or tuple(
-            f"system/{resource}.{verb}" for resource in ("Practitioner", "PractitionerRole") for verb in verbs
+    def smart_rules(self, make: Callable[..., R]) -> R:
+        """What SMART Backend Services needs, as `make` (the class of its rules) takes it; the key aside."""
+        return make(
+            base_url=self.base_url,
+            client_id=self.auth.client_id,
+            mode=self.mode,
+            token_url=self.auth.token_url,
+            token_hosts=frozenset(self.auth.token_hosts),
+            audience=self.auth.audience,
+            scopes=self.auth.scopes,
+            key_id=self.auth.key_id,
+            timeout=self.timeout,
+            ca_file=str(self.ca_file or ""),
         )
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from hl7bridge import config
 from hl7bridge.errors import ConfigError
+from hl7bridge.fhir.rules import DestinationRules, SmartRules
+from hl7bridge.hl7.charset import codec_of
 from hl7bridge.secrets import SecretReference
 
 SERVICE = '[service]\nprocessing_id = "P"\n'
@@ -74,24 +76,43 @@ def test_the_epic_profile_sets_the_budget_and_what_is_written_wins(site: Path) -
     assert (destination.in_flight, destination.requests_per_second) == (4, 2.0)
 
 
+def test_the_rooms_take_the_values_as_they_are(site: Path) -> None:
+    destination = config.load(site, {}).destinations["ehr"]
+    rules, smart = destination.rules(DestinationRules), destination.smart_rules(SmartRules)
+    assert (rules.name, rules.base_url, rules.mode) == ("ehr", "https://fhir.example.org/r4", "report")
+    assert rules.withheld == DestinationRules("x", rules.base_url).withheld
+    assert (smart.client_id, smart.token_url, smart.scopes) == ("hl7bridge", "https://fhir.example.org/token", ())
+
+
 @pytest.mark.parametrize(
-    ("mode", "scopes"),
+    "name",
     [
-        ("report", ("system/Practitioner.read", "system/PractitionerRole.read")),
-        (
-            "write",
-            (
-                "system/Practitioner.read",
-                "system/Practitioner.write",
-                "system/PractitionerRole.read",
-                "system/PractitionerRole.write",
-            ),
-        ),
+        "utf-8",
+        "UTF8",
+        "UNICODE UTF-8",
+        "ascii",
+        "latin-1",
+        "iso-8859-1",
+        "8859/15",
+        "8859/16",
+        "iso8859-11",
+        "cp1252",
+        "windows-1250",
+        "cp437",
+        "cp858",
+        "cp874",
+        "shift_jis",
+        "euc-jp",
+        "iso-2022-jp",
+        "gb18030",
+        "gbk",
+        "big5",
+        "euc_kr",
     ],
 )
-def test_scopes_follow_the_mode(site: Path, mode: str, scopes: tuple[str, ...]) -> None:
-    (site / DESTINATION_FILE).write_text(f'mode = "{mode}"\n{DESTINATION}')
-    assert config.load(site, {}).destinations["ehr"].requested_scopes() == scopes
+def test_every_character_set_that_may_be_named_can_be_read(site: Path, name: str) -> None:
+    (site / FEED_FILE).write_text(f'{FEED}charset = "{name}"\n')
+    assert codec_of(config.load(site, {}).feeds["hr"].hl7.charset[0])
 
 
 @pytest.mark.parametrize(
