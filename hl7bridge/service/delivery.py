@@ -133,7 +133,7 @@ class DestinationLoop(threading.Thread):
                 renewed = self._renew(store)
             if self._stopping.is_set():
                 give_up = give_up or now + self._stop_timeout
-                if not self._open and not self._done or now > give_up:
+                if (not self._open and not self._done) or now > give_up:
                     self._settle(store)
                     store.leave(self.owner, time.time())
                     return

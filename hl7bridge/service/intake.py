@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from hl7bridge.errors import MessageError, UnreadableMessage, UnsupportedMessage
 from hl7bridge.fhir.identity import lane_keys
@@ -153,7 +154,9 @@ class Intake:
         if not header.control_id:
             raise _required(10, "MSH-10 (message control id) is empty: an answer could not be correlated")
         if defect:
-            raise UnreadableMessage("207", defect, "A block character (VT or FS) stands inside the message: corrupt frame")
+            raise UnreadableMessage(
+                "207", defect, "A block character (VT or FS) stands inside the message: corrupt frame"
+            )
         allowed = self.policy.processing_ids
         if allowed and header.processing_id and header.processing_id not in allowed:
             raise UnsupportedMessage(
@@ -261,7 +264,9 @@ class Intake:
         # After CR or CE the exchange is over; without an accept acknowledgment the application one carries the verdict.
         if (taken or not wanted.wants_accept(False)) and wanted.wants_application(code == "AA"):
             final = code if code != CLOSE else "AR"
-            acks.append(_ready("application", final, _build(header, "application", final, findings=findings, text=text)))
+            acks.append(
+                _ready("application", final, _build(header, "application", final, findings=findings, text=text))
+            )
         if not acks:
             positive = code == "AA"
             acks.append(Acknowledgment("original", AcknowledgmentState.NONE, code, positive))
@@ -413,11 +418,8 @@ def application_with_lines(
     )
 
 
-def _build(header: Header, kind: str, code: str, **given: object) -> bytes:
-    built: bytes = acknowledgment.build(  # type: ignore[arg-type]
-        header, kind, code, control_id=new_control_id(), now=datetime.now(UTC), **given
-    )
-    return built
+def _build(header: Header, kind: str, code: str, **given: Any) -> bytes:
+    return acknowledgment.build(header, kind, code, control_id=new_control_id(), now=datetime.now(UTC), **given)
 
 
 def _ready(kind: str, code: str, body: bytes) -> Acknowledgment:

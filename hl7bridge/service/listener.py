@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol as Interface
+from typing import Any
+from typing import Protocol as Interface
 
 from twisted.internet import protocol, threads
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from hl7bridge.hl7.mllp import NEED_DATA, BytesDiscarded, Decoder, FrameReceived, FrameTooLarge, frame
@@ -70,7 +71,7 @@ class MllpConnection(protocol.Protocol):
         self._closing = False
         self._paused = False
         self._warned: set[str] = set()
-        self._timer: IDelayedCall | None = None
+        self._timer: Any = None
 
     # -- Twisted's names --
 
@@ -193,8 +194,7 @@ class MllpConnection(protocol.Protocol):
                 later.append(ack)
             elif ack.state is AcknowledgmentState.PENDING:
                 in_place = True
-                note = self._noting(message_id, ack.kind)
-                commits.await_outcome(message_id, ack.kind, lambda body: self._fill(slot, body or CLOSE, note))
+                commits.await_outcome(message_id, ack.kind, self._filling(slot, message_id, ack.kind))
             elif ack.body:
                 in_place = True
                 self._fill(slot, ack.body, self._noting(message_id, ack.kind))
@@ -210,6 +210,10 @@ class MllpConnection(protocol.Protocol):
                 # A turn later: never in one write with the accept acknowledgment (facts/peers.md 2c).
                 send = self._sending_application(message_id)
                 self.factory.reactor.callLater(0, send, ack.body)
+
+    def _filling(self, slot: Slot, message_id: int, kind: str) -> Callable[[bytes | None], None]:
+        note = self._noting(message_id, kind)
+        return lambda body: self._fill(slot, body or CLOSE, note)
 
     def _noting(self, message_id: int, kind: str) -> Callable[[bool], None]:
         def note(sent: bool) -> None:
@@ -340,7 +344,7 @@ class MllpListener(protocol.Factory):
         self.counts: dict[str, int] = {}
         self.stopping = False
 
-    def buildProtocol(self, addr: Any) -> MllpConnection:
+    def buildProtocol(self, addr: Any) -> Any:
         connection = MllpConnection(f"{getattr(addr, 'host', '?')}:{getattr(addr, 'port', 0)}")
         connection.factory = self
         return connection

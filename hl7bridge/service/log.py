@@ -17,11 +17,13 @@ import structlog
 Log = Any
 """A structlog logger bound to a role, and to a feed or a destination."""
 
-SAFE_KEYS = frozenset(
-    "event level timestamp role feed destination peer host port pid children error text what code local status result state "
-    "reason bytes count records message_id delivery_id control_id attempts seconds until mode path file key advice version "
-    "connections messages settled lost owner bind signal exit_code".split()
-)
+# fmt: off
+SAFE_KEYS = frozenset({
+    "event", "level", "timestamp", "role", "feed", "destination", "peer", "host", "port", "pid", "error", "text",
+    "what", "code", "local", "status", "reason", "state", "bytes", "count", "records", "message_id", "delivery_id",
+    "attempts", "seconds", "path", "lost", "exit_code",
+})
+# fmt: on
 
 
 def _drop_unlisted(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

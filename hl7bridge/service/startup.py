@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from hl7bridge.mapping.rules import FeedRules
 from hl7bridge.model import Refusal
 from hl7bridge.service import log as logs
 from hl7bridge.service.acknowledging import Acknowledger
+from hl7bridge.service.authorization import authorization
 from hl7bridge.service.children import Child
 from hl7bridge.service.delivery import DeliveryRole, DestinationLoop, Target
 from hl7bridge.service.intake import FeedPolicy, Intake
@@ -81,7 +83,7 @@ def feed_policy(feed: Feed, settings: Settings) -> FeedPolicy:
 
 def client_for(destination: Destination, rules: DestinationRules) -> FhirClient:
     """A FHIR client with the destination's authorization. Raises ConfigError for a key that cannot be read."""
-    return FhirClient(rules, destination.make_auth())
+    return FhirClient(rules, authorization(destination))
 
 
 def retry_policy(destination: Destination) -> RetryPolicy:
@@ -182,9 +184,7 @@ class ListenerRole:
         self.log.info("stopped")
 
 
-def start_listener(
-    settings: Settings, reactor: Any, arguments: Sequence[str], *, with_delivery: bool
-) -> ListenerRole:
+def start_listener(settings: Settings, reactor: Any, arguments: Sequence[str], *, with_delivery: bool) -> ListenerRole:
     """Bind the ports, start the threads and (with_delivery) the child. Raises ConfigError for a port that is taken."""
     log = logs.get_logger("listener")
     location = str(settings.store.path)
@@ -192,10 +192,17 @@ def start_listener(
     secret = first.secret("duplicates")
     first.close()
     policies = {name: feed_policy(feed, settings) for name, feed in settings.feeds.items()}
+
+    def settled() -> None:
+        acknowledger.hint()
+
+    def nothing() -> None:
+        """Without a child of ours, the delivery role looks at the store by itself."""
+
     child = None
     if with_delivery:
-        child = Child("delivery", arguments, logs.get_logger("delivery"), lambda: acknowledger.hint())
-    hint = child.hint if child else lambda: None
+        child = Child("delivery", arguments, logs.get_logger("delivery"), settled)
+    hint = child.hint if child else nothing
     writer = StoreWriter(
         lambda: open_store(location),
         reactor.callFromThread,
@@ -223,7 +230,7 @@ def start_listener(
                 limits_of(feed),
                 reactor,
                 logs.get_logger("listener", feed=name),
-                send_elsewhere=lambda message_id, body, name=name: sender.send(name, message_id, body),
+                send_elsewhere=partial(sender.send, name),
             )
             ports[name] = bind(reactor, feed, listeners[name])
     except ConfigError:
@@ -234,9 +241,7 @@ def start_listener(
     acknowledger.start()
     if child:
         child.start()
-    role = ListenerRole(
-        listeners, ports, writer, acknowledger, commits, child, settings.service.stop_timeout, log
-    )
+    role = ListenerRole(listeners, ports, writer, acknowledger, commits, child, settings.service.stop_timeout, log)
     for name, address in role.addresses().items():
         log.info("listening", feed=name, host=address["host"], port=address["port"])
     return role
@@ -273,7 +278,7 @@ def bind(reactor: Any, feed: Feed, listener: MllpListener) -> Any:
 
 def destination_is_down(store: Store, name: str) -> bool:
     """Whether the store says that the destination is paused."""
-    return bool(store.counts().get("paused", {}).get(name))
+    return name in store.paused()
 
 
 class ApplicationSender:
@@ -301,7 +306,8 @@ class ApplicationSender:
         from hl7bridge.hl7.mllp import frame
 
         host, _, port = address.rpartition(":")
-        connection = connectProtocol(HostnameEndpoint(self._reactor, host, int(port), timeout=5), protocol.Protocol())
+        endpoint = HostnameEndpoint(self._reactor, host, int(port), timeout=5)
+        connection = connectProtocol(endpoint, protocol.Protocol())  # type: ignore[no-untyped-call]
 
         def connected(made: Any) -> None:
             made.transport.write(frame(body))
@@ -377,20 +383,23 @@ def _say(what: dict[str, Any], as_json: bool) -> None:
         sys.stdout.flush()
 
 
-def _run_listener(settings: Settings, directory: Path, with_delivery: bool, say: Callable[[dict[str, Any]], None]) -> int:
-    from twisted.internet import reactor
+def _run_listener(
+    settings: Settings, directory: Path, with_delivery: bool, say: Callable[[dict[str, Any]], None]
+) -> int:
+    from twisted.internet import reactor as twisted_reactor
 
+    reactor: Any = twisted_reactor  # its type is chosen at import, and zope interfaces say little to mypy
     arguments = ["run", "--config", str(directory.resolve()), "--role", "delivery", "--child"]
     role = start_listener(settings, reactor, arguments, with_delivery=with_delivery)
-    reactor.addSystemEventTrigger("before", "shutdown", role.stop, reactor)  # type: ignore[attr-defined]
+    reactor.addSystemEventTrigger("before", "shutdown", role.stop, reactor)
     said = {
         "event": "ready",
         "pid": os.getpid(),
         "feeds": role.addresses(),
         "children": {"delivery": role.child.pid} if role.child else {},
     }
-    reactor.callWhenRunning(say, said)  # type: ignore[attr-defined]
-    reactor.run()  # type: ignore[attr-defined]
+    reactor.callWhenRunning(say, said)
+    reactor.run()
     return 0
 
 

@@ -1,0 +1,109 @@
+"""What an acknowledgment says while deliveries stand as they do: one row per state."""
+
+import pytest
+
+from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.model import Action, Finding, Record, RecordEcho, Refusal, Result, StaffChange, StaffIdentifier
+from hl7bridge.service.acknowledging import message_verdict, record_verdict
+from hl7bridge.service.intake import FeedPolicy
+from hl7bridge.store.store import DeliveryState, DeliveryStatus, PendingAcknowledgment, RecordStatus
+
+NOW = 1_800_000_000.0
+CHANGE = StaffChange(Action.ADD, "K1", (StaffIdentifier("K1", "urn:x:key"),))
+ECHO = RecordEcho("MAD", "C1", "K1", "CWE")
+
+
+def record(position=1, *findings, change=CHANGE):
+    return Record(position, ECHO, change, findings)
+
+
+def status(*deliveries, of=None, position=1):
+    named = {f"d{number}": delivery for number, delivery in enumerate(deliveries, 1)}
+    return RecordStatus(position, of or record(position), named)
+
+
+def delivery(state, result=None, **more):
+    return DeliveryStatus(7, state, result, **more)
+
+
+ENDED = DeliveryState.ENDED
+
+
+@pytest.mark.parametrize(
+    ("given", "settled", "success", "text"),
+    [
+        (status(of=record(1, Finding("101", "missing-family", "x"), change=None)), True, False, "missing-family"),
+        (status(of=record(change=None)), True, True, "nothing to do"),
+        (status(delivery(DeliveryState.QUEUED)), False, True, "stored, delivery pending"),
+        (status(delivery(DeliveryState.CLAIMED)), False, True, "stored, delivery pending"),
+        (status(delivery(DeliveryState.RETRY)), False, True, "stored, delivery pending"),
+        (status(delivery(DeliveryState.UNKNOWN)), False, True, "stored, delivery pending"),
+        (status(delivery(DeliveryState.HELD, code="205", local="ambiguous")), True, False, "ambiguous"),
+        (status(delivery(ENDED, Result.CREATED, ended=NOW)), True, True, "created"),
+        (status(delivery(ENDED, Result.DEACTIVATED, ended=NOW)), True, True, "deactivated"),
+        (status(delivery(ENDED, Result.UNCHANGED, ended=NOW)), True, True, "unchanged"),
+        (status(delivery(ENDED, Result.REPORTED, ended=NOW)), True, True, "report mode, nothing written"),
+        (status(delivery(ENDED, Result.STALE, ended=NOW)), True, True, "stale, not applied"),
+        (status(delivery(ENDED, Result.SUPERSEDED, ended=NOW)), True, True, "superseded"),
+        (status(delivery(ENDED, Result.WITHDRAWN, ended=NOW)), True, False, "held"),
+        (status(delivery(ENDED, Result.CREATED), delivery(DeliveryState.QUEUED)), False, True, "stored, delivery pending"),
+        (status(delivery(ENDED, Result.CREATED), delivery(DeliveryState.HELD, local="x")), True, False, "x"),
+    ],
+)
+def test_one_record(given, settled, success, text):
+    verdict = record_verdict(given, ("d1", "d2"))
+    assert (verdict.settled, verdict.success, verdict.text) == (settled, success, text)
+
+
+def test_a_scheduled_record_says_for_when():
+    change = StaffChange(Action.DEACTIVATE, "K1", (), effective="2027-01-31T00:00:00+01:00")
+    given = status(delivery(DeliveryState.SCHEDULED), of=record(change=change))
+    assert record_verdict(given, ("d1",)).text == "scheduled for 2027-01-31T00:00:00+01:00"
+
+
+def test_only_the_destinations_that_must_succeed_count():
+    given = status(delivery(ENDED, Result.CREATED), delivery(DeliveryState.QUEUED))
+    assert record_verdict(given, ("d1",)).settled
+
+
+def policy(**given):
+    return FeedPolicy("hr", FeedRules("urn:x:key"), {"d1": None}, **given)
+
+
+PENDING = PendingAcknowledgment(1, 5, "hr", "original", NOW + 4)
+OPEN = status(delivery(DeliveryState.QUEUED))
+FAILED_ONCE = status(delivery(DeliveryState.RETRY))
+GOOD = status(delivery(ENDED, Result.UPDATED, ended=NOW))
+BAD = status(delivery(DeliveryState.HELD, code="207", local="refused"), position=2)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "given", "now", "down", "code"),
+    [
+        ([GOOD], {}, NOW, False, "AA"),
+        ([BAD], {}, NOW, False, "AE"),
+        ([GOOD, BAD], {}, NOW, False, "AE"),
+        ([GOOD, BAD], {"codes": {Refusal.MIXED: "AA"}}, NOW, False, "AA"),
+        ([OPEN], {}, NOW, False, None),
+        ([OPEN], {}, NOW + 5, False, "AA"),
+        ([OPEN], {}, NOW, True, "AA"),
+        ([FAILED_ONCE], {}, NOW, False, "AA"),
+        ([OPEN], {"when_pending": "refuse"}, NOW + 5, False, "AR"),
+        ([OPEN], {"when_pending": "refuse", "codes": {Refusal.UNAVAILABLE: "close"}}, NOW + 5, False, "close"),
+        ([OPEN, BAD], {}, NOW + 5, False, "AE"),
+    ],
+)
+def test_one_message(statuses, given, now, down, code):
+    verdict = message_verdict(policy(**given), PENDING, statuses, now, down=down)
+    assert verdict.code == code
+    assert verdict.withdraw == (given.get("when_pending") == "refuse")
+
+
+def test_a_deadline_says_how_much_is_pending():
+    verdict = message_verdict(policy(), PENDING, [GOOD, OPEN], NOW + 5, down=False)
+    assert verdict.text == "1 of 2 records stored, delivery pending"
+
+
+def test_an_application_acknowledgment_waits_without_a_deadline():
+    pending = PendingAcknowledgment(1, 5, "hr", "application", 0.0)
+    assert message_verdict(policy(), pending, [FAILED_ONCE], NOW + 9999, down=True).code is None
