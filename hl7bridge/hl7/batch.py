@@ -44,7 +44,7 @@ def split(raw: bytes) -> Batch:
         start = len(raw) - len(raw[start:].lstrip(_BLANK))
         if start == len(raw):
             return Batch([], "single")
-    if not raw.startswith(_WRAPPERS, start) and not any([hint in raw for hint in _HINTS]):
+    if not raw.startswith(_WRAPPERS, start) and not any(hint in raw for hint in _HINTS):
         return Batch([raw], "single")
     body = raw[start:] if start else raw
     starts = [match.start() for match in _SEGMENT.finditer(body)]
