@@ -25,7 +25,7 @@ from hl7bridge.hl7 import acknowledgment, batch
 from hl7bridge.hl7.message import Header, Message, read_header
 from hl7bridge.mapping import events, staff
 from hl7bridge.mapping.rules import FeedRules
-from hl7bridge.model import Finding, Location, Record, RecordEcho, Refusal, StaffChange, Translation
+from hl7bridge.model import Finding, Location, Record, RecordEcho, Refusal, Severity, StaffChange, Translation
 from hl7bridge.store.store import (
     Acknowledgment,
     AcknowledgmentState,
@@ -403,7 +403,12 @@ def application_with_lines(
     findings: Sequence[Finding],
     text: str = "",
 ) -> bytes:
-    """An MFK (or ACK) with its MFA lines; MFI is echoed from the message, MFI-6 filters the lines."""
+    """An MFK (or ACK) with its MFA lines; MFI is echoed from the message, MFI-6 filters the lines.
+
+    Findings that only inform (a local code sent as text) stay with us, for `map explain`: an ERR beside an AA makes people
+    look, and nearly every message has some.
+    """
+    findings = [finding for finding in findings if finding.severity is not Severity.INFORMATION]
     master_file = message.first("MFI")
     return _build(
         message.header,
