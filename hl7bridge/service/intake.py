@@ -388,7 +388,7 @@ def build_application(
             lines.append(acknowledgment.MfaLine(record.echo, False, text))
         elif record.change is None:
             lines.append(acknowledgment.MfaLine(record.echo, True, "nothing to do"))
-        elif record.change.effective:
+        elif record.change.effective and datetime.fromisoformat(record.change.effective).timestamp() > time.time():
             lines.append(acknowledgment.MfaLine(record.echo, True, f"scheduled for {record.change.effective}"))
         else:
             lines.append(acknowledgment.MfaLine(record.echo, True, STORED_TEXT))
