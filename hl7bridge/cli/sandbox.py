@@ -22,15 +22,20 @@ from hl7bridge.sandbox import (
     SandboxSettings,
     create_app,
 )
+from hl7bridge.sandbox.habits import FAULTS
 
 USAGE_ERROR = 2
+
+
+_HABIT_NAMES = ", ".join(Habits().as_json())
+_FAULT_NAMES = ", ".join(FAULTS)
 
 
 def sandbox(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port; 0 lets the system choose one.", min=0, max=65535)] = 0,
     data: Annotated[
-        Path | None, typer.Option(help="Keep the resources in this folder, through restarts. [default: in memory]")
+        Path | None, typer.Option(help="Keep the resources in this folder, through restarts; else in memory.")
     ] = None,
     journal: Annotated[Path | None, typer.Option(help="Append one JSON line for each request to this file.")] = None,
     auth: Annotated[bool, typer.Option(help="Whether an access token is needed.")] = True,
@@ -41,17 +46,22 @@ def sandbox(
     ] = None,
     scope: Annotated[str, typer.Option(help="What its tokens may be allowed, space-separated.")] = ALL_SCOPES,
     audience: Annotated[
-        str, typer.Option(help="What `aud` of an assertion must be. [default: the URL of the token endpoint]")
+        str, typer.Option(help="What `aud` of an assertion must be; else the URL of the token endpoint.")
     ] = "",
     profile: Annotated[
-        str, typer.Option(help=f"The habits to start from: {', '.join(PROFILES)}. epic: opaque ids, no writes ...")
+        str, typer.Option(help="The habits to start from: plain, or epic (opaque ids, no writes, few words).")
     ] = "plain",
     habit: Annotated[
-        list[str] | None, typer.Option(help="A lasting habit, NAME=VALUE, e.g. version_conflict=412. May be repeated.")
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help=f"A lasting habit; may be repeated. Habits: {_HABIT_NAMES}."),
     ] = None,
     fault: Annotated[
         list[str] | None,
-        typer.Option(help='A fault, as JSON, e.g. {"kind": "status", "status": 503, "times": 3}. May be repeated.'),
+        typer.Option(
+            metavar="JSON",
+            help='A fault, e.g. {"kind": "status", "on": ["write"], "status": 503, "times": 3}; may be repeated. '
+            f"Faults: {_FAULT_NAMES}.",
+        ),
     ] = None,
     threads: Annotated[int, typer.Option(help="Requests that are worked on at once.", min=1)] = 16,
     until_stdin_closes: Annotated[

@@ -47,9 +47,10 @@ def create_app(settings: SandboxSettings) -> Flask:
 
     @app.errorhandler(HTTPException)
     def refuse(error: HTTPException) -> Response:
-        status = error.code or 500
         code = "too-long" if isinstance(error, RequestEntityTooLarge) else "not-found"
-        return _respond(sandbox, Refused(status, code, error.name).answer)
+        refused = Refused(error.code or 500, code, error.name)
+        incoming = _incoming(sandbox, Asked("other"))
+        return _respond(sandbox, lambda: sandbox.refuse(incoming, refused))
 
     add_control(app, sandbox)
     return app
@@ -63,7 +64,7 @@ def _incoming(sandbox: Sandbox, asked: Asked) -> Incoming:
         base_url=sandbox.settings.base_url or f"{request.scheme}://{request.host}{BASE_PATH}",
         headers={name.lower(): text for name, text in request.headers.items()},
         pairs=tuple(request.args.items(multi=True)),
-        body=b"" if asked.interaction == "token" else request.get_data(),
+        body=b"" if asked.interaction in ("token", "other") else request.get_data(),
         observer=_is_observer(request),
     )
 

@@ -189,22 +189,18 @@ class Fhir:
 
     def _next_link(self, incoming: Incoming, page: Page, fault: Fault | None) -> str:
         """The link to the next page, or the one that a fault puts in its place."""
-        base_url = incoming.base_url
-        match fault.kind if fault is not None else "":
-            case "evil-next":
-                base_url = fault.origin.rstrip("/") + "/fhir" if fault is not None else ""
-            case "looping-next":
-                here = self.pages.keep(page)
-                loop = replace(page, self_link=link_to(base_url, page.resource_type, [(PAGE, here)]))
-                return loop.self_link
-            case "expired-next":
-                return link_to(base_url, page.resource_type, [(PAGE, "ended")])
-            case _:
-                if not page.size or page.start + page.size >= len(page.ids):
-                    return ""
-        following = replace(page, start=page.start + page.size)
-        name = self.pages.keep(following)
-        return link_to(base_url, page.resource_type, [(PAGE, name)])
+        kind, base_url, name = page.resource_type, incoming.base_url, self.pages.new_name()
+        if fault is not None and fault.kind == "looping-next":
+            here = link_to(base_url, kind, [(PAGE, name)])
+            self.pages.keep(name, replace(page, next_link=here))
+            return here
+        if fault is not None and fault.kind in ("evil-next", "expired-next"):
+            origin = f"{fault.origin.rstrip('/')}/fhir" if fault.kind == "evil-next" else base_url
+            return link_to(origin, kind, [(PAGE, name)])
+        if page.next_link or not page.size or page.start + page.size >= len(page.ids):
+            return page.next_link
+        self.pages.keep(name, replace(page, start=page.start + page.size))
+        return link_to(base_url, kind, [(PAGE, name)])
 
 
 def _recorder(entry: Entry, status: Callable[[Change], int]) -> Callable[[Change], None]:

@@ -190,7 +190,7 @@ def _read_value(name: str, value: Any, default: Any) -> Any:
     try:
         read = _converted(value, default)
     except ValueError:
-        raise ConfigError(f"not a {type(default).__name__}", key=name) from None
+        raise ConfigError(f"not {_TYPE_NAMES[type(default)]}", key=name) from None
     choices = _CHOICES.get(name)
     if choices and read not in choices:
         raise ConfigError("not a value that it can have", key=name, advice=f"Use one of {', '.join(map(str, choices))}")
@@ -201,6 +201,9 @@ def _read_value(name: str, value: Any, default: Any) -> Any:
     return read
 
 
+_TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", tuple: "a list"}
+
+
 def _converted(value: Any, default: Any) -> Any:
     if isinstance(default, bool):
         if isinstance(value, bool):
@@ -209,6 +212,8 @@ def _converted(value: Any, default: Any) -> Any:
             raise ValueError
         return str(value).lower() == "true"
     if isinstance(default, tuple):
+        if not isinstance(value, (str, list, tuple)):
+            raise ValueError
         return tuple(value.split(",")) if isinstance(value, str) else tuple(map(str, value))
     if isinstance(value, bool) or not isinstance(value, (str, int, float, Decimal)):
         raise ValueError

@@ -44,13 +44,12 @@ class LineFile:
         """Raises OSError."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o600)
+        self._file = open(path, "ab", buffering=0, opener=_open_private)  # noqa: SIM115
         self._cut_torn_end()
 
     def _cut_torn_end(self) -> None:
-        size = os.fstat(self._file).st_size
+        end = size = self.path.stat().st_size
         with self.path.open("rb") as file:
-            end = size
             while end > 0:
                 start = max(0, end - 65536)
                 file.seek(start)
@@ -60,23 +59,27 @@ class LineFile:
                     break
                 end = start
         if end != size:
-            os.ftruncate(self._file, end)
+            self._file.truncate(end)
 
     def append(self, value: JsonObject) -> None:
         """Hand the line to the operating system: it survives a kill of this process, not yet a power cut."""
         line = write_json(value).encode() + b"\n"
         while line:
-            line = line[os.write(self._file, line) :]
+            line = line[self._file.write(line) :]
 
     def sync(self) -> None:
         """Wait until all that was appended is on the disk."""
-        os.fsync(self._file)
+        os.fsync(self._file.fileno())
 
     def clear(self) -> None:
-        os.ftruncate(self._file, 0)
+        self._file.truncate(0)
 
     def close(self) -> None:
-        os.close(self._file)
+        self._file.close()
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def read_lines(path: Path) -> Iterator[JsonObject]:

@@ -35,17 +35,17 @@ class Client:
     scopes: str = ALL_SCOPES
 
     def key(self, kid: str) -> Mapping[str, Any] | None:
-        """The one key with that id. Raises ConfigError when the file is no JWKS."""
+        """The one key with that id, None when there is none or several. Raises ConfigError when it is no JWKS."""
         found = [key for key in self._keys() if key.get("kid") == kid]
         return found[0] if len(found) == 1 else None
 
     def _keys(self) -> list[Mapping[str, Any]]:
-        if not isinstance(self.jwks, Path):
-            return list(self.jwks["keys"])
+        file = str(self.jwks) if isinstance(self.jwks, Path) else ""
         try:
-            return list(json.loads(self.jwks.read_text())["keys"])
+            read = json.loads(self.jwks.read_text()) if isinstance(self.jwks, Path) else self.jwks
+            return [dict(key) for key in read["keys"]]
         except (OSError, ValueError, KeyError, TypeError):
-            raise ConfigError("not a readable JWKS", file=str(self.jwks), key="keys") from None
+            raise ConfigError("not a readable JWKS", file=file, key="keys") from None
 
 
 class TokenRefused(Hl7BridgeError):

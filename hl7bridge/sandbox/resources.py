@@ -19,7 +19,7 @@ from hl7bridge.model import JsonObject, read_json, write_json
 from hl7bridge.sandbox.habits import Habits
 from hl7bridge.sandbox.journal import LineFile, iso_time, read_lines
 from hl7bridge.sandbox.outcomes import Refused
-from hl7bridge.sandbox.search import Criterion, Query, meets, sought_values
+from hl7bridge.sandbox.search import Criterion, Query, index_keys, meets, sought_keys
 from hl7bridge.sandbox.validation import ID, check_resource
 
 _FIRST_NUMBER = 1000
@@ -69,6 +69,7 @@ class Resources:
         self._versions: dict[tuple[str, str], list[Version]] = {}
         self._current: dict[str, dict[str, JsonObject]] = defaultdict(dict)
         self._carriers: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self._places: dict[tuple[str, str], int] = {}
         self._next_number = _FIRST_NUMBER
         self._file: LineFile | None = None
         self.last_line: JsonObject | None = None
@@ -108,15 +109,15 @@ class Resources:
     def find(self, resource_type: str, criteria: Iterable[Criterion]) -> list[str]:
         """The ids of the resources that meet the criteria, in the order of their creation."""
         criteria = tuple(criteria)
-        values = sought_values(criteria)
+        keys = sought_keys(criteria)
         with self._lock:
             standing = self._current[resource_type]
-            if values is None:
+            if keys is None:
                 return [name for name, resource in standing.items() if meets(resource, criteria)]
-            near = set().union(*(self._carriers.get((resource_type, value), ()) for value in values))
+            near = set().union(*(self._carriers.get((resource_type, key), ()) for key in keys))
             return [
                 name
-                for name in sorted(near, key=lambda name: self._versions[resource_type, name][0].updated)
+                for name in sorted(near, key=lambda name: self._places[resource_type, name])
                 if meets(standing[name], criteria)
             ]
 
@@ -207,6 +208,7 @@ class Resources:
             self._versions.clear()
             self._current.clear()
             self._carriers.clear()
+            self._places.clear()
             if self._file is not None:
                 self._file.clear()
             record()
@@ -253,12 +255,13 @@ class Resources:
     def _keep(self, version: Version) -> None:
         kind, name = version.resource_type, version.resource_id
         self._versions.setdefault((kind, name), []).append(version)
-        for value in _identifier_values(self._current[kind].get(name)):
-            self._carriers[(kind, value)].discard(name)
+        self._places.setdefault((kind, name), len(self._places))
+        for key in index_keys(self._current[kind].get(name, {})):
+            self._carriers[kind, key].discard(name)
         if version.text:
             self._current[kind][name] = version.resource
-            for value in _identifier_values(self._current[kind][name]):
-                self._carriers[(kind, value)].add(name)
+            for key in index_keys(self._current[kind][name]):
+                self._carriers[kind, key].add(name)
         else:
             self._current[kind].pop(name, None)
         if name.isdecimal():
@@ -300,10 +303,6 @@ def _content(resource: JsonObject) -> str:
 def _own_meta(resource: JsonObject) -> JsonObject:
     meta = resource.get("meta", {})
     return {name: value for name, value in meta.items() if name not in ("versionId", "lastUpdated")}
-
-
-def _identifier_values(resource: JsonObject | None) -> set[str]:
-    return {item["value"] for item in (resource or {}).get("identifier", []) if "value" in item}
 
 
 def _not_known(resource_type: str) -> Refused:

@@ -9,6 +9,7 @@ import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -171,18 +172,28 @@ def _meets_string(text: str, value: str, modifier: str) -> bool:
     return bool(plain) and (wanted in plain if modifier == "contains" else plain.startswith(wanted))
 
 
+@lru_cache(maxsize=65536)
 def folded(text: str) -> str:
     """Without case and accents."""
     return "".join(sign for sign in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(sign))
 
 
-def sought_values(criteria: Iterable[Criterion]) -> set[str] | None:
-    """The identifier values that a match must carry one of, for an index; None when the criteria name none."""
+def index_keys(resource: JsonObject) -> set[str]:
+    """The words under which an index keeps the resource: its identifiers' values, and the person of a role."""
+    keys = {f"identifier {item['value']}" for item in resource.get("identifier", []) if "value" in item}
+    person = resource.get("practitioner", {}).get("reference", "")
+    return keys | {f"practitioner {person.rpartition('/')[2]}"} if person else keys
+
+
+def sought_keys(criteria: Iterable[Criterion]) -> set[str] | None:
+    """The words of the index of which each match has one; None when the criteria name none."""
     for criterion in criteria:
+        if criterion.name == "practitioner":
+            return {f"practitioner {unescape(value).rpartition('/')[2]}" for value in criterion.values}
         if criterion.name == "identifier":
             parts = [list(split_escaped(value, "|")) for value in criterion.values]
             values = {unescape("|".join(part[1:]) if len(part) > 1 else part[0]) for part in parts}
-            return None if "" in values else values
+            return None if "" in values else {f"identifier {value}" for value in values}
     return None
 
 
@@ -191,7 +202,7 @@ def sought_values(criteria: Iterable[Criterion]) -> set[str] | None:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a next link stands for."""
+    """What a next link stands for; `next_link` set: the link on this page, whatever follows."""
 
     resource_type: str
     ids: tuple[str, ...]
@@ -199,6 +210,7 @@ class Page:
     size: int
     total: int
     self_link: str
+    next_link: str = ""
 
 
 class Pages:
@@ -209,14 +221,17 @@ class Pages:
         self._lock = threading.Lock()
         self._pages: OrderedDict[str, Page] = OrderedDict()
 
-    def keep(self, page: Page) -> str:
-        """Keep a page; returns its name."""
-        name = secrets.token_urlsafe(24)
+    @staticmethod
+    def new_name() -> str:
+        """A name for a page."""
+        return secrets.token_urlsafe(24)
+
+    def keep(self, name: str, page: Page) -> None:
+        """Keep a page under that name."""
         with self._lock:
             self._pages[name] = page
             while len(self._pages) > self._limit:
                 self._pages.popitem(last=False)
-        return name
 
     def open(self, name: str, resource_type: str) -> Page:
         """The page of that name. Raises Refused (410) when it is not there any more."""

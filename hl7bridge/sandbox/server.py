@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hl7bridge.errors import Hl7BridgeError
+from hl7bridge.errors import ConfigError, Hl7BridgeError
 from hl7bridge.model import JsonObject
 from hl7bridge.sandbox.capabilities import capability_statement, smart_configuration
 from hl7bridge.sandbox.fhir import Fhir, Incoming
 from hl7bridge.sandbox.habits import Fault, Faults, Habits, Throttle
-from hl7bridge.sandbox.interactions import OPEN, RESOURCE_TYPES, Asked
+from hl7bridge.sandbox.interactions import OPEN, RESOURCE_TYPES
 from hl7bridge.sandbox.journal import Entry, Journal
 from hl7bridge.sandbox.oauth import Authorization, Client, TokenRefused, token_ended, token_error
 from hl7bridge.sandbox.outcomes import Answer, Refused
@@ -98,24 +98,7 @@ class Sandbox:
 
     def exchange(self, incoming: Incoming) -> Answer:
         """Answer a request below the FHIR base. Raises ConnectionDropped."""
-        asked = incoming.asked
-        entry = Entry(
-            self.journal,
-            method=incoming.method,
-            path=incoming.path,
-            interaction=asked.interaction,
-            type=asked.resource_type,
-            id=asked.resource_id,
-            version="",
-            changed=False,
-            client="observer" if incoming.observer else "",
-            request_id=incoming.header("x-request-id"),
-        )
-        for name, header in (("if_match", "if-match"), ("conditional", "if-none-exist")):
-            if header in incoming.headers:
-                entry.fields[name] = incoming.headers[header] if name == "if_match" else True
-        if incoming.pairs:
-            entry.fields["parameters"] = sorted({name.partition(":")[0] for name, _ in incoming.pairs})
+        entry = self._entry(incoming)
         try:
             answer = self._answer(incoming, entry)
         except Refused as refused:
@@ -184,6 +167,34 @@ class Sandbox:
             raise Refused(habits.writes_refused, code, "This server does not take writes")
         return self.fhir.answer(incoming, habits, fault, entry)
 
+    def refuse(self, incoming: Incoming, refused: Refused) -> Answer:
+        """Answer a request that is refused before it is known what it asks for."""
+        self._entry(incoming).append(status=refused.status)
+        return refused.answer()
+
+    def _entry(self, incoming: Incoming) -> Entry:
+        """The journal's entry for this request, with what is known at the start."""
+        asked = incoming.asked
+        entry = Entry(
+            self.journal,
+            method=incoming.method,
+            path=incoming.path,
+            interaction=asked.interaction,
+            type=asked.resource_type,
+            id=asked.resource_id,
+            version="",
+            changed=False,
+            client="observer" if incoming.observer else "",
+            request_id=incoming.header("x-request-id"),
+        )
+        if "if-match" in incoming.headers:
+            entry.fields["if_match"] = incoming.headers["if-match"]
+        if "if-none-exist" in incoming.headers:
+            entry.fields["conditional"] = True
+        if incoming.pairs:
+            entry.fields["parameters"] = sorted({name.partition(":")[0] for name, _ in incoming.pairs})
+        return entry
+
     def _wait(self, seconds: float) -> None:
         """Wait; a sandbox that closes does not."""
         if seconds:
@@ -197,20 +208,8 @@ class Sandbox:
 
     def token(self, incoming: Incoming, form: Mapping[str, str]) -> Answer:
         """Answer a request to the token endpoint. Raises ConnectionDropped."""
-        asked = Asked("token")
-        entry = Entry(
-            self.journal,
-            method=incoming.method,
-            path=incoming.path,
-            interaction=asked.interaction,
-            type="",
-            id="",
-            version="",
-            changed=False,
-            client="",
-            request_id=incoming.header("x-request-id"),
-        )
-        fault, seconds = self.faults.take(asked)
+        entry = self._entry(incoming)
+        fault, seconds = self.faults.take(incoming.asked)
         self._wait(seconds)
         if fault is not None:
             entry.fields["fault"] = fault.kind
@@ -220,15 +219,22 @@ class Sandbox:
                 raise ConnectionDropped(fault.close)
             answer = answer_by_fault(fault)
         else:
-            audience = self.settings.audience or self.token_url(incoming.base_url)
-            try:
-                entry.fields["client"], answer = self.authorization.token(form, audience, self.habits.expires_in)
-            except TokenRefused as refused:
-                entry.fields["error"] = refused.error
-                entry.fields["reason"] = str(refused)
-                answer = token_error(refused, self.habits)
+            answer = self._give_token(incoming, form, entry)
         entry.append(status=answer.status)
         return answer
+
+    def _give_token(self, incoming: Incoming, form: Mapping[str, str], entry: Entry) -> Answer:
+        audience = self.settings.audience or self.token_url(incoming.base_url)
+        try:
+            entry.fields["client"], answer = self.authorization.token(form, audience, self.habits.expires_in)
+            return answer
+        except TokenRefused as error:
+            refused = error
+        except ConfigError as error:
+            _LOG.error("%s", error)
+            refused = TokenRefused("server_error", "The registered key set cannot be read", 500)
+        entry.fields |= {"error": refused.error, "reason": str(refused)}
+        return token_error(refused, self.habits)
 
     # --- levers ------------------------------------------------------------------------------------------------------
 

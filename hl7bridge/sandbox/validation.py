@@ -80,7 +80,7 @@ def check_resource(resource_type: str, body: Any, holds: Callable[[str, str], bo
         raise Refused(400, "structure", "The body is not a JSON object")
     if body.get("resourceType") != resource_type:
         raise Refused(400, "invalid", f"resourceType is not {resource_type}", path="resourceType")
-    _refuse_empty(body, resource_type)
+    _refuse_unfit(body, resource_type)
     elements = _ELEMENTS[resource_type]
     for name, value in body.items():
         if name == "resourceType":
@@ -164,20 +164,23 @@ def _expect(value: Any, kind: type, path: str) -> Any:
 _JSON_NAMES = {dict: "object", list: "array", str: "string", bool: "boolean"}
 
 
-def _refuse_empty(value: Any, path: str, in_list: bool = False) -> None:
-    """JSON in FHIR has no empty objects, arrays or strings; null stands only in arrays."""
+def _refuse_unfit(value: Any, path: str, in_list: bool = False) -> None:
+    """JSON in FHIR has no empty objects, arrays or strings; null stands only in arrays; NaN and Infinity nowhere."""
     if isinstance(value, dict):
         if not value:
             raise Refused(400, "structure", "An empty object", path=path)
         for name, item in value.items():
-            _refuse_empty(item, f"{path}.{name}")
+            _refuse_unfit(item, f"{path}.{name}")
     elif isinstance(value, list):
         if not value:
             raise Refused(400, "structure", "An empty array", path=path)
         for index, item in enumerate(value):
-            _refuse_empty(item, f"{path}[{index}]", in_list=True)
+            _refuse_unfit(item, f"{path}[{index}]", in_list=True)
     elif value == "" or (value is None and not in_list):
         raise Refused(400, "structure", "An empty value", path=path)
+    elif isinstance(value, float):
+        # A number with a fraction is read as `Number`: a float is none that JSON has.
+        raise Refused(400, "structure", "Not a number of JSON", path=path)
 
 
 def _references(resource_type: str, body: JsonObject) -> Iterator[tuple[str, str, JsonObject]]:
