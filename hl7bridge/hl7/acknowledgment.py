@@ -290,7 +290,7 @@ def _write_header(
 def _message_type(header: Header, version: _Version, is_mfk: bool, separator: str) -> str:
     """MSH-9: the type alone in 2.1, with the event from 2.2 on, with the structure from 2.3.1 on (or where it was sent)."""
     name = "MFK" if is_mfk else "ACK"
-    event = header.trigger_event
+    event = header.trigger_event if header.separators.usable else ""
     if version < _V2_2 or not event or not separator:
         return name
     parts = [name, event]

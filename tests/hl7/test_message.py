@@ -291,7 +291,7 @@ _FIELD = st.text(alphabet="ab1^~\\&é\"'\u6c34 .F", max_size=12)
 _SEGMENT = st.builds(lambda name, fields: "|".join([name, *fields]), _NAMES, st.lists(_FIELD, max_size=8))
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(_SEGMENT, max_size=12), st.sampled_from(["\r", "\n", "\r\n"]))
 def test_segments_out_are_segments_in(lines: list[str], ending: str) -> None:
     raw = ending.join([HEAD, *lines, ""]).encode()
@@ -356,7 +356,7 @@ def test_no_mutation_raises_anything_but_a_message_error() -> None:
     check()
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=60).map(lambda tail: b"MSH" + tail) | st.binary(max_size=60))
 def test_no_bytes_raise_anything_but_a_message_error(raw: bytes) -> None:
     try:
