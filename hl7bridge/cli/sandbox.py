@@ -71,6 +71,11 @@ def sandbox(
 ) -> None:
     """Run an embedded FHIR R4 server for Practitioner and PractitionerRole, with an OAuth token endpoint.
 
+    \b
+      hl7bridge sandbox --port 8480 --no-auth               the destination that `hl7bridge init` writes
+      hl7bridge sandbox --client-jwks jwks.json             with tokens for the keys of `hl7bridge keys jwks`
+      hl7bridge sandbox --no-auth --profile epic --habit version_conflict=412
+
     For trying things out and for tests, not for patients or staff of the real world. It ends on Ctrl-C or SIGTERM.
     Habits and faults can also be changed while it runs: POST /sandbox/habits.
 

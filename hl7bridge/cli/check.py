@@ -1,0 +1,204 @@
+"""`hl7bridge check`: everything that can be told without talking to anyone: settings, keys, store, ports, tables."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hl7bridge.cli import output
+from hl7bridge.cli.output import ExitCode, JsonOption
+from hl7bridge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from hl7bridge.config import Destination, Feed, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the report: "good", "warning" (it may run so) or "error" (it will not)."""
+
+    verdict: str
+    text: str
+    file: str = ""
+    key: str = ""
+    problem: str = ""
+    advice: str = ""
+
+    @classmethod
+    def of(cls, error: ConfigError, verdict: str = "error") -> Line:
+        """A problem as a line."""
+        return cls(verdict, str(error), error.file, error.key, error.problem, error.advice)
+
+
+def check(
+    directory: Annotated[
+        Path, typer.Argument(metavar="[DIR]", envvar="HL7BRIDGE_CONFIG", help="The folder that holds conf/.")
+    ] = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Check the configuration and what it names, and say of each problem where it is and what to do.
+
+    \b
+      hl7bridge check
+      hl7bridge check /srv/hl7bridge --json
+
+    Every file of conf/ is read; keys must be readable and of the right kind, the store's folder writable, ports free,
+    code tables known. Nothing is sent to anyone: `hl7bridge token test` tries the authorization.
+
+    Ends with 2 when hl7bridge would not run like this, with 1 for what deserves a look.
+    """
+    lines = list(examine(directory))
+    verdicts = {line.verdict for line in lines}
+    if as_json:
+        rows = [
+            {"verdict": line.verdict, "file": line.file, "key": line.key, "problem": line.problem or line.text}
+            | {"advice": line.advice}
+            for line in lines
+        ]
+        output.show_json("check/1", {"directory": str(directory.absolute()), "lines": rows})
+    else:
+        styles = {"good": output.GOOD, "warning": "yellow", "error": output.BAD}
+        for line in lines:
+            output.show((f"{line.verdict:<7}  ", styles[line.verdict]), line.text)
+    if "error" in verdicts:
+        raise typer.Exit(ExitCode.USAGE)
+    if "warning" in verdicts:
+        raise typer.Exit(ExitCode.FINDINGS)
+
+
+def examine(directory: Path) -> Iterator[Line]:
+    """All lines of the report, in the order of what depends on what."""
+    from hl7bridge import config
+
+    settings, problems = config.examine(directory)
+    if settings is None:
+        yield from (Line.of(problem) for problem in problems)
+        return
+    counted = f"{len(settings.feeds)} feed(s), {len(settings.destinations)} destination(s)"
+    yield Line("good", f"conf: {counted} in {settings.directory}")
+    yield from _keys(settings)
+    yield from _store(settings)
+    for feed in settings.feeds.values():
+        yield from _port(feed)
+        yield from _mapping(feed)
+
+
+def _keys(settings: Settings) -> Iterator[Line]:
+    from hl7bridge.service.authorization import signing_key
+
+    for destination in settings.destinations.values():
+        try:
+            _trust(destination)
+            key = signing_key(destination)
+        except ConfigError as error:
+            yield Line.of(error)
+            continue
+        reference = destination.auth.key
+        if key is None or reference is None:
+            yield Line("good", f"{destination.name}: asks for no token, mode {destination.mode}")
+            continue
+        yield Line("good", f"{destination.name}: {key.algorithm} key {key.kid}, mode {destination.mode}")
+        if exposure := reference.exposure():
+            advice = "Take the rights away: chmod 600."
+            yield Line.of(ConfigError(exposure, file=reference.file, key=reference.key, advice=advice), "warning")
+
+
+def _trust(destination: Destination) -> None:
+    """Raises ConfigError for a `ca_file` without certificates."""
+    from hl7bridge.fhir.gate import tls_context
+
+    if destination.ca_file:
+        try:
+            tls_context(destination.base_url, str(destination.ca_file))
+        except ConfigError as error:
+            advice = "Name a PEM file with the certificates to trust."
+            problem = f"{error.problem} from {destination.ca_file}"
+            raise ConfigError(problem, file=destination.file, key="ca_file", advice=advice) from None
+
+
+def _store(settings: Settings) -> Iterator[Line]:
+    location = settings.store.path
+    if "://" in location:
+        yield Line("good", "store: given as an address, not tried")
+        return
+    path = Path(location)
+    problem = ""
+    if not path.parent.is_dir():
+        problem, advice = (
+            f"the folder {path.parent} does not exist",
+            "Create it, writable for the account that runs it.",
+        )
+    elif not os.access(path.parent, os.W_OK | os.X_OK):
+        problem, advice = (
+            f"the folder {path.parent} can't be written",
+            "Let the account that runs hl7bridge write there.",
+        )
+    elif path.is_dir():
+        problem, advice = f"{path} is a folder", "Name a file in it."
+    elif path.exists() and not os.access(path, os.R_OK | os.W_OK):
+        problem, advice = f"{path} can't be written", "Let the account that runs hl7bridge write it."
+    elif path.exists() and path.stat().st_size and not _is_database(path):
+        problem, advice = f"{path} is not a SQLite database", "Name another file, or restore this one from a backup."
+    if problem:
+        yield Line.of(ConfigError(problem, file="conf/hl7bridge.toml", key="store.path", advice=advice))
+    else:
+        yield Line("good", f"store: {path} {'is there' if path.exists() else 'will be made'}")
+
+
+def _is_database(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(16) == b"SQLite format 3\0"
+
+
+def _port(feed: Feed) -> Iterator[Line]:
+    """Bind the listener's address for a moment, as the listener would."""
+    host, port = feed.listener.host, feed.listener.port
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as tried:
+            if os.name == "posix":  # a port that was just closed is free, as for the listener
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(address)
+    except socket.gaierror:
+        advice = "Write an address of this machine, such as 127.0.0.1 or 0.0.0.0."
+        error = ConfigError(f"{host} is no address of this machine", file=feed.file, key="listener.host", advice=advice)
+        yield Line.of(error)
+    except OSError as failure:
+        reason = (failure.strerror or "not possible").lower()
+        advice = "If hl7bridge is running, that is it; else choose another port, or stop the program that has it."
+        if failure.errno != errno.EADDRINUSE:
+            advice = "Write an address of this machine, and a port that its account may use (above 1023)."
+        problem = f"can't listen on {host}:{port} ({reason})"
+        error = ConfigError(problem, file=feed.file, key="listener.port", advice=advice)
+        yield Line.of(error, "warning" if failure.errno == errno.EADDRINUSE else "error")
+    else:
+        yield Line("good", f"{feed.name}: {host}:{port or ' any port'} is free")
+
+
+def _mapping(feed: Feed) -> Iterator[Line]:
+    from hl7bridge.mapping.tables import code_tables
+    from hl7bridge.service.startup import feed_rules
+
+    known = code_tables()
+    for number in feed.tables:
+        if number not in known:
+            advice = f"Use one of {', '.join(sorted(known))}."
+            problem = "no mapping uses this table"
+            yield Line.of(ConfigError(problem, file=feed.file, key=f"tables.{number}", advice=advice), "warning")
+    try:
+        rules = feed_rules(feed)
+        _ = rules.codes, rules.systems_by_authority, rules.zone
+    except ConfigError as error:
+        key = error.key or "hl7"
+        yield Line.of(ConfigError(error.problem, file=feed.file, key=key, advice=error.advice))
+    else:
+        yield Line("good", f"{feed.name}: mapping {rules.mapping_version}")

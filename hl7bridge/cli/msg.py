@@ -1,0 +1,263 @@
+"""`hl7bridge msg`: what came in, what was answered, what became of it."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hl7bridge.cli import output, stored
+from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
+from hl7bridge.errors import ConfigError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    help="Messages that came in: list them, show one.",
+)
+
+_STYLES = {
+    "accepted": output.GOOD,
+    "refused": output.BAD,
+    "withdrawn": output.BAD,
+    "AA": output.GOOD,
+    "CA": output.GOOD,
+    "AE": output.BAD,
+    "AR": output.BAD,
+    "CE": output.BAD,
+    "CR": output.BAD,
+    "held": output.BAD,
+    "retry": "yellow",
+    "unknown": "yellow",
+}
+_LISTED = (
+    "id received feed sending_application sending_facility message_type trigger_event control_id version message_time"
+    " state acknowledgment records open_deliveries note duplicate_of repeat_of replay_of same_content"
+)  # fmt: skip
+
+
+@app.command("list")
+def list_messages(
+    feed: Annotated[str, typer.Option("--feed", metavar="NAME", help="Of this feed.")] = "",
+    control_id: Annotated[str, typer.Option("--control-id", metavar="ID", help="With this MSH-10.")] = "",
+    state: Annotated[
+        str,
+        typer.Option("--state", metavar="STATE", help="accepted, refused, duplicate, ignored or withdrawn."),
+    ] = "",
+    person: Annotated[str, typer.Option("--person", metavar="KEY", help="About this staff key (MFE-4, STF-1).")] = "",
+    since: Annotated[str, typer.Option("--since", metavar="AGE", help="Of the last 30m, 12h, 7d...")] = "",
+    limit: Annotated[int, typer.Option("--limit", min=1, help="No more than this.")] = 50,
+    config: ConfigOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """List messages, newest first.
+
+    \b
+      hl7bridge msg list
+      hl7bridge msg list --state refused --since 12h
+      hl7bridge msg list --person E1042 --json
+
+    "open" counts deliveries that have not ended: queued, scheduled, being retried or held.
+    """
+    from hl7bridge.config import load
+    from hl7bridge.store.store import MessageState
+
+    if state and state not in {known.value for known in MessageState}:
+        known = ", ".join(known.value for known in MessageState)
+        raise ConfigError(f'"{state}" is no state', key="--state", advice=f"Write one of {known}.")
+    with stored.opened(load(config)) as store:
+        found = store.messages(
+            feed=feed,
+            control_id=control_id,
+            state=state,
+            source_key=person,
+            since=time.time() - age(since) if since else 0.0,
+            limit=limit,
+        )
+    if as_json:
+        rows = [{name: row[name] for name in _LISTED.split()} for row in found]
+        output.show_json(
+            "msg-list/1", {"messages": [row | {"received": stored.utc_time(row["received"])} for row in rows]}
+        )
+        return
+    output.show_table(
+        ("id", "received", "feed", "control id", "event", "state", "ack", "records", "open", "note"),
+        [
+            (
+                row["id"],
+                stored.local_time(row["received"]),
+                row["feed"],
+                row["control_id"],
+                kind_of(row),
+                row["state"],
+                row["acknowledgment"],
+                row["records"],
+                row["open_deliveries"] or "",
+                _note(row),
+            )
+            for row in found
+        ],
+        _STYLES,
+    )
+    if not found:
+        output.say("No message fits.")
+
+
+@app.command("show")
+def show_message(
+    message_id: Annotated[int, typer.Argument(metavar="ID", help="The id that `msg list` shows.")],
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Also the text of the message and of its acknowledgments.")
+    ] = False,
+    config: ConfigOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Show one message: its records, what each delivery changed and why, its acknowledgments, tasks and history.
+
+    \b
+      hl7bridge msg show 42
+      hl7bridge msg show 42 --raw
+      hl7bridge msg show 42 --json | jq .records
+
+    Ends with 4 while deliveries of the message are open.
+    """
+    from hl7bridge.config import load
+
+    with stored.opened(load(config)) as store:
+        message = stored.message_of(store, message_id)
+        body = store.body(message_id) if raw else None
+    if not raw:
+        for acknowledgment in message["acknowledgments"]:
+            del acknowledgment["body"]
+    if as_json:
+        text = body.decode("utf-8", "backslashreplace") if body is not None else None
+        output.show_json("msg-show/1", {**message, **({"body": text} if raw else {})})
+    else:
+        _show(message)
+        if raw:
+            _show_raw(body)
+    if any(is_open(delivery) for record in message["records"] for delivery in record["deliveries"]):
+        raise typer.Exit(ExitCode.QUEUED)
+
+
+def age(text: str) -> float:
+    """`30m`, `12h`, `7d` in seconds. Raises ConfigError."""
+    match = re.fullmatch(r"(\d+)\s*([smhd])", text)
+    if match is None:
+        raise ConfigError(f'"{text}" is not an age', key="--since", advice="Write 30m, 12h or 7d.")
+    return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+
+
+def kind_of(row: dict[str, Any]) -> str:
+    """`MFN^M02`."""
+    return "^".join(part for part in (row["message_type"], row["trigger_event"]) if part)
+
+
+def is_open(delivery: dict[str, Any]) -> bool:
+    """Whether the delivery will go on by itself; one that is held waits for a person."""
+    return delivery["state"] not in ("ended", "held")
+
+
+def _note(row: dict[str, Any]) -> str:
+    links = [
+        f"{name.replace('_', ' ')} {row[name]}" for name in ("duplicate_of", "repeat_of", "replay_of") if row[name]
+    ]
+    return ", ".join(filter(None, [row["note"], *links]))
+
+
+def _show(message: dict[str, Any]) -> None:
+    header = message["header"]
+    state = message["state"]
+    output.show(
+        (f"message {message['id']}", "bold"),
+        f"  {kind_of(header)}  {header['control_id']}  feed {message['feed']}  ",
+        (state, _STYLES.get(state, "")),
+    )
+    sender = " / ".join(filter(None, (header["sending_application"], header["sending_facility"])))
+    output.show(
+        f"  received  {stored.local_time(message['received'])}  from {message['peer'] or '?'}, {message['size']} bytes"
+    )
+    output.show(f"  sender    {sender}  version {header['version'] or '?'}, sent {header['message_time'] or '?'}")
+    if message["mapping_version"]:
+        output.show(f"  mapping   {message['mapping_version']}")
+    if note := _note(message):
+        output.show(f"  note      {note}")
+    for record in message["records"]:
+        _show_record(record)
+    for answer in message["acknowledgments"]:
+        style = _STYLES.get(answer["code"], "")
+        output.show(f"acknowledgment  {answer['kind']:<12}", (answer["code"] or "-", style), f"  {answer['state']}")
+    for task in message["tasks"]:
+        output.show(("task  ", "yellow"), f"{task['title']} ({task['kind']}, {task['state']})")
+        for step in task["steps"]:
+            output.show(f"    - {step}")
+    if message["history"]:
+        output.show("history")
+    for row in message["history"]:
+        delivery = f"delivery {row['delivery_id']} " if row["delivery_id"] else ""
+        details = "  ".join(f"{name}={value}" for name, value in row["detail"].items())
+        output.show(f"    {stored.local_time(row['at'])}  {delivery}{row['event']}  ", (details, output.QUIET))
+
+
+def _show_record(record: dict[str, Any]) -> None:
+    echo, change = record["echo"], record["change"]
+    what = change["action"] if change else "nothing to do" if not record["failed"] else "not taken"
+    key = change["source_key"] if change else echo["key"]
+    output.show(
+        (f"record {record['position']}", "bold"),
+        f"  {what}  {key}  ",
+        (f"{echo['event']} {echo['control_id']}", output.QUIET),
+    )
+    for finding in record["findings"]:
+        style = output.BAD if finding["severity"] == "E" else "yellow"
+        output.show(
+            "    ", (f"{finding['severity']} ", style), f"{finding['code']} {finding['local']}: {finding['text']}"
+        )
+    for delivery in record["deliveries"]:
+        _show_delivery(delivery)
+
+
+def _show_delivery(delivery: dict[str, Any]) -> None:
+    word = delivery["result"] if delivery["state"] == "ended" else delivery["state"]
+    about = f"  Practitioner/{delivery['person_id']}" if delivery["person_id"] else ""
+    when = ""
+    if delivery["state"] == "scheduled":
+        when = f"  due {stored.local_time(delivery['not_before'])}"
+    elif delivery["state"] in ("retry", "unknown"):
+        when = f"  next attempt {stored.local_time(delivery['next_attempt'])}"
+    output.show(f"    -> {delivery['destination']}: ", (word, _STYLES.get(word, output.GOOD)), f"{about}{when}")
+    if delivery["text"] or delivery["local"]:
+        why = " ".join(filter(None, (delivery["code"], delivery["local"], delivery["text"])))
+        output.show(f"       {why}")
+    for attempt in delivery["tried"]:
+        exchanges = ", ".join(
+            f"{e['method']} {e['resource_type']} {e['status']} ({e['milliseconds']:.0f} ms)"
+            for e in attempt["exchanges"]
+        )
+        output.show(f"       attempt {attempt['number']}: {attempt['result']}  ", (exchanges, output.QUIET))
+        for interaction in attempt.get("interactions", ()):
+            show_interaction(interaction, "         ")
+
+
+def show_interaction(interaction: dict[str, Any], indent: str) -> None:
+    """A planned interaction with its differences, and what someone else had changed at the server."""
+    place = "/".join(filter(None, (interaction["resource_type"], interaction["resource_id"])))
+    output.show(indent, (interaction["kind"], "bold"), f" {place}  {interaction['reason']}")
+    stored.show_differences(interaction["differences"], indent + "  ")
+    if interaction["drift"]:
+        output.show(indent, ("  changed at the server by someone else:", "yellow"))
+        stored.show_differences(interaction["drift"], indent + "    ")
+
+
+def _show_raw(body: bytes | None) -> None:
+    if body is None:
+        output.show("text: not kept")
+        return
+    output.show("text")
+    for line in re.split(r"\r\n?|\n", body.decode("utf-8", "backslashreplace")):
+        if line:
+            output.show(f"    {line}")

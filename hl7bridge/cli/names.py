@@ -1,0 +1,130 @@
+"""What the standard calls things: segments, fields, components (from hl7apy), and what codes mean (meanings.toml).
+
+For people who read a message; nothing is decided by it. hl7apy knows 2.1 to 2.8.2; 2.9 reads by 2.8.2, and a field that a
+version does not have (withdrawn, or not yet there) by the nearest version that has it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib import import_module
+from importlib.resources import files
+from typing import Any
+
+VERSIONS = ("2.1", "2.2", "2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.8", "2.8.1", "2.8.2")
+_SAME = {"2.7.1": "2.7", "2.9": "2.8.2"}
+_UPPER = {"ACK", "AFF", "CER", "DEA", "DMV", "EDU", "ERR", "HL7", "ID", "LAN", "MFE", "MFN", "MSA", "MSH", "NPI", "ORG"}
+_UPPER |= {"PRA", "SSN", "STF", "UPIN", "URL"}
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A field or component: its name in words, datatype, table number ("0180", "" for none), and its own components."""
+
+    text: str
+    datatype: str = ""
+    table: str = ""
+    required: bool = False
+    components: tuple[Name, ...] = ()
+
+    def component(self, number: int) -> Name:
+        """The name of a component; of one that the datatype does not have, its number."""
+        return self.components[number - 1] if number <= len(self.components) else Name(f"component {number}")
+
+
+@cache
+def names(version: str) -> Names:
+    """The names of one HL7 version; of one that is unknown, those of 2.5.1."""
+    known = _SAME.get(version, version)
+    return Names(known if known in VERSIONS else "2.5.1")
+
+
+class Names:
+    """The names of one HL7 version."""
+
+    def __init__(self, version: str) -> None:
+        self.version = version
+
+    @cached_property
+    def _segments(self) -> dict[str, Any]:
+        segments: dict[str, Any] = self._module("segments").SEGMENTS
+        return segments
+
+    @cached_property
+    def _tables(self) -> dict[str, tuple[str, Sequence[str]]]:
+        try:
+            tables: dict[str, tuple[str, Sequence[str]]] = self._module("tables").TABLES
+        except ModuleNotFoundError:  # hl7apy has no tables before 2.3.1
+            return {}
+        return tables
+
+    def _module(self, name: str) -> Any:
+        return import_module(f"hl7apy.v{self.version.replace('.', '_')}.{name}")
+
+    def has_segment(self, segment: str) -> bool:
+        """Whether this version defines the segment."""
+        return segment in self._segments
+
+    def segment(self, segment: str) -> str:
+        """What the segment is for, in a few words; "" for one that is not known."""
+        title: str = meanings()["segments"].get(segment, "site-defined segment" if segment.startswith("Z") else "")
+        return title
+
+    def fields(self, segment: str) -> int:
+        """How many fields this version gives the segment; 0 for one that it does not have."""
+        return len(self._segments[segment][1]) if segment in self._segments else 0
+
+    def field(self, segment: str, number: int) -> Name:
+        """The name of a field, by this version, else by the next one that has it; Name("") when none does."""
+        for version in (self.version, *VERSIONS[VERSIONS.index(self.version) :], *reversed(VERSIONS)):
+            found = names(version)._own_field(segment, number)
+            if found is not None:
+                return found
+        return Name("")
+
+    def _own_field(self, segment: str, number: int) -> Name | None:
+        fields = self._segments[segment][1] if segment in self._segments else ()
+        if not 0 < number <= len(fields):
+            return None
+        _, definition, (fewest, _), _ = fields[number - 1]
+        return _name(definition, required=fewest > 0)
+
+    def meaning(self, table: str, code: str) -> str:
+        """What a code of a table means; "" when it is not known here."""
+        meaning: str = meanings()["tables"].get(table, {}).get(code, "")
+        return meaning
+
+    def is_foreign(self, name: Name, code: str) -> bool:
+        """Whether a code is not among those of its HL7-defined table, as far as that can be told."""
+        if name.datatype != "ID" or name.table in ("", "0396") or not code:  # 0396 is open: HL7nnnn, 99zzz, L
+            return False
+        codes = self._tables.get(f"HL7{name.table}", ("", ()))[1]
+        return bool(codes) and code not in codes
+
+
+def _name(definition: Sequence[Any], *, required: bool = False) -> Name:
+    """hl7apy's (kind, components, datatype, long name, table, length)."""
+    kind, components, datatype, long_name, table = definition[:5]
+    parts = tuple(_name(part[1]) for part in components) if kind == "sequence" else ()
+    number = (table or "").removeprefix("HL7")
+    if number == "9999":  # stands for "the master file's own keys"
+        number = ""
+    if parts and number and not parts[0].table:
+        first = parts[0]
+        parts = (Name(first.text, first.datatype, number), *parts[1:])
+    return Name(_in_words(long_name or ""), datatype or "", number, required, parts)
+
+
+def _in_words(name: str) -> str:
+    words = [word if word in _UPPER else word.lower() for word in name.split("_")]
+    text = " ".join(words).replace(" s ", "'s ")
+    return text[:1].upper() + text[1:]
+
+
+@cache
+def meanings() -> dict[str, Any]:
+    """meanings.toml: `segments` and, by number, `tables`."""
+    return tomllib.loads(files(__package__).joinpath("meanings.toml").read_text(encoding="utf-8"))

@@ -1,0 +1,152 @@
+"""What every command shares: data on standard output, talk on standard error, exit codes, and text that is safe to show.
+
+Text of a message may hold anything. `visible` shows control and direction-changing characters as escapes, so that no
+message can move a cursor, recolour a terminal or turn a line around.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from enum import IntEnum
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
+
+import typer
+
+from hl7bridge.model import write_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class ExitCode(IntEnum):
+    """What the shell gets to see."""
+
+    GOOD = 0
+    FINDINGS = 1
+    USAGE = 2
+    UNREACHABLE = 3
+    QUEUED = 4
+    DEFECT = 70
+    INTERRUPTED = 130
+
+
+MEANINGS: Mapping[ExitCode, str] = {
+    ExitCode.GOOD: "all is well",
+    ExitCode.FINDINGS: "findings: a negative acknowledgment, an unreadable message, a warning of `check`, differences",
+    ExitCode.USAGE: "the command line or the configuration is wrong, or a file is not there",
+    ExitCode.UNREACHABLE: "a dependency is out of reach: the peer, the FHIR server, its token endpoint, the store",
+    ExitCode.QUEUED: "some deliveries are still queued",
+    ExitCode.DEFECT: "a defect of hl7bridge (`HL7BRIDGE_TRACEBACK=1` shows where)",
+    ExitCode.INTERRUPTED: "interrupted (Ctrl-C)",
+}
+
+ConfigOption = Annotated[
+    Path, typer.Option("--config", "-c", envvar="HL7BRIDGE_CONFIG", metavar="DIR", help="The folder that holds conf/.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print data as JSON: one document, with its schema's name.")]
+
+GOOD, BAD, QUIET, NULL = "green", "bold red", "dim", "magenta"
+
+# Cc and the line separators; marks, embeddings, overrides and isolates of direction; the byte order mark; surrogates
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_NOT_ASCII = re.compile("[^\x20-\x7e]")
+
+
+def visible(text: object) -> str:
+    """The text with every control and direction-changing character as an escape (`\\x1b`, `\\u202e`)."""
+    return _UNSAFE.sub(_escaped, str(text))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def _json_escaped(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    code -= 0x10000
+    return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
+
+
+def prepare_streams() -> None:
+    """Let a character that the terminal's encoding lacks show as an escape instead of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A rich console. Off a terminal it never shortens what it prints; NO_COLOR and FORCE_COLOR are honoured."""
+    stream = sys.stderr if stderr else sys.stdout
+    return _console(stream, None if stream.isatty() or "COLUMNS" in os.environ else 1000)
+
+
+@lru_cache(maxsize=4)
+def _console(stream: TextIO, width: int | None) -> Console:
+    from rich.console import Console
+
+    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+
+
+def show(*parts: str | tuple[str, str]) -> None:
+    """A line of data: texts, and (text, style) pairs. Safe whatever the texts hold."""
+    _print(parts, stderr=False)
+
+
+def say(*parts: str | tuple[str, str]) -> None:
+    """A line of talk, on standard error."""
+    _print(parts, stderr=True)
+
+
+def _print(parts: Sequence[str | tuple[str, str]], *, stderr: bool) -> None:
+    from rich.text import Text
+
+    pairs = [(visible(part), "") if isinstance(part, str) else (visible(part[0]), part[1]) for part in parts]
+    console(stderr=stderr).print(Text.assemble(*pairs), soft_wrap=True)
+
+
+def show_json(schema: str, data: Mapping[str, Any]) -> None:
+    """One JSON document on one line, ASCII only: {"schema": "msg-list/1", ...}. Numbers keep their text."""
+    text = write_json({"schema": schema, **data})
+    sys.stdout.write(_NOT_ASCII.sub(_json_escaped, text) + "\n")
+    sys.stdout.flush()
+
+
+def show_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], styles: Mapping[str, str] | None = None
+) -> None:
+    """A table of data. `styles`: a value -> its style."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        cells = ["" if cell is None else visible(cell) for cell in row]
+        table.add_row(*(Text(cell, style=(styles or {}).get(cell, "")) for cell in cells))
+    console().print(table)
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Any]:
+    """A progress bar on standard error; nothing off a terminal or for a single item. Yields `advance()`."""
+    if total < 2 or not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda: bar.advance(task)

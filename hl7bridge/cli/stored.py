@@ -1,0 +1,93 @@
+"""What the store holds, for commands that look at it: opened only where there is one, and shown in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hl7bridge.cli import output
+from hl7bridge.errors import ConfigError
+from hl7bridge.model import write_json
+
+if TYPE_CHECKING:
+    from hl7bridge.config import Feed, Settings
+    from hl7bridge.store.store import Store
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Store]:
+    """The store of the settings. Raises ConfigError where there is none yet, StoreError when it can't be used."""
+    from hl7bridge.store.opening import open_store
+
+    location = settings.store.path
+    if "://" not in location and not Path(location).exists():
+        advice = "`hl7bridge run` makes it; or correct the path."
+        raise ConfigError(
+            f"there is no store at {location}", file="conf/hl7bridge.toml", key="store.path", advice=advice
+        )
+    store = open_store(location)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def message_of(store: Store, message_id: int) -> dict[str, Any]:
+    """One stored message. Raises ConfigError when there is none of that id."""
+    message = store.message(message_id)
+    if message is None:
+        raise ConfigError(f"there is no message {message_id}", advice="`hl7bridge msg list` shows what there is.")
+    return message
+
+
+def body_of(store: Store, message_id: int) -> bytes:
+    """Its bytes as received. Raises ConfigError where they were not kept."""
+    message_of(store, message_id)
+    body = store.body(message_id)
+    if body is None:
+        raise ConfigError(
+            f"the bytes of message {message_id} were not kept",
+            advice="Only staff messages are; ask the sender to send it again.",
+        )
+    return body
+
+
+def feed_named(settings: Settings, name: str) -> Feed:
+    """The feed of that name; with "", the only one. Raises ConfigError."""
+    if not name and len(settings.feeds) == 1:
+        return next(iter(settings.feeds.values()))
+    known = ", ".join(settings.feeds)
+    if not name:
+        raise ConfigError("there are several feeds", key="--feed", advice=f"Choose one of {known}.")
+    if name not in settings.feeds:
+        raise ConfigError(f'there is no feed "{name}"', key="--feed", advice=f"There are: {known}.")
+    return settings.feeds[name]
+
+
+def local_time(seconds: float) -> str:
+    """Unix seconds as this machine's time, `2026-03-01 12:00:00`; "" for 0."""
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S") if seconds else ""
+
+
+def utc_time(seconds: float) -> str:
+    """Unix seconds as ISO 8601 in UTC, for JSON; "" for 0."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds") if seconds else ""
+
+
+def show_differences(differences: list[dict[str, Any]], indent: str) -> None:
+    """Before and after, one line each: `+` added, `-` removed, `~` changed, and the HL7 field that asks for it."""
+    for difference in differences:
+        before, after = difference["before"], difference["after"]
+        sign, style = ("+", output.GOOD) if before is None else ("-", "red") if after is None else ("~", "yellow")
+        text = f"{value_text(before)} -> {value_text(after)}" if sign == "~" else value_text(before or after)
+        field = difference.get("field", "")
+        reason = f"  <- {field}" if field else ""
+        output.show(indent, (f"{sign} ", style), f"{difference['path']}: {text}", (reason, output.QUIET))
+
+
+def value_text(value: Any) -> str:
+    """A JSON value on one line."""
+    return value if isinstance(value, str) else write_json(value)

@@ -1,0 +1,216 @@
+"""`hl7bridge view`: a message as a tree of segments, fields and components, with their names and the meaning of codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hl7bridge.cli import output
+from hl7bridge.cli.messages import messages_of
+from hl7bridge.cli.names import Name, Names, names
+from hl7bridge.cli.output import ExitCode, JsonOption
+from hl7bridge.errors import MessageError
+from hl7bridge.hl7.message import Message, Repetition, Segment
+
+CharsetOption = Annotated[
+    list[str] | None,
+    typer.Option("--charset", metavar="NAME", help="Character set where MSH-18 is empty; several are tried in order."),
+]
+
+
+def view(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files or folders; - for standard input.")],
+    raw: Annotated[bool, typer.Option("--raw", help="The text as sent, one segment a line.")] = False,
+    all_fields: Annotated[bool, typer.Option("--all", help="Show empty fields, too.")] = False,
+    charset: CharsetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what an HL7 message says, field by field.
+
+    \b
+      hl7bridge view new_physician.hl7
+      hl7bridge view nightly.hl7 --raw
+      hl7bridge view answer.hl7 --json
+
+    Works on any HL7 v2 message and needs no configuration. A field sent as "" (clear it) is shown as null, which is not
+    the same as empty. What this version of HL7 does not have is told at the end. Control characters are shown as escapes.
+
+    Ends with 1 when a message can't be read.
+    """
+    readable, documents = True, []
+    for number, (file, content) in enumerate(messages_of(files)):
+        try:
+            message = Message(content, charset or ("utf-8", "cp1252"))
+        except MessageError as error:
+            readable = False
+            documents.append({"file": str(file), "error": str(error)})
+            if not as_json:
+                output.say(f"{file}: ", (str(error), output.BAD))
+            continue
+        if as_json:
+            documents.append({"file": str(file), **as_data(message)})
+            continue
+        if number:
+            output.show("")
+        show_raw(message) if raw else show_tree(message, all_fields)
+    if as_json:
+        output.show_json("view/1", {"messages": documents})
+    if not readable:
+        raise typer.Exit(ExitCode.FINDINGS)
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One value of a message. `path` as `Message.read` takes it; `meaning` of a code; `note`: what is odd about it."""
+
+    path: str
+    name: str
+    text: str
+    null: bool = False
+    meaning: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field with its values: one for each component that was sent, of each repetition."""
+
+    path: str
+    name: Name
+    values: tuple[Value, ...]
+    note: str = ""
+
+
+def version_of(message: Message) -> Names:
+    """The names of the version that MSH-12 states."""
+    return names(message.header.version)
+
+
+def fields_of(segment: Segment, known: Names) -> Iterator[Field]:
+    """The fields of a segment: those sent, and the empty ones that its version has."""
+    start = segment.name + (f"[{segment.occurrence}]" if segment.occurrence > 1 else "")
+    last = known.fields(segment.name)
+    for number in range(1, max(segment.fields, last) + 1):
+        name = known.field(segment.name, number)
+        path = f"{start}-{number}"
+        repetitions = segment.repetitions(number)
+        note = ""
+        if not repetitions and name.required and number <= last:
+            note = f"required in {known.version}, empty"
+        if repetitions and last and number > last:
+            note = f"{known.version} has no such field"
+        values = tuple(
+            value
+            for index, repetition in enumerate(repetitions, 1)
+            for value in _values(f"{path}[{index}]" if len(repetitions) > 1 else path, name, repetition, known)
+        )
+        yield Field(path, name, values, note)
+
+
+def _values(path: str, name: Name, repetition: Repetition, known: Names) -> Iterator[Value]:
+    if repetition.is_null():
+        yield Value(path, name.text, '""', null=True)
+        return
+    simple = repetition.components <= 1
+    for number in range(1, repetition.components + 1):
+        part = name.component(number) if name.components else (name if simple else Name(f"component {number}"))
+        place = path if simple else f"{path}.{number}"
+        if repetition.is_null(number):
+            yield Value(place, part.text, '""', null=True)
+            continue
+        text = repetition.component(number, 0)
+        if not text:
+            continue
+        coded = Name(part.text, name.datatype if simple and not name.components else part.datatype, part.table)
+        note = f"not in HL7 table {part.table}" if known.is_foreign(coded, text) else ""
+        yield Value(place, name.text if simple else part.text, text, False, known.meaning(part.table, text), note)
+
+
+def show_raw(message: Message) -> None:
+    """One segment a line, as sent."""
+    for segment in message.segments:
+        head, tail = segment.text[:3], segment.text[3:]
+        output.show((head, "bold"), tail)
+
+
+def show_tree(message: Message, all_fields: bool = False) -> None:
+    """The tree, and below it what is odd."""
+    known = version_of(message)
+    odd: list[tuple[str, str]] = []
+    for segment in message.segments:
+        count = f" ({segment.occurrence})" if segment.occurrence > 1 else ""
+        output.show((f"{segment.name or '???'}{count}", "bold"), "  ", (known.segment(segment.name), output.QUIET))
+        if not known.has_segment(segment.name) and not segment.name.startswith("Z"):
+            odd.append((segment.name or "???", f"not a segment of HL7 {known.version}"))
+        for field in fields_of(segment, known):
+            if field.note:
+                odd.append((field.path, field.note))
+            if not field.values and all_fields:
+                output.show(f"  {field.path:<16}  ", (field.name.text, output.QUIET))
+            if len(field.values) > 1:
+                output.show(f"  {field.path:<16}  {field.name.text}")
+            for value in field.values:
+                indent = "    " if len(field.values) > 1 else "  "
+                _show_value(indent, value)
+                if value.note:
+                    odd.append((value.path, value.note))
+    notes = [("message", deviation) for deviation in message.deviations] + odd
+    for place, text in dict.fromkeys(notes):
+        output.show(("! ", "yellow"), f"{place}: {text}")
+
+
+def _show_value(indent: str, value: Value) -> None:
+    start = f"{indent}{value.path:<{18 - len(indent)}}  {value.name:<38}  "
+    if value.null:
+        output.show(start, ('""', output.NULL), ("  null: clear it", output.QUIET))
+        return
+    meaning = f"  {value.meaning}" if value.meaning else ""
+    output.show(start, (value.text, "bold"), (meaning, output.QUIET))
+
+
+def as_data(message: Message) -> dict[str, Any]:
+    """The JSON of one message."""
+    known, header = version_of(message), message.header
+    return {
+        "message_type": header.message_type,
+        "trigger_event": header.trigger_event,
+        "control_id": header.control_id,
+        "version": header.version,
+        "character_set": message.codec,
+        "deviations": list(message.deviations),
+        "segments": [
+            {
+                "segment": segment.name,
+                "occurrence": segment.occurrence,
+                "title": known.segment(segment.name),
+                "known": known.has_segment(segment.name),
+                "fields": [_field_data(field) for field in fields_of(segment, known) if field.values or field.note],
+            }
+            for segment in message.segments
+        ],
+    }
+
+
+def _field_data(field: Field) -> dict[str, Any]:
+    return {
+        "path": field.path,
+        "name": field.name.text,
+        "datatype": field.name.datatype,
+        "table": field.name.table,
+        "note": field.note,
+        "values": [
+            {
+                "path": value.path,
+                "name": value.name,
+                "value": None if value.null else value.text,
+                "null": value.null,
+                "meaning": value.meaning,
+                "note": value.note,
+            }
+            for value in field.values
+        ],
+    }
