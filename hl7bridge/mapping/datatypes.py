@@ -1,0 +1,368 @@
+"""HL7 v2 data types -> FHIR R4 data types, one repetition at a time.
+
+Each function takes the draft (for its reader, tables and findings) and the repetition's text as sent, and gives FHIR JSON,
+None (or nothing in the list) where there is nothing to send. Never an empty string, list or object (R4 ele-1).
+HL7 v2.9 chapter 2A; the HL7 v2-to-FHIR guide's data type maps, and facts/mapping.md section 7 where it has gaps.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from hl7bridge.mapping.draft import Draft
+from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.mapping.times import ends_before, fhir_date_time, truncated
+from hl7bridge.model import JsonObject
+
+BCP_47 = "urn:ietf:bcp:47"
+EXTENSION = "http://hl7.org/fhir/StructureDefinition/humanname-"
+_FAMILY_PARTS = ("own-prefix", "own-name", "partner-prefix", "partner-name")
+
+
+# --- CE, CWE, IS, ID -------------------------------------------------------------------------------------------------
+
+
+def code_text(text: str) -> str:
+    """Text as a FHIR code: single blanks inside."""
+    return " ".join(text.split())
+
+
+def coding_of(target: str, system: str, display: str) -> JsonObject:
+    """A Coding from a table's target: `system|code|display`, or a code of the table's own system."""
+    if "|" in target:
+        system, _, rest = target.partition("|")
+        target, _, own_display = rest.partition("|")
+        display = own_display or display
+    coding = {"code": target}
+    if system:
+        coding = {"system": system, "code": target}
+    if display:
+        coding["display"] = display
+    return coding
+
+
+@lru_cache(maxsize=4096)
+def system_of(rules: FeedRules, name: str) -> str:
+    """The URI of a coding system by its HL7 name (CE.3, CWE.3; table 0396, or the feed's authorities); "" if unknown."""
+    if not name:
+        return ""
+    uri = rules.codes["0396"].get(name) or rules.systems_by_authority.get(name)
+    if uri:
+        return uri
+    number = name[3:]
+    if name[:3] == "HL7" and len(number) == 4 and number.isascii() and number.isdigit():
+        return f"http://terminology.hl7.org/CodeSystem/v2-{number}"
+    return ""
+
+
+def concept(draft: Draft, repetition: str, number: int) -> JsonObject | None:
+    """CE, CWE, or a plain code of the current field's table -> CodeableConcept; a code without a system is kept as text."""
+    if draft.reader.component not in repetition:
+        text = draft.reader.leaf(repetition)
+        return _concept(draft, [text, "", "", "", "", "", "", "", ""], number) if text else None
+    return _concept(draft, draft.reader.parts(repetition, 9), number)
+
+
+def _concept(draft: Draft, parts: list[str], number: int) -> JsonObject | None:
+    code, text, system_name, other_code, other_text, other_system_name = parts[:6]
+    original = parts[8]
+    codings: list[JsonObject] = []
+    known = True
+    if code:
+        row = draft.row
+        target = row.codes.get(code)
+        if target and (row.system or "|" in target):
+            codings.append(coding_of(target, row.system, text))
+        elif target:
+            code = target  # the site's own word for it
+        elif system := system_of(draft.envelope.rules, system_name):
+            codings.append(coding_of(code_text(code), system, text))
+        else:
+            known = target is not None
+    if other_code and (other_system := system_of(draft.envelope.rules, other_system_name)):
+        codings.append(coding_of(code_text(other_code), other_system, other_text))
+    if codings:
+        result: JsonObject = {"coding": codings}
+        if original:
+            result["text"] = original
+        return result
+    if not known:
+        draft.unmapped(code, draft.row.table, number if number > 1 else 0, 1)
+    words = original or text or code or other_text or other_code
+    return {"text": words} if words else None
+
+
+def words_of(value: JsonObject) -> str:
+    """What a person reads of a CodeableConcept."""
+    for coding in value.get("coding", ()):
+        return str(value.get("text") or coding.get("display") or coding["code"])
+    return str(value["text"])
+
+
+# --- PN, XPN ---------------------------------------------------------------------------------------------------------
+
+
+def human_name(draft: Draft, repetition: str, number: int) -> JsonObject | None:
+    """PN (2.2), XPN -> HumanName. None without a family or given name."""
+    reader = draft.reader
+    parts = reader.parts(repetition, 15)
+    family = parts[0]
+    name: JsonObject = {}
+    use = _name_use(draft, parts[6], number)
+    if use:
+        name["use"] = use
+    if family:
+        name["family"] = family
+        if reader.subcomponent in repetition and (extensions := _family_extensions(draft, repetition)):
+            name["_family"] = {"extension": extensions}
+    if given := [part for part in parts[1:3] if part]:
+        name["given"] = given
+    if not family and not given:
+        return None
+    if parts[4]:
+        name["prefix"] = [parts[4]]
+    if parts[3] or parts[5] or parts[13]:
+        name["suffix"] = list(dict.fromkeys(part for part in (parts[3], parts[5], parts[13]) if part))
+    if parts[9] or parts[11] or parts[12]:
+        start, end = parts[11], parts[12]
+        if not (start or end):
+            start, end = reader.subparts(repetition, 10, 2)[:2]
+        if period := period_of(draft, start, end):
+            name["period"] = period
+    return name
+
+
+def called_by(draft: Draft, repetition: str) -> str:
+    """XPN.15 (2.7 on): what the person is called, "" when it is not said."""
+    return draft.reader.parts(repetition, 15)[14]
+
+
+def _name_use(draft: Draft, code: str, number: int) -> str:
+    if not code:
+        return "official" if number == 1 else ""
+    use = draft.row.codes.get(code)
+    if use is None:
+        draft.unmapped(code, draft.row.table, number if number > 1 else 0, 7, lost=True)
+        return ""
+    return use
+
+
+def _family_extensions(draft: Draft, repetition: str) -> list[JsonObject]:
+    """FN.2 to FN.5: the parts of the surname (own and partner's)."""
+    parts = draft.reader.subparts(repetition, 1, 5)
+    return [
+        {"url": EXTENSION + name, "valueString": part}
+        for name, part in zip(_FAMILY_PARTS, parts[1:5], strict=True)
+        if part
+    ]
+
+
+# --- TN, XTN ---------------------------------------------------------------------------------------------------------
+
+
+def contact_points(draft: Draft, repetition: str, number: int) -> list[JsonObject]:
+    """TN, XTN -> ContactPoints: a number and an e-mail address in one repetition (2.3 to 2.6 allow it) are two."""
+    if draft.reader.component not in repetition:
+        parts = [draft.reader.leaf(repetition), *[""] * 17]
+    else:
+        parts = draft.reader.parts(repetition, 18)
+    text, use_code, equipment, address = parts[:4]
+    use = _contact_use(draft, use_code, number)
+    system = draft.codes["0202"].get(equipment, "")
+    if equipment and not system:
+        draft.unmapped(equipment, "0202", number if number > 1 else 0, 3, lost=True)
+    if use != "home":
+        use = draft.codes["0202-use"].get(equipment) or use
+    value = _number(parts)
+    if system == "email" or use_code == "NET":
+        value, address = address or value, ""
+        system = ("url" if "://" in value else "other") if value and "@" not in value else "email"
+    if value and not system:
+        system = "email" if "@" in value else "phone"
+        if system == "phone" and not any(character.isdigit() for character in value):
+            draft.misfit("a telephone number without a digit", number if number > 1 else 0)
+            value = ""
+    found = []
+    if value:
+        found.append(_contact_point(draft, system, value, use, parts))
+    if address and "@" in address:
+        found.append(_contact_point(draft, "email", address, "" if use == "mobile" else use, parts))
+    if not found and not any((text, use_code, equipment)) and not value and address:
+        draft.misfit("an e-mail address without @", number if number > 1 else 0, 4)
+    return found
+
+
+def _contact_use(draft: Draft, code: str, number: int) -> str:
+    if not code:
+        return ""
+    use = draft.row.codes.get(code)
+    if use is not None:
+        return use
+    if "@" in code or sum(character.isdigit() for character in code) > 2:
+        draft.misfit("XTN.2 holds a number or an address instead of a use", number if number > 1 else 0, 2)
+    else:
+        draft.unmapped(code, draft.row.table, number if number > 1 else 0, 2, lost=True)
+    return ""
+
+
+def _number(parts: list[str]) -> str:
+    """The number as one text: XTN.5 to .8 where they are sent (`+44 113 4960123 X12`), else XTN.12, else XTN.1."""
+    country, area, local, extension = parts[4:8]
+    if not local:
+        return parts[11] or parts[0]
+    value = f"{area} {local}" if area else local
+    if country:
+        value = f"{country} {value}" if country[0] == "+" else f"+{country} {value}"
+    return f"{value} X{extension}" if extension else value
+
+
+def _contact_point(draft: Draft, system: str, value: str, use: str, parts: list[str]) -> JsonObject:
+    point: JsonObject = {"system": system, "value": value}
+    if use:
+        point["use"] = use
+    if (parts[12] or parts[13]) and (period := period_of(draft, parts[12], parts[13])):
+        point["period"] = period
+    rank = parts[17]
+    if rank and len(rank) < 5 and rank.isascii() and rank.isdigit() and int(rank) > 0:
+        point["rank"] = int(rank)
+    return point
+
+
+# --- AD, XAD ---------------------------------------------------------------------------------------------------------
+
+
+def address(draft: Draft, repetition: str, number: int) -> JsonObject | None:
+    """AD, XAD -> Address. None for a birth place, and for one whose components are visibly shifted (said)."""
+    reader = draft.reader
+    parts = reader.parts(repetition, 19)
+    street, other, city, state, postal_code, country, kind, _, county = parts[:9]
+    if _address_is_shifted(draft, parts, number):
+        return None
+    codes = draft.row.codes
+    use = codes.get(kind, "") if kind else ""
+    if use == "birth":
+        draft.leave("a birth place")
+        return None
+    if kind and kind not in codes:
+        draft.unmapped(kind, draft.row.table, number if number > 1 else 0, 7, lost=True)
+    if reader.subcomponent in repetition and not street:
+        # SAD: without the whole line, the street's name and the number of the dwelling, as sent.
+        street = " ".join(part for part in reader.subparts(repetition, 1, 3)[1:3] if part)
+    found: JsonObject = {}
+    if use:
+        found["use"] = use
+    if place := draft.codes["0190-type"].get(kind):
+        found["type"] = place
+    lines = [line for line in (street, other, parts[18]) if line]
+    if not (lines or city or postal_code):
+        if state or country or county:
+            draft.leave("no street, no city and no postal code")
+        return None
+    if lines:
+        found["line"] = lines
+    for element, text in (
+        ("city", city),
+        ("district", county),
+        ("state", state),
+        ("postalCode", postal_code),
+        ("country", country),
+    ):
+        if text:
+            found[element] = text
+    if parts[11] or parts[12] or parts[13]:
+        start, end = parts[12], parts[13]
+        if not (start or end):
+            start, end = reader.subparts(repetition, 12, 2)[:2]
+        if period := period_of(draft, start, end):
+            found["period"] = period
+    return found
+
+
+def _address_is_shifted(draft: Draft, parts: list[str], number: int) -> bool:
+    """An address type where the postal code or the country belongs, or a lone telephone number: seen with missing `^`.
+
+    Such an address is not sent: its use is not known, so that a home address could pass for another.
+    """
+    street, other, city, _, postal_code, country, kind = parts[:7]
+    codes = draft.row.codes
+    shifted = not kind and ((len(country) == 1 and country in codes) or postal_code in codes)
+    alone = street and not (other or city or postal_code) and not any(character.isalpha() for character in street)
+    if shifted or alone:
+        text = "an address type stands in another component" if shifted else "an address without a letter"
+        draft.misfit(text, number if number > 1 else 0)
+        return True
+    return False
+
+
+# --- DR, TS, DTM, DT, DIN --------------------------------------------------------------------------------------------
+
+
+def date_time(draft: Draft, text: str, repetition: int = 0, component: int = 0) -> str:
+    """A FHIR dateTime, or "" with a warning where the text is not a valid time."""
+    if not text:
+        return ""
+    found = fhir_date_time(text, draft.zone)
+    if not found:
+        draft.warn("102", "invalid-time", "not a valid date or time (YYYYMMDD...): left out", repetition, component)
+    return found
+
+
+def time_field(draft: Draft, raw: str) -> str:
+    """The text of a TS, DTM or DT field, cut to the precision that TS.2 states (2.3 to 2.5)."""
+    parts = draft.reader.parts(raw.split(draft.reader.repetition, 1)[0], 2)
+    return truncated(parts[0], parts[1])
+
+
+def period_of(draft: Draft, start: str, end: str) -> JsonObject | None:
+    """A Period of two HL7 times. One the wrong way round is left out with a warning (R4 per-1)."""
+    return checked_period(draft, date_time(draft, start), date_time(draft, end))
+
+
+def checked_period(draft: Draft, start: str, end: str) -> JsonObject | None:
+    """A Period of two FHIR dateTimes, either may be ""; None with a warning where it ends before it starts."""
+    if start and end and ends_before(end, start):
+        draft.warn("102", "period-reversed", "a period ends before it starts: left out")
+        return None
+    period: JsonObject = {}
+    if start:
+        period["start"] = start
+    if end:
+        period["end"] = end
+    return period or None
+
+
+def range_of(draft: Draft, raw: str) -> tuple[str, str]:
+    """DR -> the two FHIR dateTimes, "" where absent. Sub-components (TS in DR) are cut by the reader."""
+    parts = draft.reader.parts(raw.split(draft.reader.repetition, 1)[0], 2)
+    return date_time(draft, parts[0], component=1), date_time(draft, parts[1], component=2)
+
+
+def institution_date(draft: Draft, repetition: str, number: int) -> tuple[str, frozenset[str]] | None:
+    """DIN (CM before 2.3.1): the date, and the names of the institution (code and text, casefolded).
+
+    The institution is a CE in sub-components, of which the first may be empty.
+    """
+    reader = draft.reader
+    text = reader.parts(repetition, 2)[0]
+    found = fhir_date_time(text, draft.zone)
+    if not found:
+        if text:
+            draft.misfit("not a date", number if number > 1 else 0, 1)
+        return None
+    names = reader.subparts(repetition, 2, 2)[:2]
+    return found, frozenset(name.casefold() for name in names if name)
+
+
+# --- XON, XCN as an organisation -------------------------------------------------------------------------------------
+
+
+def display(draft: Draft, raw: str, *components: int) -> str:
+    """The first of these components that has text, of the first repetition: the name in an XON (1), XCN (2), CWE (2, 1)."""
+    if not raw:
+        return ""
+    parts: list[Any] = draft.reader.parts(raw.split(draft.reader.repetition, 1)[0], max(components))
+    for component in components:
+        if parts[component - 1]:
+            return str(parts[component - 1])
+    return ""

@@ -1,0 +1,366 @@
+"""A staff change in the making: what the rules read from, and where they put what they found.
+
+A rule is a named Python function `(draft, row, raw) -> None` for one field; a segment rule `(draft) -> None` reads several
+fields of its segment together (EDU, CER, LAN, ORG). fields.toml says which field is read by which rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from hl7bridge.hl7.message import Message, Segment
+from hl7bridge.mapping.reading import NULL, FieldReader
+from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.mapping.tables import Codes
+from hl7bridge.model import ElementValue, Finding, Location, Severity, StaffIdentifier
+
+FieldRule = Callable[["Draft", "Row", str], None]
+SegmentRule = Callable[["Draft"], None]
+
+FIELD_RULES: dict[str, FieldRule] = {}
+SEGMENT_RULES: dict[str, SegmentRule] = {}
+
+
+def field_rule(function: FieldRule) -> FieldRule:
+    """Make a function available to fields.toml under its name."""
+    FIELD_RULES[function.__name__] = function
+    return function
+
+
+def segment_rule(function: SegmentRule) -> SegmentRule:
+    """The same for a function that reads a whole segment; every field of the segment that it reads names it."""
+    SEGMENT_RULES[function.__name__] = function
+    return function
+
+
+class Row(NamedTuple):
+    """One field that is mapped.
+
+    `codes` is its code table in force, `system` the code system of that table's plain targets, `decides` says that the
+    field tells who the person is or in what standing, so that a lifecycle event reads it, too.
+    """
+
+    number: int
+    label: str
+    rule: str
+    apply: FieldRule | None
+    table: str
+    codes: Codes
+    system: str
+    decides: bool
+
+
+class Plan(NamedTuple):
+    """How a segment is read: by a segment rule, or field by field. `deciding`: the rows that a lifecycle event reads."""
+
+    segment_rule: SegmentRule | None
+    rows: tuple[Row, ...]
+    deciding: tuple[Row, ...]
+    by_number: Mapping[int, Row]
+
+
+class Place(NamedTuple):
+    """A field of one segment of the message."""
+
+    segment: str
+    occurrence: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that a field gave: an element's value, or ("" value) a decision."""
+
+    place: Place
+    element: str
+    value: Any
+    field: str
+    rule: str
+
+
+class Trace:
+    """What `explain` wants to know of a translation; the accept path has none."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.left: dict[Place, str] = {}
+        self.read: set[Place] = set()  # by segment rules
+        self.unmapped: list[tuple[str, str, str]] = []  # field, table, code
+
+
+@dataclass(slots=True)
+class Envelope:
+    """What holds for every record of a message."""
+
+    message: Message
+    rules: FeedRules
+    reader: FieldReader
+    version: tuple[int, ...]
+    zone: tzinfo
+    now: datetime
+    plans: Mapping[str, Plan]
+    trace: Trace | None = None
+
+
+class Period(NamedTuple):
+    """A bound of a role's period that waits for the roles to be known. `institution`: code and text, casefolded."""
+
+    date: str
+    institution: frozenset[str]
+    field: str
+    rule: str
+    place: Place
+
+
+class Unit(NamedTuple):
+    """A role that the message lists."""
+
+    key: str
+    origin: str
+    names: frozenset[str]
+    values: list[ElementValue]
+    place: Place
+
+
+@lru_cache(maxsize=4096)
+def _finding(
+    code: str,
+    local: str,
+    text: str,
+    severity: Severity,
+    segment: str,
+    occurrence: int,
+    field: int,
+    repetition: int,
+    component: int,
+    position: int,
+) -> Finding:
+    """Message after message has the same to say; a finding never changes."""
+    return Finding(code, local, text, severity, Location(segment, occurrence, field, repetition, component), position)
+
+
+class Draft:
+    """One record being read. Rules append; `staff.py` makes the StaffChange of it."""
+
+    __slots__ = (
+        "active",
+        "approval",
+        "cleared",
+        "codes",
+        "dead",
+        "effective",
+        "ended_for",
+        "ends",
+        "envelope",
+        "fields",
+        "findings",
+        "identifiers",
+        "institution",
+        "key",
+        "misfits",
+        "placeholder",
+        "plan",
+        "position",
+        "practice",
+        "practitioner",
+        "reader",
+        "reason_place",
+        "relationship",
+        "returning",
+        "role",
+        "row",
+        "segment",
+        "starts",
+        "title",
+        "trace",
+        "units",
+        "zone",
+    )
+
+    def __init__(self, envelope: Envelope, position: int, key: str) -> None:
+        self.envelope = envelope
+        self.reader = envelope.reader
+        self.codes = envelope.rules.codes
+        self.zone = envelope.zone
+        self.trace = envelope.trace
+        self.position = position
+        self.key = key
+        self.effective = ""
+        # where we are
+        self.segment: Segment
+        self.fields: list[str]
+        self.plan: Plan
+        self.row: Row
+        # what was found
+        self.identifiers: list[StaffIdentifier] = []
+        self.practitioner: list[ElementValue] = []
+        self.role: list[ElementValue] = []
+        self.units: list[Unit] = []
+        self.cleared: list[str] = []
+        self.findings: list[Finding] = []
+        self.misfits = 0
+        # standing
+        self.active: bool | None = None
+        self.dead = False
+        self.placeholder = False
+        self.approval = False
+        self.ended_for = ""
+        self.reason_place: Place | None = None
+        # what waits until the roles are known
+        self.starts: list[Period] = []
+        self.ends: list[Period] = []
+        self.relationship: tuple[Period | None, Period | None] = (None, None)
+        self.practice: tuple[Period | None, Period | None] = (None, None)
+        self.institution: tuple[Row, str, Segment] | None = None  # PRA-9, else PRA-2: as sent
+        self.title: tuple[ElementValue, Place] | None = None
+        self.returning: Period | None = None
+
+    # -- reading --
+
+    def read(self, segment: Segment, plan: Plan, rows: tuple[Row, ...]) -> None:
+        """Apply the rules of one segment to the fields that have a value."""
+        self.segment = segment
+        self.plan = plan
+        self.fields = fields = segment.text.split(self.reader.field)
+        if plan.segment_rule is not None:
+            plan.segment_rule(self)
+            return
+        count = len(fields)
+        for row in rows:
+            number = row.number
+            if number >= count:
+                break
+            raw = fields[number]
+            if raw:
+                self.row = row
+                if raw == NULL:
+                    self.clear()
+                elif row.apply is not None:
+                    row.apply(self, row, raw)
+
+    def field(self, number: int) -> str:
+        """For segment rules: a field of the segment as sent, now the current one; "" where it is empty, null or unmapped."""
+        row = self.plan.by_number.get(number)
+        if row is None or number >= len(self.fields):
+            return ""
+        raw = self.fields[number]
+        if raw:
+            self.row = row
+            if raw == NULL:
+                self.clear()
+                return ""
+            if self.trace is not None:
+                self.trace.read.add(self.place)
+        return raw
+
+    @property
+    def place(self) -> Place:
+        """The current field."""
+        return Place(self.segment.name, self.segment.occurrence, self.row.number)
+
+    def label(self, repetition: int = 1) -> str:
+        """The current field as an ElementValue names it: `STF-10`, `STF-10[2]`."""
+        return self.row.label if repetition == 1 else f"{self.row.label}[{repetition}]"
+
+    # -- finding --
+
+    def person(self, element: str, value: Any, repetition: int = 1) -> None:
+        """A value for Practitioner, from the current field."""
+        label = self.row.label if repetition == 1 else f"{self.row.label}[{repetition}]"
+        self.practitioner.append(ElementValue(element, value, label, self.row.rule))
+        if self.trace is not None:
+            self.trace.entries.append(Entry(self.place, f"Practitioner.{element}", value, label, self.row.rule))
+
+    def role_value(self, element: str, value: Any, repetition: int = 1) -> None:
+        """A value for every role of the person, from the current field; said once where two fields say the same."""
+        label = self.row.label if repetition == 1 else f"{self.row.label}[{repetition}]"
+        for have in self.role:
+            if have.element == element and have.value == value:
+                break
+        else:
+            self.role.append(ElementValue(element, value, label, self.row.rule))
+        if self.trace is not None:
+            self.trace.entries.append(Entry(self.place, f"PractitionerRole.{element}", value, label, self.row.rule))
+
+    def identify(self, identifier: StaffIdentifier) -> None:
+        """An identifier of the person, from the current field."""
+        self.identifiers.append(identifier)
+        if self.trace is not None:
+            shown = {"system": identifier.system, "value": identifier.value}
+            entry = Entry(self.place, "Practitioner.identifier", shown, identifier.field, self.row.rule)
+            self.trace.entries.append(entry)
+
+    def decide(self, what: str, value: Any) -> None:
+        """Note for `explain` that the current field decided something."""
+        if self.trace is not None:
+            self.trace.entries.append(Entry(self.place, what, value, self.row.label, self.row.rule))
+
+    def use(self, place: Place, element: str, value: Any, field: str, rule: str) -> None:
+        """Note for `explain` that a field that had to wait was used after all."""
+        if self.trace is not None:
+            self.trace.entries.append(Entry(place, element, value, field, rule))
+
+    def clear(self) -> None:
+        """The current field is `""`: what this feed wrote from it goes."""
+        if self.row.label not in self.cleared:
+            self.cleared.append(self.row.label)
+        self.decide("cleared", "")
+
+    def leave(self, reason: str, place: Place | None = None) -> None:
+        """Note for `explain` why a field that has a value gave nothing."""
+        if self.trace is not None:
+            self.trace.left.setdefault(place or self.place, reason)
+
+    # -- saying --
+
+    def say(
+        self,
+        severity: Severity,
+        code: str,
+        local: str,
+        text: str,
+        repetition: int = 0,
+        component: int = 0,
+        number: int | None = None,
+    ) -> None:
+        """A finding about the current field (or field `number`; 0 = the segment)."""
+        field = self.row.number if number is None else number
+        segment = self.segment
+        self.findings.append(
+            _finding(
+                code,
+                local,
+                text,
+                severity,
+                segment.name,
+                segment.occurrence,
+                field,
+                repetition,
+                component,
+                self.position,
+            )
+        )
+
+    def warn(self, code: str, local: str, text: str, repetition: int = 0, component: int = 0) -> None:
+        """A warning about the current field."""
+        self.say(Severity.WARNING, code, local, text, repetition, component)
+
+    def misfit(self, text: str, repetition: int = 0, component: int = 0) -> None:
+        """A value that is not what its field holds: perhaps the sender's fields are shifted. Never used, always said."""
+        self.misfits += 1
+        self.leave(text)
+        self.warn("102", "shifted-field", text, repetition, component)
+
+    def unmapped(self, code: str, table: str, repetition: int = 0, component: int = 0, *, lost: bool = False) -> None:
+        """A code without an entry in its table: information where its text is sent all the same, a warning where not."""
+        severity = Severity.WARNING if lost else Severity.INFORMATION
+        sent = "it is left out" if lost else "it is sent as text"
+        self.say(
+            severity, "103", "unmapped-code", f"no entry in table {table} for this code: {sent}", repetition, component
+        )
+        if self.trace is not None:
+            self.trace.unmapped.append((self.row.label, table, code))

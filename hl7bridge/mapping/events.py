@@ -1,0 +1,65 @@
+"""Which messages are ours: message type, trigger event and version (MSH-9, MSH-12)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from hl7bridge.errors import UnsupportedMessage
+from hl7bridge.hl7.header import Header
+from hl7bridge.mapping.tables import packaged
+from hl7bridge.model import Location
+
+STAFF, PERSONNEL, ADT, ACKNOWLEDGMENT, OTHER = "staff", "personnel", "adt", "acknowledgment", "other"
+
+
+def family(header: Header) -> str:
+    """Who reads such a message: "staff" (MFN^M02, and MFN^M01 as long as MFI-1 does not say otherwise), "personnel" (PMU),
+    "adt", "acknowledgment", or "other". Decided by MSH-9.1 and MSH-9.2; MSH-9.3 is often missing or wrong.
+    """
+    return _family(header.message_type, header.trigger_event)
+
+
+@lru_cache(maxsize=1024)
+def _family(message_type: str, trigger_event: str) -> str:
+    events: dict[str, str] = packaged("events.toml").get(message_type, {})
+    return events.get(trigger_event) or events.get("*", OTHER)
+
+
+def unsupported(header: Header) -> UnsupportedMessage:
+    """Why a message outside the staff family is not taken: event (201) where the type is known, else type (200)."""
+    known = packaged("events.toml")
+    what = family(header)
+    if what == PERSONNEL:
+        text = "personnel management messages (PMU) are not taken: send staff as MFN^M02"
+        return UnsupportedMessage("201", "unsupported-event", text, Location("MSH", field=9, component=2))
+    if what == ADT:
+        text = "ADT messages are not taken by this feed"
+        return UnsupportedMessage("201", "unsupported-event", text, Location("MSH", field=9, component=2))
+    if header.message_type in known:
+        text = "this trigger event is not taken: of master files, staff (MFN^M02) is"
+        return UnsupportedMessage("201", "unsupported-event", text, Location("MSH", field=9, component=2))
+    text = "this message type is not taken: staff comes as MFN^M02"
+    return UnsupportedMessage("200", "unsupported-type", text, Location("MSH", field=9, component=1))
+
+
+def version_of(header: Header, fallback: str) -> tuple[int, ...]:
+    """The HL7 version of a message as numbers, (2, 5, 1); `fallback` where MSH-12.1 is empty.
+
+    Raises UnsupportedMessage (203) for anything outside 2.1 to 2.9.
+    """
+    text = header.version
+    version = _version(fallback if text in ("", '""') else text)
+    if version is None:
+        place = Location("MSH", field=12)
+        raise UnsupportedMessage("203", "unsupported-version", "MSH-12 names no HL7 version from 2.1 to 2.9", place)
+    return version
+
+
+@lru_cache(maxsize=256)
+def _version(text: str) -> tuple[int, ...] | None:
+    numbers = text.split(".")
+    if 2 <= len(numbers) <= 4 and all(len(part) <= 2 and part.isascii() and part.isdigit() for part in numbers):
+        version = tuple(int(part) for part in numbers)
+        if version[0] == 2 and 1 <= version[1] <= 9:
+            return version
+    return None

@@ -1,0 +1,250 @@
+"""Identifiers of a person: which system they are of, and whether their check digit is right.
+
+The system follows facts/mapping.md section 7.1: the site's table for the very authority, a national system by type, a
+universal id (HD.2, HD.3), the site's table by namespace. Without one the identifier stays in the change with system "",
+the plan leaves it out, and a warning says so.
+"""
+
+from __future__ import annotations
+
+from functools import cache, lru_cache
+from typing import NamedTuple
+from uuid import UUID
+
+from hl7bridge.mapping.datatypes import period_of
+from hl7bridge.mapping.draft import Draft, Row, field_rule
+from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.mapping.tables import named
+from hl7bridge.mapping.times import fhir_date
+from hl7bridge.model import JsonObject, StaffIdentifier
+
+NPI = "http://hl7.org/fhir/sid/us-npi"
+DEA = "urn:oid:2.16.840.1.113883.4.814"
+SSN = "http://hl7.org/fhir/sid/us-ssn"
+
+
+def npi_is_valid(text: str) -> bool:
+    """Whether text is a US National Provider Identifier: ten digits from 1 or 2 on, Luhn's check over `80840` before it."""
+    if len(text) != 10 or not (text.isascii() and text.isdigit()) or text[0] not in "12":
+        return False
+    total = 24  # what 80840 adds
+    for place, digit in enumerate(text):
+        number = int(digit)
+        if place % 2 == 0:
+            number = number * 2 if number < 5 else number * 2 - 9
+        total += number
+    return total % 10 == 0
+
+
+def dea_is_valid(text: str) -> bool:
+    """Whether text is a US DEA registration number: a letter, a letter or 9, seven digits of which the last checks the
+    others; a suffix after a hyphen names the user of an institution's number."""
+    number = text.partition("-")[0].upper()
+    digits = number[2:]
+    if len(number) != 9 or not number.isascii() or not digits.isdigit():
+        return False
+    if not number[0].isalpha() or not (number[1].isalpha() or number[1] == "9"):
+        return False
+    values = [int(digit) for digit in digits]
+    return (values[0] + values[2] + values[4] + 2 * (values[1] + values[3] + values[5])) % 10 == values[6]
+
+
+class Authority(NamedTuple):
+    """An assigning authority as sent (HD): namespace, universal id, and the type of that."""
+
+    namespace: str = ""
+    universal_id: str = ""
+    universal_type: str = ""
+
+    @property
+    def name(self) -> str:
+        """The namespace, else the universal id."""
+        return self.namespace or self.universal_id
+
+
+def authority_of(draft: Draft, repetition: str, component: int) -> Authority:
+    """HD in a component."""
+    return Authority(*draft.reader.subparts(repetition, component, 3)[:3])
+
+
+@lru_cache(maxsize=4096)
+def system_for(rules: FeedRules, authority: Authority, type_code: str) -> str:
+    """The identifier system of an authority and a type, "" if nothing gives one."""
+    by_authority = rules.systems_by_authority
+    for name in (authority.namespace, authority.universal_id):
+        if name and type_code and (system := by_authority.get(f"{name}:{type_code}")):
+            return system
+    if authority.universal_id and (system := by_authority.get(authority.universal_id)):
+        return system
+    if system := _national().get(type_code, ""):
+        return system
+    if authority.universal_id and (system := universal_system(authority.universal_id, authority.universal_type)):
+        return system
+    return by_authority.get(authority.namespace, "") if authority.namespace else ""
+
+
+@cache
+def _national() -> dict[str, str]:
+    return named("national")
+
+
+@cache
+def _registered() -> dict[str, str]:
+    return named("registered")
+
+
+@cache
+def _type_of_system() -> dict[str, str]:
+    return {system: type_code for type_code, system in named("national").items()}
+
+
+def universal_system(universal_id: str, universal_type: str) -> str:
+    """HD.2 and HD.3 -> URI: ISO object identifiers, UUIDs, absolute URIs; "" for what is not one (DNS needs a table)."""
+    kind = universal_type.upper()
+    if kind == "ISO":
+        arcs = universal_id.split(".")
+        if len(arcs) > 1 and arcs[0] in ("0", "1", "2") and all(_is_arc(arc) for arc in arcs):
+            return _registered().get(universal_id, f"urn:oid:{universal_id}")
+    elif kind in ("UUID", "GUID"):
+        try:
+            return f"urn:uuid:{UUID(universal_id)}"
+        except ValueError:
+            return ""
+    elif kind == "URI":
+        scheme, colon, rest = universal_id.partition(":")
+        if colon and rest and scheme.isascii() and scheme.isalpha() and universal_id.isprintable():
+            return universal_id if not any(character in universal_id for character in ' <>"{}|\\^`') else ""
+    return ""
+
+
+def _is_arc(text: str) -> bool:
+    return text.isascii() and text.isdigit() and (text == "0" or text[0] != "0")
+
+
+def type_of(draft: Draft, code: str) -> tuple[str, JsonObject]:
+    """An identifier type (tables 0203 and 0338) -> its v2-0203 code, and what an unknown one adds to Identifier."""
+    if not code:
+        return "", {}
+    known = draft.codes["0203"].get(code) or draft.row.codes.get(code)
+    return (known, {}) if known else ("", {"type": {"text": code}})
+
+
+def add(draft: Draft, identifier: StaffIdentifier, number: int) -> None:
+    """Take an identifier unless its check digit is wrong, or the person has it already. Finds: where it has no system."""
+    value, system = identifier.value, identifier.system
+    at = number if number > 1 else 0
+    if system == SSN:
+        value = value.replace("-", "").replace(" ", "")
+    if (system == NPI or identifier.type_code == "NPI") and not npi_is_valid(value):
+        draft.warn("102", "npi-check-digit", "not a valid NPI (ten digits, check digit): left out", at, 1)
+        return
+    if (system == DEA or identifier.type_code == "DEA") and not dea_is_valid(value):
+        draft.warn("102", "dea-check-digit", "not a valid DEA number (check digit): left out", at, 1)
+        return
+    type_code = identifier.type_code or _type_of_system().get(system, "")
+    for have in draft.identifiers:
+        if have.value == value and (have.system == system or have.type_code == type_code != ""):
+            draft.leave("says again what another field says")
+            return
+        if system and have.system == system and draft.row.label == "PRA-6" and have.field.partition("[")[0] == "STF-2":
+            draft.warn(
+                "103", "identifier-conflict", "STF-2 gives another value of the same system: STF-2 stands", at, 1
+            )
+            return
+    if not system:
+        if value == draft.key and not identifier.authority:
+            draft.leave("the staff key again")
+            return
+        text = "no system for this assigning authority in [authorities] of the feed: the identifier is left out"
+        draft.warn("103", "unmapped-authority", text, at)
+        if draft.trace is not None:
+            draft.trace.unmapped.append((draft.row.label, "authorities", identifier.authority))
+    if value != identifier.value or type_code != identifier.type_code:
+        identifier = StaffIdentifier(value, system, identifier.authority, type_code, identifier.field, identifier.extra)
+    draft.identify(identifier)
+
+
+@field_rule
+def staff_identifier(draft: Draft, row: Row, raw: str) -> None:
+    """STF-2: CX, or before 2.3.1 CE (whose third component names the authority)."""
+    reader = draft.reader
+    for number, repetition in enumerate(reader.repetitions(raw), 1):
+        parts = reader.parts(repetition, 10)
+        value, _, third, namespace, type_text, facility = parts[:6]
+        if not value:
+            continue
+        type_code, extra = type_of(draft, type_text)
+        authority = Authority(namespace)
+        if reader.subcomponent in repetition:
+            authority = authority_of(draft, repetition, 4)
+        if draft.envelope.version < (2, 3, 1) and not (authority.name or type_text):
+            authority = Authority(third)
+        system = system_for(draft.envelope.rules, authority, type_code)
+        if not system and not authority.name:
+            system, authority = _without_authority(draft, type_text, facility, parts[8], parts[9], number)
+        if (parts[6] or parts[7]) and (period := period_of(draft, parts[6], parts[7])):
+            extra["period"] = period
+        label = draft.label(number)
+        add(draft, StaffIdentifier(value, system, authority.name, type_code, label, extra), number)
+
+
+def _without_authority(
+    draft: Draft, type_text: str, facility: str, jurisdiction: str, agency: str, number: int
+) -> tuple[str, Authority]:
+    """CX.4 is empty: other fields may name an authority that the feed's table knows; which one it was is said."""
+    reader = draft.reader
+    message = draft.envelope.message
+    by_authority = draft.envelope.rules.systems_by_authority
+    candidates = (
+        (type_text, "the identifier type"),
+        (facility, "the assigning facility"),
+        (jurisdiction, "the assigning jurisdiction"),
+        (agency, "the assigning agency"),
+        (reader.parts(draft.fields[1], 3)[2] if draft.segment.name == "STF" else "", "STF-1.3"),
+        (message.read("MSH-4.1").strip(), "MSH-4"),
+    )
+    for name, where in candidates:
+        if name and name in by_authority:
+            text = f"no assigning authority: taken from {where}"
+            draft.warn("101", "authority-assumed", text, number if number > 1 else 0, 4)
+            return by_authority[name], Authority(name)
+    return "", Authority(next((name for name, _ in candidates[:4] if name), ""))
+
+
+@field_rule
+def practitioner_number(draft: Draft, row: Row, raw: str) -> None:
+    """PRA-6: PLN (CM before 2.3.1): number, type, state or other qualifier, expiry."""
+    for number, repetition in enumerate(draft.reader.repetitions(raw), 1):
+        value, type_text, state, expiry = draft.reader.parts(repetition, 4)[:4]
+        if value:
+            _licence(draft, value, type_text, state, expiry, number)
+
+
+@field_rule
+def driver_licence(draft: Draft, row: Row, raw: str) -> None:
+    """STF-22: DLN: number, issuing state, expiry."""
+    value, state, expiry = draft.reader.parts(raw.split(draft.reader.repetition, 1)[0], 3)[:3]
+    if value:
+        _licence(draft, value, "DL", state, expiry, 1)
+
+
+def _licence(draft: Draft, value: str, type_text: str, state: str, expiry: str, number: int) -> None:
+    """A number whose authority is its type and, where said, the state: `SL:CA`, else `SL`."""
+    type_code, extra = type_of(draft, type_text)
+    kind = type_code or type_text
+    authority = f"{kind}:{state}" if state else kind
+    by_authority = draft.envelope.rules.systems_by_authority
+    system = (
+        by_authority.get(authority, "")
+        or _national().get(type_code, "")
+        or (by_authority.get(kind, "") if kind else "")
+    )
+    if state:
+        extra["assigner"] = {"display": state}
+    if expiry:
+        end = fhir_date(expiry)
+        if end:
+            extra["period"] = {"end": end}
+        else:
+            draft.warn("102", "invalid-time", "not a valid date: left out", number if number > 1 else 0, 4)
+    add(draft, StaffIdentifier(value, system, authority, type_code, draft.label(number), extra), number)

@@ -1,0 +1,265 @@
+"""Rules for Practitioner: name, telecom, address, gender, birthDate (STF), qualification (EDU, CER), communication (LAN)."""
+
+from __future__ import annotations
+
+from hl7bridge.mapping.datatypes import (
+    BCP_47,
+    address,
+    called_by,
+    checked_period,
+    coding_of,
+    concept,
+    contact_points,
+    date_time,
+    display,
+    human_name,
+    time_field,
+    words_of,
+)
+from hl7bridge.mapping.draft import Draft, Row, field_rule, segment_rule
+from hl7bridge.mapping.times import fhir_date
+from hl7bridge.model import ElementValue, JsonObject
+
+
+@field_rule
+def person_name(draft: Draft, row: Row, raw: str) -> None:
+    """STF-3: the first is the official name unless its type says otherwise."""
+    for number, repetition in enumerate(draft.reader.repetitions(raw), 1):
+        name = human_name(draft, repetition, number)
+        if name is not None:
+            draft.person("name", name, number)
+            if nickname := called_by(draft, repetition):
+                draft.person("name", {"use": "nickname", "text": nickname}, number)
+
+
+@field_rule
+def gender(draft: Draft, row: Row, raw: str) -> None:
+    """STF-5: table 0001; another code is `unknown`, which R4 requires to be said."""
+    code = draft.reader.first(raw)
+    if not code:
+        return
+    found = row.codes.get(code)
+    if found is None:
+        if any(character.isdigit() for character in code):
+            draft.misfit("not a code for the sex")
+            return
+        draft.unmapped(code, row.table, lost=True)
+        found = "unknown"
+    if found:
+        draft.person("gender", found)
+
+
+@field_rule
+def birth_date(draft: Draft, row: Row, raw: str) -> None:
+    """STF-6: the date alone, as precise as sent."""
+    text = time_field(draft, raw)
+    found = fhir_date(text)
+    if found:
+        draft.person("birthDate", found)
+    elif text:
+        draft.misfit("not a date")
+
+
+@field_rule
+def phone(draft: Draft, row: Row, raw: str) -> None:
+    """STF-10: what is for work is for the person's roles, too."""
+    for number, repetition in enumerate(draft.reader.repetitions(raw), 1):
+        if not repetition:
+            continue
+        for point in contact_points(draft, repetition, number):
+            draft.person("telecom", point, number)
+            if point.get("use") == "work":
+                draft.role_value("telecom", point, number)
+
+
+@field_rule
+def email(draft: Draft, row: Row, raw: str) -> None:
+    """STF-15: e-mail addresses, unless STF-10 gave the same."""
+    for number, repetition in enumerate(draft.reader.repetitions(raw), 1):
+        address = draft.reader.leaf(repetition.split(draft.reader.component, 1)[0])
+        if "@" not in address:
+            if address:
+                draft.misfit("an e-mail address without @", number if number > 1 else 0)
+        elif any(have.element == "telecom" and have.value["value"] == address for have in draft.practitioner):
+            draft.leave("STF-10 gives the same address")
+        else:
+            draft.person("telecom", {"system": "email", "value": address}, number)
+
+
+@field_rule
+def preferred_contact(draft: Draft, row: Row, raw: str) -> None:
+    """STF-16: the first telecom of that kind gets rank 1, here and in the roles."""
+    code = draft.reader.first(raw)
+    kind = row.codes.get(code)
+    if kind is None:
+        if code:
+            draft.unmapped(code, row.table, lost=True)
+        return
+    for index, have in enumerate(draft.practitioner):
+        if have.element == "telecom" and is_of_kind(have.value, kind):
+            ranked = {**have.value, "rank": 1}
+            draft.practitioner[index] = ElementValue("telecom", ranked, have.field, have.rule)
+            for at, other in enumerate(draft.role):
+                if other.element == "telecom" and other.value == have.value:
+                    draft.role[at] = ElementValue("telecom", ranked, other.field, other.rule)
+            draft.decide("Practitioner.telecom.rank", 1)
+            return
+    draft.leave("no telecom of the preferred kind")
+
+
+def is_of_kind(point: JsonObject, kind: str) -> bool:
+    """Whether a ContactPoint is what table 0185 calls pager, mobile, email, fax, home or work (phone)."""
+    if kind in ("pager", "email", "fax"):
+        return bool(point["system"] == kind)
+    return bool(point["system"] == "phone" and point.get("use") == kind)
+
+
+@field_rule
+def postal_address(draft: Draft, row: Row, raw: str) -> None:
+    """STF-11: office and home addresses; never a birth place."""
+    for number, repetition in enumerate(draft.reader.repetitions(raw), 1):
+        if repetition and (found := address(draft, repetition, number)) is not None:
+            draft.person("address", found, number)
+
+
+# --- LAN -------------------------------------------------------------------------------------------------------------
+
+
+@segment_rule
+def language(draft: Draft) -> None:
+    """LAN: one language once, though a segment stands for each ability; not where the proficiency (LAN-4) is none."""
+    proficiency = draft.reader.first(draft.field(4))
+    raw = draft.field(2)
+    if not raw:
+        return
+    if proficiency and draft.codes["0404"].get(proficiency) == "none":
+        draft.leave("LAN-4 says: none")
+        return
+    code, text, system = draft.reader.parts(raw.split(draft.reader.repetition, 1)[0], 3)[:3]
+    value: JsonObject = {}
+    if tag := language_tag(draft, code, system):
+        value["coding"] = [coding_of(tag, BCP_47, text)]
+    elif code:
+        draft.unmapped(code, draft.row.table, component=1)
+    words = text or ("" if tag else code)
+    if words:
+        value["text"] = words
+    if not value:
+        return
+    if any(have.element == "communication" and have.value == value for have in draft.practitioner):
+        draft.leave("the language is said already")
+        return
+    draft.person("communication", value)
+
+
+def language_tag(draft: Draft, code: str, system: str) -> str:
+    """The BCP 47 tag of a language code (`FRE`, `fr`, `fr-CA`), "" where it is none or is of a local table."""
+    codes = draft.row.codes
+    foreign = bool(system) and not system.startswith(("ISO", "HL70296", "RFC", "IETF", "BCP", BCP_47))
+    tag = codes.get(code, "")
+    if tag and not (foreign and tag == code):
+        return tag
+    if foreign:
+        return ""
+    base, _, region = code.replace("_", "-").partition("-")
+    tag = codes.get(base.lower(), "")
+    if not tag or not region:
+        return tag
+    if len(region) == 2 and region.isascii() and region.isalpha():
+        return f"{tag}-{region.upper()}"
+    return ""
+
+
+# --- EDU, CER --------------------------------------------------------------------------------------------------------
+
+
+@segment_rule
+def education(draft: Draft) -> None:
+    """EDU: the degree (EDU-2) or the subject (EDU-9), when it was granted, by which school."""
+    school = display(draft, draft.field(6), 1)
+    granted = ""
+    if raw := draft.field(5):
+        text = time_field(draft, raw)
+        granted = fhir_date(text)
+        if text and not granted:
+            draft.misfit("not the date on which the degree was granted")
+    subject = display(draft, draft.field(9), 9, 2, 1)
+    degree = draft.field(2)
+    code: JsonObject | None = None
+    if degree:
+        code = _degree(draft, degree)
+    if code is None:
+        if not subject:
+            return
+        draft.field(9)
+        code = {"text": subject}
+    elif subject:
+        code["text"] = subject
+    qualification: JsonObject = {"code": code}
+    if granted:
+        qualification["period"] = {"start": granted}
+    if school:
+        qualification["issuer"] = {"display": school}
+    draft.person("qualification", qualification)
+
+
+def _degree(draft: Draft, raw: str) -> JsonObject | None:
+    """A degree of table 0360, also written `M.D.`; else what CWE or the plain text says."""
+    code, text = draft.reader.parts(raw.split(draft.reader.repetition, 1)[0], 2)[:2]
+    target = draft.row.codes.get(code.replace(".", "").replace(" ", "").upper()) if code else ""
+    if target:
+        return {"coding": [coding_of(target, draft.row.system, text)]}
+    return concept(draft, raw.split(draft.reader.repetition, 1)[0], 1)
+
+
+@segment_rule
+def certificate(draft: Draft) -> None:
+    """CER: a certificate or licence. Without a type (CER-10) or domain (CER-11) R4 has no place for it: warned."""
+    first = draft.reader.repetitions
+    serial = draft.reader.first(draft.field(2))
+    domain = concept(draft, first(raw)[0], 1) if (raw := draft.field(11)) else None
+    code = concept(draft, first(raw)[0], 1) if (raw := draft.field(10)) else None
+    if code is None:
+        code, domain = domain, None
+        if code is not None:
+            draft.field(11)
+    if code is None:
+        row = draft.plan.by_number.get(10) or next(iter(draft.plan.by_number.values()))
+        draft.row = row
+        draft.warn("101", "qualification-without-code", "neither CER-10 nor CER-11 says what was granted: left out")
+        return
+    if domain is not None:
+        code["text"] = f"{words_of(code)} ({words_of(domain)})"
+    row = draft.row
+    qualification: JsonObject = {"code": code}
+    issuer = display(draft, draft.field(4), 1) or display(draft, draft.field(5), 2, 1)
+    if serial:
+        qualification["identifier"] = [_serial(draft, serial, issuer)]
+    start = _date_of(draft, 25) or _date_of(draft, 24) or _date_of(draft, 23)
+    ends = [end for number in (29, 26, 27) if (end := _date_of(draft, number))]
+    # Of the dates of a revocation, an inactivation and an expiry the earliest is the end.
+    end = min(ends, key=lambda text: text[:10], default="")
+    status = draft.reader.first(draft.field(31))
+    if not end and status and draft.row.codes.get(status) == "ended":
+        end = draft.effective or draft.envelope.now.date().isoformat()
+    draft.row = row
+    if period := checked_period(draft, start, end):
+        qualification["period"] = period
+    if issuer:
+        qualification["issuer"] = {"display": issuer}
+    draft.person("qualification", qualification)
+
+
+def _date_of(draft: Draft, number: int) -> str:
+    raw = draft.field(number)
+    return date_time(draft, time_field(draft, raw)) if raw else ""
+
+
+def _serial(draft: Draft, serial: str, issuer: str) -> JsonObject:
+    """CER-2 as an Identifier: of the system that the feed's table gives the issuer, else with the issuer's name."""
+    identifier: JsonObject = {"value": serial}
+    if system := draft.envelope.rules.systems_by_authority.get(issuer):
+        identifier = {"system": system, "value": serial}
+    elif issuer:
+        identifier["assigner"] = {"display": issuer}
+    return identifier

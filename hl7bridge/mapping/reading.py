@@ -1,0 +1,90 @@
+"""Field text -> components, quickly: the innermost loop of the mapping.
+
+Splits what a rule asks for with `str.split`, and takes the slower road (sub-components, escape sequences, nulls, control
+characters) only where a character in the text calls for it. All text that leaves here is stripped of surrounding blanks
+and fit for a FHIR string: no control characters but tab and line breaks, no blanks but the plain one.
+"""
+
+from __future__ import annotations
+
+from hl7bridge.hl7.escapes import Separators, unescape
+
+NULL = '""'
+
+_UNUSED = "\0"  # stands for a separator that MSH-2 leaves out; cleaned text never holds it
+_BLANKS: tuple[tuple[str, ...], ...] = tuple(("",) * count for count in range(32))
+_ODD_BLANKS = "\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+_CLEAN: dict[int, str | None] = {
+    **{code: None for code in range(32) if chr(code) not in "\t\n\r"},
+    0x7F: None,
+    **{ord(character): " " for character in _ODD_BLANKS},
+}
+
+
+class FieldReader:
+    """Splits the fields of one message. `parts` and `leaf` give text; `repetitions` and `subparts` keep what is inside."""
+
+    __slots__ = ("_codec", "_separators", "component", "escape", "field", "repetition", "subcomponent")
+
+    def __init__(self, separators: Separators, codec: str) -> None:
+        self._separators = separators
+        self._codec = codec
+        self.field = separators.field
+        self.component = separators.component or _UNUSED
+        self.repetition = separators.repetition or _UNUSED
+        self.escape = separators.escape or _UNUSED
+        self.subcomponent = separators.subcomponent or _UNUSED
+
+    def repetitions(self, raw: str) -> list[str]:
+        """The repetitions of a field as sent, empty ones included."""
+        return raw.split(self.repetition)
+
+    def parts(self, repetition: str, width: int) -> list[str]:
+        """The components of a repetition, each the text of its first sub-component; at least `width` of them.
+
+        A component that is absent, or null (`""`), is "".
+        """
+        found = repetition.split(self.component)
+        if (
+            self.subcomponent in repetition
+            or self.escape in repetition
+            or '"' in repetition
+            or not repetition.isprintable()
+        ):
+            leaf = self.leaf
+            found = [part if part.isalnum() or not part else leaf(part) for part in found]
+        elif " " in repetition:
+            found = [part.strip() for part in found]
+        missing = width - len(found)
+        if missing > 0:
+            found.extend(_BLANKS[missing])
+        return found
+
+    def subparts(self, repetition: str, component: int, width: int) -> list[str]:
+        """The sub-components of one component (1-based) as text; at least `width` of them."""
+        components = repetition.split(self.component)
+        text = components[component - 1] if component <= len(components) else ""
+        found = [self.leaf(part) for part in text.split(self.subcomponent)]
+        missing = width - len(found)
+        if missing > 0:
+            found.extend(_BLANKS[missing])
+        return found
+
+    def leaf(self, text: str) -> str:
+        """The text of a component's first sub-component: unescaped, cleaned, stripped; "" for null."""
+        if self.subcomponent in text:
+            text = text.split(self.subcomponent, 1)[0]
+        if self.escape in text:
+            text = unescape(text, self._separators, self._codec)
+        if not text.isprintable():
+            text = text.translate(_CLEAN)
+        text = text.strip()
+        return "" if text == NULL else text
+
+    def first(self, raw: str) -> str:
+        """The text of the first component of the first repetition that has one: for fields that may not repeat."""
+        for repetition in raw.split(self.repetition):
+            text = self.leaf(repetition.split(self.component, 1)[0])
+            if text:
+                return text
+        return ""

@@ -1,0 +1,63 @@
+"""What a feed's settings say about reading its messages, and the tables that follow from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from functools import cached_property
+from zoneinfo import ZoneInfo
+
+from hl7bridge.errors import ConfigError
+from hl7bridge.mapping.tables import Codes, mapping_version, merged, named
+
+
+@dataclass(frozen=True, eq=False)
+class FeedRules:
+    """The settings of one feed that the mapping needs. Compared and cached by identity: make one per feed, not per message.
+
+    key_system        identifier system of the staff key (MFE-4), an absolute URI
+    timezone          IANA name; times without an offset (theirs, or MSH-7's) are of this zone
+    authorities       assigning authority, as sent -> identifier system. Keys: a namespace (`NORTH`), a universal id, either
+                      with an identifier type (`NORTH:EI`); for licence numbers the type with the state (`SL:CA`)
+    tables            codes by HL7 table number, over the packaged ones: {"0182": {"DR": "system|code|display"}}
+    fields            rows of fields.toml by field, over the packaged ones: {"STF-9": {"drop": "not wanted"}}
+    fallback_version  HL7 version where MSH-12 is empty
+    """
+
+    key_system: str
+    timezone: str = "UTC"
+    authorities: Mapping[str, str] = field(default_factory=dict)
+    tables: Mapping[str, Codes] = field(default_factory=dict)
+    fields: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    fallback_version: str = "2.5.1"
+
+    @cached_property
+    def zone(self) -> tzinfo:
+        """The feed's time zone. Raises ConfigError for a name that the time zone data does not have."""
+        try:
+            return ZoneInfo(self.timezone)
+        except (LookupError, OSError, ValueError):
+            raise ConfigError(f"unknown time zone {self.timezone!r}", key="timezone") from None
+
+    @cached_property
+    def codes(self) -> dict[str, Codes]:
+        """The code tables in force."""
+        return merged(self.tables)
+
+    @cached_property
+    def systems_by_authority(self) -> dict[str, str]:
+        """Assigning authority -> identifier system: the packaged ones, overridden by the feed's."""
+        return {**named("authorities"), **self.authorities}
+
+    @cached_property
+    def mapping_version(self) -> str:
+        """The mapping's version; with settings that change what comes out, `version+hash` of these."""
+        settings = [dict(self.authorities), {k: dict(v) for k, v in self.tables.items()}]
+        settings.append({k: dict(v) for k, v in self.fields.items()})
+        if not any(settings):
+            return mapping_version()
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+        return f"{mapping_version()}+{digest[:6]}"

@@ -1,0 +1,107 @@
+"""HL7 times (TS, DTM, DT: `YYYY[MM[DD[HH[MM[SS[.S..]]]]]][+/-ZZZZ]`) -> FHIR dates, and instants to compare.
+
+HL7 v2.9 chapter 2A, DTM; FHIR R4 datatypes, date and dateTime: precision is kept, a time needs seconds and an offset.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta, timezone, tzinfo
+
+_PRECISIONS = frozenset({4, 6, 8, 10, 12, 14})
+# TS.2 (2.3 to 2.5): how much of the time is meant.
+_TRUNCATED = {"Y": 4, "L": 6, "D": 8}
+
+
+def fhir_date(text: str) -> str:
+    """The date part as a FHIR date, as precise as sent; "" where there is no valid one. The time is not looked at."""
+    digits = text[:8]
+    if not (digits.isascii() and digits.isdigit()):
+        return ""
+    length = len(digits)
+    try:
+        if length == 8:
+            date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
+            return f"{digits[:4]}-{digits[4:6]}-{digits[6:]}"
+        if length == 6:
+            date(int(digits[:4]), int(digits[4:]), 1)
+            return f"{digits[:4]}-{digits[4:]}"
+        if length == 4 and digits != "0000":
+            return digits
+    except ValueError:
+        pass
+    return ""
+
+
+def truncated(text: str, precision: str) -> str:
+    """The time down to the precision that TS.2 states (Y, L for month, D); as it is for any other letter."""
+    return text[: _TRUNCATED[precision]] if precision in _TRUNCATED else text
+
+
+def fhir_date_time(text: str, zone: tzinfo) -> str:
+    """A FHIR dateTime as precise as sent; a time without an offset of its own is of `zone`. "" where it is not valid."""
+    if len(text) <= 8:
+        return fhir_date(text)
+    moment = instant(text, zone)
+    return moment.isoformat() if moment else ""
+
+
+def instant(text: str, zone: tzinfo) -> datetime | None:
+    """The instant that the text means, the start of it where it is not exact to the second; None where it is not valid.
+
+    Its offset is the text's own, else the one that `zone` had then, in whole minutes.
+    """
+    if not text.isascii():
+        return None
+    main, sign, offset = text.partition("-" if "-" in text else "+")
+    digits, point, fraction = main.partition(".")
+    length = len(digits)
+    if length not in _PRECISIONS or not digits.isdigit():
+        return None
+    if point and (length != 14 or not fraction.isdigit()):
+        return None
+    if sign and _offset(sign + offset) is None:
+        return None
+    if length < 8:
+        digits += "0101"[length - 8 :]
+    # The ISO 8601 basic format, which the standard library reads in C.
+    iso = f"{digits[:8]}T{digits[8:] or '00'}"
+    if fraction:
+        iso += f".{fraction[:6]}"
+    try:
+        moment = datetime.fromisoformat(iso + sign + offset)
+    except ValueError:
+        return None
+    return moment if sign else in_zone(moment, zone)
+
+
+def in_zone(moment: datetime, zone: tzinfo) -> datetime:
+    """A local time with the fixed offset that the zone had then, in whole minutes (before 1900 zones have seconds)."""
+    if type(zone) is timezone:
+        return moment.replace(tzinfo=zone)
+    offset = moment.replace(tzinfo=zone).utcoffset() or timedelta()
+    return moment.replace(tzinfo=timezone(timedelta(minutes=round(offset.total_seconds() / 60))))
+
+
+def is_exact(text: str) -> bool:
+    """Whether a time that `instant` accepts has seconds."""
+    return text[:14].isdigit() and len(text) >= 14
+
+
+def _offset(text: str) -> timezone | None:
+    """`+HHMM` up to 14 hours, as FHIR allows; None for anything else."""
+    digits = text[1:]
+    if len(digits) != 4 or not (digits.isascii() and digits.isdigit()):
+        return None
+    hours, minutes = int(digits[:2]), int(digits[2:])
+    if minutes > 59 or hours > 14 or (hours == 14 and minutes):
+        return None
+    delta = timedelta(hours=hours, minutes=minutes)
+    return timezone(-delta if text[0] == "-" else delta)
+
+
+def ends_before(end: str, start: str) -> bool:
+    """Whether two FHIR dates or dateTimes are the wrong way round, as far as both are precise."""
+    if "T" in start and "T" in end:
+        return datetime.fromisoformat(end) < datetime.fromisoformat(start)
+    length = min(len(start), len(end), 10)
+    return end[:length] < start[:length]
