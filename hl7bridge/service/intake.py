@@ -210,7 +210,8 @@ class Intake:
             # An accept acknowledgment never judges content: a content error is CA, the bytes are held for a person.
             if wanted.wants_accept(True):
                 acks.append(_ready("accept", "CA", self._accept(header, "CA")))
-            if any(new.deliveries for new in records):
+            asks = wanted.wants_application(True) or wanted.wants_application(False)
+            if asks and any(new.deliveries for new in records):
                 acks.append(Acknowledgment("application", AcknowledgmentState.PENDING))
             elif wanted.wants_application(code == "AA"):
                 body = build_application(header, code, "application", translation.records, findings, message)
