@@ -185,7 +185,7 @@ class StaffChange:
 
     identifiers   the staff key first (system = the feed's `key_system`), then every other one
     active        what the sender says of the person: True, False, or None (nothing)
-    effective     ISO 8601 with offset; "" = at once
+    effective     ISO 8601 with offset: waited for while it is in the future; "" = now
     practitioner  values for Practitioner; `identifier` and `active` are added by the plan
     roles         the roles listed by unit; () when the message lists none
     shared_role   values for a role that the message gives without a unit (category, specialty)

@@ -233,7 +233,10 @@ class Opening:
         return reader.first(staff.raw(2)), "STF-2"
 
     def _effective(self, entry: Segment, draft: Draft, at: Location) -> str:
-        """MFE-3, else MFI-5, as ISO 8601 when it is in the future; "" for at once."""
+        """MFE-3, else MFI-5, as ISO 8601: in the future it is waited for, in the past it dates the end of a role.
+
+        "" when neither is sent, and for the next few minutes: a clock that is ahead asks for nothing else than now.
+        """
         envelope = self.envelope
         moment = self.file_effective
         raw = entry.raw(3)
@@ -243,7 +246,7 @@ class Opening:
             if moment is None:
                 text = "MFE-3 is no valid time: the record counts as due at once"
                 draft.findings.append(Finding("102", "invalid-time", text, Severity.WARNING, at, draft.position))
-        if moment is None or moment - envelope.now <= FUTURE:
+        if moment is None or timedelta(0) < moment - envelope.now <= FUTURE:
             return ""
         return moment.isoformat()
 
