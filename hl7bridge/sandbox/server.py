@@ -47,7 +47,7 @@ class SandboxSettings:
 
     auth        False: no access token is needed
     clients     who may ask for tokens
-    data        a folder in which the resources are kept; None = in memory
+    data        a folder in which the resources are kept, for one process at a time; None = in memory
     journal     the file of the journal; None = the last 10,000 entries in memory
     base_url    FHIR base URL; "" = from the Host header of each request
     audience    what `aud` of an assertion must be; "" = the URL of the token endpoint
