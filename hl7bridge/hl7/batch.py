@@ -14,7 +14,7 @@ from hl7bridge.hl7.header import BYTE_ORDER_MARK
 from hl7bridge.model import Finding, Location, Severity
 
 _NAMES = (b"MSH", b"FHS", b"BHS", b"BTS", b"FTS")
-_WRAPPERS = _NAMES[1:]
+_WRAPPER = re.compile(b"(?:FHS|BHS|BTS|FTS)(?![A-Za-z0-9])")
 # Cheap signs that there may be more than one message: without any there is not.
 _HINTS = (b"\rMSH", b"\rB", b"\rF", b"\n")
 _SEGMENT = re.compile(b"(?:\\A|(?<=[\r\n]))(?:MSH|FHS|BHS|BTS|FTS)(?![A-Za-z0-9])")
@@ -44,7 +44,7 @@ def split(raw: bytes) -> Batch:
         start = len(raw) - len(raw[start:].lstrip(_BLANK))
         if start == len(raw):
             return Batch([], "single")
-    if not raw.startswith(_WRAPPERS, start) and not any(hint in raw for hint in _HINTS):
+    if not _WRAPPER.match(raw, start) and not any(hint in raw for hint in _HINTS):
         return Batch([raw], "single")
     body = raw[start:] if start else raw
     starts = [match.start() for match in _SEGMENT.finditer(body)]
@@ -52,14 +52,14 @@ def split(raw: bytes) -> Batch:
         starts.insert(0, 0)
     parts = [body[begin:end] for begin, end in zip(starts, [*starts[1:], len(body)], strict=True)]
     messages = [part for part in map(_without_wrapper, parts) if part]
-    if not any(part.startswith(_WRAPPERS) for part in parts):
+    if not any(map(_WRAPPER.match, parts)):
         return Batch([raw], "single") if len(messages) == 1 else Batch(messages, "several")
     return Batch(messages, "batch", tuple(_check(parts)))
 
 
 def _without_wrapper(part: bytes) -> bytes:
     """A message as it is; of a wrapper what follows its own line, if that is more than blanks."""
-    if not part.startswith(_WRAPPERS):
+    if not _WRAPPER.match(part):
         return part
     rest = part[len(_line(part)) :]
     return rest if rest.strip(_BLANK) else b""
@@ -82,7 +82,7 @@ def _check(parts: list[bytes]) -> list[Finding]:
 
     for part in parts:
         name = part[:3]
-        if name not in seen:
+        if not _SEGMENT.match(part):
             continue
         seen[name] += 1
         if name == b"MSH":

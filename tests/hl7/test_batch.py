@@ -40,6 +40,7 @@ FHS, BHS = b"FHS|^~\\&|HR|N\r", b"BHS|^~\\&|HR|N\r"
         (A + b"\r\n" + B, "several", [A + b"\r\n", B], []),
         ((A + B).replace(b"\r", b"\n"), "several", [A.replace(b"\r", b"\n"), B.replace(b"\r", b"\n")], []),
         ((A + B).replace(b"\r", b"\r\n"), "several", [A.replace(b"\r", b"\r\n"), B.replace(b"\r", b"\r\n")], []),
+        (b"FHSX|\r" + A, "several", [b"FHSX|\r", A], []),
         (b"PID|1\r" + A, "several", [b"PID|1\r", A], []),
         (BHS + A + B + b"BTS|2\r", "batch", [A, B], []),
         (BHS + A + b"BTS|1|end\r", "batch", [A], []),
@@ -87,7 +88,7 @@ _PARTS = st.sampled_from([A, B, FHS, BHS, b"BTS|1\r", b"FTS|1\r", b"PID|1\r", b"
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(_PARTS | st.binary(max_size=8), max_size=10).map(b"".join))
+@given(st.lists(_PARTS | st.binary(max_size=8).map(lambda data: data + b"\r"), max_size=10).map(b"".join))
 def test_nothing_is_lost_but_wrappers_and_blanks(raw: bytes) -> None:
     found = split(raw)
     at = 0
