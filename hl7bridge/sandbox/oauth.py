@@ -1,5 +1,5 @@
 """The token endpoint of SMART Backend Services: it verifies the signed assertion as a server in the field does
-(facts: HL7 SMART App Launch 2.2 client-confidential-asymmetric, RFC 7523, RFC 6749), and the tokens that it gave."""
+(HL7 SMART App Launch 2.2 client-confidential-asymmetric, RFC 7523, RFC 6749), and the tokens that it gave."""
 
 from __future__ import annotations
 

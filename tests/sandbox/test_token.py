@@ -112,8 +112,8 @@ def test_an_assertion_that_breaks_a_rule(
     assert desk.entries()[-1]["error"] == "invalid_client"
 
 
-def signed(header: dict[str, Any], payload: dict[str, Any], keys: ClientKeys) -> str:
-    parts = b".".join(jwt.utils.base64url_encode(json.dumps(part).encode()) for part in (header, payload))
+def signed(header: dict[str, Any], body: dict[str, Any], keys: ClientKeys) -> str:
+    parts = b".".join(jwt.utils.base64url_encode(json.dumps(part).encode()) for part in (header, body))
     algorithm = jwt.algorithms.ECAlgorithm(jwt.algorithms.ECAlgorithm.SHA384)
     signature = algorithm.sign(parts, algorithm.prepare_key(keys.private_pem.read_bytes()))
     return (parts + b"." + jwt.utils.base64url_encode(signature)).decode()
