@@ -1,0 +1,138 @@
+"""Who may import whom (the rooms of the house): read from the source, so that no import escapes, wherever it stands."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import hl7bridge
+
+PACKAGE = Path(hl7bridge.__file__).parent
+
+# Room -> the rooms that it may import. `config`, `settings` and `secrets` are one room.
+ALLOWED: dict[str, set[str]] = {
+    "": set(),
+    "__main__": {"cli"},
+    "model": set(),
+    "errors": {"model"},
+    "hl7": {"model", "errors"},
+    "mapping": {"model", "errors", "hl7"},
+    "store": {"model", "errors"},
+    "fhir": {"model", "errors"},
+    "config": {"errors"},
+    "sandbox": {"model", "errors"},
+    "service": {"model", "errors", "hl7", "mapping", "store", "fhir", "config"},
+    "cli": {"", "model", "errors", "hl7", "mapping", "store", "fhir", "config", "sandbox", "service"},
+}
+CONFIG = {"config", "settings", "secrets"}
+
+# Rooms that do no I/O: nothing but the standard library, and of that nothing that reaches outside.
+PURE = ("model", "errors", "hl7", "mapping")
+IMPURE = {
+    "asyncio",
+    "http",
+    "io",
+    "logging",
+    "multiprocessing",
+    "os",
+    "pathlib",
+    "random",
+    "select",
+    "shutil",
+    "signal",
+}
+IMPURE |= {"socket", "sqlite3", "ssl", "subprocess", "tempfile", "threading", "time", "urllib"}
+
+# Libraries that belong to some rooms alone.
+LIBRARIES: dict[str, set[str]] = {
+    "twisted": {"service"},
+    "zope": {"service"},
+    "structlog": {"service"},
+    "httpx": {"fhir", "cli"},
+    "jwt": {"fhir", "sandbox"},
+    "cryptography": {"fhir", "sandbox"},
+    "sqlite3": {"store"},
+    "sqlite_utils": {"store", "cli"},
+    "flask": {"sandbox"},
+    "werkzeug": {"sandbox"},
+    "pydantic": {"config"},
+    "keyring": {"config"},
+    "typer": {"cli"},
+    "rich": {"cli"},
+    "hl7apy": {"cli"},
+}
+
+
+def sources() -> list[Path]:
+    return sorted(path for path in PACKAGE.rglob("*.py") if "_data" not in path.parts)
+
+
+def room_of(module: str) -> str:
+    """`hl7bridge.hl7.mllp` -> `hl7`; the package itself -> ``."""
+    parts = module.split(".")
+    room = parts[1] if len(parts) > 1 else ""
+    return "config" if room in CONFIG else room
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(source: bytes) -> Iterator[tuple[int, str]]:
+    """(line, module) of every import, in functions and under TYPE_CHECKING as well."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                yield node.lineno, name.name
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: a relative import"
+            assert node.module
+            if node.module == "hl7bridge":
+                for name in node.names:
+                    inner = PACKAGE / name.name
+                    is_module = inner.is_dir() or inner.with_suffix(".py").exists()
+                    yield node.lineno, f"hl7bridge.{name.name}" if is_module else "hl7bridge"
+            else:
+                yield node.lineno, node.module
+
+
+def test_every_room_is_in_the_table() -> None:
+    assert {room_of(module_of(path)) for path in sources()} <= set(ALLOWED)
+
+
+@pytest.mark.parametrize("path", sources(), ids=module_of)
+def test_imports_only_what_its_room_may(path: Path) -> None:
+    room = room_of(module_of(path))
+    wrong = []
+    for line, module in imports(path.read_bytes()):
+        top = module.split(".")[0]
+        if top == "hl7bridge":
+            other = room_of(module)
+            if other != room and other not in ALLOWED[room]:
+                wrong.append(f"line {line}: {module}")
+        elif room not in LIBRARIES.get(top, {room}) or (
+            room in PURE and (top in IMPURE or top not in sys.stdlib_module_names)
+        ):
+            wrong.append(f"line {line}: {module}")
+    assert not wrong
+
+
+def test_the_table_would_notice() -> None:
+    """The reader of imports sees each form."""
+    source = (
+        b"import twisted.internet\nfrom hl7bridge import model, __version__\nfrom hl7bridge.hl7.mllp import frame\n"
+        b"def f():\n    from hl7bridge.cli import output\n"
+    )
+    found = [module for _, module in imports(source)]
+    assert found == ["twisted.internet", "hl7bridge.model", "hl7bridge", "hl7bridge.hl7.mllp", "hl7bridge.cli"]
+
+
+def test_no_file_is_too_long() -> None:
+    """Past 600 lines a file is split by subject."""
+    sizes = {module_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in sources()}
+    assert {name: size for name, size in sizes.items() if size > 600} == {}
