@@ -1,0 +1,442 @@
+"""One attempt to bring one destination in step with one staff change: resolve, plan, write, verify, then the roles.
+
+The outcome is a value whatever the server does. What was written is reported even where the attempt fails later, so that
+the next one finds its bases and does nothing twice. Requests for a Practitioner alone: new 3 at most (search, create,
+search or read again), changed 2, deactivated 3 (the second read shows it), unchanged 1; with roles one search more and
+one per role written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import TypeVar
+
+from hl7bridge.fhir import outcomes
+from hl7bridge.fhir.capabilities import Capabilities
+from hl7bridge.fhir.client import FhirClient, Parameters, token
+from hl7bridge.fhir.desired import ENDING, statement
+from hl7bridge.fhir.identity import Match, Resolution, resolve, search_tokens
+from hl7bridge.fhir.plan import RoleIntent, happened, held_by_others, plan_practitioner, plan_role
+from hl7bridge.fhir.replies import Reply, ReplyKind
+from hl7bridge.fhir.roles import is_of_person, role_at_server, role_intents
+from hl7bridge.fhir.rules import DestinationRules
+from hl7bridge.model import (
+    Action,
+    Exchange,
+    Finding,
+    Interaction,
+    JsonObject,
+    Kind,
+    Known,
+    Outcome,
+    Result,
+    Severity,
+    StaffChange,
+    Task,
+    Written,
+)
+
+REPLANS = 3  # after a version conflict
+ROLES_A_PAGE = "50"
+
+Answer = TypeVar("Answer", Reply, Resolution)
+WrittenBy = Callable[[str, str], tuple[Written, ...]]
+
+
+def deliver(
+    change: StaffChange,
+    known: Known,
+    feed: str,
+    rules: DestinationRules,
+    client: FhirClient,
+    written_by: WrittenBy,
+    now: datetime,
+    *,
+    dry_run: bool = False,
+    capabilities: Capabilities | None = None,
+    approved: bool = False,
+) -> Outcome:
+    """Deliver a change, or, in mode report and for a dry run, say what delivering it would do (REPORTED).
+
+    written_by    (resource type, id) -> what every record of this bridge wrote to that resource
+    now           aware; the date of an end that the message does not date
+    capabilities  what the server offers, None = not asked: everything is tried
+    approved      a person approved a reactivation that needs approval (STF-29)
+    Never raises for what a server does.
+    """
+    delivery = _Delivery(change, known, feed, rules, client, written_by, now, capabilities)
+    delivery.writes = rules.writes and not dry_run
+    delivery.approved = approved
+    return delivery.run()
+
+
+class _Delivery:
+    """The conversation. `run` collects what the steps leave behind; a step returns an Outcome when the attempt ends
+    there, None to go on."""
+
+    def __init__(
+        self,
+        change: StaffChange,
+        known: Known,
+        feed: str,
+        rules: DestinationRules,
+        client: FhirClient,
+        written_by: WrittenBy,
+        now: datetime,
+        capabilities: Capabilities | None,
+    ) -> None:
+        self.change, self.known, self.feed, self.rules = change, known, feed, rules
+        self.client, self.written_by, self.now, self.capabilities = client, written_by, now, capabilities
+        self.writes = False
+        self.approved = False
+        self.person_id, self.version, self.status = known.person_id, "", 0
+        self.created = self.active_before = self.active_after = False
+        self.wrote = 0
+        self.exchanges: list[Exchange] = []
+        self.interactions: list[Interaction] = []
+        self.written: list[Written] = []
+        self.tasks: list[Task] = []
+        self.warnings: list[Finding] = []
+        self.own = [base for base in known.own if base.resource_type == "Practitioner"]
+        self.own_roles = [base for base in known.own if base.resource_type == "PractitionerRole"]
+
+    def run(self) -> Outcome:
+        ended = self._person() or self._roles() or self._done()
+        return replace(
+            ended,
+            http_status=ended.http_status or self.status,
+            interactions=tuple(self.interactions),
+            written=tuple(self.written),
+            person_id=self.person_id,
+            version=self.version,
+            exchanges=tuple(self.exchanges),
+            tasks=(*ended.tasks, *self.tasks),
+            drift=tuple(difference for interaction in self.interactions for difference in interaction.drift),
+            warnings=tuple(self.warnings),
+        )
+
+    # --- the person --------------------------------------------------------------------------------------------------
+
+    def _person(self) -> Outcome | None:
+        known = self.known
+        reply = Reply(ReplyKind.CONFLICT)
+        for _ in range(REPLANS + 1):
+            found = self._noted(resolve(self.client, self.change, known, self.rules))
+            if found.match not in (Match.FOUND, Match.NONE):
+                return self._unresolved(found)
+            if found.match is Match.NONE and (nobody := self._nobody()):
+                return nobody
+            if _is_partial(found.resource):
+                known = replace(known, person_id=found.person_id)
+                reply = self._noted(self.client.read("Practitioner", found.person_id))
+                if not reply.done:
+                    return outcomes.of_reply(reply, "read")
+                found = replace(found, resource=reply.resource, version=reply.version)
+            others = self._others("Practitioner", found.person_id)
+            own = self._own(found.person_id)
+            interaction = plan_practitioner(self.change, self.feed, self.rules, found.resource, own, others, self.now)
+            interaction = replace(interaction, version=found.version or interaction.version)
+            self.active_before = bool(found.resource) and (found.resource or {}).get("active") is not False
+            if held := self._not_to_be_written(interaction):
+                self.interactions.append(interaction)
+                return held
+            if not self.writes or interaction.kind is Kind.NONE:
+                self._unwritten(interaction, own, others)
+                return None
+            reply = self._write(interaction, found.resource)
+            again = self._person_to_plan_again(interaction, reply)
+            if again is None:
+                self.interactions.append(interaction)
+                if reply.done:
+                    return self._verify_person(interaction, reply, own, others)
+                return outcomes.of_reply(reply, interaction.kind.value)
+            known = replace(known, person_id=again)
+        return outcomes.of_reply(replace(reply, kind=ReplyKind.CONFLICT), "update")
+
+    def _person_to_plan_again(self, interaction: Interaction, reply: Reply) -> str | None:
+        """The id to start from anew ("" = search), where the server's state turned out to be another one; else None."""
+        if interaction.kind is Kind.CREATE and reply.done:
+            # Someone was faster: what If-None-Exist found is updated like any other.
+            existed = reply.status == 200 and self.rules.conditional_create
+            return str((reply.resource or {}).get("id", reply.location)) if existed else None
+        moved = interaction.kind is Kind.UPDATE and reply.kind in (ReplyKind.NOT_FOUND, ReplyKind.GONE)
+        return interaction.resource_id if moved or reply.kind is ReplyKind.CONFLICT else None
+
+    def _nobody(self) -> Outcome | None:
+        """Nobody carries the identifiers: whether that ends it. A create that may be under way is looked for first."""
+        action = self.change.action
+        incomplete = not self.change.complete
+        if action in ENDING or (action is Action.REACTIVATE and incomplete):
+            text = "Nobody at the FHIR server carries the record's identifiers: there is nothing to do"
+            self.warnings.append(Finding(outcomes.UNKNOWN_KEY, "unknown-person", text, Severity.WARNING))
+            return Outcome(Result.NOTHING_TO_DO)
+        if incomplete:
+            text = "The person is not known at the FHIR server, and the record holds no family name to create her with"
+            return Outcome(Result.HELD, outcomes.REQUIRED, "incomplete-person", text)
+        if self.writes and self.known.ambiguous and self.known.attempts < self.rules.looks:
+            return outcomes.look_again("create")
+        if action is not Action.ADD:
+            text = "The record updates a person who is not known at the FHIR server: she is created"
+            self.warnings.append(Finding(outcomes.UNKNOWN_KEY, "unknown-person-created", text, Severity.WARNING))
+        return None
+
+    def _unresolved(self, found: Resolution) -> Outcome:
+        says = statement(self.change)
+        if found.match is Match.GONE and says is False:
+            self.warnings.append(Finding(outcomes.UNKNOWN_KEY, found.local, found.text, Severity.WARNING))
+            return Outcome(Result.NOTHING_TO_DO)
+        return outcomes.of_resolution(found, ends=says is False)
+
+    def _not_to_be_written(self, interaction: Interaction) -> Outcome | None:
+        """What a person has to decide or do first."""
+        if not self.writes or interaction.kind is Kind.NONE:
+            return None
+        change = self.change
+        reactivates = any(difference.path == "active" and difference.after for difference in interaction.differences)
+        if change.action is Action.REACTIVATE and change.needs_approval and reactivates and not self.approved:
+            return outcomes.approval_needed()
+        return self._offered(interaction)
+
+    def _offered(self, interaction: Interaction) -> Outcome | None:
+        resource_type, what = interaction.resource_type, interaction.kind.value
+        if self.capabilities is None or self.capabilities.of(resource_type).offers(what):
+            return None
+        return outcomes.not_offered(what, resource_type)
+
+    def _unwritten(self, interaction: Interaction, own: Written | None, others: tuple[Written, ...]) -> None:
+        """Nothing differs, or nothing may be written."""
+        self.interactions.append(interaction)
+        self.person_id = interaction.resource_id
+        self.version = interaction.version
+        body = interaction.body or {}
+        self.active_after = body.get("active") is not False if body else self.active_before
+        if interaction.kind is Kind.NONE and self.known.ambiguous and self.writes:
+            text = "An earlier request whose answer was lost had arrived"
+            self.warnings.append(Finding("0", "earlier-request-arrived", text, Severity.INFORMATION))
+        if self.writes:
+            self._remember(interaction.written, own)
+        self._tasks_of_leaving(own, others)
+
+    def _verify_person(
+        self, interaction: Interaction, reply: Reply, own: Written | None, others: tuple[Written, ...]
+    ) -> Outcome | None:
+        """The answer must show what was meant; a deactivation, and an answer that does not, is read again."""
+        self.status = reply.status
+        resource, version = reply.resource, reply.version
+        person_id = interaction.resource_id or (resource or {}).get("id", "") or reply.location
+        ends = any(difference.path == "active" and difference.after is False for difference in interaction.differences)
+        if interaction.kind is Kind.CREATE and not (person_id and self._conditional):
+            looked = self._noted(resolve(self.client, self.change, Known(), self.rules))
+            if looked.match in (Match.AMBIGUOUS, Match.FAILED) or (not person_id and looked.resource is None):
+                self.person_id = person_id
+                return outcomes.look_again("create") if looked.match is Match.NONE else self._unresolved(looked)
+            person_id = person_id or looked.person_id
+            if looked.person_id == person_id:
+                resource, version = looked.resource, version or looked.version
+        self.person_id = person_id
+        if (
+            resource is None
+            or not happened(interaction, resource)
+            or (ends and interaction.kind is Kind.UPDATE and self.rules.verify)
+        ):
+            again = self._noted(self.client.read("Practitioner", person_id))
+            if not again.done or again.resource is None:
+                if own is None and self.change.action not in ENDING:
+                    self._tasks_of_leaving(own, others)  # the next attempt finds her inactive, and no turn to tell of
+                return outcomes.of_reply(again, "read")
+            resource, version = again.resource, again.version
+        if not happened(interaction, resource):
+            return outcomes.not_verified("Practitioner", self.status)
+        self.version = version
+        self.wrote += 1
+        self.created = interaction.kind is Kind.CREATE
+        self.active_after = resource.get("active") is not False
+        self._remember(interaction.written, own, person_id, version)
+        self._tasks_of_leaving(own, others)
+        return None
+
+    # --- the roles ---------------------------------------------------------------------------------------------------
+
+    def _roles(self) -> Outcome | None:
+        intents = role_intents(self.change, self.own_roles, self.rules, person_active=self.active_after)
+        if not intents:
+            return None
+        server_roles: tuple[JsonObject, ...] = ()
+        if self.person_id and not self.created:
+            asked = [("practitioner", self.person_id), ("_count", ROLES_A_PAGE)]
+            reply = self._noted(self.client.search("PractitionerRole", asked))
+            if not reply.done:
+                return outcomes.of_reply(reply, "search")
+            server_roles = reply.resources
+        taken = {base.resource_id for base in self.own_roles}
+        if any(intent.own is None for intent in intents):
+            of_person = [role["id"] for role in server_roles if is_of_person(role, self.person_id)]
+            taken |= {role_id for role_id in of_person if self._others("PractitionerRole", role_id)}
+        held = None
+        for intent in intents:
+            ended = self._role(intent, server_roles, taken)
+            if ended is not None and ended.result is not Result.HELD:
+                return ended
+            held = held or ended  # a role that is refused for good does not keep the others waiting
+        return held
+
+    def _role(self, intent: RoleIntent, server_roles: tuple[JsonObject, ...], taken: set[str]) -> Outcome | None:
+        server = role_at_server(intent, self.person_id, server_roles, taken, self.rules)
+        version = ""
+        if server is None and intent.own is not None and intent.own.resource_id:
+            reply = self._noted(self.client.read("PractitionerRole", intent.own.resource_id))
+            if not reply.done and reply.kind not in (ReplyKind.NOT_FOUND, ReplyKind.GONE):
+                return outcomes.of_reply(reply, "read")
+            if reply.resource is not None and is_of_person(reply.resource, self.person_id):
+                server, version = reply.resource, reply.version
+        for _ in range(REPLANS + 1):
+            others = self._others("PractitionerRole", server["id"]) if server else ()
+            interaction = plan_role(
+                self.change, intent, self.feed, self.rules, self.person_id, server, others, self.now
+            )
+            interaction = replace(interaction, version=version or interaction.version)
+            if not self.writes or interaction.kind is Kind.NONE:
+                self.interactions.append(interaction)
+                if self.writes:
+                    self._remember(interaction.written, intent.own)
+                return None
+            if held := self._offered(interaction) or self._role_under_way(interaction):
+                self.interactions.append(interaction)
+                return held
+            reply = self._write(interaction, server)
+            if reply.kind is ReplyKind.CONFLICT and server is not None:
+                again = self._noted(self.client.read("PractitionerRole", server["id"]))
+                if not again.done or again.resource is None:
+                    return outcomes.of_reply(again, "read")
+                server, version = again.resource, again.version
+                continue
+            self.interactions.append(interaction)
+            if not reply.done:
+                return outcomes.of_reply(reply, interaction.kind.value)
+            return self._verify_role(interaction, intent, reply, taken)
+        return outcomes.of_reply(Reply(ReplyKind.CONFLICT), "update")
+
+    def _role_under_way(self, interaction: Interaction) -> Outcome | None:
+        """An earlier attempt may have sent this create, and its role may not show yet."""
+        waits = self.known.ambiguous and self.known.attempts < self.rules.looks and not self.created
+        return outcomes.look_again("create") if interaction.kind is Kind.CREATE and waits else None
+
+    def _verify_role(
+        self, interaction: Interaction, intent: RoleIntent, reply: Reply, taken: set[str]
+    ) -> Outcome | None:
+        self.status = reply.status
+        resource, version = reply.resource, reply.version
+        role_id = interaction.resource_id or (resource or {}).get("id", "") or reply.location
+        if not role_id:
+            return outcomes.look_again("create")
+        if resource is None or not happened(interaction, resource):
+            again = self._noted(self.client.read("PractitionerRole", role_id))
+            if not again.done or again.resource is None:
+                return outcomes.of_reply(again, "read")
+            resource, version = again.resource, again.version
+        if not happened(interaction, resource):
+            return outcomes.not_verified("PractitionerRole", reply.status)
+        taken.add(role_id)
+        self.wrote += 1
+        self._remember(interaction.written, intent.own, role_id, version)
+        return None
+
+    # --- the end -----------------------------------------------------------------------------------------------------
+
+    def _done(self) -> Outcome:
+        if not self.writes:
+            return Outcome(Result.REPORTED)
+        if self.created:
+            return Outcome(Result.CREATED)
+        if not self.wrote:
+            return Outcome(Result.UNCHANGED)
+        if statement(self.change) is False and not self.active_after:
+            return Outcome(Result.DEACTIVATED)
+        returned = self.active_after and not self.active_before
+        if returned or (self.change.action is Action.REACTIVATE and self.active_after):
+            return Outcome(Result.REACTIVATED)
+        return Outcome(Result.UPDATED)
+
+    def _tasks_of_leaving(self, own: Written | None, others: tuple[Written, ...]) -> None:
+        """Tasks of a leaver, once: when this record's word turns from active to inactive, or she becomes inactive now."""
+        if statement(self.change) is not False or self.created:
+            return
+        turns = own.holds_active if own else self.change.action in ENDING or self.known.ambiguous
+        if held_by_others(others):
+            self.tasks += [outcomes.SHARED] if turns else []
+            return
+        if turns or (self.active_before and (not self.active_after or not self.writes)):
+            self.tasks.append(outcomes.LEAVER if self.writes else outcomes.LEAVER_REPORTED)
+            if self.change.action is Action.REMOVE and self.writes:
+                self.tasks.append(outcomes.DELETED)
+
+    # --- small steps -------------------------------------------------------------------------------------------------
+
+    def _noted(self, answer: Answer) -> Answer:
+        self.exchanges += answer.exchanges
+        return answer
+
+    @property
+    def _conditional(self) -> bool:
+        """Whether a create is made with If-None-Exist and the server honours it, as far as it says."""
+        if not self.rules.conditional_create:
+            return False
+        return self.capabilities is None or self.capabilities.of("Practitioner").conditional_create
+
+    def _write(self, interaction: Interaction, server: JsonObject | None) -> Reply:
+        body = interaction.body or {}
+        if interaction.kind is Kind.CREATE:
+            condition: Parameters = ()
+            if interaction.resource_type == "Practitioner" and self.rules.conditional_create:
+                tokens = search_tokens(self.change, self.rules)
+                condition = [("identifier", ",".join(token(system, value) for system, value in tokens))]
+            return self._noted(self.client.create(interaction.resource_type, body, if_none_exist=condition))
+        removed = (difference.path for difference in interaction.differences if difference.after is None)
+        dropped = frozenset(re.split(r"[\[.]", path)[0] for path in removed)
+        return self._noted(
+            self.client.update(
+                interaction.resource_type,
+                interaction.resource_id,
+                body,
+                version=interaction.version,
+                seen=server or {},
+                dropped=dropped,
+            )
+        )
+
+    def _own(self, person_id: str) -> Written | None:
+        """This record's base, if it is about that very resource."""
+        return next((base for base in self.own if base.resource_id == person_id), None)
+
+    def _others(self, resource_type: str, resource_id: str) -> tuple[Written, ...]:
+        """What every other record wrote to the resource."""
+        if not resource_id:
+            return ()
+        mine = (self.feed, self.change.source_key)
+        return tuple(
+            base for base in self.written_by(resource_type, resource_id) if (base.feed, base.source_key) != mine
+        )
+
+    def _remember(self, base: Written | None, own: Written | None, resource_id: str = "", version: str = "") -> None:
+        """Report a new base, unless it is the old one."""
+        if base is None or not (base.resource_id or resource_id):
+            return
+        base = replace(base, resource_id=resource_id or base.resource_id, version=version or base.version)
+        same_values = own is not None and (own.resource_id, own.values, own.holds_active, own.origin) == (
+            base.resource_id, base.values, base.holds_active, base.origin,
+        )  # fmt: skip
+        if not same_values:
+            self.written.append(base)
+        stale = self.own if base.resource_type == "Practitioner" else [own] if own else []
+        for old in stale:  # what was written to a resource that is another one's by now, or is no more
+            if old.resource_id != base.resource_id and (old.holds_active or old.values):
+                self.written.append(replace(old, values=(), holds_active=False))
+
+
+def _is_partial(resource: JsonObject | None) -> bool:
+    """Whether the server says that it left elements out of a search result (meta.tag SUBSETTED): never a base for PUT."""
+    tags = (resource or {}).get("meta", {}).get("tag", [])
+    return isinstance(tags, list) and any(isinstance(tag, dict) and tag.get("code") == "SUBSETTED" for tag in tags)

@@ -1,0 +1,97 @@
+"""What a destination may get of a staff change: its identifiers under this server's systems, its values without what the
+destination withholds. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from hl7bridge.fhir.rules import DestinationRules
+from hl7bridge.model import Action, ElementValue, JsonObject, StaffChange, StaffIdentifier
+
+IDENTIFIER_TYPES = "http://terminology.hl7.org/CodeSystem/v2-0203"
+
+ENDING = frozenset({Action.DEACTIVATE, Action.REMOVE})
+
+
+def statement(change: StaffChange) -> bool | None:
+    """What the message says of the person: active, inactive, or nothing. A lifecycle event says it by itself."""
+    if change.action in ENDING:
+        return False
+    return True if change.action is Action.REACTIVATE else change.active
+
+
+def system_at(identifier: StaffIdentifier, rules: DestinationRules) -> str:
+    """The identifier's system at this destination, "" when it has none or the destination withholds the identifier."""
+    if identifier.type_code and _is_withheld("Practitioner", "identifier", identifier.type_code, rules):
+        return ""
+    named = rules.systems.get(identifier.authority, "") if identifier.authority else ""
+    return named or identifier.system
+
+
+def identifiers(change: StaffChange, rules: DestinationRules) -> tuple[ElementValue, ...]:
+    """Practitioner.identifier; identifiers without a system are left out (the mapping has warned of them)."""
+    values = []
+    for one in change.identifiers:
+        system = system_at(one, rules)
+        if system and one.value.strip():
+            values.append(ElementValue("identifier", _identifier(one, system), one.field, "identifier"))
+    return tuple(values)
+
+
+def _identifier(one: StaffIdentifier, system: str) -> JsonObject:
+    value: JsonObject = {}
+    if "use" in one.extra:
+        value["use"] = one.extra["use"]
+    if one.type_code:
+        value["type"] = {"coding": [{"system": IDENTIFIER_TYPES, "code": one.type_code}]}
+    return {**value, "system": system, "value": one.value, **one.extra}
+
+
+def practitioner_values(change: StaffChange, rules: DestinationRules) -> tuple[ElementValue, ...]:
+    """All values for Practitioner that the destination may get."""
+    return identifiers(change, rules) + allowed("Practitioner", change.practitioner, rules)
+
+
+def allowed(resource_type: str, values: Iterable[ElementValue], rules: DestinationRules) -> tuple[ElementValue, ...]:
+    """The values without those that the destination withholds."""
+    kept = []
+    for value in values:
+        use = value.value.get("use", "") if isinstance(value.value, dict) else ""
+        if not _is_withheld(resource_type, value.element, use, rules):
+            kept.append(value)
+    return tuple(kept)
+
+
+def _is_withheld(resource_type: str, element: str, kind: str, rules: DestinationRules) -> bool:
+    names = {element, f"{element}.{kind}"} if kind else {element}
+    return not rules.withheld.isdisjoint(names | {f"{resource_type}.{name}" for name in names})
+
+
+_FIELD = re.compile(r"([A-Z][A-Z0-9]{2})(?:[\[(]\d+[\])])?-(\d+)")
+
+
+def sources(field: str) -> frozenset[str]:
+    """What a value's field counts as when the plan asks whether a message supplied it again.
+
+    STF and PRA stand once a record: their fields ("STF-10" of "STF-10[2].1"). Segments that repeat list things: a message
+    with any CER lists the certificates, so the segment counts ("CER").
+    """
+    found = {
+        f"{segment}-{number}" if segment in ("STF", "PRA", "MFE") else segment
+        for segment, number in _FIELD.findall(field)
+    }
+    return frozenset(found) or frozenset({field})
+
+
+def field_of(field: str) -> str:
+    """The field without repetition and component: "STF-10" of "STF-10[2].1", "CER-10" of "CER[2]-10"."""
+    found = _FIELD.match(field)
+    return f"{found.group(1)}-{found.group(2)}" if found else field
+
+
+def supplied(change: StaffChange) -> frozenset[str]:
+    """The sources from which the message gives any value at all."""
+    values = [*change.practitioner, *change.shared_role, *(value for role in change.roles for value in role.values)]
+    fields = [value.field for value in values] + [identifier.field for identifier in change.identifiers]
+    return frozenset().union(*(sources(field) for field in fields))

@@ -1,0 +1,221 @@
+"""Outcomes in our own words, and the tasks for what no API can do.
+
+No text holds a value of the message or a word of the server: statuses, issue codes of FHIR's value set, logical ids.
+No text says that access was revoked: an inactive Practitioner ends no login (S55).
+"""
+
+from __future__ import annotations
+
+from hl7bridge.fhir.identity import Match, Resolution
+from hl7bridge.fhir.replies import Reply, ReplyKind
+from hl7bridge.fhir.retry import CONFLICT
+from hl7bridge.model import Outcome, Result, Task
+
+UNKNOWN_KEY, DUPLICATE_KEY, LOCKED, INTERNAL, REQUIRED = "204", "205", "206", "207", "101"  # HL7 table 0357
+
+_DETAILS = {
+    "timeout": "did not answer in time",
+    "connection-lost": "closed the connection before it answered",
+    "tls": "could not be reached: its certificate or TLS version is not accepted",
+    "unreachable": "could not be reached",
+    "not-fhir": "answered with something that is no FHIR JSON",
+    "error-in-success": "answered with a status of success and an error in it",
+    "foreign-link": "named a next page at an address outside its own base, which is never requested",
+    "foreign-path": "was to be asked for an address outside its base, which is never requested",
+    "endless-pages": "gave search pages without an end",
+    "too-large": "answered with more than is read",
+    "encoded": "answered with a compressed body, which was not asked for",
+    "another-resource": "answered with another resource than the one asked for",
+    "would-drop-elements": "would have lost elements by the update: it was not sent",
+    "not-sendable": "was to be sent what cannot be sent: it was not sent",
+    "not-an-id": "was to be asked for an id that is none",
+    "token-refused": "gave no token: its authorization server refused the client",
+    "token-unavailable": "gave no token: its authorization server did not answer",
+}
+
+
+def _said(reply: Reply, otherwise: str) -> str:
+    """One sentence about a reply."""
+    words = _DETAILS.get(reply.detail, otherwise)
+    facts = [f"HTTP {reply.status}"] if reply.status else []
+    if reply.issues:
+        facts.append("issue codes " + ", ".join(reply.issues))
+    return f"The FHIR server {words}" + (f" ({'; '.join(facts)})" if facts else "")
+
+
+def of_reply(reply: Reply, what: str) -> Outcome:
+    """The outcome of a request that failed. `what` names it: "read", "search", "create", "update"."""
+    kind = reply.kind
+    if kind is ReplyKind.NOT_FOUND and what == "create":
+        kind = ReplyKind.DISABLED
+    status, wait = reply.status, reply.retry_after
+    if kind is ReplyKind.AUTH:
+        local = reply.detail if reply.detail.startswith("token-") else "unauthorized"
+        text = _said(reply, "refuses our token")
+        return Outcome(Result.PAUSED, INTERNAL, local, text, retry_after=wait, http_status=status)
+    if kind is ReplyKind.UNREACHABLE:
+        return Outcome(Result.RETRY, INTERNAL, "unreachable", _said(reply, "could not be reached"))
+    if kind is ReplyKind.AMBIGUOUS:
+        text = _said(reply, "did not answer") + f"; whether the {what} arrived is not known yet"
+        return Outcome(Result.UNKNOWN, INTERNAL, "reply-lost", text, http_status=status)
+    if kind is ReplyKind.CONFLICT:
+        text = _said(reply, "refused the change because the resource changes too often")
+        return Outcome(Result.RETRY, LOCKED, CONFLICT, text, http_status=status)
+    if kind in (ReplyKind.TRANSIENT, ReplyKind.NOT_FOUND, ReplyKind.GONE):
+        local = "server-busy" if status in (429, 503) else reply.detail or "server-error"
+        text = _said(reply, f"could not take the {what} just now")
+        return Outcome(Result.RETRY, INTERNAL, local, text, retry_after=wait, http_status=status)
+    return _held(reply, kind, what)
+
+
+def _held(reply: Reply, kind: ReplyKind, what: str) -> Outcome:
+    if kind is ReplyKind.FORBIDDEN:
+        local, text = "forbidden", _said(reply, f"does not permit the {what}")
+        task = by_hand(
+            what, "The server does not permit our client this interaction: ask its owner for the permission."
+        )
+    elif kind is ReplyKind.DISABLED:
+        local, text = "not-offered", _said(reply, f"does not offer the {what}")
+        task = by_hand(what, "The server does not offer this interaction.")
+    elif kind is ReplyKind.REDIRECT:
+        local, text = "redirected", _said(reply, "answered with a redirection, which is never followed")
+        task = Task(
+            "identity-review",
+            "A person's resource has moved, perhaps merged with another",
+            (
+                "The FHIR server redirects requests for this person's resource; some servers do so after a merge.",
+                "Find out which resource stands for the person now.",
+                "Then send the record again.",
+            ),
+        )
+    else:
+        local, text = reply.detail or "server-refused", _said(reply, f"refused the {what} as invalid")
+        task = Task(
+            "refused-change",
+            "The FHIR server refuses a change",
+            (
+                f"The server refused the {what} for good; it will not be sent again by itself.",
+                "Compare the planned resource with what the server accepts.",
+                "Mend the record at its source or the mapping, then release or resend it.",
+            ),
+        )
+    return Outcome(Result.HELD, INTERNAL, local, text, http_status=reply.status, tasks=(task,))
+
+
+def not_offered(what: str, resource_type: str) -> Outcome:
+    """The CapabilityStatement does not list the interaction."""
+    text = f"The FHIR server does not offer {what} of {resource_type} (CapabilityStatement)"
+    task = by_hand(what, "The server does not offer this interaction.")
+    return Outcome(Result.HELD, INTERNAL, "not-offered", text, tasks=(task,))
+
+
+def by_hand(what: str, reason: str) -> Task:
+    """A write that a person has to make."""
+    return Task(
+        "write-by-hand",
+        f"A change waits that the FHIR server does not take ({what})",
+        (
+            reason,
+            "Make the planned change in the application itself.",
+            "Record who did it and when, then close this task.",
+        ),
+    )
+
+
+def not_verified(resource_type: str, status: int) -> Outcome:
+    """The server said done, and the resource does not show it."""
+    text = f"The FHIR server answered that it is done, but the {resource_type} does not show the change"
+    task = Task(
+        "not-verified",
+        "A change was answered as done and is not visible",
+        (
+            f"Look at the {resource_type} at the FHIR server and compare it with the planned change.",
+            "If it is about a leaver, end her access by hand now: nothing shows that she is inactive.",
+            "Find out why the server leaves out what it was sent, then send the record again.",
+        ),
+    )
+    return Outcome(Result.HELD, INTERNAL, "not-verified", text, http_status=status, tasks=(task,))
+
+
+def of_resolution(found: Resolution, *, ends: bool) -> Outcome:
+    """The outcome where nobody, or not one, was found. `ends`: the record is about a leaver."""
+    if found.match is Match.FAILED and found.reply is not None:
+        return of_reply(found.reply, "search" if found.reply.resource is None else "read")
+    code = {"no-identifier": REQUIRED, "search-not-honoured": INTERNAL, "deleted-at-server": UNKNOWN_KEY}.get(
+        found.local, DUPLICATE_KEY
+    )
+    steps = [f"{found.text}."]
+    steps += [f"Practitioner/{resource_id} {carries}." for resource_id, carries in found.candidates]
+    if found.local == "search-not-honoured":
+        steps.append(
+            "Ask the server's owner how Practitioner is searched by identifier; nothing is written until then."
+        )
+    else:
+        steps.append(
+            "Compare both sides, decide who the record is about, and mend the identifiers where they are wrong."
+        )
+        steps.append("Then send the record again.")
+    if ends:
+        steps.append("The record is about a leaver: see to it that her access is ended meanwhile.")
+    task = Task("identity-review", "It is not clear which Practitioner a record is about", tuple(steps))
+    return Outcome(Result.HELD, code, found.local, found.text, tasks=(task,))
+
+
+def approval_needed() -> Outcome:
+    """STF-29."""
+    text = "The record says that a reactivation needs approval (STF-29)"
+    task = Task(
+        "approval",
+        "A reactivation needs approval",
+        ("Check with the person's department that she is back.", "Approve the change, or reject it with the reason."),
+    )
+    return Outcome(Result.HELD, "", "approval-needed", text, tasks=(task,))
+
+
+def look_again(what: str) -> Outcome:
+    """A create whose answer was lost, and which cannot be found so far."""
+    text = f"An earlier {what} got no answer and cannot be found yet: it is looked for again before it is sent again"
+    return Outcome(Result.UNKNOWN, INTERNAL, "reply-lost", text)
+
+
+LEAVER = Task(
+    "leaver-access",
+    "End a leaver's access",
+    (
+        "The Practitioner is inactive; that does not end a login. "
+        "Open user administration in the application (in Epic: Hyperspace) with an account that may change users.",
+        "Locate the person's login record, and her provider record if she has one (in Epic: EMP and SER).",
+        "Disable the login, inactivate the provider record, reassign In Basket messages and shared work; delete no records.",
+        "Review integrations, service accounts and credentials that she used or knew, and end or change them.",
+    ),
+)
+
+LEAVER_REPORTED = Task(
+    LEAVER.kind,
+    LEAVER.title,
+    (
+        "The source says that the person leaves; this destination is only reported on, so her Practitioner was not changed. "
+        "Open user administration in the application (in Epic: Hyperspace) with an account that may change users.",
+        *LEAVER.steps[1:],
+    ),
+)
+
+SHARED = Task(
+    "shared-person",
+    "A person leaves one source and stays in another",
+    (
+        "One source deactivates the person, another holds her active: her roles of the first end, she stays active.",
+        "Check with both departments whether that is right.",
+        "If she has left altogether, have the other source deactivate her; review what access her ended roles gave her.",
+    ),
+)
+
+DELETED = Task(
+    "deleted-in-source",
+    "A record was deleted in the source",
+    (
+        "The source deleted the person's record. The FHIR server deletes nothing: her Practitioner is inactive and tagged.",
+        "Find out whether the record was a mistake, a duplicate, or the person has left.",
+        "If it was a duplicate, see that the surviving record carries its identifiers.",
+    ),
+)

@@ -1,0 +1,433 @@
+"""(staff change, what this feed wrote before, what the server holds now) -> the interaction. Pure.
+
+The dry run, a preview and the real delivery call the same functions. A plan that was carried out plans nothing when made
+again: `no change, no write`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from hl7bridge.fhir.desired import (
+    ENDING,
+    allowed,
+    field_of,
+    practitioner_values,
+    sources,
+    statement,
+    supplied,
+)
+from hl7bridge.fhir.merge import Sides, covers, deduplicated, identity_key, merge_list, merge_single, same
+from hl7bridge.fhir.replies import version_in
+from hl7bridge.fhir.rules import KEEP, DestinationRules
+from hl7bridge.model import (
+    LIFECYCLE,
+    Action,
+    Difference,
+    ElementValue,
+    Interaction,
+    JsonObject,
+    Kind,
+    StaffChange,
+    StaffRole,
+    Written,
+)
+
+ORDER = {
+    "Practitioner": (
+        "identifier", "active", "name", "telecom", "address", "gender", "birthDate", "qualification", "communication",
+    ),
+    "PractitionerRole": (
+        "identifier", "active", "period", "practitioner", "organization", "code", "specialty", "location",
+        "healthcareService", "telecom", "notAvailable",
+    ),
+}  # fmt: skip
+SINGLE = frozenset({"gender", "birthDate", "organization", "period"})
+
+TAG = {"system": "urn:hl7bridge:lifecycle", "code": "deleted-in-source", "display": "Deleted in the source"}
+
+# Marks: values of a base that stand for no element of the message, but for what the plan itself did to the lifecycle.
+END_MARK = "period.end"  # of a role; the value is the date that we wrote, "" where an end stood there before
+TAG_MARK = "meta.tag"
+LIFECYCLE_RULE = "lifecycle"  # ElementValue.rule of what every lifecycle decision decides anew
+
+OPEN = "open"
+ENDED_WITH_PERSON = "ended-with-person"
+ENDED_UNLISTED = "ended-unlisted"
+
+
+@dataclass(frozen=True, slots=True)
+class RoleIntent:
+    """What is to become of one role: `state` is "open", "ended-with-person" or "ended-unlisted". `own` is its base."""
+
+    role: StaffRole
+    state: str = OPEN
+    own: Written | None = None
+
+
+def held_by_others(others: Sequence[Written]) -> bool:
+    """Whether another feed (or another record of this feed) says that the person, or role, is active."""
+    return any(other.holds_active for other in others)
+
+
+def plan_practitioner(
+    change: StaffChange,
+    feed: str,
+    rules: DestinationRules,
+    server: JsonObject | None,
+    own: Written | None,
+    others: Sequence[Written],
+    now: datetime,
+) -> Interaction:
+    """Plan the Practitioner. `server` None plans its creation; `own` is this record's base, `others` what every other
+    record of this bridge wrote to the same resource. A deactivation merges no content: such messages hold little of it."""
+    plan = _ResourcePlan("Practitioner", change, feed, rules, server, own, others)
+    if server is None:
+        active = statement(change) is not False
+        return plan.created(practitioner_values(change, rules), {"active": active}, active, "new person")
+    desired = () if change.action in ENDING else practitioner_values(change, rules)
+    plan.merge(desired, decides_lifecycle=False)
+    said = statement(change)
+    target = said
+    reason = ""
+    if said is False and rules.lifecycle_scope == "role":
+        target, reason = None, "active kept: this destination ends roles only"
+    elif said is False and held_by_others(others):
+        target, reason = None, "active kept: another feed holds this person active"
+    plan.set_active(target, own, explicit=change.action in LIFECYCLE)
+    if (change.action is Action.REMOVE or change.deleted_in_source) and target is False:
+        plan.tag()
+    elif change.action is Action.REACTIVATE:
+        plan.untag()
+    was = own.holds_active if own else server.get("active") is not False
+    return plan.planned(was if said is None else said, reason)
+
+
+def plan_role(
+    change: StaffChange,
+    intent: RoleIntent,
+    feed: str,
+    rules: DestinationRules,
+    person_id: str,
+    server: JsonObject | None,
+    others: Sequence[Written],
+    now: datetime,
+) -> Interaction:
+    """Plan one PractitionerRole of the person. `server` None plans its creation; a role that is to end and is not there
+    needs nothing. `person_id` may be "" while the person is only planned, too."""
+    own, role = intent.own, intent.role
+    plan = _ResourcePlan("PractitionerRole", change, feed, rules, server, own, others, role)
+    values = allowed("PractitionerRole", role.values, rules)
+    if server is None:
+        if intent.state != OPEN:
+            return plan.planned(False, "no such role at the server")
+        fixed: JsonObject = {"active": True}
+        if person_id:
+            fixed["practitioner"] = {"reference": f"Practitioner/{person_id}"}
+        return plan.created(values, fixed, True, "new role")
+    if intent.state == OPEN:
+        plan.merge(values, decides_lifecycle=True)
+        plan.reopen(own, _date(change, now))
+        return plan.planned(True, "")
+    stated_end = _stated_end(values)
+    absence = _absence(change, own, _date(change, now)) if intent.state == ENDED_WITH_PERSON else ()
+    content = () if change.action in ENDING else values
+    plan.merge(
+        (*content, *absence), decides_lifecycle=True, merges_content=change.action not in ENDING and bool(values)
+    )
+    if held_by_others(others):
+        return plan.planned(False, "role kept: another feed holds it")
+    plan.end(stated_end or _date(change, now), intent.state)
+    return plan.planned(False, "")
+
+
+def happened(interaction: Interaction, resource: JsonObject) -> bool:
+    """Whether the resource shows every intended difference. meta is not looked at: servers keep their own."""
+    for difference in interaction.differences:
+        element, _, place = difference.path.partition("[")
+        now = resource.get(element)
+        before, after = difference.before, difference.after
+        if element.startswith("meta"):
+            continue
+        if place:
+            items = now if isinstance(now, list) else []
+            if after is not None and not any(covers(item, after) for item in items):
+                return False
+            meant = (interaction.body or {}).get(element, [])
+            if after is None and _count(items, before) > _count(meant, before):
+                return False
+        elif after is None:
+            if now is not None and covers(now, before):
+                return False
+        elif not covers(now, after) or (element == "period" and not covers(after, now)):
+            return False
+    return True
+
+
+def _count(items: Sequence[Any], value: Any) -> int:
+    return sum(same(item, value) for item in items)
+
+
+# --- dates -----------------------------------------------------------------------------------------------------------
+
+
+def _date(change: StaffChange, now: datetime) -> str:
+    """The date on which the change takes effect."""
+    return (change.effective or now.isoformat())[:10]
+
+
+def _stated_end(values: Sequence[ElementValue]) -> str:
+    """The end that the message itself gives (STF-13)."""
+    for value in values:
+        if value.element == "period" and isinstance(value.value, dict) and value.value.get("end"):
+            return str(value.value["end"])
+    return ""
+
+
+def _absence(change: StaffChange, own: Written | None, date: str) -> tuple[ElementValue, ...]:
+    """PractitionerRole.notAvailable with the reason (STF-38); the one that we wrote before keeps its date."""
+    if not change.ended_for:
+        return ()
+    for value in own.values if own else ():
+        ours = value.rule == LIFECYCLE_RULE and value.element == "notAvailable"
+        if ours and value.value.get("description") == change.ended_for:
+            return (value,)
+    absent = {"description": change.ended_for, "during": {"start": date}}
+    return (ElementValue("notAvailable", absent, "STF-38", LIFECYCLE_RULE),)
+
+
+# --- one resource ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _ResourcePlan:
+    """The plan of one resource in the making. The server's resource is never changed, only copied from."""
+
+    resource_type: str
+    change: StaffChange
+    feed: str
+    rules: DestinationRules
+    server: JsonObject | None
+    own: Written | None
+    others: Sequence[Written]
+    role: StaffRole | None = None
+    body: JsonObject = field(init=False)
+    base: list[ElementValue] = field(init=False)
+    marks: dict[str, ElementValue] = field(init=False)
+    differences: list[Difference] = field(init=False, default_factory=list)
+    drift: list[Difference] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        values = self.own.values if self.own else ()
+        self.body = dict(self.server or {})
+        self.base = [value for value in values if "." not in value.element]
+        self.marks = {value.element: value for value in values if "." in value.element}
+
+    # --- content -----------------------------------------------------------------------------------------------------
+
+    def merge(
+        self, desired: Sequence[ElementValue], *, decides_lifecycle: bool, merges_content: bool | None = None
+    ) -> None:
+        """Merge what the message asks for, element by element."""
+        if merges_content is None:
+            merges_content = self.change.action not in ENDING
+        given, cleared = supplied(self.change), frozenset(field_of(name) for name in self.change.cleared)
+
+        def retained(value: ElementValue) -> bool:
+            if value.rule == LIFECYCLE_RULE:
+                return not decides_lifecycle
+            if not merges_content:
+                return True
+            return given.isdisjoint(sources(value.field)) and field_of(value.field) not in cleared
+
+        named = {value.element for value in desired} | {value.element for value in self.base}
+        base: list[ElementValue] = []
+        for element in ORDER[self.resource_type]:
+            if element not in named:
+                continue
+            sides = self._sides(element, desired, retained)
+            merged = merge_single(element, sides) if element in SINGLE else merge_list(element, sides)
+            if merged.differences:
+                self._set(element, merged.value)
+            self.differences += merged.differences
+            self.drift += merged.drift
+            base += merged.base
+        self.base = base
+
+    def _sides(self, element: str, desired: Sequence[ElementValue], retained: Callable[[ElementValue], bool]) -> Sides:
+        """One element's sides. By `owners`, values of feeds that rank before this one are not contested, and those of
+        feeds behind it give way."""
+
+        def key(value: Any) -> Hashable | None:
+            return element if element in SINGLE else identity_key(element, value)
+
+        rank = self.rules.rank(element, self.feed)
+        before: list[Any] = []
+        beside: list[Any] = []
+        behind: list[Any] = []
+        for other in self.others:
+            place = self.rules.rank(element, other.feed)
+            side = before if place < rank else behind if place > rank else beside
+            side.extend(value.value for value in other.values if value.element == element)
+        taken = {key(value) for value in before} - {None}
+        wanted = [
+            value
+            for value in desired
+            if value.element == element
+            and (key(value.value) not in taken or any(same(value.value, other) for other in before))
+        ]
+        return Sides(
+            server=self.body.get(element),
+            desired=tuple(wanted),
+            base=tuple(value for value in self.base if value.element == element),
+            others=(*before, *beside),
+            yielding=tuple(behind),
+            retained=retained,
+            keep_drift=self.rules.on_drift == KEEP,
+        )
+
+    def _set(self, element: str, value: Any) -> None:
+        if value is None:
+            self.body.pop(element, None)
+        else:
+            self.body[element] = value
+
+    # --- lifecycle ---------------------------------------------------------------------------------------------------
+
+    def set_active(self, target: bool | None, own: Written | None, *, explicit: bool) -> None:
+        """Set `active`; None leaves it. `explicit`: a lifecycle event, which no drift outweighs."""
+        current = self.body.get("active")
+        if target is None or current is target:
+            return
+        hl7_field = "MFE-1" if explicit else "STF-7"
+        difference = Difference("active", current, target, hl7_field)
+        if own is not None and own.holds_active is target and not explicit:
+            self.drift.append(difference)
+            if self.rules.on_drift == KEEP:
+                return
+        self.body["active"] = target
+        self.differences.append(difference)
+
+    def tag(self) -> None:
+        """meta.tag "deleted-in-source", once."""
+        meta = self.body.get("meta", {})
+        tags = meta.get("tag", [])
+        if TAG_MARK in self.marks or not isinstance(tags, list):
+            return
+        self.marks[TAG_MARK] = ElementValue(TAG_MARK, TAG["code"], "MFE-1", LIFECYCLE_RULE)
+        if not any(_is_our_tag(tag) for tag in tags):
+            self.body["meta"] = {**meta, "tag": [*tags, TAG]}
+            self.differences.append(Difference(f"meta.tag[{len(tags)}]", None, TAG, "MFE-1"))
+
+    def untag(self) -> None:
+        """The person is back: our tag goes."""
+        self.marks.pop(TAG_MARK, None)
+        meta = self.body.get("meta", {})
+        tags = meta.get("tag", [])
+        if not isinstance(tags, list) or not any(_is_our_tag(tag) for tag in tags):
+            return
+        kept = [tag for tag in tags if not _is_our_tag(tag)]
+        rest = {key: value for key, value in meta.items() if key != "tag"}
+        self._set("meta", ({**rest, "tag": kept} if kept else rest) or None)
+        self.differences.append(Difference("meta.tag", TAG, None, "MFE-1"))
+
+    def end(self, date: str, reason: str) -> None:
+        """End the role: inactive, and period.end unless one stands there. A period never ends before it starts (per-1)."""
+        self.set_active(False, None, explicit=self.change.action in LIFECYCLE)
+        period = self.body.get("period", {})
+        hl7_field = "MFE-1" if reason == ENDED_WITH_PERSON else (self.role.origin if self.role else "")
+        if period.get("end"):
+            self.marks.setdefault(END_MARK, ElementValue(END_MARK, "", hl7_field, reason))
+            return
+        start = period.get("start", "")
+        if isinstance(start, str) and start[:10] > date[:10]:
+            date = start
+        self.marks[END_MARK] = ElementValue(END_MARK, date, hl7_field, reason)
+        self._set_period({**period, "end": date}, hl7_field)
+
+    def reopen(self, own: Written | None, date: str) -> None:
+        """Active again. The end that we wrote goes, and a new period starts, unless the message gives the period."""
+        self.set_active(
+            True, own, explicit=self.change.action in LIFECYCLE or (own is not None and not own.holds_active)
+        )
+        mark = self.marks.pop(END_MARK, None)
+        period = self.body.get("period", {})
+        given = any(value.element == "period" for value in (self.role.values if self.role else ()))
+        if mark is None or not mark.value or period.get("end") != mark.value:
+            return
+        rest = {key: value for key, value in period.items() if key != "end"}
+        self._set_period(rest if given else {**rest, "start": date}, mark.field)
+
+    def _set_period(self, period: JsonObject, hl7_field: str) -> None:
+        self.differences = [difference for difference in self.differences if difference.path != "period"]
+        before = (self.server or {}).get("period")
+        self._set("period", period or None)
+        if period != before:
+            self.differences.append(Difference("period", before, period or None, hl7_field))
+
+    # --- the result --------------------------------------------------------------------------------------------------
+
+    def planned(self, holds_active: bool, reason: str) -> Interaction:
+        """The interaction that changes the server's resource, or none where nothing differs."""
+        server = self.server or {}
+        resource_id = str(server.get("id", self.own.resource_id if self.own else ""))
+        written = self._written(resource_id, tuple(self.base), holds_active, version_in(server))
+        changed = bool(self.differences)
+        return Interaction(
+            kind=Kind.UPDATE if changed else Kind.NONE,
+            resource_type=self.resource_type,
+            resource_id=resource_id,
+            body=self.body if changed else None,
+            version=version_in(server),
+            differences=tuple(self.differences),
+            reason=reason or (f"{len(self.differences)} differences" if changed else "no difference"),
+            drift=tuple(self.drift),
+            written=written,
+        )
+
+    def created(
+        self, values: Sequence[ElementValue], fixed: JsonObject, holds_active: bool, reason: str
+    ) -> Interaction:
+        """The interaction that creates the resource."""
+        body: JsonObject = {"resourceType": self.resource_type}
+        base: list[ElementValue] = []
+        differences = []
+        for element in ORDER[self.resource_type]:
+            if element in fixed:
+                body[element] = fixed[element]
+                differences.append(Difference(element, None, fixed[element]))
+                continue
+            wanted = deduplicated(element, [value for value in values if value.element == element])
+            if not wanted:
+                continue
+            if element in SINGLE:
+                wanted = wanted[-1:]
+                body[element] = wanted[0].value
+            else:
+                body[element] = [value.value for value in wanted]
+            base += wanted
+            for number, value in enumerate(wanted):
+                path = element if element in SINGLE else f"{element}[{number}]"
+                differences.append(Difference(path, None, value.value, value.field))
+        written = self._written("", tuple(base), holds_active, "")
+        return Interaction(Kind.CREATE, self.resource_type, "", body, "", tuple(differences), reason, written=written)
+
+    def _written(self, resource_id: str, values: tuple[ElementValue, ...], holds_active: bool, version: str) -> Written:
+        return Written(
+            resource_type=self.resource_type,
+            resource_id=resource_id,
+            values=(*values, *self.marks.values()),
+            role_key=self.role.key if self.role else "",
+            origin=self.role.origin if self.role else "",
+            holds_active=holds_active,
+            feed=self.feed,
+            source_key=self.change.source_key,
+            version=version,
+        )
+
+
+def _is_our_tag(tag: Any) -> bool:
+    return isinstance(tag, dict) and tag.get("system") == TAG["system"] and tag.get("code") == TAG["code"]

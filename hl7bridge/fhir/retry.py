@@ -1,0 +1,65 @@
+"""What happens to a delivery next: a pure function of its outcome and how often it was tried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from hl7bridge.model import Outcome, Result
+
+CONFLICT = "version-conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """All times in seconds.
+
+    first, longest   back-off: the n-th wait is drawn from 0 to min(longest, first * 2^(n-1)) (full jitter)
+    attempts         after so many a change that fails in passing is held; 0 = never
+    conflicts        the same for version conflicts, which no waiting cures when another writer never rests; 0 = never
+    look, looks      a write whose answer was lost is looked for so often before it may be sent again (the destination's
+                     rules have the same number), at first after `look` seconds; fewer looks are left, longer waits
+    pause            first wait of a destination that refuses our token; doubles up to `longest`
+    """
+
+    first: float = 1.0
+    longest: float = 300.0
+    attempts: int = 0
+    conflicts: int = 20
+    look: float = 2.0
+    looks: int = 3
+    pause: float = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What to do: "end", "retry" and "unknown" (both after `delay` seconds, the lane waits), "hold", or "pause" (the
+    whole destination waits for `delay`, the change stays queued)."""
+
+    kind: Literal["end", "retry", "unknown", "hold", "pause"]
+    delay: float = 0.0
+
+
+def next_step(outcome: Outcome, attempts: int, policy: RetryPolicy, random: Callable[[], float]) -> Step:
+    """`attempts` counts those before this one; `random` draws from [0, 1)."""
+    if outcome.result is Result.RETRY:
+        limit = policy.conflicts if outcome.local == CONFLICT else policy.attempts
+        if limit and attempts + 1 >= limit:
+            return Step("hold")
+        jitter = random() * _doubled(policy.first, attempts, policy.longest)
+        return Step("retry", outcome.retry_after + jitter if outcome.retry_after else jitter)
+    if outcome.result is Result.UNKNOWN:
+        wait = policy.look * policy.looks / max(1, policy.looks - attempts)
+        return Step("unknown", max(wait, outcome.retry_after))
+    if outcome.result is Result.PAUSED:
+        # Equal jitter: a destination that is paused must rest for a while in any case.
+        wait = _doubled(policy.pause, attempts, policy.longest)
+        return Step("pause", max(outcome.retry_after, wait / 2 + random() * wait / 2))
+    if outcome.result is Result.HELD:
+        return Step("hold")
+    return Step("end")
+
+
+def _doubled(first: float, times: int, longest: float) -> float:
+    return float(min(longest, first * 2.0 ** min(times, 30)))

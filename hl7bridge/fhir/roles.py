@@ -1,0 +1,145 @@
+"""Which PractitionerRoles a staff change is about, and which of the server's roles each of them is. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from hl7bridge.fhir.desired import ENDING, allowed, field_of, sources, statement
+from hl7bridge.fhir.merge import covers, essence
+from hl7bridge.fhir.plan import END_MARK, ENDED_UNLISTED, ENDED_WITH_PERSON, OPEN, SINGLE, RoleIntent
+from hl7bridge.fhir.rules import DestinationRules
+from hl7bridge.model import ElementValue, JsonObject, StaffChange, StaffRole, Written
+
+STAFF = "staff"
+"""Key of the role that stands for work whose unit nobody names."""
+
+
+def role_intents(
+    change: StaffChange, own: Sequence[Written], rules: DestinationRules, *, person_active: bool
+) -> tuple[RoleIntent, ...]:
+    """What is to become of this record's roles.
+
+    own            the bases of this record's roles
+    person_active  whether the person is active once this change is applied: nobody inactive gets a new role
+
+    The listed roles replace those of the same origin. Values for a role without a unit apply to the open roles where the
+    message lists none. The end of the person ends the open roles; her return opens those that ended with her.
+    """
+    if "PractitionerRole" in rules.withheld:
+        return ()
+    said = statement(change)
+    open_roles = [base for base in own if base.holds_active]
+    if said is False:
+        return _ending(change, open_roles) if rules.lifecycle_scope != "practitioner" else ()
+    if change.roles:
+        return _listed(change, own, open_roles, create=person_active)
+    ended = [base for base in open_roles if base.origin and _is_cleared(change, base.origin)]
+    intents = [RoleIntent(_bare(base), ENDED_UNLISTED, base) for base in ended]
+    remaining = [base for base in open_roles if base not in ended]
+    back = [base for base in own if said is True and not base.holds_active and _ended_with_person(base)]
+    for base in (*remaining, *back):
+        if change.shared_role or base in back:
+            intents.append(RoleIntent(_with_shared(change, base), OPEN, base))
+    if not remaining and not back and person_active and allowed("PractitionerRole", change.shared_role, rules):
+        before = next((base for base in own if base.role_key == STAFF), None)
+        intents.append(RoleIntent(StaffRole(STAFF, "", change.shared_role), OPEN, before))
+    return tuple(intents)
+
+
+def _ending(change: StaffChange, open_roles: Sequence[Written]) -> tuple[RoleIntent, ...]:
+    listed = {role.key: role for role in change.roles}
+    intents = []
+    for base in open_roles:
+        role = listed.get(base.role_key)
+        if role is None:
+            ending = StaffRole(base.role_key, base.origin, _dates(change))
+            role = ending if change.action in ENDING else _with_shared(change, base)
+        intents.append(RoleIntent(role, ENDED_WITH_PERSON, base))
+    return tuple(intents)
+
+
+def _listed(
+    change: StaffChange, own: Sequence[Written], open_roles: Sequence[Written], *, create: bool
+) -> tuple[RoleIntent, ...]:
+    by_key = {base.role_key: base for base in sorted(own, key=lambda base: base.holds_active)}
+    origins = {role.origin for role in change.roles}
+    keys = {role.key for role in change.roles}
+    intents = [RoleIntent(role, OPEN, by_key.get(role.key)) for role in change.roles if create or role.key in by_key]
+    for base in open_roles:
+        replaced = base.origin in origins or base.role_key == STAFF or _is_cleared(change, base.origin)
+        if base.role_key not in keys and replaced:
+            intents.append(RoleIntent(_bare(base), ENDED_UNLISTED, base))
+    return tuple(intents)
+
+
+def _bare(base: Written) -> StaffRole:
+    return StaffRole(base.role_key, base.origin)
+
+
+def _dates(change: StaffChange) -> tuple[ElementValue, ...]:
+    return tuple(value for value in change.shared_role if value.element == "period")
+
+
+def _with_shared(change: StaffChange, base: Written) -> StaffRole:
+    """The shared values for one role: what holds one value (unit, period) only where another field has not set it."""
+    have = {value.element: sources(value.field) for value in base.values}
+    values = tuple(
+        value
+        for value in change.shared_role
+        if value.element not in SINGLE
+        or not have.get(value.element, sources(value.field)).isdisjoint(sources(value.field))
+    )
+    return StaffRole(base.role_key, base.origin, values)
+
+
+def _is_cleared(change: StaffChange, origin: str) -> bool:
+    return bool(origin) and any(field_of(name) == origin for name in change.cleared)
+
+
+def _ended_with_person(base: Written) -> bool:
+    return any(value.element == END_MARK and value.rule == ENDED_WITH_PERSON for value in base.values)
+
+
+def role_at_server(
+    intent: RoleIntent,
+    person_id: str,
+    server_roles: Sequence[JsonObject],
+    taken: Collection[str],
+    rules: DestinationRules,
+) -> JsonObject | None:
+    """The server's role that the intent is about: the one that we wrote, else the one open role of the person that says
+    the same (unit, or, without a unit, everything). `taken`: ids that are other roles of ours, or other feeds'.
+
+    A role with no base that is to end is nobody's to end.
+    """
+    of_person = [role for role in server_roles if is_of_person(role, person_id)]
+    if intent.own is not None:
+        return next((role for role in of_person if role["id"] == intent.own.resource_id), None)
+    candidates = [role for role in of_person if role["id"] not in taken and role.get("active") is not False]
+    values = allowed("PractitionerRole", intent.role.values, rules)
+    alike = [role for role in candidates if _says_all(role, values)]
+    if len(alike) != 1:
+        units = [essence("organization", value.value) for value in values if value.element == "organization"]
+        alike = [role for role in candidates if units and covers(role.get("organization"), units[-1])]
+    return alike[0] if len(alike) == 1 else None
+
+
+def is_of_person(role: JsonObject, person_id: str) -> bool:
+    """Whether the role's practitioner is that person: servers may ignore the search parameter."""
+    reference = role.get("practitioner", {}).get("reference")
+    if not isinstance(reference, str):
+        return False
+    path = reference.partition("/_history/")[0]
+    return path == f"Practitioner/{person_id}" or path.endswith(f"/Practitioner/{person_id}")
+
+
+def _says_all(role: JsonObject, values: Sequence[ElementValue]) -> bool:
+    """Whether the role has every value, and a unit only if one of them is."""
+    if not values or ("organization" in role and all(value.element != "organization" for value in values)):
+        return False
+    for value in values:
+        have = role.get(value.element)
+        items = have if isinstance(have, list) else [have]
+        if not any(covers(item, essence(value.element, value.value)) for item in items):
+            return False
+    return True

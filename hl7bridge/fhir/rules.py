@@ -1,0 +1,157 @@
+"""What the FHIR room needs to know of a destination: plain frozen values, made by whoever reads the configuration."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import httpx
+
+from hl7bridge.errors import ConfigError
+
+REPORT = "report"
+WRITE = "write"
+OVERWRITE = "overwrite"
+KEEP = "keep"
+LIFECYCLE_SCOPES = ("practitioner", "role", "both")
+
+DEFAULT_WITHHELD = frozenset(
+    {"birthDate", "address.home", "telecom.home", "identifier.SS", "identifier.DL", "identifier.TAX"}
+)
+"""Data minimisation: off until a destination asks for them."""
+
+MAX_RESPONSE = 32 * 1024 * 1024  # bytes; a page of 50 roles is below 1 MiB
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationRules:
+    """One destination. Raises ConfigError for a base URL that is not acceptable or an unknown word.
+
+    base_url            FHIR R4 base: https, or http to this machine; no user, query or fragment
+    mode                "report" (reads and plans, writes nothing) or "write"
+    systems             assigning authority, as the message gives it -> identifier system at this server
+    withheld            what this destination must not get: "birthDate" (an element), "address.home" (the items of an
+                        element with that use), "identifier.SS" (identifiers of that type code, table 0203),
+                        "PractitionerRole" (no roles at all), "PractitionerRole.telecom"
+    on_drift            a value of ours that someone changed at the server: "overwrite" (and report), or "keep" theirs
+    owners              element -> feeds in order: a later one only fills gaps
+    conditional_create  create with If-None-Exist
+    verify              read a deactivated person again before the deactivation counts as done
+    timeout             seconds for a connection, and for each wait on the server
+    in_flight           requests at one time; requests_per_second: 0 = no limit
+    lifecycle_scope     what a deactivation ends: "practitioner", "role" (shared directories) or "both"
+    allow_npi_change    a person whose NPI differs from the message's is updated instead of held
+    ca_file             PEM file of trusted certificates; "" = those of the system
+    search_method       "get", or "post" ([type]/_search keeps identifiers out of URLs)
+    looks               how often a create without an answer is searched for before it is sent again
+    """
+
+    name: str
+    base_url: str
+    mode: str = REPORT
+    systems: Mapping[str, str] = field(default_factory=dict)
+    withheld: frozenset[str] = DEFAULT_WITHHELD
+    on_drift: str = OVERWRITE
+    owners: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    conditional_create: bool = True
+    verify: bool = True
+    timeout: float = 10.0
+    in_flight: int = 8
+    requests_per_second: float = 0.0
+    lifecycle_scope: str = "both"
+    allow_npi_change: bool = False
+    ca_file: str = ""
+    search_method: str = "get"
+    looks: int = 3
+    max_response: int = MAX_RESPONSE
+    max_pages: int = 20
+
+    def __post_init__(self) -> None:
+        checked_url(self.base_url, "base_url")
+        for key, value, words in (
+            ("mode", self.mode, (REPORT, WRITE)),
+            ("on_drift", self.on_drift, (OVERWRITE, KEEP)),
+            ("lifecycle_scope", self.lifecycle_scope, LIFECYCLE_SCOPES),
+            ("search_method", self.search_method, ("get", "post")),
+        ):
+            if value not in words:
+                raise ConfigError("not one of " + ", ".join(words), key=key)
+
+    @property
+    def writes(self) -> bool:
+        """Whether this destination may be written to."""
+        return self.mode == WRITE
+
+    def rank(self, element: str, feed: str) -> int:
+        """The feed's place in `owners` for that element; feeds that are not listed stand together behind all listed."""
+        order = self.owners.get(element, ())
+        return order.index(feed) if feed in order else len(order)
+
+
+@dataclass(frozen=True, slots=True)
+class SmartRules:
+    """SMART Backend Services at one destination (facts: protocols.md section 2).
+
+    token_url    the token endpoint; "" = what `.well-known/smart-configuration` names
+    token_hosts  hosts (with port, where it is not the scheme's own) that may be a token endpoint beside the base's origin
+    audience     `aud` of the assertion; "" = the token endpoint
+    scopes       what to ask for; () = what the mode needs, in the form (v1 or v2) that the server says it takes
+    key_id       `kid`; "" = the key's RFC 7638 thumbprint
+    """
+
+    base_url: str
+    client_id: str
+    mode: str = REPORT
+    token_url: str = ""
+    token_hosts: frozenset[str] = frozenset()
+    audience: str = ""
+    scopes: tuple[str, ...] = ()
+    key_id: str = ""
+    timeout: float = 10.0
+    ca_file: str = ""
+
+    def __post_init__(self) -> None:
+        checked_url(self.base_url, "base_url")
+        if self.token_url:
+            checked_url(self.token_url, "token_url")
+        if not self.client_id:
+            raise ConfigError("missing", key="client_id", advice="Enter the client id that the server's owner gave you")
+
+
+Origin = tuple[str, str, int]
+
+
+def origin(url: httpx.URL | str) -> Origin:
+    """Scheme, host and port of an absolute URL: what must be equal before a token is sent there."""
+    parsed = httpx.URL(url)
+    return parsed.scheme, parsed.host, parsed.port or {"https": 443, "http": 80}.get(parsed.scheme, 0)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host is this machine (by name or address; nothing is looked up)."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def checked_url(url: str, key: str) -> httpx.URL:
+    """The parsed URL. Raises ConfigError unless it is https, or http to this machine, without user, query, fragment."""
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, TypeError):
+        raise ConfigError("not a URL", key=key) from None
+    if parsed.scheme not in ("https", "http") or not parsed.host:
+        raise ConfigError(
+            "not an https address", key=key, advice="Write it in full, such as https://fhir.example.org/r4"
+        )
+    if parsed.userinfo:
+        raise ConfigError("holds a user name or password", key=key, advice="Leave credentials out of the address")
+    if parsed.query or parsed.fragment or url.endswith(("?", "#")):
+        raise ConfigError("holds a query or fragment", key=key, advice="End it after the path")
+    if parsed.scheme == "http" and not is_loopback(parsed.host):
+        raise ConfigError("plain http to another machine", key=key, advice="Use https")
+    return parsed
