@@ -15,7 +15,7 @@ passed in by the caller, so that tests need no sleep. All methods block; one `St
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -76,7 +76,7 @@ class NewDelivery:
     """A change for one destination. `lane` = opaque keys, one per identifier. `not_before` > 0: scheduled.
 
     `order_time`: ISO 8601 UTC text that the stale rule compares ("" = order of arrival): the effective time for a
-    scheduled change, else MSH-7 where it has seconds.
+    scheduled change, else MSH-7 where it has seconds. Compared as UTC, whatever its offset and digits.
     """
 
     destination: str
@@ -154,7 +154,8 @@ class Claimed:
 class Settlement:
     """How an attempt ended. `state`: ENDED, RETRY, UNKNOWN, HELD or QUEUED (given back); `next_attempt` in Unix seconds.
 
-    `pause`: a reason when the whole destination must wait until `pause_until` (token refused, 401)."""
+    `pause`: a reason when the whole destination must wait until `pause_until` (token refused, 401); `pause_until` 0 =
+    until a person resumes it."""
 
     claimed: Claimed
     outcome: Outcome
@@ -220,7 +221,8 @@ class Store(Protocol):
         """Records of each message in order, with how their deliveries stand."""
 
     def withdraw(self, message_id: int, now: float) -> bool:
-        """Withdraw every delivery of the message that has not been claimed. True when none had been sent at all."""
+        """Withdraw every delivery of the message of which nothing can have reached a server. True when that is all of
+        them; one that is claimed, of unknown result, or written in part goes on."""
 
     # -- delivery --
     def join(self, owner: str, seconds: float, now: float) -> None:
@@ -229,8 +231,9 @@ class Store(Protocol):
     def renew(self, owner: str, seconds: float, now: float) -> bool:
         """Extend the worker's claims. False when the lease had ended already: stop working, join again."""
 
-    def leave(self, owner: str, now: float) -> None:
-        """Give back what is claimed and not begun, and end the lease."""
+    def leave(self, owner: str, now: float, begun: Collection[int] = ()) -> None:
+        """End the lease and give back what is claimed. `begun`: ids of deliveries whose attempt was cut off; those are
+        handed out again as ambiguous, the others as they were."""
 
     def claim(
         self,
@@ -245,7 +248,7 @@ class Store(Protocol):
         Promotes due scheduled ones first. Deliveries of an owner whose lease ended are handed out again, marked
         `known.ambiguous`. A stale one (order_time older than the last applied for that feed and key) is ended here, with
         its result and history, and not handed out. Nothing while the destination is paused. `lane_of(change, feed)`
-        computes a candidate's lane under current settings.
+        computes a candidate's lane under current settings. Raises ClaimLost when the owner holds no lease.
         """
 
     def settle(self, settlements: Sequence[Settlement], now: float) -> list[int]:
@@ -259,8 +262,18 @@ class Store(Protocol):
         """Unix seconds at which something may become claimable (scheduled, retry, pause, foreign lease), None = nothing."""
 
     # -- people --
-    def messages(self, *, where: str = "", limit: int = 50) -> list[dict[str, Any]]:
-        """Newest first: id, received, feed, header fields, state, note, records, acknowledgment code, open deliveries."""
+    def messages(
+        self,
+        *,
+        feed: str = "",
+        control_id: str = "",
+        state: str = "",
+        source_key: str = "",
+        since: float = 0.0,
+        limit: int = 50,
+    ) -> list[dict[str, Any]]:
+        """Newest first: id, received, feed, header fields, state, note, records, acknowledgment code, open deliveries,
+        duplicate_of, repeat_of, replay_of. Each filter that is given narrows the list."""
 
     def message(self, message_id: int) -> dict[str, Any] | None:
         """One message with records, deliveries (outcome, differences), acknowledgments, tasks and history."""
@@ -271,6 +284,9 @@ class Store(Protocol):
     def counts(self) -> dict[str, Any]:
         """How much there is: "messages" {state: n}, "deliveries" {destination: {state or result: n}},
         "pending_acknowledgments" n, "tasks" n open, "paused" {destination: reason}."""
+
+    def paused(self) -> dict[str, str]:
+        """The destinations that are paused, and why: the part of `counts` that costs nothing, for frequent looks."""
 
     def resume(self, destination: str, now: float) -> None:
         """End a destination's pause."""

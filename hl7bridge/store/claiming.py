@@ -1,0 +1,316 @@
+"""Handing out deliveries: leases of workers, claims, what is due, what is stale.
+
+A claim costs what it hands out: it looks only at deliveries that are marked as first in their lanes (lanes.py), through
+partial indexes that hold nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from hl7bridge.errors import ClaimLost
+from hl7bridge.model import LIFECYCLE, Action, Known, Result, StaffChange, Task
+from hl7bridge.store.encoding import unseal, written_from_row
+from hl7bridge.store.lanes import NEWCOMERS, Lanes, keys_from_text, keys_to_text, lane_key
+from hl7bridge.store.store import Claimed
+
+PROMOTED = 500  # scheduled deliveries that one claim lines up at most; the next claim takes the next ones
+TRIED = 1000  # candidates that one claim looks at, about: bounds how long it holds the store when many are stale
+
+LaneOf = Callable[[StaffChange, str], tuple[str, ...]]
+
+_BASES = (
+    "SELECT resource_type, resource_id, content, codec, role_key, origin, holds_active, feed, source_key, version"
+    " FROM feed_write WHERE "
+)
+WRITTEN_BY = _BASES + "destination = ? AND resource_type = ? AND resource_id = ? ORDER BY feed, source_key, role_key"
+_OWN = _BASES + "destination = ? AND feed = ? AND source_key = ? ORDER BY resource_type, role_key, resource_id"
+
+READY = (
+    "SELECT id, place FROM delivery WHERE head = 1 AND state = 'queued' AND destination = ? AND leaver = ?"
+    " ORDER BY place LIMIT ?"
+)
+WAITING = (
+    "SELECT id, place FROM delivery WHERE head = 1 AND state IN ('retry', 'unknown') AND destination = ? AND leaver = ?"
+    " AND next_attempt <= ? ORDER BY next_attempt LIMIT ?"
+)
+DUE = (
+    "SELECT id, message_id FROM delivery WHERE state = 'scheduled' AND destination = ? AND not_before <= ?"
+    " ORDER BY not_before, id LIMIT ?"
+)
+EARLIER = "SELECT EXISTS (SELECT 1 FROM lane WHERE key = ? AND place < ?)"
+HELD_BY_CLAIM = "SELECT EXISTS (SELECT 1 FROM claim WHERE key = ?)"
+_CANDIDATE = (
+    "SELECT d.message_id, d.position, d.feed, d.source_key, d.action, d.place, d.lane, d.order_time, d.force, d.attempts,"
+    " d.ambiguous, r.codec, r.change, x.person_id, x.order_time FROM delivery d"
+    " JOIN record r ON r.message_id = d.message_id AND r.position = d.position"
+    " LEFT JOIN crosswalk x ON x.destination = d.destination AND x.feed = d.feed AND x.source_key = d.source_key"
+    " WHERE d.id = ?"
+)
+
+
+class Claiming(Lanes):
+    """Leases and claims."""
+
+    # -- leases --
+
+    def join(self, owner: str, seconds: float, now: float) -> None:
+        """Register a worker process; its claims hold until now + seconds unless renewed.
+
+        What an earlier life of the same owner had claimed is taken over: nobody knows how it ended.
+        """
+        with self._writing():
+            self._execute(
+                "INSERT INTO worker (owner, expiry) VALUES (?, ?)"
+                " ON CONFLICT (owner) DO UPDATE SET expiry = excluded.expiry",
+                (owner, now + seconds),
+            )
+            for row in self._claims_of(owner):
+                self._take_over(now, *row)
+
+    def renew(self, owner: str, seconds: float, now: float) -> bool:
+        """Extend the worker's claims. False when the lease had ended already: stop working, join again."""
+        with self._writing():
+            renewed = self._execute(
+                "UPDATE worker SET expiry = ? WHERE owner = ? AND expiry > ?", (now + seconds, owner, now)
+            )
+            return renewed.rowcount > 0
+
+    def leave(self, owner: str, now: float, begun: Collection[int] = ()) -> None:
+        """End the lease and give back what is claimed. `begun`: deliveries whose attempt was cut off: they are handed
+        out again as ambiguous, the others as they were."""
+        with self._writing():
+            for row in self._claims_of(owner):
+                delivery_id, message_id, lane, _, fence = row
+                if delivery_id in begun:
+                    self._take_over(now, *row)
+                    continue
+                self._execute(
+                    "UPDATE delivery SET state = 'queued', head = 1, owner = '' WHERE id = ?",
+                    (delivery_id,),
+                )
+                self._free(delivery_id, keys_from_text(lane))
+                self._note(now, message_id, delivery_id, "given back", owner=owner, fence=fence)
+            self._execute("DELETE FROM worker WHERE owner = ?", (owner,))
+
+    def _claims_of(self, owner: str) -> list[Any]:
+        return self._execute(
+            "SELECT id, message_id, lane, owner, fence FROM delivery WHERE state = 'claimed' AND owner = ?", (owner,)
+        ).fetchall()
+
+    def _take_over(self, now: float, delivery_id: int, message_id: int, lane: str, owner: str, fence: int) -> None:
+        """A claim whose worker is gone: its attempt counts, and may have reached the server."""
+        self._execute(
+            "UPDATE delivery SET state = 'unknown', next_attempt = ?, attempts = attempts + 1, ambiguous = 1, sent = 1,"
+            " head = 1, owner = '' WHERE id = ?",
+            (now, delivery_id),
+        )
+        self._free(delivery_id, keys_from_text(lane))
+        self._note(now, message_id, delivery_id, "taken over", owner=owner, fence=fence)
+
+    # -- claims --
+
+    def claim(
+        self, destination: str, owner: str, limit: int, now: float, lane_of: LaneOf | None = None
+    ) -> list[Claimed]:
+        """Hand out due deliveries whose lanes are free, in order of commit, leavers' lanes first.
+
+        Raises ClaimLost when the owner holds no lease.
+        """
+        with self._reading():
+            self._require_lease(owner, now)
+            due = self._next_due(destination, now)
+        if due is None or due > now or limit <= 0:
+            return []
+        while True:
+            with self._writing():
+                self._require_lease(owner, now)
+                self._promote(destination, now)
+                if self._line_up(destination):
+                    continue  # in a transaction of its own, so that nobody waits long for the store
+                if self._is_paused(destination, now):
+                    return []
+                self._take_over_orphans(destination, now)
+                return self._hand_out(destination, owner, limit, now, lane_of)
+
+    def _require_lease(self, owner: str, now: float) -> None:
+        if not self._execute("SELECT 1 FROM worker WHERE owner = ? AND expiry > ?", (owner, now)).fetchone():
+            raise ClaimLost("this worker's lease has ended, or it never joined: join before you claim")
+
+    def _is_paused(self, destination: str, now: float) -> bool:
+        pause = self._execute("SELECT until FROM pause WHERE destination = ?", (destination,)).fetchone()
+        if not pause:
+            return False
+        if pause[0] and pause[0] <= now:
+            self._resume(destination, now)
+            return False
+        return True
+
+    def _resume(self, destination: str, now: float) -> None:
+        self._execute("DELETE FROM pause WHERE destination = ?", (destination,))
+        self._note(now, 0, 0, "resumed", destination=destination)
+
+    def _promote(self, destination: str, now: float) -> None:
+        """Queue what was scheduled and is due, behind everything that was accepted until now."""
+        for delivery_id, message_id in self._execute(DUE, (destination, now, PROMOTED)).fetchall():
+            place = self._draw("delivery")
+            self._execute("UPDATE delivery SET state = 'queued', place = ? WHERE id = ?", (place, delivery_id))
+            self._note(now, message_id, delivery_id, "due")
+
+    def _take_over_orphans(self, destination: str, now: float) -> None:
+        orphans = self._execute(
+            "SELECT d.id, d.message_id, d.lane, d.owner, d.fence FROM delivery d"
+            " LEFT JOIN worker w ON w.owner = d.owner"
+            " WHERE d.state = 'claimed' AND d.destination = ? AND (w.expiry IS NULL OR w.expiry <= ?)",
+            (destination, now),
+        ).fetchall()
+        for row in orphans:
+            self._take_over(now, *row)
+
+    def _hand_out(self, destination: str, owner: str, limit: int, now: float, lane_of: LaneOf | None) -> list[Claimed]:
+        """Try candidates until `limit` are claimed or none is left: each is claimed, ended as stale, or unmarked."""
+        fence = tried = 0
+        claimed: list[Claimed] = []
+        while len(claimed) < limit and tried < TRIED:
+            candidates = self._candidates(destination, limit - len(claimed), now)
+            if not candidates:
+                break
+            fence = fence or self._draw("fence")
+            tried += len(candidates)
+            for delivery_id in candidates:
+                one = self._try(delivery_id, destination, owner, fence, now, lane_of)
+                if one:
+                    claimed.append(one)
+        return claimed
+
+    def _candidates(self, destination: str, limit: int, now: float) -> list[int]:
+        """Deliveries that may be first in their lanes: leavers before others, each group in order of place."""
+        found: list[int] = []
+        for leaver in (1, 0):
+            room = limit - len(found)
+            if room > 0:
+                rows = self._execute(READY, (destination, leaver, room)).fetchall()
+                rows += self._execute(WAITING, (destination, leaver, now, room)).fetchall()
+                found += [row[0] for row in sorted(rows, key=lambda row: row[1])[:room]]
+        return found
+
+    def _try(
+        self, delivery_id: int, destination: str, owner: str, fence: int, now: float, lane_of: LaneOf | None
+    ) -> Claimed | None:
+        row = self._execute(_CANDIDATE, (delivery_id,)).fetchone()
+        message_id, position, feed, source_key, action, place, lane, order_time, force, attempts = row[:10]
+        ambiguous, codec, content, person_id, applied = row[10:]
+        change = StaffChange.from_json(unseal(codec, content).decode())
+        keys = self._claim_keys(delivery_id, destination, place, lane, change, feed, person_id, lane_of)
+        if any(
+            self._execute(EARLIER, (key, place)).fetchone()[0] or self._execute(HELD_BY_CLAIM, (key,)).fetchone()[0]
+            for key in keys
+        ):
+            # Whoever stands in the way marks it again when they leave the lane or end their claim.
+            self._execute("UPDATE delivery SET head = 0 WHERE id = ?", (delivery_id,))
+            return None
+        if order_time and applied and applied > order_time and not force:
+            self._end(delivery_id, Result.STALE, now)
+            if Action(action) in LIFECYCLE:
+                self._open_task(_STALE, message_id, delivery_id, destination, feed, source_key, now)
+            return None
+        self._executemany(
+            "INSERT INTO claim (key, delivery_id, owner, fence) VALUES (?, ?, ?, ?)",
+            [(key, delivery_id, owner, fence) for key in keys],
+        )
+        self._execute(
+            "UPDATE delivery SET state = 'claimed', owner = ?, fence = ? WHERE id = ?", (owner, fence, delivery_id)
+        )
+        self._note(now, message_id, delivery_id, "claimed", owner=owner, fence=fence)
+        own = tuple(written_from_row(base) for base in self._execute(_OWN, (destination, feed, source_key)))
+        known = Known(person_id or "", own, bool(ambiguous), attempts)
+        return Claimed(delivery_id, message_id, position, feed, destination, change, known, fence, bool(force))
+
+    def _claim_keys(
+        self,
+        delivery_id: int,
+        destination: str,
+        place: int,
+        lane: str,
+        change: StaffChange,
+        feed: str,
+        person_id: str | None,
+        lane_of: LaneOf | None,
+    ) -> tuple[int, ...]:
+        """The lane as accepted, joined by what present settings and the crosswalk say. What is new is entered at the
+        delivery's own place, so that a retry keeps those lanes waiting, too. Sorted: everybody claims in one order."""
+        names = list(lane_of(change, feed)) if lane_of else []
+        if person_id:
+            names.append(f"Practitioner/{person_id}")
+        known = keys_from_text(lane)
+        more = {lane_key(destination, name) for name in names}.difference(known)
+        keys = tuple(sorted((*known, *more)))
+        if more:
+            self._enter(delivery_id, place, more)
+            self._execute("UPDATE delivery SET lane = ? WHERE id = ?", (keys_to_text(keys), delivery_id))
+        return keys
+
+    def _open_task(
+        self, task: Task, message_id: int, delivery_id: int, destination: str, feed: str, source_key: str, now: float
+    ) -> None:
+        """Open a task unless an earlier attempt of the same delivery opened it."""
+        known = self._execute(
+            "SELECT 1 FROM task WHERE message_id = ? AND delivery_id = ? AND kind = ? AND title = ? AND state = 'open'",
+            (message_id, delivery_id, task.kind, task.title),
+        ).fetchone()
+        if known:
+            return
+        self._execute(
+            "INSERT INTO task (opened, kind, title, steps, feed, source_key, destination, message_id, delivery_id, state)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'open')",
+            (now, task.kind, task.title, "\n".join(task.steps), feed, source_key, destination, message_id, delivery_id),
+        )
+        self._note(now, message_id, delivery_id, "task opened", kind=task.kind)
+
+    # -- when to look again --
+
+    def next_due(self, destination: str, now: float) -> float | None:
+        """Unix seconds at which something may become claimable (scheduled, retry, pause, foreign lease), None = nothing."""
+        with self._reading():
+            return self._next_due(destination, now)
+
+    def _next_due(self, destination: str, now: float) -> float | None:
+        pause = self._execute("SELECT until FROM pause WHERE destination = ?", (destination,)).fetchone()
+        if pause and (not pause[0] or pause[0] > now):
+            return pause[0] or None
+        if self._execute(NEWCOMERS, (destination, 1)).fetchone():
+            return now
+        if any(self._execute(READY, (destination, leaver, 1)).fetchone() for leaver in (1, 0)):
+            return now
+        moments = [
+            self._execute(
+                "SELECT MIN(next_attempt) FROM delivery WHERE head = 1 AND state IN ('retry', 'unknown')"
+                " AND destination = ? AND leaver = ?",
+                (destination, leaver),
+            ).fetchone()[0]
+            for leaver in (1, 0)
+        ]
+        moments.append(
+            self._execute(
+                "SELECT MIN(not_before) FROM delivery WHERE state = 'scheduled' AND destination = ?", (destination,)
+            ).fetchone()[0]
+        )
+        moments.append(
+            self._execute(
+                "SELECT MIN(COALESCE(w.expiry, 0)) FROM delivery d LEFT JOIN worker w ON w.owner = d.owner"
+                " WHERE d.state = 'claimed' AND d.destination = ?",
+                (destination,),
+            ).fetchone()[0]
+        )
+        return min((moment for moment in moments if moment is not None), default=None)
+
+
+_STALE = Task(
+    "stale-lifecycle",
+    "A deactivation, reactivation or removal came out of order and was not applied",
+    (
+        "Compare the staff member's status in the source system with the one at the destination.",
+        "If the message is right after all, send it again with replay --force.",
+    ),
+)

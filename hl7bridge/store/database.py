@@ -1,0 +1,105 @@
+"""What the parts of the store share: running SQL, transactions, numbers in order of commit, history.
+
+The parts (accepting, claiming, settling, reading) hold the SQL and the rules; a dialect (`sqlite.py`) supplies the four
+abstract methods and the schema. SQL is written with `?` and with what SQLite and PostgreSQL both understand.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+WIDTH = 64  # values looked up by one statement; a fixed number, so that the statement stays prepared
+
+_HISTORY = "INSERT INTO history (at, message_id, delivery_id, event, detail) VALUES (?, ?, ?, ?, ?)"
+
+
+class Rows(Protocol):
+    """What a statement returns (the part of a DB-API cursor that we use)."""
+
+    @property
+    def rowcount(self) -> int:
+        """Rows changed."""
+
+    @property
+    def description(self) -> Any:
+        """One entry per column, its name first."""
+
+    def fetchone(self) -> Any:
+        """The next row, or None."""
+
+    def fetchall(self) -> list[Any]:
+        """All further rows."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Database(ABC):
+    """A connection with transactions. Every error of the driver leaves `_writing` and `_reading` as a StoreError."""
+
+    @abstractmethod
+    def _execute(self, sql: str, parameters: Sequence[Any] = ()) -> Rows:
+        """Run one statement."""
+
+    @abstractmethod
+    def _executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Run one statement for each row."""
+
+    @abstractmethod
+    def _writing(self) -> AbstractContextManager[None]:
+        """A transaction that writes: committed and synced at the end, undone by any exception."""
+
+    @abstractmethod
+    def _reading(self) -> AbstractContextManager[None]:
+        """A transaction that reads: every statement in it sees the same commit."""
+
+    def _draw(self, counter: str, count: int = 1) -> int:
+        """The first of `count` new numbers. Whoever draws holds the counter's row until the commit, so the order of the
+        numbers is the order of commit over all connections."""
+        self._execute("UPDATE counter SET value = value + ? WHERE name = ?", (count, counter))
+        last: int = self._execute("SELECT value FROM counter WHERE name = ?", (counter,)).fetchone()[0]
+        return last - count + 1
+
+    def _note(self, at: float, message_id: int, delivery_id: int, event: str, **detail: Any) -> None:
+        """Write a history row; `detail` holds ids, codes and our own texts, never message content."""
+        self._execute(_HISTORY, (at, message_id, delivery_id, event, json.dumps(detail) if detail else ""))
+
+    def _note_all(self, rows: Iterable[tuple[float, int, int, str, str]]) -> None:
+        """Write history rows (at, message id, delivery id, event, detail as JSON or "")."""
+        self._executemany(_HISTORY, rows)
+
+    def _present(self, look_up: str, values: Collection[Any]) -> set[Any]:
+        """Those of `values` that are there. `look_up` is made by `each` and tells for WIDTH of them at once."""
+        ordered = list(values)
+        found: set[Any] = set()
+        for start in range(0, len(ordered), WIDTH):
+            part = ordered[start : start + WIDTH]
+            there = self._execute(look_up, part + [None] * (WIDTH - len(part))).fetchone()
+            found.update(value for value, is_there in zip(part, there, strict=False) if is_there)
+        return found
+
+    def _dicts(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """The rows of a statement as dicts by column name."""
+        rows = self._execute(sql, parameters)
+        names = [column[0] for column in rows.description]
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def each(table: str, column: str) -> str:
+    """SQL that tells for each of WIDTH values whether a row has it: a probe of the index each, whatever rows there are."""
+    return "SELECT " + ", ".join([f"EXISTS (SELECT 1 FROM {table} WHERE {column} = ?)"] * WIDTH)  # noqa: S608 (our names)
+
+
+def marks(count: int) -> str:
+    """`count` placeholders for an IN list."""
+    return ", ".join("?" * count)
+
+
+def chunks(values: Iterable[Any], size: int = 500) -> Iterator[list[Any]]:
+    """The values in lists of at most `size`, for IN lists of bounded length."""
+    ordered = list(values)
+    for start in range(0, len(ordered), size):
+        yield ordered[start : start + size]

@@ -1,0 +1,102 @@
+"""Lanes and claims: who may be handed out next.
+
+A delivery stands in one lane per key of its person at its destination: identifiers, feed and source key, and, once
+known, the Practitioner. It may go when it is first in all of them and nobody who was handed out holds one of the keys.
+
+Looking for such deliveries must not walk over the thousands that wait behind one person's first. So each delivery has a
+mark, `head`, with one promise: **a delivery that may go has head = 1**. The reverse need not hold; claiming checks,
+and unmarks whoever is in fact behind somebody. Whenever a lane moves (its first leaves, or a claim on its key ends),
+the one who is then first is marked. So a claim costs what it hands out, however long the lanes are.
+
+Accepting only writes down the keys. A claim lines up what is new before it looks, hundreds at a time: lane rows lie
+all over the index, and one that is written with many others costs a fraction of one that is written for a sender who
+waits. New deliveries have the mark NEW.
+
+Keys are kept as 64-bit hashes over destination and key: short in the index, and no identifier in it. Should two keys ever
+share a hash, two persons would wait for each other, and nothing worse.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection
+
+from hl7bridge.model import Result
+from hl7bridge.store.database import Database, each
+from hl7bridge.store.store import OPEN_LANE, DeliveryState
+
+NEW = -1  # the mark of a delivery that has not entered its lanes
+LINED_UP = 1000  # deliveries that one transaction lines up at most: bounds how long it holds the store
+
+_OCCUPIED = each("lane", "key")
+NEWCOMERS = "SELECT id, place, lane FROM delivery WHERE head = -1 AND state = 'queued' AND destination = ? ORDER BY place LIMIT ?"
+
+
+def lane_key(destination: str, key: str) -> int:
+    """The hash under which a key stands: signed, as databases want their integers."""
+    digest = hashlib.blake2b(f"{destination}\0{key}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+def keys_to_text(keys: Collection[int]) -> str:
+    """As `delivery.lane` holds them."""
+    return f"[{','.join(map(str, keys))}]"
+
+
+def keys_from_text(text: str) -> tuple[int, ...]:
+    """The inverse of `keys_to_text`."""
+    return tuple(json.loads(text))
+
+
+class Lanes(Database):
+    """Entering, leaving and freeing lanes. All of it inside the caller's transaction."""
+
+    def _line_up(self, destination: str) -> bool:
+        """Let new deliveries enter their lanes, in order of place. True when there may be more of them."""
+        new = [
+            (delivery_id, place, keys_from_text(lane))
+            for delivery_id, place, lane in self._execute(NEWCOMERS, (destination, LINED_UP))
+        ]
+        occupied = self._present(_OCCUPIED, {key for _, _, keys in new for key in keys})
+        heads = []
+        for delivery_id, _, keys in new:
+            heads.append((occupied.isdisjoint(keys), delivery_id))
+            occupied.update(keys)
+        for delivery_id, place, keys in new:
+            self._enter(delivery_id, place, keys)
+        self._executemany("UPDATE delivery SET head = ? WHERE id = ?", heads)
+        return len(new) == LINED_UP
+
+    def _enter(self, delivery_id: int, place: int, keys: Collection[int]) -> None:
+        self._executemany(
+            "INSERT INTO lane (key, place, delivery_id) VALUES (?, ?, ?)", [(key, place, delivery_id) for key in keys]
+        )
+
+    def _leave_lanes(self, delivery_id: int, place: int, keys: Collection[int]) -> None:
+        """Step out of the lanes and give up the claim, if any; who is first then is marked."""
+        self._executemany("DELETE FROM lane WHERE key = ? AND place = ?", [(key, place) for key in keys])
+        self._free(delivery_id, keys)
+
+    def _free(self, delivery_id: int, keys: Collection[int]) -> None:
+        """End the delivery's claims on these keys, and mark who is first in each lane."""
+        self._executemany("DELETE FROM claim WHERE key = ? AND delivery_id = ?", [(key, delivery_id) for key in keys])
+        self._executemany(
+            "UPDATE delivery SET head = 1 WHERE head = 0 AND id ="
+            " (SELECT delivery_id FROM lane WHERE key = ? ORDER BY place LIMIT 1)",
+            [(key,) for key in keys],
+        )
+
+    def _end(self, delivery_id: int, result: Result, now: float, **detail: object) -> None:
+        """End a delivery that is not claimed, without an attempt: superseded, stale or withdrawn."""
+        message_id, state, place, lane = self._execute(
+            "SELECT message_id, state, place, lane FROM delivery WHERE id = ?", (delivery_id,)
+        ).fetchone()
+        self._execute(
+            "UPDATE delivery SET state = 'ended', result = ?, ended = ?, head = 0 WHERE id = ?",
+            (result.value, now, delivery_id),
+        )
+        if DeliveryState(state) in OPEN_LANE:
+            self._leave_lanes(delivery_id, place, keys_from_text(lane))
+        self._execute("UPDATE task SET state = ? WHERE delivery_id = ? AND state = 'open'", (result.value, delivery_id))
+        self._note(now, message_id, delivery_id, result.value, was=state, **detail)

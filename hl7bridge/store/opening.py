@@ -1,0 +1,26 @@
+"""From the `[store]` setting to an open store."""
+
+from __future__ import annotations
+
+import os
+
+from hl7bridge.errors import ConfigError
+from hl7bridge.store.sqlite import SqliteStore
+from hl7bridge.store.store import Store
+
+
+def open_store(location: str | os.PathLike[str]) -> Store:
+    """Open the store at a path or at `sqlite:///PATH`; make it where there is none.
+
+    Raises ConfigError for a kind of store that this version does not have, StoreError when the store cannot be used.
+    """
+    text = os.fspath(location)
+    scheme, separator, path = text.partition("://")
+    if not separator:
+        return SqliteStore(text)
+    if scheme != "sqlite":
+        raise ConfigError(
+            f"there is no store of the kind {scheme}", key="store", advice="Give the path of a SQLite file"
+        )
+    # sqlite:///data.db is relative, sqlite:////var/data.db is absolute, as SQLAlchemy and others have it.
+    return SqliteStore(path.removeprefix("/"))

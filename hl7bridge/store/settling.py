@@ -1,0 +1,219 @@
+"""Settling deliveries: outcomes, bases, crosswalk, tasks, pauses and history in one transaction; and withdrawing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hl7bridge.model import APPLIED, Result, Written
+from hl7bridge.store.claiming import WRITTEN_BY, Claiming
+from hl7bridge.store.encoding import (
+    PLAIN,
+    exchanges_to_text,
+    findings_to_text,
+    interactions_to_bytes,
+    written_from_row,
+    written_to_bytes,
+)
+from hl7bridge.store.lanes import keys_from_text
+from hl7bridge.store.store import DeliveryState, Settlement
+
+SETTLED_AS = frozenset(
+    {DeliveryState.ENDED, DeliveryState.RETRY, DeliveryState.UNKNOWN, DeliveryState.HELD, DeliveryState.QUEUED}
+)
+
+# A deactivation of somebody unknown is dealt with, too: an older message that comes later must not bring them back.
+_DEALT_WITH = APPLIED | {Result.NOTHING_TO_DO}
+
+_CHANGED_THE_SERVER = frozenset({Result.CREATED, Result.UPDATED, Result.DEACTIVATED, Result.REACTIVATED})
+
+
+class Settling(Claiming):
+    """What workers bring back."""
+
+    def settle(self, settlements: Sequence[Settlement], now: float) -> list[int]:
+        """Record outcomes, crosswalk, bases, tasks and history in one transaction; returns the ids of deliveries whose
+        claim was lost (nothing of those was recorded)."""
+        for settlement in settlements:
+            if settlement.state not in SETTLED_AS:
+                raise ValueError(f"a delivery cannot be settled as {settlement.state}")
+        if not settlements:
+            return []
+        with self._writing():
+            return [s.claimed.delivery_id for s in settlements if not self._settle(s, now)]
+
+    def _settle(self, settlement: Settlement, now: float) -> bool:
+        claimed, outcome, state = settlement.claimed, settlement.outcome, settlement.state
+        row = self._execute(
+            "SELECT d.place, d.lane, d.order_time, d.sent, d.attempts, d.ambiguous FROM delivery d"
+            " JOIN worker w ON w.owner = d.owner"
+            " WHERE d.id = ? AND d.state = 'claimed' AND d.fence = ? AND w.expiry > ?",
+            (claimed.delivery_id, claimed.fence, now),
+        ).fetchone()
+        if not row:
+            return False
+        place, lane, order_time, sent, attempts, ambiguous = row
+        keys = keys_from_text(lane)
+        attempted = state is not DeliveryState.QUEUED
+        sent = sent or state is DeliveryState.UNKNOWN or outcome.result in _CHANGED_THE_SERVER or bool(outcome.written)
+        ended = state is DeliveryState.ENDED
+        self._execute(
+            "UPDATE delivery SET state = ?, next_attempt = ?, attempts = ?, ambiguous = ?, sent = ?, head = ?, owner = '',"
+            " result = ?, code = ?, local = ?, text = ?, http_status = ?, person_id = ?, version = ?, ended = ?"
+            " WHERE id = ?",
+            (
+                state.value,
+                settlement.next_attempt if state in (DeliveryState.RETRY, DeliveryState.UNKNOWN) else 0,
+                attempts + attempted,
+                ambiguous or state is DeliveryState.UNKNOWN,
+                sent,
+                state not in (DeliveryState.ENDED, DeliveryState.HELD),
+                outcome.result.value,
+                outcome.code,
+                outcome.local,
+                outcome.text,
+                outcome.http_status,
+                outcome.person_id,
+                outcome.version,
+                now if ended else 0,
+                claimed.delivery_id,
+            ),
+        )
+        if state in (DeliveryState.ENDED, DeliveryState.HELD):
+            self._leave_lanes(claimed.delivery_id, place, keys)
+        else:
+            self._free(claimed.delivery_id, keys)
+        if attempted or outcome.interactions or outcome.exchanges:
+            self._remember_attempt(settlement, now)
+        self._remember_person(settlement, order_time if ended and outcome.result in _DEALT_WITH else "", now)
+        for task in outcome.tasks:
+            self._open_task(
+                task,
+                claimed.message_id,
+                claimed.delivery_id,
+                claimed.destination,
+                claimed.feed,
+                claimed.change.source_key,
+                now,
+            )
+        detail = {"result": outcome.result.value, "local": outcome.local, "status": outcome.http_status}
+        event = "given back" if state is DeliveryState.QUEUED else state.value
+        self._note(now, claimed.message_id, claimed.delivery_id, event, fence=claimed.fence, **detail)
+        if ended and outcome.result in APPLIED:
+            self._supersede_held(settlement, place, now)
+        if settlement.pause:
+            self._pause(settlement, now)
+        return True
+
+    def _remember_attempt(self, settlement: Settlement, now: float) -> None:
+        claimed, outcome = settlement.claimed, settlement.outcome
+        last = self._execute("SELECT MAX(number) FROM attempt WHERE delivery_id = ?", (claimed.delivery_id,)).fetchone()
+        self._execute(
+            "INSERT INTO attempt (delivery_id, number, at, result, local, http_status, exchanges, warnings, codec, key_id,"
+            " interactions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?)",
+            (
+                claimed.delivery_id,
+                (last[0] or 0) + 1,
+                now,
+                outcome.result.value,
+                outcome.local,
+                outcome.http_status,
+                exchanges_to_text(outcome.exchanges),
+                findings_to_text(outcome.warnings),
+                PLAIN,
+                interactions_to_bytes(outcome.interactions, outcome.drift),
+            ),
+        )
+
+    def _remember_person(self, settlement: Settlement, order_time: str, now: float) -> None:
+        """The crosswalk, what was applied last, and the bases. An attempt that failed half way leaves bases, too."""
+        claimed, outcome = settlement.claimed, settlement.outcome
+        applied = settlement.state is DeliveryState.ENDED and outcome.result in APPLIED
+        person_id = outcome.person_id if applied or outcome.written else ""
+        if person_id or order_time:
+            self._execute(
+                "INSERT INTO crosswalk (destination, feed, source_key, person_id, order_time, changed)"
+                " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (destination, feed, source_key) DO UPDATE SET"
+                " person_id = CASE WHEN excluded.person_id <> '' THEN excluded.person_id ELSE crosswalk.person_id END,"
+                " order_time = CASE WHEN excluded.order_time > crosswalk.order_time THEN excluded.order_time"
+                " ELSE crosswalk.order_time END, changed = excluded.changed",
+                (claimed.destination, claimed.feed, claimed.change.source_key, person_id, order_time, now),
+            )
+        for written in outcome.written:
+            self._remember_base(settlement, written, now)
+
+    def _remember_base(self, settlement: Settlement, written: Written, now: float) -> None:
+        claimed = settlement.claimed
+        self._execute(
+            "INSERT INTO feed_write (destination, resource_type, resource_id, feed, source_key, role_key, origin,"
+            " holds_active, version, changed, codec, key_id, content) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?)"
+            " ON CONFLICT (destination, resource_type, resource_id, feed, source_key, role_key) DO UPDATE SET"
+            " origin = excluded.origin, holds_active = excluded.holds_active, version = excluded.version,"
+            " changed = excluded.changed, codec = excluded.codec, key_id = excluded.key_id, content = excluded.content",
+            (
+                claimed.destination,
+                written.resource_type,
+                written.resource_id,
+                written.feed or claimed.feed,
+                written.source_key or claimed.change.source_key,
+                written.role_key,
+                written.origin,
+                written.holds_active,
+                written.version,
+                now,
+                PLAIN,
+                written_to_bytes(written),
+            ),
+        )
+
+    def _supersede_held(self, settlement: Settlement, place: int, now: float) -> None:
+        claimed = settlement.claimed
+        held = self._execute(
+            "SELECT id FROM delivery WHERE state = 'held' AND source_key = ? AND feed = ? AND destination = ? AND place < ?",
+            (claimed.change.source_key, claimed.feed, claimed.destination, place),
+        ).fetchall()
+        for (delivery_id,) in held:
+            self._end(delivery_id, Result.SUPERSEDED, now, by=claimed.delivery_id)
+
+    def _pause(self, settlement: Settlement, now: float) -> None:
+        """`pause_until` 0 = until a person resumes it. The later end wins."""
+        destination, until = settlement.claimed.destination, settlement.pause_until
+        known = self._execute("SELECT until FROM pause WHERE destination = ?", (destination,)).fetchone()
+        if known and (known[0] == 0 or 0 < until <= known[0]):
+            return
+        self._execute(
+            "INSERT INTO pause (destination, reason, since, until) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (destination) DO UPDATE SET reason = excluded.reason, until = excluded.until",
+            (destination, settlement.pause, now, until),
+        )
+        self._note(now, 0, 0, "paused", destination=destination, reason=settlement.pause, until=until)
+
+    def resume(self, destination: str, now: float) -> None:
+        """End a destination's pause."""
+        with self._writing():
+            if self._execute("SELECT 1 FROM pause WHERE destination = ?", (destination,)).fetchone():
+                self._resume(destination, now)
+
+    def written_by(self, destination: str, resource_type: str, resource_id: str) -> tuple[Written, ...]:
+        """What every feed of this bridge wrote to that resource."""
+        with self._reading():
+            rows = self._execute(WRITTEN_BY, (destination, resource_type, resource_id)).fetchall()
+        return tuple(written_from_row(row) for row in rows)
+
+    def withdraw(self, message_id: int, now: float) -> bool:
+        """Withdraw every delivery of the message of which nothing can have reached a server. True when that is all of
+        them. One that is claimed, of unknown result, or written in part goes on."""
+        with self._writing():
+            rows = self._execute(
+                "SELECT id, state, sent FROM delivery WHERE message_id = ? ORDER BY id", (message_id,)
+            ).fetchall()
+            not_sent = [
+                delivery_id
+                for delivery_id, state, sent in rows
+                if not sent and state not in (DeliveryState.CLAIMED, DeliveryState.UNKNOWN, DeliveryState.ENDED)
+            ]
+            for delivery_id in not_sent:
+                self._end(delivery_id, Result.WITHDRAWN, now)
+            if not_sent:
+                self._execute("UPDATE message SET state = 'withdrawn' WHERE id = ?", (message_id,))
+                self._note(now, message_id, 0, "withdrawn", deliveries=not_sent)
+            return not any(sent or state == DeliveryState.CLAIMED for _, state, sent in rows)

@@ -1,0 +1,217 @@
+"""The store in one SQLite file: connection, transactions, errors in plain words.
+
+WAL with synchronous=FULL: a commit is on the disk when it returns. One `SqliteStore` has one connection and belongs to
+one thread at a time; any number of them, in any number of processes of one machine, may share the file.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from hl7bridge.errors import StoreBusy, StoreError
+from hl7bridge.store.database import Rows
+from hl7bridge.store.migrating import MIGRATIONS, migrate
+from hl7bridge.store.reading import Reading
+from hl7bridge.store.settling import Settling
+from hl7bridge.store.turn import Turn
+
+POLL = 0.0003  # seconds between two tries for the write lock, while one waits
+BUSY_TIMEOUT = 5.0
+
+_PRAGMAS = (
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    "foreign_keys = ON",
+    "wal_autocheckpoint = 4000",  # pages of 4 KiB: fewer, larger checkpoints
+    "journal_size_limit = 67108864",
+    "cache_size = -16384",  # KiB
+    "temp_store = MEMORY",
+)
+
+_ADVICE = {
+    sqlite3.SQLITE_FULL: "the disk that holds it is full: free space there, the store goes on by itself",
+    sqlite3.SQLITE_READONLY: "it cannot be written: check the permissions of the file and its folder",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened: check that its folder exists and that this user may write there",
+    sqlite3.SQLITE_PERM: "this user may not open it: check the permissions of the file",
+    sqlite3.SQLITE_CORRUPT: "it is damaged: stop the service, keep a copy, and restore it from a backup",
+    sqlite3.SQLITE_NOTADB: "it is not a SQLite database: check the path, and restore the file from a backup if it is right",
+    sqlite3.SQLITE_IOERR: "the disk reports an error, or is full: check the disk, then its free space",
+    sqlite3.SQLITE_NOMEM: "there is not enough memory",
+    sqlite3.SQLITE_TOOBIG: "a value is larger than a database can hold",
+}
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
+
+
+class SqliteStore(Reading, Settling):
+    """A `Store` in one file."""
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, busy_timeout: float = BUSY_TIMEOUT, migrations: Path = MIGRATIONS
+    ) -> None:
+        """Open the file; make it (readable by this user alone) where there is none; bring its schema up to date.
+
+        busy_timeout  seconds to wait while another connection writes; StoreBusy after that
+        migrations    the folder of numbered .sql files
+
+        Raises StoreError when the file cannot be used or was written by a newer version, StoreBusy.
+        """
+        self.path = Path(path)
+        self._busy_timeout = busy_timeout
+        self._turn: Turn | None = None
+        self._connection: sqlite3.Connection | None = None
+        try:
+            with self._clear_errors():
+                self._open(migrations)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, migrations: Path) -> None:
+        try:
+            # Never open and close the file itself beside SQLite when it exists: closing any descriptor of a file ends the
+            # POSIX locks of the whole process on it, the next program to close the store then takes itself for the last
+            # one and deletes the write-ahead log under us, with what was acknowledged (sqlite.org/howtocorrupt.html, 2.2).
+            try:
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+            except FileExistsError:
+                pass
+            self._turn = Turn(self.path.with_name(f"{self.path.name}-turn"))
+        except OSError as error:
+            reason = (error.strerror or "cannot be opened").lower()
+            raise StoreError(
+                f"the store {self.path} cannot be used ({reason}): check that its folder exists and that this user may"
+                " write there"
+            ) from None
+        self._connection = sqlite3.connect(
+            self.path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
+        )
+        # The switch to WAL needs the file for itself for a moment, so several that start at once wait for each other.
+        for pragma in _PRAGMAS:
+            self._insist(lambda pragma=pragma: self._execute(f"PRAGMA {pragma}").fetchall())
+        migrate(self, self.path, migrations)
+
+    def close(self) -> None:
+        """Close the connection; a store that is closed twice does not mind."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._turn is not None:
+            self._turn.close()
+
+    def __enter__(self) -> SqliteStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- what the parts run on --
+
+    def _execute(self, sql: str, parameters: Sequence[Any] = ()) -> Rows:
+        return cast(Rows, self._open_connection().execute(sql, parameters))
+
+    def _executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        self._open_connection().executemany(sql, rows)
+
+    def _open_connection(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise StoreError(f"the store {self.path} is closed")
+        return self._connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with self._clear_errors():
+            self._begin()
+            try:
+                yield
+                self._execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self._clear_errors():
+            self._insist(self._begin_reading)
+            try:
+                yield
+            finally:
+                self._roll_back()
+
+    def _begin(self) -> None:
+        """Gain the write lock, in turn with everybody else who wants it."""
+        assert self._turn is not None
+        self._insist(self._take_turn)
+        try:
+            self._insist(lambda: self._execute("BEGIN IMMEDIATE"))
+        finally:
+            self._turn.give()
+
+    def _take_turn(self) -> None:
+        assert self._turn is not None
+        if not self._turn.take():
+            raise StoreBusy(self._busy_text())
+
+    def _begin_reading(self) -> None:
+        self._execute("BEGIN")
+        try:
+            self._execute("SELECT 1 FROM counter LIMIT 1").fetchone()  # the commit that is read from now on
+        except sqlite3.Error:
+            self._roll_back()
+            raise
+
+    def _insist(self, attempt: Any) -> None:
+        """Try until it succeeds or the busy timeout ends."""
+        deadline = 0.0
+        while True:
+            try:
+                attempt()
+                return
+            except (sqlite3.OperationalError, StoreBusy) as error:
+                if isinstance(error, sqlite3.Error) and _primary_code(error) not in _BUSY:
+                    raise
+                now = time.monotonic()
+                deadline = deadline or now + self._busy_timeout
+                if now >= deadline:
+                    raise
+                time.sleep(POLL)
+
+    def _roll_back(self) -> None:
+        connection = self._connection
+        if connection is not None and connection.in_transaction:
+            try:
+                connection.execute("ROLLBACK")
+            except sqlite3.Error:
+                pass  # the error that led here is the one to tell; closing undoes the transaction, too
+
+    # -- errors --
+
+    @contextmanager
+    def _clear_errors(self) -> Iterator[None]:
+        """Turn errors of SQLite into StoreError: what is wrong and what to do, without any content."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._clear(error) from None
+
+    def _clear(self, error: sqlite3.Error) -> StoreError:
+        code = _primary_code(error)
+        if code in _BUSY:
+            return StoreBusy(self._busy_text())
+        name = getattr(error, "sqlite_errorname", None) or type(error).__name__
+        advice = _ADVICE.get(code, "an unexpected error; please report it")
+        return StoreError(f"the store {self.path} failed ({name}): {advice}")
+
+    def _busy_text(self) -> str:
+        return f"the store {self.path} was busy for {self._busy_timeout:g} s: another process is writing to it"
+
+
+def _primary_code(error: sqlite3.Error) -> int:
+    """The primary result code of SQLite; -1 for an error of the Python module itself."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return -1 if code is None else code & 0xFF
