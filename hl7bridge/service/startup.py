@@ -86,6 +86,14 @@ def client_for(destination: Destination, rules: DestinationRules) -> FhirClient:
     return FhirClient(rules, authorization(destination))
 
 
+def store_location(settings: Settings) -> str:
+    """Where the store is; the folder of a file is made, for this user alone, where there is none."""
+    location = settings.store.path
+    if "://" not in location:
+        Path(location).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return location
+
+
 def retry_policy(destination: Destination) -> RetryPolicy:
     """The destination's back-off."""
     return RetryPolicy(
@@ -187,7 +195,7 @@ class ListenerRole:
 def start_listener(settings: Settings, reactor: Any, arguments: Sequence[str], *, with_delivery: bool) -> ListenerRole:
     """Bind the ports, start the threads and (with_delivery) the child. Raises ConfigError for a port that is taken."""
     log = logs.get_logger("listener")
-    location = str(settings.store.path)
+    location = store_location(settings)
     first = open_store(location)  # creates and migrates it before any thread needs it
     secret = first.secret("duplicates")
     first.close()
@@ -330,7 +338,7 @@ class ApplicationSender:
 
 def start_delivery(settings: Settings, settled: Callable[[], None]) -> DeliveryRole:
     """Start a loop for each destination that a feed names."""
-    location = str(settings.store.path)
+    location = store_location(settings)
     open_store(location).close()
     used = {name for feed in settings.feeds.values() for name in feed.destinations}
     role = DeliveryRole()
