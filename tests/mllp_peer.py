@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -169,26 +169,30 @@ class Sender:
         *,
         patience: float = 10.0,
         pause: float = 0.1,
+        pace: float = 0.0,
         linger: float = 3.0,
     ) -> None:
+        """Seconds: `patience` for an answer, `pause` before a resend, `pace` between two messages, `linger` at the end."""
         self.name, self.address, self.ledger = name, address, ledger
-        self.patience, self.pause, self.linger = patience, pause, linger
+        self.patience, self.pause, self.pace, self.linger = patience, pause, pace, linger
         self.stop = threading.Event()
         self.acknowledged = 0
         self.attempts = 0
         self._connection: Connection | None = None
 
-    def run(self, messages: list[Planned]) -> None:
-        """Send all of them in order; reads late application acknowledgments for `linger` seconds at the end."""
+    def run(self, messages: Iterable[Planned]) -> None:
+        """Send all of them in order; reads late application acknowledgments until none came for `linger` seconds."""
+        late = False
         for message in messages:
+            late = late or message.enhanced
             self.ledger.note(
                 event="sent", connection=self.name, control_id=message.control_id, records=list(message.records)
             )
             while not self.stop.is_set() and not self._attempt(message):
                 self.stop.wait(self.pause)
-            if self.stop.is_set():
+            if self.stop.wait(self.pace):
                 break
-        if self._connection and any(message.enhanced for message in messages):
+        if self._connection and late:
             try:
                 while (body := self._connection.read(self.linger)) is not None:
                     self._note(body)

@@ -12,6 +12,7 @@ import typer
 from hl7bridge.cli import output, stored
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
 from hl7bridge.errors import ConfigError
+from hl7bridge.model import Location
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -137,10 +138,10 @@ def show_message(
         text = body.decode("utf-8", "backslashreplace") if body is not None else None
         output.show_json("msg-show/1", {**message, **({"body": text} if raw else {})})
     else:
-        _show(message)
+        show_message_data(message)
         if raw:
             _show_raw(body)
-    if any(is_open(delivery) for record in message["records"] for delivery in record["deliveries"]):
+    if open_deliveries(message):
         raise typer.Exit(ExitCode.QUEUED)
 
 
@@ -157,9 +158,10 @@ def kind_of(row: dict[str, Any]) -> str:
     return "^".join(part for part in (row["message_type"], row["trigger_event"]) if part)
 
 
-def is_open(delivery: dict[str, Any]) -> bool:
-    """Whether the delivery will go on by itself; one that is held waits for a person."""
-    return delivery["state"] not in ("ended", "held")
+def open_deliveries(message: dict[str, Any]) -> int:
+    """How many deliveries of a message will go on by themselves soon: one held or scheduled waits for a person or a day."""
+    deliveries = [delivery for record in message["records"] for delivery in record["deliveries"]]
+    return sum(delivery["state"] not in ("ended", "held", "scheduled") for delivery in deliveries)
 
 
 def _note(row: dict[str, Any]) -> str:
@@ -169,7 +171,8 @@ def _note(row: dict[str, Any]) -> str:
     return ", ".join(filter(None, [row["note"], *links]))
 
 
-def _show(message: dict[str, Any]) -> None:
+def show_message_data(message: dict[str, Any]) -> None:
+    """One message as `Store.message` gives it."""
     header = message["header"]
     state = message["state"]
     output.show(
@@ -212,13 +215,17 @@ def _show_record(record: dict[str, Any]) -> None:
         f"  {what}  {key}  ",
         (f"{echo['event']} {echo['control_id']}", output.QUIET),
     )
-    for finding in record["findings"]:
-        style = output.BAD if finding["severity"] == "E" else "yellow"
-        output.show(
-            "    ", (f"{finding['severity']} ", style), f"{finding['code']} {finding['local']}: {finding['text']}"
-        )
+    show_findings(record["findings"], "    ")
     for delivery in record["deliveries"]:
         _show_delivery(delivery)
+
+
+def show_findings(findings: list[dict[str, Any]], indent: str) -> None:
+    """Errors, warnings and information about a record, one line each."""
+    for finding in findings:
+        style = output.BAD if finding["severity"] == "E" else "yellow" if finding["severity"] == "W" else output.QUIET
+        place = f"{Location(**finding['location'])}: " if finding["location"] else ""
+        output.show(indent, (f"{finding['severity']} ", style), f"{place}{finding['local']}: {finding['text']}")
 
 
 def _show_delivery(delivery: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from hl7bridge.hl7.escapes import Separators, escape
+from hl7bridge.hl7.escapes import Separators, escape, separators_of
 from hl7bridge.hl7.header import Header
 from hl7bridge.model import Finding, Location, RecordEcho, Severity
 
@@ -176,7 +176,7 @@ def build(
     """
     if kind not in ("original", "accept", "application"):
         raise ValueError(f"not a kind of acknowledgment: {kind!r}")
-    separators = header.separators if header.separators.usable else Separators(header.separators.field)
+    separators = header.separators if header.separators.usable else separators_of(header.separators.field, "")
     version = _version(header.version) or _version(fallback_version) or _V2_5
     is_mfk = master_file is not None and kind != "accept" and header.message_type == "MFN" and version > _V2_1
     writer = _Writer(separators, codec)

@@ -119,8 +119,3 @@ def codec_of_field(names: Sequence[str]) -> str:
     if default in _JAPANESE | {""} and others & _JAPANESE - {"ascii"}:
         return "iso2022_jp_ext"
     return default
-
-
-def decode(raw: bytes, codec: str) -> str:
-    """Decode strictly: a byte that the codec does not know raises UnicodeDecodeError, nothing is replaced."""
-    return raw.decode(codec, "strict")

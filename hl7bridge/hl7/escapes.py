@@ -48,7 +48,7 @@ def separators_of(field: str, encoding_characters: str) -> Separators:
     twice counts once, where it stands first: two backslashes (a sender's own escaping gone wrong) are one.
     """
     if not encoding_characters:
-        return Separators(field)
+        return Separators(field, *("" if mark == field else mark for mark in DEFAULT_ENCODING_CHARACTERS))
     distinct = "".join(dict.fromkeys(encoding_characters.replace(field, "")))
     return Separators(field, *distinct[:5], *([""] * (5 - len(distinct))))
 

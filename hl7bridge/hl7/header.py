@@ -153,6 +153,8 @@ def _fields_of_wide_characters(
     for name in dict.fromkeys(field for field in fields[17:] if field):
         names = name.split(separators.repetition) if separators.repetition else [name]
         decoded = _split_decoded(segment, names, separators.field)
+        if decoded == [] and fields[17:18] == [name]:
+            return fields
         if decoded and decoded[17:18] == [name]:
             return decoded
     for name in (charset,) if isinstance(charset, str) else charset:

@@ -206,7 +206,7 @@ class Message:
     separator, the LF ends a segment, too; any other LF is data.
     """
 
-    __slots__ = ("_by_name", "_text", "codec", "header", "line_ending", "raw", "segments", "separators")
+    __slots__ = ("_by_name", "codec", "header", "line_ending", "raw", "segments", "separators")
 
     def __init__(self, raw: bytes, charset: str | Sequence[str] = "utf-8") -> None:
         """Decode and cut. MSH-18 decides the character set; `charset` (one name, or several tried in order) a blank one.
@@ -225,7 +225,6 @@ class Message:
                 Location("MSH", 1, 2),
             )
         text, self.codec = _decode(raw, header, charset)
-        self._text = text
         self.line_ending, lines = _lines(text, separators.field)
         by_name: dict[str, list[Segment]] = {}
         self._by_name = by_name
@@ -282,7 +281,7 @@ class Message:
             found.append("line-feed")
         if "" in self._by_name:
             found.append("no-segment-name")
-        if drops_text(self._text, self.separators):
+        if any(drops_text(segment.text, self.separators) for segment in self.segments):
             found.append("escape-left-out")
         return tuple(found)
 

@@ -8,7 +8,6 @@ HL7 v2.9 chapter 2A; the HL7 v2-to-FHIR guide's data type maps, and facts/mappin
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 from hl7bridge.mapping.draft import Draft
 from hl7bridge.mapping.rules import FeedRules
@@ -17,6 +16,7 @@ from hl7bridge.model import JsonObject
 
 BCP_47 = "urn:ietf:bcp:47"
 EXTENSION = "http://hl7.org/fhir/StructureDefinition/humanname-"
+_NOTHING_ELSE = ("",) * 17
 _FAMILY_PARTS = ("own-prefix", "own-name", "partner-prefix", "partner-name")
 
 
@@ -58,38 +58,38 @@ def system_of(rules: FeedRules, name: str) -> str:
 
 def concept(draft: Draft, repetition: str, number: int) -> JsonObject | None:
     """CE, CWE, or a plain code of the current field's table -> CodeableConcept; a code without a system is kept as text."""
-    if draft.reader.component not in repetition:
-        text = draft.reader.leaf(repetition)
-        return _concept(draft, [text, "", "", "", "", "", "", "", ""], number) if text else None
-    return _concept(draft, draft.reader.parts(repetition, 9), number)
-
-
-def _concept(draft: Draft, parts: list[str], number: int) -> JsonObject | None:
-    code, text, system_name, other_code, other_text, other_system_name = parts[:6]
-    original = parts[8]
+    row = draft.row
+    if repetition.isalnum():
+        code, parts = repetition, None
+        text = system_name = ""
+    else:
+        parts = draft.reader.parts(repetition)
+        code, text, system_name = parts[0], parts[1], parts[2]
     codings: list[JsonObject] = []
-    known = True
-    if code:
-        row = draft.row
-        target = row.codes.get(code)
-        if target and (row.system or "|" in target):
+    target = row.codes.get(code) if code else ""
+    if target:
+        if row.system or "|" in target:
             codings.append(coding_of(target, row.system, text))
-        elif target:
-            code = target  # the site's own word for it
-        elif system := system_of(draft.envelope.rules, system_name):
-            codings.append(coding_of(code_text(code), system, text))
         else:
-            known = target is not None
-    if other_code and (other_system := system_of(draft.envelope.rules, other_system_name)):
-        codings.append(coding_of(code_text(other_code), other_system, other_text))
+            code = target  # the site's own word for it
+    elif code and (system := system_of(draft.envelope.rules, system_name)):
+        codings.append(coding_of(code_text(code), system, text))
+        target = ""
+    original = ""
+    if parts is not None:
+        original = parts[8]
+        if parts[3] and (other_system := system_of(draft.envelope.rules, parts[5])):
+            codings.append(coding_of(code_text(parts[3]), other_system, parts[4]))
     if codings:
         result: JsonObject = {"coding": codings}
         if original:
             result["text"] = original
         return result
-    if not known:
-        draft.unmapped(code, draft.row.table, number if number > 1 else 0, 1)
-    words = original or text or code or other_text or other_code
+    if target is None:
+        draft.unmapped(code, row.table, number if number > 1 else 0, 1)
+    words = original or text or code
+    if not words and parts is not None:
+        words = parts[4] or parts[3]
     return {"text": words} if words else None
 
 
@@ -103,39 +103,39 @@ def words_of(value: JsonObject) -> str:
 # --- PN, XPN ---------------------------------------------------------------------------------------------------------
 
 
-def human_name(draft: Draft, repetition: str, number: int) -> JsonObject | None:
-    """PN (2.2), XPN -> HumanName. None without a family or given name."""
+def human_names(draft: Draft, repetition: str, number: int) -> list[JsonObject]:
+    """PN (2.2), XPN -> HumanName, and a second one for what the person is called (XPN.15, 2.7 on).
+
+    Nothing without a family or given name.
+    """
     reader = draft.reader
-    parts = reader.parts(repetition, 15)
-    family = parts[0]
-    name: JsonObject = {}
-    use = _name_use(draft, parts[6], number)
-    if use:
-        name["use"] = use
+    parts = reader.parts(repetition)
+    family, given, middle, suffix, prefix, degree, use_code = parts[:7]
+    if not (family or given or middle):
+        return []
+    use = _name_use(draft, use_code, number)
+    name: JsonObject = {"use": use} if use else {}
     if family:
         name["family"] = family
         if reader.subcomponent in repetition and (extensions := _family_extensions(draft, repetition)):
             name["_family"] = {"extension": extensions}
-    if given := [part for part in parts[1:3] if part]:
-        name["given"] = given
-    if not family and not given:
-        return None
-    if parts[4]:
-        name["prefix"] = [parts[4]]
-    if parts[3] or parts[5] or parts[13]:
-        name["suffix"] = list(dict.fromkeys(part for part in (parts[3], parts[5], parts[13]) if part))
+    if given:
+        name["given"] = [given, middle] if middle else [given]
+    elif middle:
+        name["given"] = [middle]
+    if prefix:
+        name["prefix"] = [prefix]
+    professional = parts[13]
+    if suffix or degree or professional:
+        name["suffix"] = [part for part in dict.fromkeys((suffix, degree, professional)) if part]
     if parts[9] or parts[11] or parts[12]:
         start, end = parts[11], parts[12]
         if not (start or end):
-            start, end = reader.subparts(repetition, 10, 2)[:2]
+            start, end = reader.subparts(repetition, 10)[:2]
         if period := period_of(draft, start, end):
             name["period"] = period
-    return name
-
-
-def called_by(draft: Draft, repetition: str) -> str:
-    """XPN.15 (2.7 on): what the person is called, "" when it is not said."""
-    return draft.reader.parts(repetition, 15)[14]
+    called = parts[14]
+    return [name, {"use": "nickname", "text": called}] if called else [name]
 
 
 def _name_use(draft: Draft, code: str, number: int) -> str:
@@ -150,7 +150,7 @@ def _name_use(draft: Draft, code: str, number: int) -> str:
 
 def _family_extensions(draft: Draft, repetition: str) -> list[JsonObject]:
     """FN.2 to FN.5: the parts of the surname (own and partner's)."""
-    parts = draft.reader.subparts(repetition, 1, 5)
+    parts = draft.reader.subparts(repetition, 1)
     return [
         {"url": EXTENSION + name, "valueString": part}
         for name, part in zip(_FAMILY_PARTS, parts[1:5], strict=True)
@@ -164,9 +164,9 @@ def _family_extensions(draft: Draft, repetition: str) -> list[JsonObject]:
 def contact_points(draft: Draft, repetition: str, number: int) -> list[JsonObject]:
     """TN, XTN -> ContactPoints: a number and an e-mail address in one repetition (2.3 to 2.6 allow it) are two."""
     if draft.reader.component not in repetition:
-        parts = [draft.reader.leaf(repetition), *[""] * 17]
+        parts = [draft.reader.leaf(repetition), *_NOTHING_ELSE]
     else:
-        parts = draft.reader.parts(repetition, 18)
+        parts = draft.reader.parts(repetition)
     text, use_code, equipment, address = parts[:4]
     use = _contact_use(draft, use_code, number)
     system = draft.codes["0202"].get(equipment, "")
@@ -221,9 +221,9 @@ def _contact_point(draft: Draft, system: str, value: str, use: str, parts: list[
     point: JsonObject = {"system": system, "value": value}
     if use:
         point["use"] = use
-    if (parts[12] or parts[13]) and (period := period_of(draft, parts[12], parts[13])):
+    start, end, rank = parts[12], parts[13], parts[17]
+    if (start or end) and (period := period_of(draft, start, end)):
         point["period"] = period
-    rank = parts[17]
     if rank and len(rank) < 5 and rank.isascii() and rank.isdigit() and int(rank) > 0:
         point["rank"] = int(rank)
     return point
@@ -235,7 +235,7 @@ def _contact_point(draft: Draft, system: str, value: str, use: str, parts: list[
 def address(draft: Draft, repetition: str, number: int) -> JsonObject | None:
     """AD, XAD -> Address. None for a birth place, and for one whose components are visibly shifted (said)."""
     reader = draft.reader
-    parts = reader.parts(repetition, 19)
+    parts = reader.parts(repetition)
     street, other, city, state, postal_code, country, kind, _, county = parts[:9]
     if _address_is_shifted(draft, parts, number):
         return None
@@ -248,32 +248,37 @@ def address(draft: Draft, repetition: str, number: int) -> JsonObject | None:
         draft.unmapped(kind, draft.row.table, number if number > 1 else 0, 7, lost=True)
     if reader.subcomponent in repetition and not street:
         # SAD: without the whole line, the street's name and the number of the dwelling, as sent.
-        street = " ".join(part for part in reader.subparts(repetition, 1, 3)[1:3] if part)
+        street = " ".join(part for part in reader.subparts(repetition, 1)[1:3] if part)
     found: JsonObject = {}
     if use:
         found["use"] = use
     if place := draft.codes["0190-type"].get(kind):
         found["type"] = place
-    lines = [line for line in (street, other, parts[18]) if line]
+    lines = [street] if street else []
+    if other:
+        lines.append(other)
+    if parts[18]:
+        lines.append(parts[18])
     if not (lines or city or postal_code):
         if state or country or county:
             draft.leave("no street, no city and no postal code")
         return None
     if lines:
         found["line"] = lines
-    for element, text in (
-        ("city", city),
-        ("district", county),
-        ("state", state),
-        ("postalCode", postal_code),
-        ("country", country),
-    ):
-        if text:
-            found[element] = text
+    if city:
+        found["city"] = city
+    if county:
+        found["district"] = county
+    if state:
+        found["state"] = state
+    if postal_code:
+        found["postalCode"] = postal_code
+    if country:
+        found["country"] = country
     if parts[11] or parts[12] or parts[13]:
         start, end = parts[12], parts[13]
         if not (start or end):
-            start, end = reader.subparts(repetition, 12, 2)[:2]
+            start, end = reader.subparts(repetition, 12)[:2]
         if period := period_of(draft, start, end):
             found["period"] = period
     return found
@@ -310,7 +315,7 @@ def date_time(draft: Draft, text: str, repetition: int = 0, component: int = 0) 
 
 def time_field(draft: Draft, raw: str) -> str:
     """The text of a TS, DTM or DT field, cut to the precision that TS.2 states (2.3 to 2.5)."""
-    parts = draft.reader.parts(raw.split(draft.reader.repetition, 1)[0], 2)
+    parts = draft.reader.parts(raw.split(draft.reader.repetition, 1)[0])
     return truncated(parts[0], parts[1])
 
 
@@ -334,8 +339,18 @@ def checked_period(draft: Draft, start: str, end: str) -> JsonObject | None:
 
 def range_of(draft: Draft, raw: str) -> tuple[str, str]:
     """DR -> the two FHIR dateTimes, "" where absent. Sub-components (TS in DR) are cut by the reader."""
-    parts = draft.reader.parts(raw.split(draft.reader.repetition, 1)[0], 2)
+    parts = draft.reader.parts(raw.split(draft.reader.repetition, 1)[0])
     return date_time(draft, parts[0], component=1), date_time(draft, parts[1], component=2)
+
+
+NOBODY: frozenset[str] = frozenset()
+
+
+def names_of(code: str, text: str) -> frozenset[str]:
+    """What a unit goes by, casefolded."""
+    if code and text:
+        return frozenset((code.casefold(), text.casefold()))
+    return frozenset(((code or text).casefold(),)) if code or text else NOBODY
 
 
 def institution_date(draft: Draft, repetition: str, number: int) -> tuple[str, frozenset[str]] | None:
@@ -344,14 +359,16 @@ def institution_date(draft: Draft, repetition: str, number: int) -> tuple[str, f
     The institution is a CE in sub-components, of which the first may be empty.
     """
     reader = draft.reader
-    text = reader.parts(repetition, 2)[0]
+    text = reader.parts(repetition)[0]
     found = fhir_date_time(text, draft.zone)
     if not found:
         if text:
             draft.misfit("not a date", number if number > 1 else 0, 1)
         return None
-    names = reader.subparts(repetition, 2, 2)[:2]
-    return found, frozenset(name.casefold() for name in names if name)
+    if reader.component not in repetition:
+        return found, NOBODY
+    names = reader.subparts(repetition, 2)
+    return found, names_of(names[0], names[1])
 
 
 # --- XON, XCN as an organisation -------------------------------------------------------------------------------------
@@ -361,8 +378,8 @@ def display(draft: Draft, raw: str, *components: int) -> str:
     """The first of these components that has text, of the first repetition: the name in an XON (1), XCN (2), CWE (2, 1)."""
     if not raw:
         return ""
-    parts: list[Any] = draft.reader.parts(raw.split(draft.reader.repetition, 1)[0], max(components))
+    parts = draft.reader.parts(raw.split(draft.reader.repetition, 1)[0])
     for component in components:
         if parts[component - 1]:
-            return str(parts[component - 1])
+            return parts[component - 1]
     return ""

@@ -106,24 +106,61 @@ class Envelope:
     trace: Trace | None = None
 
 
-class Period(NamedTuple):
-    """A bound of a role's period that waits for the roles to be known. `institution`: code and text, casefolded."""
+class Source:
+    """Where a value came from that has to wait until the roles are known."""
 
-    date: str
-    institution: frozenset[str]
-    field: str
-    rule: str
-    place: Place
+    __slots__ = ("label", "row", "segment", "used")
+
+    def __init__(self, draft: Draft, number: int = 1) -> None:
+        self.row = draft.row
+        self.segment = draft.segment
+        self.label = draft.row.label if number == 1 else f"{draft.row.label}[{number}]"
+        self.used = False
+
+    @property
+    def place(self) -> Place:
+        """The field."""
+        return Place(self.segment.name, self.segment.occurrence, self.row.number)
+
+    def value(self, element: str, value: Any) -> ElementValue:
+        """A value for a role, from here."""
+        return ElementValue(element, value, self.label, self.row.rule)
 
 
-class Unit(NamedTuple):
-    """A role that the message lists."""
+class Bound(Source):
+    """A date that begins or ends a role. `institution`: what the institution goes by, casefolded; empty when not said."""
 
-    key: str
-    origin: str
-    names: frozenset[str]
-    values: list[ElementValue]
-    place: Place
+    __slots__ = ("date", "institution")
+
+    def __init__(self, draft: Draft, date: str, institution: frozenset[str] = frozenset(), number: int = 1) -> None:
+        super().__init__(draft, number)
+        self.date = date
+        self.institution = institution
+
+
+class Unit(Source):
+    """A role that the message lists. `names`: what the unit goes by, casefolded."""
+
+    __slots__ = ("key", "names", "origin", "values")
+
+    def __init__(
+        self, draft: Draft, key: str, origin: str, names: frozenset[str], values: list[ElementValue], number: int = 1
+    ) -> None:
+        super().__init__(draft, number)
+        self.key = key
+        self.origin = origin
+        self.names = names
+        self.values = values
+
+
+class Words(Source):
+    """Text that waits: a job title; the unit of PRA-9 or PRA-2 as sent."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, draft: Draft, text: str) -> None:
+        super().__init__(draft)
+        self.text = text
 
 
 @lru_cache(maxsize=4096)
@@ -141,6 +178,19 @@ def _finding(
 ) -> Finding:
     """Message after message has the same to say; a finding never changes."""
     return Finding(code, local, text, severity, Location(segment, occurrence, field, repetition, component), position)
+
+
+@lru_cache(maxsize=4096)
+def _unmapped(
+    table: str, lost: bool, segment: str, occurrence: int, field: int, repetition: int, component: int, position: int
+) -> Finding:
+    severity = Severity.WARNING if lost else Severity.INFORMATION
+    text = f"no entry in table {table} for this code: {'it is left out' if lost else 'it is sent as text'}"
+    location = Location(segment, occurrence, field, repetition, component)
+    return Finding("103", "unmapped-code", text, severity, location, position)
+
+
+_UNBOUNDED: tuple[Bound | None, Bound | None] = (None, None)
 
 
 class Draft:
@@ -168,7 +218,6 @@ class Draft:
         "practice",
         "practitioner",
         "reader",
-        "reason_place",
         "relationship",
         "returning",
         "role",
@@ -209,15 +258,14 @@ class Draft:
         self.placeholder = False
         self.approval = False
         self.ended_for = ""
-        self.reason_place: Place | None = None
         # what waits until the roles are known
-        self.starts: list[Period] = []
-        self.ends: list[Period] = []
-        self.relationship: tuple[Period | None, Period | None] = (None, None)
-        self.practice: tuple[Period | None, Period | None] = (None, None)
-        self.institution: tuple[Row, str, Segment] | None = None  # PRA-9, else PRA-2: as sent
-        self.title: tuple[ElementValue, Place] | None = None
-        self.returning: Period | None = None
+        self.starts: list[Bound] = []
+        self.ends: list[Bound] = []
+        self.relationship: tuple[Bound | None, Bound | None] = _UNBOUNDED
+        self.practice: tuple[Bound | None, Bound | None] = _UNBOUNDED
+        self.institution: Words | None = None
+        self.title: Words | None = None
+        self.returning: Bound | None = None
 
     # -- reading --
 
@@ -229,10 +277,10 @@ class Draft:
         if plan.segment_rule is not None:
             plan.segment_rule(self)
             return
-        count = len(fields)
+        last = len(fields) - 1
         for row in rows:
-            number = row.number
-            if number >= count:
+            number = row[0]
+            if number > last:
                 break
             raw = fields[number]
             if raw:
@@ -268,23 +316,27 @@ class Draft:
 
     # -- finding --
 
-    def person(self, element: str, value: Any, repetition: int = 1) -> None:
+    def person(self, element: str, value: Any, repetition: int = 1) -> ElementValue:
         """A value for Practitioner, from the current field."""
-        label = self.row.label if repetition == 1 else f"{self.row.label}[{repetition}]"
-        self.practitioner.append(ElementValue(element, value, label, self.row.rule))
+        row = self.row
+        label = row.label if repetition == 1 else f"{row.label}[{repetition}]"
+        found = ElementValue(element, value, label, row.rule)
+        self.practitioner.append(found)
         if self.trace is not None:
-            self.trace.entries.append(Entry(self.place, f"Practitioner.{element}", value, label, self.row.rule))
+            self.trace.entries.append(Entry(self.place, f"Practitioner.{element}", value, label, row.rule))
+        return found
 
     def role_value(self, element: str, value: Any, repetition: int = 1) -> None:
         """A value for every role of the person, from the current field; said once where two fields say the same."""
-        label = self.row.label if repetition == 1 else f"{self.row.label}[{repetition}]"
+        row = self.row
+        label = row.label if repetition == 1 else f"{row.label}[{repetition}]"
         for have in self.role:
             if have.element == element and have.value == value:
                 break
         else:
-            self.role.append(ElementValue(element, value, label, self.row.rule))
+            self.role.append(ElementValue(element, value, label, row.rule))
         if self.trace is not None:
-            self.trace.entries.append(Entry(self.place, f"PractitionerRole.{element}", value, label, self.row.rule))
+            self.trace.entries.append(Entry(self.place, f"PractitionerRole.{element}", value, label, row.rule))
 
     def identify(self, identifier: StaffIdentifier) -> None:
         """An identifier of the person, from the current field."""
@@ -299,10 +351,13 @@ class Draft:
         if self.trace is not None:
             self.trace.entries.append(Entry(self.place, what, value, self.row.label, self.row.rule))
 
-    def use(self, place: Place, element: str, value: Any, field: str, rule: str) -> None:
-        """Note for `explain` that a field that had to wait was used after all."""
+    def use(self, source: Source, element: str, value: Any) -> None:
+        """A value that had to wait is in a role after all (noted for `explain`)."""
+        source.used = True
         if self.trace is not None:
-            self.trace.entries.append(Entry(place, element, value, field, rule))
+            self.trace.entries.append(
+                Entry(source.place, f"PractitionerRole.{element}", value, source.label, source.row.rule)
+            )
 
     def clear(self) -> None:
         """The current field is `""`: what this feed wrote from it goes."""
@@ -310,10 +365,10 @@ class Draft:
             self.cleared.append(self.row.label)
         self.decide("cleared", "")
 
-    def leave(self, reason: str, place: Place | None = None) -> None:
+    def leave(self, reason: str, source: Source | None = None) -> None:
         """Note for `explain` why a field that has a value gave nothing."""
         if self.trace is not None:
-            self.trace.left.setdefault(place or self.place, reason)
+            self.trace.left.setdefault(source.place if source else self.place, reason)
 
     # -- saying --
 
@@ -357,10 +412,9 @@ class Draft:
 
     def unmapped(self, code: str, table: str, repetition: int = 0, component: int = 0, *, lost: bool = False) -> None:
         """A code without an entry in its table: information where its text is sent all the same, a warning where not."""
-        severity = Severity.WARNING if lost else Severity.INFORMATION
-        sent = "it is left out" if lost else "it is sent as text"
-        self.say(
-            severity, "103", "unmapped-code", f"no entry in table {table} for this code: {sent}", repetition, component
+        row, segment = self.row, self.segment
+        self.findings.append(
+            _unmapped(table, lost, segment.name, segment.occurrence, row.number, repetition, component, self.position)
         )
         if self.trace is not None:
             self.trace.unmapped.append((self.row.label, table, code))

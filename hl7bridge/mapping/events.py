@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from hl7bridge.errors import UnsupportedMessage
 from hl7bridge.hl7.header import Header
+from hl7bridge.mapping.reading import NULL
 from hl7bridge.mapping.tables import packaged
 from hl7bridge.model import Location
 
@@ -42,17 +43,18 @@ def unsupported(header: Header) -> UnsupportedMessage:
     return UnsupportedMessage("200", "unsupported-type", text, Location("MSH", field=9, component=1))
 
 
-def version_of(header: Header, fallback: str) -> tuple[int, ...]:
-    """The HL7 version of a message as numbers, (2, 5, 1); `fallback` where MSH-12.1 is empty.
+def version_of(header: Header, fallback: str) -> tuple[tuple[int, ...], bool]:
+    """The HL7 version of a message as numbers, (2, 5, 1), and whether it is `fallback` because MSH-12.1 is empty.
 
     Raises UnsupportedMessage (203) for anything outside 2.1 to 2.9.
     """
     text = header.version
-    version = _version(fallback if text in ("", '""') else text)
+    assumed = text in ("", NULL)
+    version = _version(fallback if assumed else text)
     if version is None:
         place = Location("MSH", field=12)
         raise UnsupportedMessage("203", "unsupported-version", "MSH-12 names no HL7 version from 2.1 to 2.9", place)
-    return version
+    return version, assumed
 
 
 @lru_cache(maxsize=256)

@@ -8,7 +8,6 @@ the plan leaves it out, and a warning says so.
 from __future__ import annotations
 
 from functools import cache, lru_cache
-from typing import NamedTuple
 from uuid import UUID
 
 from hl7bridge.mapping.datatypes import period_of
@@ -49,38 +48,20 @@ def dea_is_valid(text: str) -> bool:
     return (values[0] + values[2] + values[4] + 2 * (values[1] + values[3] + values[5])) % 10 == values[6]
 
 
-class Authority(NamedTuple):
-    """An assigning authority as sent (HD): namespace, universal id, and the type of that."""
-
-    namespace: str = ""
-    universal_id: str = ""
-    universal_type: str = ""
-
-    @property
-    def name(self) -> str:
-        """The namespace, else the universal id."""
-        return self.namespace or self.universal_id
-
-
-def authority_of(draft: Draft, repetition: str, component: int) -> Authority:
-    """HD in a component."""
-    return Authority(*draft.reader.subparts(repetition, component, 3)[:3])
-
-
 @lru_cache(maxsize=4096)
-def system_for(rules: FeedRules, authority: Authority, type_code: str) -> str:
-    """The identifier system of an authority and a type, "" if nothing gives one."""
+def system_for(rules: FeedRules, namespace: str, universal_id: str, universal_type: str, type_code: str) -> str:
+    """The identifier system of an assigning authority (HD) and an identifier type, "" if nothing gives one."""
     by_authority = rules.systems_by_authority
-    for name in (authority.namespace, authority.universal_id):
+    for name in (namespace, universal_id):
         if name and type_code and (system := by_authority.get(f"{name}:{type_code}")):
             return system
-    if authority.universal_id and (system := by_authority.get(authority.universal_id)):
+    if universal_id and (system := by_authority.get(universal_id)):
         return system
     if system := _national().get(type_code, ""):
         return system
-    if authority.universal_id and (system := universal_system(authority.universal_id, authority.universal_type)):
+    if universal_id and (system := universal_system(universal_id, universal_type)):
         return system
-    return by_authority.get(authority.namespace, "") if authority.namespace else ""
+    return by_authority.get(namespace, "") if namespace else ""
 
 
 @cache
@@ -167,55 +148,51 @@ def add(draft: Draft, identifier: StaffIdentifier, number: int) -> None:
 @field_rule
 def staff_identifier(draft: Draft, row: Row, raw: str) -> None:
     """STF-2: CX, or before 2.3.1 CE (whose third component names the authority)."""
-    reader = draft.reader
+    envelope, reader = draft.envelope, draft.reader
     for number, repetition in enumerate(reader.repetitions(raw), 1):
-        parts = reader.parts(repetition, 10)
-        value, _, third, namespace, type_text, facility = parts[:6]
+        parts = reader.parts(repetition)
+        value, _, third, namespace, type_text = parts[:5]
         if not value:
             continue
         type_code, extra = type_of(draft, type_text)
-        authority = Authority(namespace)
+        universal_id = universal_type = ""
         if reader.subcomponent in repetition:
-            authority = authority_of(draft, repetition, 4)
-        if draft.envelope.version < (2, 3, 1) and not (authority.name or type_text):
-            authority = Authority(third)
-        system = system_for(draft.envelope.rules, authority, type_code)
-        if not system and not authority.name:
-            system, authority = _without_authority(draft, type_text, facility, parts[8], parts[9], number)
+            namespace, universal_id, universal_type = reader.subparts(repetition, 4)[:3]
+        elif not (namespace or type_text) and envelope.version < (2, 3, 1):
+            namespace = third
+        authority = namespace or universal_id
+        system = system_for(envelope.rules, namespace, universal_id, universal_type, type_code)
+        if not (system or authority):
+            system, authority = _without_authority(draft, parts, number)
         if (parts[6] or parts[7]) and (period := period_of(draft, parts[6], parts[7])):
             extra["period"] = period
-        label = draft.label(number)
-        add(draft, StaffIdentifier(value, system, authority.name, type_code, label, extra), number)
+        add(draft, StaffIdentifier(value, system, authority, type_code, draft.label(number), extra), number)
 
 
-def _without_authority(
-    draft: Draft, type_text: str, facility: str, jurisdiction: str, agency: str, number: int
-) -> tuple[str, Authority]:
+def _without_authority(draft: Draft, parts: list[str], number: int) -> tuple[str, str]:
     """CX.4 is empty: other fields may name an authority that the feed's table knows; which one it was is said."""
-    reader = draft.reader
-    message = draft.envelope.message
     by_authority = draft.envelope.rules.systems_by_authority
     candidates = (
-        (type_text, "the identifier type"),
-        (facility, "the assigning facility"),
-        (jurisdiction, "the assigning jurisdiction"),
-        (agency, "the assigning agency"),
-        (reader.parts(draft.fields[1], 3)[2] if draft.segment.name == "STF" else "", "STF-1.3"),
-        (message.read("MSH-4.1").strip(), "MSH-4"),
+        (parts[4], "the identifier type"),
+        (parts[5], "the assigning facility"),
+        (parts[8], "the assigning jurisdiction"),
+        (parts[9], "the assigning agency"),
+        (draft.reader.parts(draft.fields[1])[2], "STF-1.3"),
+        (draft.envelope.message.read("MSH-4.1").strip(), "MSH-4"),
     )
     for name, where in candidates:
         if name and name in by_authority:
             text = f"no assigning authority: taken from {where}"
             draft.warn("101", "authority-assumed", text, number if number > 1 else 0, 4)
-            return by_authority[name], Authority(name)
-    return "", Authority(next((name for name, _ in candidates[:4] if name), ""))
+            return by_authority[name], name
+    return "", next((name for name, _ in candidates[:4] if name), "")
 
 
 @field_rule
 def practitioner_number(draft: Draft, row: Row, raw: str) -> None:
     """PRA-6: PLN (CM before 2.3.1): number, type, state or other qualifier, expiry."""
     for number, repetition in enumerate(draft.reader.repetitions(raw), 1):
-        value, type_text, state, expiry = draft.reader.parts(repetition, 4)[:4]
+        value, type_text, state, expiry = draft.reader.parts(repetition)[:4]
         if value:
             _licence(draft, value, type_text, state, expiry, number)
 
@@ -223,7 +200,7 @@ def practitioner_number(draft: Draft, row: Row, raw: str) -> None:
 @field_rule
 def driver_licence(draft: Draft, row: Row, raw: str) -> None:
     """STF-22: DLN: number, issuing state, expiry."""
-    value, state, expiry = draft.reader.parts(raw.split(draft.reader.repetition, 1)[0], 3)[:3]
+    value, state, expiry = draft.reader.parts(raw.split(draft.reader.repetition, 1)[0])[:3]
     if value:
         _licence(draft, value, "DL", state, expiry, 1)
 

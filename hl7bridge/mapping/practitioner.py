@@ -5,14 +5,13 @@ from __future__ import annotations
 from hl7bridge.mapping.datatypes import (
     BCP_47,
     address,
-    called_by,
     checked_period,
     coding_of,
     concept,
     contact_points,
     date_time,
     display,
-    human_name,
+    human_names,
     time_field,
     words_of,
 )
@@ -25,11 +24,8 @@ from hl7bridge.model import ElementValue, JsonObject
 def person_name(draft: Draft, row: Row, raw: str) -> None:
     """STF-3: the first is the official name unless its type says otherwise."""
     for number, repetition in enumerate(draft.reader.repetitions(raw), 1):
-        name = human_name(draft, repetition, number)
-        if name is not None:
+        for name in human_names(draft, repetition, number):
             draft.person("name", name, number)
-            if nickname := called_by(draft, repetition):
-                draft.person("name", {"use": "nickname", "text": nickname}, number)
 
 
 @field_rule
@@ -67,9 +63,9 @@ def phone(draft: Draft, row: Row, raw: str) -> None:
         if not repetition:
             continue
         for point in contact_points(draft, repetition, number):
-            draft.person("telecom", point, number)
+            value = draft.person("telecom", point, number)
             if point.get("use") == "work":
-                draft.role_value("telecom", point, number)
+                draft.role.append(value)
 
 
 @field_rule
@@ -80,10 +76,14 @@ def email(draft: Draft, row: Row, raw: str) -> None:
         if "@" not in address:
             if address:
                 draft.misfit("an e-mail address without @", number if number > 1 else 0)
-        elif any(have.element == "telecom" and have.value["value"] == address for have in draft.practitioner):
-            draft.leave("STF-10 gives the same address")
+        elif _has_address(draft, address):
+            draft.leave("another field gives the same address")
         else:
             draft.person("telecom", {"system": "email", "value": address}, number)
+
+
+def _has_address(draft: Draft, address: str) -> bool:
+    return any(have.element == "telecom" and have.value["value"] == address for have in draft.practitioner)
 
 
 @field_rule
@@ -135,7 +135,7 @@ def language(draft: Draft) -> None:
     if proficiency and draft.codes["0404"].get(proficiency) == "none":
         draft.leave("LAN-4 says: none")
         return
-    code, text, system = draft.reader.parts(raw.split(draft.reader.repetition, 1)[0], 3)[:3]
+    code, text, system = draft.reader.parts(raw.split(draft.reader.repetition, 1)[0])[:3]
     value: JsonObject = {}
     if tag := language_tag(draft, code, system):
         value["coding"] = [coding_of(tag, BCP_47, text)]
@@ -205,7 +205,7 @@ def education(draft: Draft) -> None:
 
 def _degree(draft: Draft, raw: str) -> JsonObject | None:
     """A degree of table 0360, also written `M.D.`; else what CWE or the plain text says."""
-    code, text = draft.reader.parts(raw.split(draft.reader.repetition, 1)[0], 2)[:2]
+    code, text = draft.reader.parts(raw.split(draft.reader.repetition, 1)[0])[:2]
     target = draft.row.codes.get(code.replace(".", "").replace(" ", "").upper()) if code else ""
     if target:
         return {"coding": [coding_of(target, draft.row.system, text)]}

@@ -12,7 +12,7 @@ from hl7bridge.hl7.escapes import Separators, unescape
 NULL = '""'
 
 _UNUSED = "\0"  # stands for a separator that MSH-2 leaves out; cleaned text never holds it
-_BLANKS: tuple[tuple[str, ...], ...] = tuple(("",) * count for count in range(32))
+_ABSENT = ("",) * 20  # no data type read here has more components
 _ODD_BLANKS = "\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 _CLEAN: dict[int, str | None] = {
     **{code: None for code in range(32) if chr(code) not in "\t\n\r"},
@@ -24,7 +24,17 @@ _CLEAN: dict[int, str | None] = {
 class FieldReader:
     """Splits the fields of one message. `parts` and `leaf` give text; `repetitions` and `subparts` keep what is inside."""
 
-    __slots__ = ("_codec", "_separators", "component", "escape", "field", "repetition", "subcomponent")
+    __slots__ = (
+        "_blank_after",
+        "_blank_before",
+        "_codec",
+        "_separators",
+        "component",
+        "escape",
+        "field",
+        "repetition",
+        "subcomponent",
+    )
 
     def __init__(self, separators: Separators, codec: str) -> None:
         self._separators = separators
@@ -34,15 +44,17 @@ class FieldReader:
         self.repetition = separators.repetition or _UNUSED
         self.escape = separators.escape or _UNUSED
         self.subcomponent = separators.subcomponent or _UNUSED
+        self._blank_before = " " + self.component
+        self._blank_after = self.component + " "
 
     def repetitions(self, raw: str) -> list[str]:
         """The repetitions of a field as sent, empty ones included."""
         return raw.split(self.repetition)
 
-    def parts(self, repetition: str, width: int) -> list[str]:
-        """The components of a repetition, each the text of its first sub-component; at least `width` of them.
+    def parts(self, repetition: str) -> list[str]:
+        """The components of a repetition, each the text of its first sub-component, and twenty "" for absent ones.
 
-        A component that is absent, or null (`""`), is "".
+        A component that is null (`""`) is "", too.
         """
         found = repetition.split(self.component)
         if (
@@ -53,21 +65,28 @@ class FieldReader:
         ):
             leaf = self.leaf
             found = [part if part.isalnum() or not part else leaf(part) for part in found]
-        elif " " in repetition:
+        elif " " in repetition and self._has_outer_blanks(repetition):
             found = [part.strip() for part in found]
-        missing = width - len(found)
-        if missing > 0:
-            found.extend(_BLANKS[missing])
+        found.extend(_ABSENT)
         return found
 
-    def subparts(self, repetition: str, component: int, width: int) -> list[str]:
-        """The sub-components of one component (1-based) as text; at least `width` of them."""
+    def _has_outer_blanks(self, repetition: str) -> bool:
+        return (
+            self._blank_before in repetition
+            or self._blank_after in repetition
+            or repetition[0] == " "
+            or repetition[-1] == " "
+        )
+
+    def subparts(self, repetition: str, component: int) -> list[str]:
+        """The sub-components of one component (1-based) as text, and twenty "" for absent ones."""
         components = repetition.split(self.component)
-        text = components[component - 1] if component <= len(components) else ""
-        found = [self.leaf(part) for part in text.split(self.subcomponent)]
-        missing = width - len(found)
-        if missing > 0:
-            found.extend(_BLANKS[missing])
+        found = []
+        if component <= len(components):
+            leaf = self.leaf
+            parts = components[component - 1].split(self.subcomponent)
+            found = [part if part.isalnum() or not part else leaf(part) for part in parts]
+        found.extend(_ABSENT)
         return found
 
     def leaf(self, text: str) -> str:
@@ -83,6 +102,8 @@ class FieldReader:
 
     def first(self, raw: str) -> str:
         """The text of the first component of the first repetition that has one: for fields that may not repeat."""
+        if raw.isalnum():
+            return raw
         for repetition in raw.split(self.repetition):
             text = self.leaf(repetition.split(self.component, 1)[0])
             if text:

@@ -1,24 +1,28 @@
-"""Rules for PractitionerRole, and the roles that follow: one per ORG segment, else one per department (STF-8), else one
-without a unit. What the message says of the person's work in general stands in each of them."""
+"""Rules for PractitionerRole (STF, PRA, ORG): what the person does, for whom, and since when.
+
+`employment.py` makes the roles of what is found here.
+"""
 
 from __future__ import annotations
 
 from hl7bridge.mapping.datatypes import (
+    NOBODY,
     checked_period,
     coding_of,
     concept,
     date_time,
     display,
     institution_date,
+    names_of,
     range_of,
     system_of,
     time_field,
     words_of,
 )
-from hl7bridge.mapping.draft import Draft, Period, Place, Row, Unit, field_rule, segment_rule
-from hl7bridge.mapping.identifiers import authority_of, system_for, type_of
-from hl7bridge.mapping.times import ends_before, fhir_date
-from hl7bridge.model import ElementValue, Finding, JsonObject, Location, Severity, StaffRole
+from hl7bridge.mapping.draft import Bound, Draft, Row, Source, Unit, Words, field_rule, segment_rule
+from hl7bridge.mapping.identifiers import system_for, type_of
+from hl7bridge.mapping.times import fhir_date
+from hl7bridge.model import ElementValue, Finding, JsonObject, Location, Severity
 
 NUCC = "http://nucc.org/provider-taxonomy"
 
@@ -58,7 +62,7 @@ def job_title(draft: Draft, row: Row, raw: str) -> None:
     """STF-18: the role's code in words, where no other field gives one."""
     title = draft.reader.first(raw)
     if title:
-        draft.title = (ElementValue("code", {"text": title}, row.label, row.rule), draft.place)
+        draft.title = Words(draft, title)
 
 
 @field_rule
@@ -66,8 +70,8 @@ def job_code(draft: Draft, row: Row, raw: str) -> None:
     """STF-19: JCC: job code (table 0327 of the site), class, description."""
     reader = draft.reader
     repetition = raw.split(reader.repetition, 1)[0]
-    code, _, description = reader.parts(repetition, 3)[:3]
-    words = description or reader.subparts(repetition, 1, 2)[1]
+    code, _, description = reader.parts(repetition)[:3]
+    words = description or reader.subparts(repetition, 1)[1]
     target = row.codes.get(code) if code else None
     if target and "|" in target:
         value: JsonObject = {"coding": [coding_of(target, "", words)]}
@@ -90,17 +94,18 @@ def department(draft: Draft, row: Row, raw: str) -> None:
     for number, repetition in enumerate(draft.reader.repetitions(raw), 1):
         if not repetition or _is_date(draft, repetition, number):
             continue
-        found = _organization(draft, repetition, number)
+        found = organization(draft, repetition, number)
         if found is not None:
             value, names, code = found
-            organization = ElementValue("organization", value, draft.label(number), row.rule)
-            _add_unit(draft, Unit(f"STF-8:{code}", "STF-8", names, [organization], draft.place))
-            draft.use(draft.place, "PractitionerRole.organization", value, organization.field, row.rule)
+            unit = Unit(draft, f"STF-8:{code}", "STF-8", names, [], number)
+            unit.values.append(unit.value("organization", value))
+            if _add_unit(draft, unit):
+                draft.use(unit, "organization", value)
 
 
-def _organization(draft: Draft, repetition: str, number: int) -> tuple[JsonObject, frozenset[str], str] | None:
+def organization(draft: Draft, repetition: str, number: int) -> tuple[JsonObject, frozenset[str], str] | None:
     """CE, CWE of a unit -> a logical Reference(Organization), its names casefolded, and its code (or text)."""
-    code, text, system_name = draft.reader.parts(repetition, 3)[:3]
+    code, text, system_name = draft.reader.parts(repetition)[:3]
     if not (code or text):
         return None
     words = text or code
@@ -118,14 +123,16 @@ def _organization(draft: Draft, repetition: str, number: int) -> tuple[JsonObjec
         elif target is None:
             draft.unmapped(code, draft.row.table, number if number > 1 else 0, 1)
     reference["display"] = words
-    return reference, frozenset(name.casefold() for name in (code, text) if name), code or text
+    return reference, names_of(code, text), code or text
 
 
-def _add_unit(draft: Draft, unit: Unit) -> None:
-    if any(have.key == unit.key for have in draft.units):
-        draft.warn("103", "duplicate-role", "the same unit is listed twice: the first stands")
-    else:
-        draft.units.append(unit)
+def _add_unit(draft: Draft, unit: Unit) -> bool:
+    for have in draft.units:
+        if have.key == unit.key:
+            draft.warn("103", "duplicate-role", "the same unit is listed twice: the first stands")
+            return False
+    draft.units.append(unit)
+    return True
 
 
 @field_rule
@@ -140,11 +147,11 @@ def institution_end(draft: Draft, row: Row, raw: str) -> None:
     draft.ends.extend(_institution_dates(draft, raw))
 
 
-def _institution_dates(draft: Draft, raw: str) -> list[Period]:
+def _institution_dates(draft: Draft, raw: str) -> list[Bound]:
     found = []
     for number, repetition in enumerate(draft.reader.repetitions(raw), 1):
         if repetition and (read := institution_date(draft, repetition, number)) is not None:
-            found.append(Period(*read, draft.label(number), draft.row.rule, draft.place))
+            found.append(Bound(draft, *read, number))
     return found
 
 
@@ -155,8 +162,8 @@ def relationship_period(draft: Draft, row: Row, raw: str) -> None:
     draft.relationship = (_bound(draft, start), _bound(draft, end))
 
 
-def _bound(draft: Draft, date: str) -> Period | None:
-    return Period(date, frozenset(), draft.row.label, draft.row.rule, draft.place) if date else None
+def _bound(draft: Draft, date: str) -> Bound | None:
+    return Bound(draft, date) if date else None
 
 
 @field_rule
@@ -181,27 +188,30 @@ def institution(draft: Draft, row: Row, raw: str) -> None:
 
 
 def _fallback_unit(draft: Draft, raw: str) -> None:
+    """Kept as sent, and read only where it is needed. PRA-9 stands before PRA-2, and the first PRA before others."""
     have = draft.institution
-    if have is not None:
-        if draft.row.number != 9 or have[0].number == 9:
-            draft.leave("another field names the unit")
-            return
-        draft.leave("another field names the unit", Place(have[2].name, have[2].occurrence, have[0].number))
-    draft.institution = (draft.row, raw, draft.segment)
+    if have is None:
+        draft.institution = Words(draft, raw)
+    elif draft.row.number == 9 and have.row.number != 9:
+        draft.leave("another field names the unit", have)
+        draft.institution = Words(draft, raw)
+    else:
+        draft.leave("another field names the unit")
 
 
-def _fallback(draft: Draft) -> tuple[ElementValue, frozenset[str]] | None:
-    """The organisation of PRA-9 or PRA-2, read only where it is needed."""
-    if draft.institution is None:
+def fallback_organization(draft: Draft) -> tuple[ElementValue, frozenset[str]] | None:
+    """The organisation that PRA-9 or PRA-2 names, and what it goes by."""
+    source = draft.institution
+    if source is None:
         return None
     before = draft.row, draft.segment
-    draft.row, raw, draft.segment = draft.institution
-    found = _organization(draft, raw.split(draft.reader.repetition, 1)[0], 1)
-    value = None
-    if found is not None:
-        value = (_own(draft, "organization", found[0]), found[1])
+    draft.row, draft.segment = source.row, source.segment
+    found = organization(draft, draft.reader.repetitions(source.text)[0], 1)
     draft.row, draft.segment = before
-    return value
+    if found is None:
+        return None
+    draft.use(source, "organization", found[0])
+    return source.value("organization", found[0]), found[1]
 
 
 @field_rule
@@ -224,7 +234,7 @@ def specialty(draft: Draft, row: Row, raw: str) -> None:
     reader = draft.reader
     for number, repetition in enumerate(reader.repetitions(raw), 1):
         at = number if number > 1 else 0
-        name, board, status, since = reader.parts(repetition, 4)[:4]
+        name, board, status, since = reader.parts(repetition)[:4]
         if not name:
             continue
         standing = draft.codes["0337"].get(status)
@@ -280,18 +290,16 @@ def is_taxonomy_code(text: str) -> bool:
 def organization_unit(draft: Draft) -> None:
     """ORG: one unit, one role."""
     values: list[ElementValue] = []
+    names, code = NOBODY, ""
     raw = draft.field(2)
-    found = _organization(draft, raw.split(draft.reader.repetition, 1)[0], 1) if raw else None
+    found = organization(draft, draft.reader.repetitions(raw)[0], 1) if raw else None
     if found is not None:
         reference, names, code = found
-        values.append(ElementValue("organization", reference, draft.row.label, draft.row.rule))
-        draft.use(draft.place, "PractitionerRole.organization", reference, draft.row.label, draft.row.rule)
-    elif (fallback := _fallback(draft)) is not None:
-        organization, names = fallback
+        values.append(_own(draft, "organization", reference))
+    elif (fallback := fallback_organization(draft)) is not None:
+        value, names = fallback
         code = min(names)
-        values.append(organization)
-    else:
-        names, code = frozenset(), ""
+        values.append(value)
     taxonomy_code = _taxonomy(draft, values)
     if not (code or taxonomy_code):
         _leave_unit(draft)
@@ -304,13 +312,14 @@ def organization_unit(draft: Draft) -> None:
         start, end = range_of(draft, raw)
         if period := checked_period(draft, start, end):
             values.append(_own(draft, "period", period))
-    _add_unit(draft, Unit(f"ORG:{code}|{taxonomy_code}", "ORG", names, values, draft.place))
+    _add_unit(draft, Unit(draft, f"ORG:{code}|{taxonomy_code}", "ORG", names, values))
 
 
 def _own(draft: Draft, element: str, value: object) -> ElementValue:
     """A value for this unit's role alone, from the current field."""
-    draft.use(draft.place, f"PractitionerRole.{element}", value, draft.row.label, draft.row.rule)
-    return ElementValue(element, value, draft.row.label, draft.row.rule)
+    source = Source(draft)
+    draft.use(source, element, value)
+    return source.value(element, value)
 
 
 def _leave_unit(draft: Draft) -> None:
@@ -330,7 +339,7 @@ def _taxonomy(draft: Draft, values: list[ElementValue]) -> str:
         raw = draft.field(number)
         if not raw:
             continue
-        sent, text = draft.reader.parts(raw, 2)[:2]
+        sent, text = draft.reader.parts(draft.reader.repetitions(raw)[0])[:2]
         target = draft.row.codes.get(sent, "") if sent else ""
         if not code and "|" in target:
             coding = coding_of(target, "", text)
@@ -353,11 +362,14 @@ def _taxonomy(draft: Draft, values: list[ElementValue]) -> str:
 
 def _unit_identifier(draft: Draft, raw: str, values: list[ElementValue]) -> None:
     """ORG-5: CX valid in this unit alone -> PractitionerRole.identifier."""
-    parts = draft.reader.parts(raw, 5)
+    reader = draft.reader
+    repetition = reader.repetitions(raw)[0]
+    parts = reader.parts(repetition)
     if not parts[0]:
         return
     type_code, extra = type_of(draft, parts[4])
-    system = system_for(draft.envelope.rules, authority_of(draft, raw, 4), type_code)
+    namespace, universal_id, universal_type = reader.subparts(repetition, 4)[:3]
+    system = system_for(draft.envelope.rules, namespace, universal_id, universal_type, type_code)
     if not system:
         text = "no system for this assigning authority in [authorities] of the feed: the identifier is left out"
         draft.warn("103", "unmapped-authority", text)
@@ -368,165 +380,3 @@ def _unit_identifier(draft: Draft, raw: str, values: list[ElementValue]) -> None
         coding = {"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": type_code}
         identifier["type"] = {"coding": [coding]}
     values.append(_own(draft, "identifier", identifier))
-
-
-# --- the roles that follow -------------------------------------------------------------------------------------------
-
-
-def roles_of(draft: Draft) -> tuple[tuple[StaffRole, ...], tuple[ElementValue, ...]]:
-    """The roles by unit, and, where the message lists no unit, the values of a role without one."""
-    general = list(draft.role)
-    if draft.title is not None:
-        value, place = draft.title
-        if any(have.element == "code" for have in general):
-            draft.leave("a coded field says what the person does", place)
-        else:
-            general.append(value)
-            draft.use(place, "PractitionerRole.code", value.value, value.field, value.rule)
-    if draft.returning is not None:
-        general.append(_not_available(draft, draft.returning))
-    units = [unit for unit in draft.units if unit.origin == "ORG"]
-    if units:
-        for unit in draft.units:
-            if unit.origin != "ORG":
-                draft.leave("ORG lists the units", unit.place)
-    else:
-        units = draft.units
-    periods = _Periods(draft, units)
-    if not units:
-        if (fallback := _fallback(draft)) is not None:
-            general.append(fallback[0])
-        if period := periods.of(frozenset()):
-            general.append(period)
-        periods.say_unused()
-        return (), tuple(general)
-    if draft.institution is not None:
-        row, _, segment = draft.institution
-        draft.leave("another field names the unit", Place(segment.name, segment.occurrence, row.number))
-    roles = []
-    for unit in units:
-        values = unit.values
-        if unit.origin == "STF-8":
-            values.extend(general)
-        else:
-            said = [(have.element, have.value) for have in values]
-            values.extend(value for value in general if (value.element, value.value) not in said)
-        if any(value.element == "period" for value in values):
-            periods.give_way(unit.names)
-        elif period := periods.of(unit.names):
-            values.append(period)
-        roles.append(StaffRole(unit.key, unit.origin, tuple(values)))
-    periods.say_unused()
-    return tuple(roles), ()
-
-
-def _not_available(draft: Draft, returning: Period) -> ElementValue:
-    """STF-35, with the words of STF-38; the plan need not add these again."""
-    value = {"description": draft.ended_for or "Expected to return", "during": {"end": returning.date}}
-    draft.ended_for = ""
-    draft.use(returning.place, "PractitionerRole.notAvailable", value, returning.field, returning.rule)
-    return ElementValue("notAvailable", value, returning.field, returning.rule)
-
-
-class _Periods:
-    """Which of the dates in STF-12, -13, -34 and PRA-8, -10 belong to which unit."""
-
-    def __init__(self, draft: Draft, units: list[Unit]) -> None:
-        self.draft = draft
-        self.used: set[Period] = set()
-        dated = (*draft.starts, *draft.ends)
-        named = {period.institution for period in dated if period.institution}
-        known = frozenset().union(*(unit.names for unit in units)) if units else frozenset()
-        # One institution that no unit goes by is the house that all of them are in.
-        self.common = len(named) <= 1 and not any(names & known for names in named)
-        self.reversed_said = False
-
-    def of(self, names: frozenset[str]) -> ElementValue | None:
-        """The period of the unit with these names."""
-        draft = self.draft
-        start, end = draft.relationship
-        if start or end:
-            self._compare(start, end)
-        else:
-            start, end = self._pick(draft.starts, names), self._pick(draft.ends, names)
-        if not (start or end) and any(draft.practice) and self._is_practice(names):
-            start, end = draft.practice
-        if start and end and ends_before(end.date, start.date):
-            if not self.reversed_said:
-                self.reversed_said = True
-                self._say(end, "102", "period-reversed", "a period ends before it starts: left out", Severity.WARNING)
-            return None
-        first = start or end
-        if first is None:
-            return None
-        period = {}
-        for bound, name in ((start, "start"), (end, "end")):
-            if bound:
-                period[name] = bound.date
-                self.used.add(bound)
-                draft.use(bound.place, f"PractitionerRole.period.{name}", bound.date, bound.field, bound.rule)
-        return ElementValue("period", period, first.field, first.rule)
-
-    def _is_practice(self, names: frozenset[str]) -> bool:
-        """Whether PRA-8 and PRA-10 speak of the unit: PRA-9 names it, or nothing else."""
-        institution = self.draft.institution
-        if institution is None or institution[0].number != 9 or not names:
-            return True
-        reader = self.draft.reader
-        return any(
-            name.casefold() in names for name in reader.parts(reader.repetitions(institution[1])[0], 2)[:2] if name
-        )
-
-    def _pick(self, dates: list[Period], names: frozenset[str]) -> Period | None:
-        for period in dates:
-            if period.institution & names:
-                return period
-        for period in dates:
-            if self.common or not period.institution:
-                return period
-        return None
-
-    def _compare(self, start: Period | None, end: Period | None) -> None:
-        """STF-34 stands before STF-12 and STF-13; where they say something else, that is said."""
-        for bound, others in ((start, self.draft.starts), (end, self.draft.ends)):
-            for other in others:
-                if other not in self.used:
-                    self.used.add(other)
-                    self.draft.leave("STF-34 gives the period", other.place)
-                    if bound and bound.date[:10] != other.date[:10]:
-                        text = "STF-34 gives another date: STF-34 stands"
-                        self._say(other, "102", "period-conflict", text, Severity.WARNING)
-
-    def give_way(self, names: frozenset[str]) -> None:
-        """The unit with these names has a period of its own (ORG-9)."""
-        for dates in (self.draft.starts, self.draft.ends):
-            if period := self._pick(dates, names):
-                self.used.add(period)
-                self.draft.leave("ORG-9 gives the period", period.place)
-
-    def say_unused(self) -> None:
-        """Dates of institutions that no unit of the message goes by."""
-        for bound in self.draft.practice:
-            if bound and bound not in self.used:
-                self.draft.leave("another field gives the period", bound.place)
-        for period in (*self.draft.starts, *self.draft.ends):
-            if period not in self.used and not self.reversed_said:
-                text = "names an institution that is no unit of this message: the date is not used"
-                self._say(period, "103", "institution-unmatched", text, Severity.INFORMATION)
-                self.draft.leave("no unit of the message goes by the institution's name", period.place)
-
-    def _say(self, period: Period, code: str, local: str, text: str, severity: Severity) -> None:
-        at = Location(period.place.segment, period.place.occurrence, period.place.number)
-        self.draft.findings.append(Finding(code, local, text, severity, at, self.draft.position))
-
-
-def end_of_employment(draft: Draft) -> tuple[ElementValue, ...]:
-    """For a deactivation: the end of the role that STF-13 states, when it states one date."""
-    dates = {period.date for period in draft.ends}
-    if len(dates) != 1:
-        for period in draft.ends:
-            draft.leave("several institutions end on different dates: the role ends with the event", period.place)
-        return ()
-    period = draft.ends[0]
-    draft.use(period.place, "PractitionerRole.period.end", period.date, period.field, period.rule)
-    return (ElementValue("period", {"end": period.date}, period.field, period.rule),)

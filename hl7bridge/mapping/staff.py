@@ -13,9 +13,9 @@ from hl7bridge.errors import UnreadableMessage, UnsupportedMessage
 from hl7bridge.hl7.message import Message, Segment
 from hl7bridge.mapping import events
 from hl7bridge.mapping.draft import Draft, Envelope, Trace
+from hl7bridge.mapping.employment import end_of_employment, roles_of
 from hl7bridge.mapping.plans import plans_for
-from hl7bridge.mapping.reading import NULL, FieldReader
-from hl7bridge.mapping.role import end_of_employment, roles_of
+from hl7bridge.mapping.reading import FieldReader
 from hl7bridge.mapping.rules import FeedRules
 from hl7bridge.mapping.standing import settle
 from hl7bridge.mapping.times import instant, is_exact
@@ -77,9 +77,9 @@ class Opening:
         header = message.header
         if events.family(header) != events.STAFF:
             raise events.unsupported(header)
-        version = events.version_of(header, rules.fallback_version)
+        version, assumed = events.version_of(header, rules.fallback_version)
         self.findings: list[Finding] = []
-        if header.version in ("", NULL):
+        if assumed:
             self._say("101", "version-assumed", "MSH-12 is empty: read as the feed's fallback version", "MSH", 12)
         reader = FieldReader(message.separators, message.codec)
         sent = reader.first(header.message_time)
@@ -103,14 +103,12 @@ class Opening:
 
     def _read_file_header(self, message: Message) -> None:
         mfi = message.first("MFI")
-        entries = message.all("MFE")
-        generic = message.header.trigger_event == "M01"
-        if mfi is None and (generic or not all(self._is_readable(entry) for entry in entries)):
+        if mfi is not None:
+            self._read_mfi(mfi)
+        elif message.header.trigger_event == "M01" or not all(map(self._is_readable, message.all("MFE"))):
             text = "MFI is missing, and without it the records of this message cannot be told"
             raise UnreadableMessage("100", "segment-missing", text, Location("MFI"))
-        if mfi is not None:
-            self._read_mfi(mfi, generic)
-        if not entries:
+        if message.first("MFE") is None:
             text = "MFE is missing: the message has no record"
             if mfi is None:
                 text = "MFI and MFE are missing: the message has no record"
@@ -132,11 +130,10 @@ class Opening:
         known = reader.first(entry.raw(1)) in self.envelope.rules.codes["0180"]
         return known and bool(reader.leaf(_first_component(reader, entry.raw(4))))
 
-    def _read_mfi(self, mfi: Segment, generic: bool) -> None:
+    def _read_mfi(self, mfi: Segment) -> None:
         reader, codes = self.envelope.reader, self.envelope.rules.codes
-        master_file = reader.first(mfi.raw(1))
-        if codes["0175"].get(master_file) != "staff":
-            if generic:
+        if codes["0175"].get(reader.first(mfi.raw(1))) != "staff":
+            if self.envelope.message.header.trigger_event == "M01":
                 text = "MFI-1 names another master file than staff (STF, PRA)"
                 raise UnsupportedMessage("201", "unsupported-master-file", text, Location("MFI", field=1))
             text = "MFI-1 is neither STF nor PRA; M02 is read as staff all the same"
@@ -179,13 +176,14 @@ class Opening:
     def _record(self, position: int, entry: Segment, group: list[Segment]) -> Record:
         envelope = self.envelope
         reader = envelope.reader
-        echo = RecordEcho(entry.raw(1), entry.raw(2), entry.raw(4), entry.raw(5))
+        fields = [*entry.text.split(reader.field), "", "", "", "", ""]
+        echo = RecordEcho(fields[1], fields[2], fields[4], fields[5])
 
         def refused(code: str, local: str, text: str, location: Location) -> Record:
             return Record(position, echo, None, (Finding(code, local, text, Severity.ERROR, location, position),))
 
-        def at(field: int, component: int = 0) -> Location:
-            return Location("MFE", entry.occurrence, field, 0, component)
+        def at(field: int) -> Location:
+            return Location("MFE", entry.occurrence, field)
 
         event = reader.first(echo.event)
         meaning = envelope.rules.codes["0180"].get(event)
@@ -196,7 +194,11 @@ class Opening:
         action = Action(meaning)
         if self.replaces and action is not Action.ADD:
             return refused("103", "event-in-replace", "in a replacement (MFI-3 REP) every MFE-1 must be MAD", at(1))
-        staff = next((segment for segment in group if segment.name == "STF"), None)
+        staff = None
+        for segment in group:
+            if segment.name == "STF":
+                staff = segment
+                break
         if staff is None and action in _NEEDS_STAFF:
             text = "STF is missing: the record has no content"
             return refused("100", "segment-missing", text, Location("STF", entry.occurrence))
@@ -212,14 +214,16 @@ class Opening:
         elif reader.repetition in echo.key:
             text = "MFE-4 repeats, which has no meaning for staff: the first is the key"
             findings.append(Finding("198", "key-repeats", text, Severity.WARNING, at(4), position))
-        draft.effective = self._effective(entry, draft, at(3))
+        if fields[3] or self.file_effective:
+            draft.effective = self._effective(fields[3], draft, entry)
         draft.identifiers.append(
             StaffIdentifier(key, envelope.rules.key_system, field=source, extra={"use": "secondary"})
         )
         self._read(draft, staff, group, ending=action in _ENDING)
         change = self._change(draft, action, staff)
-        if any(finding.severity is Severity.ERROR for finding in findings):
-            change = None
+        for finding in findings:
+            if finding.severity is Severity.ERROR:
+                change = None
         return Record(position, echo, change, tuple(findings))
 
     def _key(self, sent: str, staff: Segment | None) -> tuple[str, str]:
@@ -232,20 +236,20 @@ class Opening:
             return key, "STF-1"
         return reader.first(staff.raw(2)), "STF-2"
 
-    def _effective(self, entry: Segment, draft: Draft, at: Location) -> str:
+    def _effective(self, raw: str, draft: Draft, entry: Segment) -> str:
         """MFE-3, else MFI-5, as ISO 8601: in the future it is waited for, in the past it dates the end of a role.
 
         "" when neither is sent, and for the next few minutes: a clock that is ahead asks for nothing else than now.
         """
         envelope = self.envelope
         moment = self.file_effective
-        raw = entry.raw(3)
         sent = envelope.reader.first(raw) if raw else ""
         if sent:
             moment = _moment(sent, envelope)
             if moment is None:
                 text = "MFE-3 is no valid time: the record counts as due at once"
-                draft.findings.append(Finding("102", "invalid-time", text, Severity.WARNING, at, draft.position))
+                location = Location("MFE", entry.occurrence, 3)
+                draft.findings.append(Finding("102", "invalid-time", text, Severity.WARNING, location, draft.position))
         if moment is None or timedelta(0) < moment - envelope.now <= FUTURE:
             return ""
         return moment.isoformat()

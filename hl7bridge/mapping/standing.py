@@ -85,7 +85,6 @@ def inactive_reason(draft: Draft, row: Row, raw: str) -> None:
             draft.unmapped(code, row.table, lost=True)
         return
     draft.ended_for = words
-    draft.reason_place = draft.place
     if not words:
         draft.leave("the end itself says it")
 

@@ -20,11 +20,9 @@ def fhir_date(text: str) -> str:
     length = len(digits)
     try:
         if length == 8:
-            date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
-            return f"{digits[:4]}-{digits[4:6]}-{digits[6:]}"
+            return date.fromisoformat(f"{digits[:4]}-{digits[4:6]}-{digits[6:]}").isoformat()
         if length == 6:
-            date(int(digits[:4]), int(digits[4:]), 1)
-            return f"{digits[:4]}-{digits[4:]}"
+            return date.fromisoformat(f"{digits[:4]}-{digits[4:]}-01").isoformat()[:7]
         if length == 4 and digits != "0000":
             return digits
     except ValueError:

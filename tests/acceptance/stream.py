@@ -121,7 +121,7 @@ def staff_record(person: Person, action: str, record_id: str) -> list[str]:
     lines = [
         f"MFE|{action}|{record_id}||{person.key}|CWE",
         f"STF|{person.key}||{person.family}^{person.given}^^^Dr^^L||F||{flag}|||^WPN^PH^^1^555^0100{person.key[-3:]}"
-        f"~^NET^Internet^{person.mail}",
+        f"~^WPN^Internet^{person.mail}",
         f"PRA|{person.key}||||Nephrology|{person.npi}^NPI",
     ]
     if person.unit:

@@ -284,7 +284,7 @@ def served(answer: Callable[[Asked], Answer | None]) -> Iterator[str]:
             except OSError:  # the client had enough of it
                 self.close_connection = True
 
-        do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _serve  # noqa: N815
+        do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _serve
 
         def log_message(self, *args: object) -> None:
             pass

@@ -135,6 +135,9 @@ def test_header_follows_the_charset_of_the_feed_where_msh_18_is_blank() -> None:
     raw = message("x", "", facility=BAR_IN_BIG5).encode("big5")
     assert read_header(raw, "big5").control_id == "CID-7"
     assert Message(raw, ["utf-8", "big5"]).header.control_id == "CID-7"
+    # A stated set leaves no room for the feed's.
+    stated = message("x", "UNICODE UTF-8", facility="Ångström é").encode()
+    assert Message(stated, "big5").header.control_id == "CID-7"
     # UTF-8 reads first, and may not be cut as if it were Big5.
     utf8 = message("x", "", facility="Ångström é").encode()
     assert Message(utf8, ["utf-8", "big5"]).header.control_id == "CID-7"

@@ -94,6 +94,10 @@ def test_msh_2(encoding_characters: str, expected: Separators) -> None:
     assert found.usable
 
 
+def test_empty_msh_2_under_an_odd_field_separator() -> None:
+    assert separators_of("^", "") == Separators("^", "", "~", "\\", "&")
+
+
 @pytest.mark.parametrize("encoding_characters", ["0000", "^~0&", "^ \\&", "^é\\&", "^\x01\\&"])
 def test_unusable_encoding_characters(encoding_characters: str) -> None:
     assert not separators_of("|", encoding_characters).usable
