@@ -25,7 +25,9 @@ _BASES = (
     " FROM feed_write WHERE "
 )
 WRITTEN_BY = _BASES + "destination = ? AND resource_type = ? AND resource_id = ? ORDER BY feed, source_key, role_key"
-_OWN = _BASES + "destination = ? AND feed = ? AND source_key = ? ORDER BY resource_type, role_key, resource_id"
+OWN = _BASES + "destination = ? AND feed = ? AND source_key = ? ORDER BY resource_type, role_key, resource_id"
+
+PERSON = "SELECT person_id FROM crosswalk WHERE destination = ? AND feed = ? AND source_key = ?"
 
 READY = (
     "SELECT id, place FROM delivery WHERE head = 1 AND state = 'queued' AND destination = ? AND leaver = ?"
@@ -223,7 +225,7 @@ class Claiming(Lanes):
             "UPDATE delivery SET state = 'claimed', owner = ?, fence = ? WHERE id = ?", (owner, fence, delivery_id)
         )
         self._note(now, message_id, delivery_id, "claimed", owner=owner, fence=fence)
-        own = tuple(written_from_row(base) for base in self._execute(_OWN, (destination, feed, source_key)))
+        own = tuple(written_from_row(base) for base in self._execute(OWN, (destination, feed, source_key)))
         known = Known(person_id or "", own, bool(ambiguous), attempts)
         return Claimed(delivery_id, message_id, position, feed, destination, change, known, fence, bool(force))
 

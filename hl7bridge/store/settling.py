@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hl7bridge.model import APPLIED, Result, Written
-from hl7bridge.store.claiming import WRITTEN_BY, Claiming
+from hl7bridge.model import APPLIED, Known, Result, Written
+from hl7bridge.store.claiming import OWN, PERSON, WRITTEN_BY, Claiming
 from hl7bridge.store.encoding import (
     PLAIN,
     exchanges_to_text,
@@ -198,6 +198,13 @@ class Settling(Claiming):
         with self._reading():
             rows = self._execute(WRITTEN_BY, (destination, resource_type, resource_id)).fetchall()
         return tuple(written_from_row(row) for row in rows)
+
+    def known(self, destination: str, feed: str, source_key: str) -> Known:
+        """What a claim would hand out of that person: the crosswalk's id and what the feed wrote. For a dry run."""
+        with self._reading():
+            row = self._execute(PERSON, (destination, feed, source_key)).fetchone()
+            own = self._execute(OWN, (destination, feed, source_key)).fetchall()
+        return Known(row[0] if row else "", tuple(written_from_row(base) for base in own))
 
     def withdraw(self, message_id: int, now: float) -> bool:
         """Withdraw every delivery of the message of which nothing can have reached a server. True when that is all of

@@ -258,6 +258,9 @@ class Store(Protocol):
     def written_by(self, destination: str, resource_type: str, resource_id: str) -> tuple[Written, ...]:
         """What every feed of this bridge wrote to that resource."""
 
+    def known(self, destination: str, feed: str, source_key: str) -> Known:
+        """What a claim would hand out of that person: the crosswalk's id and what the feed wrote. For a dry run."""
+
     def next_due(self, destination: str, now: float) -> float | None:
         """Unix seconds at which something may become claimable (scheduled, retry, pause, foreign lease), None = nothing."""
 
