@@ -113,7 +113,7 @@ def segments(body: bytes) -> list[list[str]]:
 def read_answer(body: bytes) -> Answer:
     rows = segments(body)
     component = rows[0][2][0]
-    msa = next(row for row in rows if row[0] == "MSA")
+    msa = [*next(row for row in rows if row[0] == "MSA"), "", ""]  # empty fields at the end may be left out
     records = {row[5]: row[4].split(component)[0] for row in rows if row[0] == "MFA" and len(row) > 5}
     errors = tuple("|".join(row[1:]) for row in rows if row[0] == "ERR")
     return Answer(rows[0][9], msa[2], msa[1], records, errors)

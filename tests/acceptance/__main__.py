@@ -1,0 +1,56 @@
+"""python -m tests.acceptance NAME | everything | --list      the full counts; a seeded tenth of them runs with pytest.
+
+Exit code 0 when no fault was found. With --keep the folder (configuration, store, journal, sender's log) stays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+NAMES = {
+    "kills": "kill -9 of the tree, the listener, the delivery role, at random moments",
+    "refusals": "the server refuses in many ways, then recovers",
+    "two-feeds": "two feeds, one person, at once",
+    "corpus": "every published message of ../shared/corpus",
+}
+
+
+def main() -> int:
+    if "--list" in sys.argv[1:]:
+        for name, text in {**NAMES, "everything": "all of them, with their defaults"}.items():
+            print(f"{name:11} {text}")
+        return 0
+    parser = argparse.ArgumentParser(prog="python -m tests.acceptance", description=__doc__)
+    parser.add_argument("--keep", type=Path, help="work in this folder, and leave it there")
+    commands = parser.add_subparsers(dest="name", required=True)
+    commands.add_parser("everything", help="all of them, with their defaults")
+    modules: dict[str, Any] = {}
+    for name, text in NAMES.items():
+        modules[name] = importlib.import_module(f"tests.acceptance.{name.replace('-', '_')}")
+        modules[name].add_options(commands.add_parser(name, help=text))
+    options = parser.parse_args()
+    chosen = list(NAMES) if options.name == "everything" else [options.name]
+    faults = 0
+    for name in chosen:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = (options.keep or Path(temporary)) / name
+            folder.mkdir(parents=True, exist_ok=False)
+            begun = time.monotonic()
+            report = modules[name].main(options if options.name == name else parser.parse_args([name]), folder)
+        print(f"\n{name}: {len(report.faults)} faults in {time.monotonic() - begun:.0f} s")
+        for figure, number in report.figures.items():
+            print(f"  {figure:28} {number:>8,}")
+        for fault in report.faults[:50]:
+            print(f"  FAULT {fault}")
+        faults += len(report.faults)
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

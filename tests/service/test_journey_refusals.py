@@ -1,0 +1,18 @@
+"""The server refuses for a second each; the full list: `python -m tests.acceptance refusals`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance import refusals
+
+
+@pytest.mark.slow
+def test_everything_arrives_once_the_refusal_ends(tmp_path: Path) -> None:
+    chosen = tuple(refusal for refusal in refusals.REFUSALS if refusal.name in refusals.SHORT)
+    assert len(chosen) == len(refusals.SHORT)
+    report = refusals.run(tmp_path, refusals=chosen, seed=20260302, seconds=1.0)
+    assert report.faults == []
+    assert report.figures["held"] == 0
