@@ -129,15 +129,13 @@ def _store(settings: Settings) -> Iterator[Line]:
         yield Line("good", "store: given as an address, not tried")
         return
     path = Path(location)
+    folder = next(parent for parent in path.parents if parent.exists())  # what is missing below it will be made
     problem = ""
-    if not path.parent.is_dir():
+    if not folder.is_dir():
+        problem, advice = f"{folder} is a file, not a folder", "Name a file in a folder."
+    elif not os.access(folder, os.W_OK | os.X_OK):
         problem, advice = (
-            f"the folder {path.parent} does not exist",
-            "Create it, writable for the account that runs it.",
-        )
-    elif not os.access(path.parent, os.W_OK | os.X_OK):
-        problem, advice = (
-            f"the folder {path.parent} can't be written",
+            f"the folder {folder} can't be written",
             "Let the account that runs hl7bridge write there.",
         )
     elif path.is_dir():

@@ -204,7 +204,7 @@ def test_an_address_of_another_machine(command: Command, site: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "said"),
     [
-        ("nowhere/x.sqlite", "nowhere does not exist. Create it"),
+        ("conf/hl7bridge.toml/x.sqlite", "is a file, not a folder"),
         ("conf", "is a folder"),
         ("conf/hl7bridge.toml", "is not a SQLite database"),
     ],
