@@ -14,7 +14,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ from hl7bridge.errors import Hl7BridgeError, StoreError
 from hl7bridge.fhir.client import FhirClient
 from hl7bridge.fhir.deliver import deliver
 from hl7bridge.fhir.identity import lane_keys
-from hl7bridge.fhir.retry import RetryPolicy, next_step
+from hl7bridge.fhir.retry import CONFLICT, RetryPolicy, next_step
 from hl7bridge.fhir.rules import DestinationRules
 from hl7bridge.model import Outcome, Result, StaffChange, Written
 from hl7bridge.service.log import Log
@@ -51,17 +51,18 @@ class Pace:
     One answer of another kind ends it.
     """
 
+    longest: float = REST_LONGEST
     failures: int = 0
     rest_until: float = 0.0
 
     def note(self, outcome: Outcome, now: float, draw: Callable[[], float]) -> None:
         """Learn from one outcome. `draw` returns a number in [0, 1)."""
-        if outcome.result is Result.RETRY:
+        if outcome.result is Result.RETRY and outcome.local != CONFLICT:
             self.failures += 1
-            longest = min(REST_LONGEST, 0.25 * 2.0 ** min(self.failures, 10))
-            wait = max(outcome.retry_after, longest * (0.5 + draw() / 2))
+            rest = min(self.longest, 0.25 * 2.0 ** min(self.failures, 10))
+            wait = max(outcome.retry_after, rest * (0.5 + draw() / 2))
             self.rest_until = max(self.rest_until, now + wait)
-        elif outcome.result is not Result.UNKNOWN:
+        elif outcome.result is not Result.UNKNOWN and outcome.result is not Result.RETRY:
             self.failures, self.rest_until = 0, 0.0
 
 
@@ -77,7 +78,6 @@ class DestinationLoop(threading.Thread):
         settled: Callable[[], None] = lambda: None,
         poll_interval: float = 0.25,
         stop_timeout: float = 10.0,
-        lane_rules: Mapping[str, DestinationRules] | None = None,
     ) -> None:
         """`settled()` is called after each settlement (to hint to the listener)."""
         super().__init__(name=f"delivery-{target.rules.name}", daemon=True)
@@ -90,7 +90,7 @@ class DestinationLoop(threading.Thread):
         self._stopping = threading.Event()
         self._local = threading.local()
         self._stores: list[Store] = []
-        self._pace = Pace()
+        self._pace = Pace(min(REST_LONGEST, target.retry.longest))
         self.failed: str = ""
 
     def hint(self) -> None:
@@ -137,9 +137,9 @@ class DestinationLoop(threading.Thread):
                     self._settle(store)
                     store.leave(self.owner, time.time())
                     return
-            elif look and time.time() >= self._pace.rest_until:
+            elif look:
                 look = self._claim(store, pool)
-            waiting = self._wait(look, first_done)
+            waiting = self._wait(first_done)
             try:
                 item = self._wake.get(timeout=max(waiting, 0.001))
             except queue.Empty:
@@ -164,11 +164,10 @@ class DestinationLoop(threading.Thread):
         except queue.Empty:
             return None
 
-    def _wait(self, look: bool, first_done: float) -> float:
+    def _wait(self, first_done: float) -> float:
         if self._done:
             return min(GROUP_SECONDS, first_done + GROUP_SECONDS - time.monotonic())
-        rest = self._pace.rest_until - time.time()
-        return min(self._poll, LEASE / 3) if rest <= 0 else min(rest, self._poll)
+        return min(self._poll, LEASE / 3)
 
     def _claim(self, store: Store, pool: ThreadPoolExecutor) -> bool:
         """Claim up to what the workers can take next. True when there may be more at once."""
@@ -247,7 +246,16 @@ class DestinationLoop(threading.Thread):
                 "delivery waits", destination=name, delivery_id=claimed.delivery_id, state=state.value,
                 local=outcome.local, status=outcome.http_status, seconds=round(step.delay, 1),
             )  # fmt: skip
-        return Settlement(claimed, outcome, state, next_attempt=now + step.delay)
+        resting = state is DeliveryState.RETRY and self._pace.rest_until > now
+        return Settlement(
+            claimed,
+            outcome,
+            state,
+            next_attempt=now + step.delay,
+            # Written down, so that an acknowledgment that waits for this destination need not wait for its deadline.
+            pause=outcome.local if resting else "",
+            pause_until=self._pace.rest_until if resting else 0.0,
+        )
 
     def _renew(self, store: Store) -> float:
         if not store.renew(self.owner, LEASE, time.time()):
