@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from hl7bridge.hl7.escapes import Separators, escape, separators_of
+from hl7bridge.hl7.escapes import Separators, escaping, separators_of
 from hl7bridge.hl7.header import Header
 from hl7bridge.model import Finding, Location, RecordEcho, Severity
 
@@ -190,7 +190,7 @@ def build(
         _write_old_err(writer, listed, version)
     if is_mfk:
         assert master_file is not None
-        writer.segment(writer.echo(master_file))
+        writer.segment(master_file)
         _write_mfa(writer, records or (), response_level, version)
     return bytes(writer.written)
 
@@ -205,44 +205,55 @@ class _Writer:
 
     def __init__(self, separators: Separators, codec: str) -> None:
         self.separators = separators
-        self.codec = codec
         self.written = bytearray()
-        self._separator = separators.field.encode("latin-1", "replace")
+        self._codec = codec
+        self._escaping = escaping(separators)
 
-    def wire(self, text: str) -> bytes:
-        """Raw text of the header."""
-        return text.encode("latin-1", "replace")
-
-    def echo(self, text: str) -> bytes:
-        """Raw text of the message, escaped as it was sent."""
-        return text.encode(self.codec, "replace")
-
-    def say(self, text: str) -> bytes:
+    def say(self, text: str) -> str:
         """Text of ours, escaped."""
-        return escape(text, self.separators).encode(self.codec, "replace")
+        return text.translate(self._escaping)
 
-    def components(self, *parts: str) -> bytes:
+    def components(self, *parts: str) -> str:
         """Texts of ours as components; the first alone where the message has no component separator."""
         return self._joined(self.separators.component, [self.say(part) for part in parts])
 
-    def subcomponents(self, *parts: str) -> bytes:
+    def subcomponents(self, *parts: str) -> str:
         """Texts of ours as sub-components; the first alone where the message has no such separator."""
         return self._joined(self.separators.subcomponent, [self.say(part) for part in parts])
 
-    def location_and_code(self, location: Sequence[str], code: bytes) -> bytes:
+    def location_and_code(self, location: Sequence[str], code: str) -> str:
         """ELD: segment, sequence and field of a location, then the code."""
         parts = [self.say(part) for part in (*location, "", "")[:3]]
         return self._joined(self.separators.component, [*parts, code])
 
-    def _joined(self, separator: str, parts: Sequence[bytes]) -> bytes:
-        return separator.encode("latin-1", "replace").join(_trimmed(parts)) if separator else parts[0]
+    def _joined(self, separator: str, parts: list[str]) -> str:
+        return separator.join(_trimmed(parts)) if separator else parts[0]
 
-    def segment(self, *fields: bytes) -> None:
+    def segment(self, *fields: str) -> None:
         """Fields 0 (the name) to n; empty ones at the end are left out."""
-        self.written += self._separator.join(_trimmed(fields)).translate(None, b"\x0b\x1c\r\n") + b"\r"
+        self._line(self._text(fields).encode(self._codec, "replace"))
+
+    def header_segment(self, *fields: str) -> None:
+        """The same with raw text of the header alone."""
+        self._line(self._text(fields).encode("latin-1", "replace"))
+
+    def header_then_ours(self, header: Sequence[str], ours: Sequence[str]) -> None:
+        """The same with raw text of the header first."""
+        ours = _trimmed(ours)
+        if not ours:
+            return self.header_segment(*header)
+        text = self.separators.field.join(("", *ours))
+        begun = self.separators.field.join(header)
+        return self._line(begun.encode("latin-1", "replace") + text.encode(self._codec, "replace"))
+
+    def _text(self, fields: Sequence[str]) -> str:
+        return self.separators.field.join(_trimmed(fields))
+
+    def _line(self, line: bytes) -> None:
+        self.written += line.translate(None, b"\x0b\x1c\r\n") + b"\r"
 
 
-def _trimmed(parts: Sequence[bytes]) -> Sequence[bytes]:
+def _trimmed(parts: Sequence[str]) -> Sequence[str]:
     end = len(parts)
     while end and not parts[end - 1]:
         end -= 1
@@ -284,7 +295,7 @@ def _write_header(
         "",
         header.field(20),
     ]
-    writer.segment(*(writer.wire(field) for field in fields))
+    writer.header_segment(*fields)
 
 
 def _message_type(header: Header, version: _Version, is_mfk: bool, separator: str) -> str:
@@ -305,15 +316,15 @@ def _write_msa(
     writer: _Writer, header: Header, code: str, version: _Version, listed: Sequence[Finding], text: str
 ) -> None:
     """MSA-3 up to 2.6, as many senders show nothing else; MSA-6 from 2.2 to 2.4, where ERR says less."""
-    fields = [b"MSA", writer.wire(code), writer.wire(header.field(10))]
+    ours = []
     first = next((f for f in listed if f.severity is Severity.ERROR), None) if code not in POSITIVE else None
     if version < _V2_7:
         if not text and first is not None:
             text = f"{first.location}: {first.text}" if first.location else first.text
-        fields.append(writer.say(text if len(text) <= _MSA_3_LENGTH else text[: _MSA_3_LENGTH - 3] + "..."))
+        ours.append(writer.say(text if len(text) <= _MSA_3_LENGTH else text[: _MSA_3_LENGTH - 3] + "..."))
         if first is not None and _V2_2 <= version < _V2_5:
-            fields += [b"", b"", writer.components(*_coded(first, version))]
-    writer.segment(*fields)
+            ours += ["", "", writer.components(*_coded(first, version))]
+    writer.header_then_ours(["MSA", code, header.field(10)], ours)
 
 
 def _listed(findings: Iterable[Finding]) -> tuple[list[Finding], list[Finding]]:
@@ -339,14 +350,14 @@ def _write_err(writer: _Writer, listed: Sequence[Finding], left_out: Sequence[Fi
         listed = [*listed, replace(more, position=0)]
     for finding in listed:
         writer.segment(
-            b"ERR",
-            b"",
+            "ERR",
+            "",
             writer.components(*_place(finding)),
             writer.components(*_coded(finding, _V2_5)),
-            writer.wire(finding.severity),
-            writer.components(finding.local, "", "L") if finding.local else b"",
-            b"",
-            b"",
+            finding.severity,
+            writer.components(finding.local, "", "L") if finding.local else "",
+            "",
+            "",
             writer.say(finding.text),
         )
 
@@ -360,8 +371,8 @@ def _write_old_err(writer: _Writer, listed: Sequence[Finding], version: _Version
             code = writer.subcomponents(*coded) if version >= _V2_3 else writer.say(coded[0])
             repetitions.append(writer.location_and_code(_place(finding), code))
     if repetitions:
-        mark = writer.separators.repetition.encode("latin-1", "replace")
-        writer.segment(b"ERR", mark.join(repetitions) if mark else repetitions[0])
+        mark = writer.separators.repetition
+        writer.segment("ERR", mark.join(repetitions) if mark else repetitions[0])
 
 
 def _place(finding: Finding) -> tuple[str, ...]:
@@ -391,11 +402,11 @@ def _write_mfa(writer: _Writer, records: Sequence[MfaLine], response_level: str,
             continue
         echo, status = record.echo, "S" if record.success else "U"
         writer.segment(
-            b"MFA",
-            writer.echo(echo.event),
-            writer.echo(echo.control_id),
-            writer.wire(record.completed),
-            writer.components(status, record.text, "HL70181") if record.text else writer.wire(status),
-            writer.echo(echo.key),
-            writer.echo(echo.key_type) if version >= _V2_3_1 else b"",
+            "MFA",
+            echo.event,
+            echo.control_id,
+            record.completed,
+            writer.components(status, record.text, "HL70181") if record.text else status,
+            echo.key,
+            echo.key_type if version >= _V2_3_1 else "",
         )

@@ -58,15 +58,12 @@ def escape(text: str, separators: Separators) -> str:
 
     Without an escape character in MSH-2 there is no way to say them: each becomes a blank.
     """
-    mark = separators.escape
-    table = _escape_table(separators)
-    if mark:
-        return text.translate(table)
-    return text.translate(dict.fromkeys(table, " "))
+    return text.translate(escaping(separators))
 
 
 @lru_cache(maxsize=64)
-def _escape_table(separators: Separators) -> dict[int, str]:
+def escaping(separators: Separators) -> dict[int, str]:
+    """The table of `escape`, for `str.translate`."""
     mark = separators.escape
     names = {
         "\r": "X0D",
@@ -80,7 +77,7 @@ def _escape_table(separators: Separators) -> dict[int, str]:
         separators.field: "F",
         mark: "E",
     }
-    return {ord(character): f"{mark}{name}{mark}" for character, name in names.items() if character}
+    return {ord(character): f"{mark}{name}{mark}" if mark else " " for character, name in names.items() if character}
 
 
 def unescape(text: str, separators: Separators, codec: str = "utf-8") -> str:

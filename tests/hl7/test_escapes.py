@@ -113,7 +113,7 @@ def test_left_out_sequences_are_told() -> None:
 _SEPARATORS = st.permutations("|^~\\&#!@/+").map(lambda characters: Separators(*characters[:6]))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.text() | st.text(alphabet="|^~\\&#FSTREPXHNCMZ.br0A1\r\n\x0b\x1c"), _SEPARATORS | st.just(USUAL))
 def test_unescape_undoes_escape(text: str, separators: Separators) -> None:
     escaped = escape(text, separators)
@@ -122,7 +122,7 @@ def test_unescape_undoes_escape(text: str, separators: Separators) -> None:
     assert not set(escaped) & set(marks)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.text(alphabet="|^~\\&FSTREPXHNCMZ.br0A1é"), _SEPARATORS | st.just(USUAL))
 def test_unescape_takes_anything(text: str, separators: Separators) -> None:
     unescape(text, separators, "ascii")

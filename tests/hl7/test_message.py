@@ -324,7 +324,7 @@ def read_everything(read: Message) -> None:
 
 
 def test_no_mutation_raises_anything_but_a_message_error() -> None:
-    @settings(max_examples=600, deadline=None)
+    @settings(max_examples=200, deadline=None)
     @given(
         st.lists(
             st.tuples(
@@ -356,7 +356,7 @@ def test_no_mutation_raises_anything_but_a_message_error() -> None:
     check()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=60).map(lambda tail: b"MSH" + tail) | st.binary(max_size=60))
 def test_no_bytes_raise_anything_but_a_message_error(raw: bytes) -> None:
     try:

@@ -309,7 +309,7 @@ _PARTS = st.one_of(
 
 
 def test_any_split_of_any_stream_gives_the_same_events() -> None:
-    @settings(max_examples=400, deadline=None)
+    @settings(max_examples=200, deadline=None)
     @given(st.lists(_PARTS, max_size=12).map(b"".join), st.data(), st.booleans())
     def check(stream: bytes, data: st.DataObject, timeout: bool) -> None:
         expected = events_of([stream], timeout=timeout)
@@ -322,7 +322,7 @@ def test_any_split_of_any_stream_gives_the_same_events() -> None:
 
 
 def test_every_byte_is_accounted_for() -> None:
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=200, deadline=None)
     @given(st.lists(_PARTS, max_size=12).map(b"".join))
     def check(stream: bytes) -> None:
         frames = counted = 0
