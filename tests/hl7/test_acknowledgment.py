@@ -507,7 +507,7 @@ def test_msa_2_is_msh_10_byte_for_byte(control_id: bytes) -> None:
     assert built.split(b"\r")[1] == b"MSA|AA|" + control_id
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=80), st.text(max_size=20), st.sampled_from(["utf-8", "ascii", "big5", "latin-1"]))
 def test_any_header_gives_a_readable_answer(tail: bytes, text: str, codec: str) -> None:
     try:
