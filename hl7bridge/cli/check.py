@@ -85,6 +85,7 @@ def examine(directory: Path) -> Iterator[Line]:
     yield Line("good", f"conf: {counted} in {settings.directory}")
     yield from _keys(settings)
     yield from _store(settings)
+    yield from _log(settings)
     for feed in settings.feeds.values():
         yield from _port(feed)
         yield from _mapping(feed)
@@ -148,6 +149,19 @@ def _store(settings: Settings) -> Iterator[Line]:
         yield Line.of(ConfigError(problem, file="conf/hl7bridge.toml", key="store.path", advice=advice))
     else:
         yield Line("good", f"store: {path} {'is there' if path.exists() else 'will be made'}")
+
+
+def _log(settings: Settings) -> Iterator[Line]:
+    path = settings.log.file
+    if path is None:
+        return
+    if path.is_dir() or not path.parent.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        advice = "Name a file in a folder that is there and that the account that runs hl7bridge may write."
+        yield Line.of(
+            ConfigError(f"{path} can't be written", file="conf/hl7bridge.toml", key="log.file", advice=advice)
+        )
+    else:
+        yield Line("good", f"log: {path}")
 
 
 def _is_database(path: Path) -> bool:

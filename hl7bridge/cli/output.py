@@ -97,6 +97,9 @@ def _console(stream: TextIO, width: int | None) -> Console:
     return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
 
 
+_above: list[Console] = []  # while a bar is on the same terminal: the console that puts lines above it
+
+
 def show(*parts: str | tuple[str, str]) -> None:
     """A line of data: texts, and (text, style) pairs. Safe whatever the texts hold."""
     _print(parts, stderr=False)
@@ -111,7 +114,8 @@ def _print(parts: Sequence[str | tuple[str, str]], *, stderr: bool) -> None:
     from rich.text import Text
 
     pairs = [(visible(part), "") if isinstance(part, str) else (visible(part[0]), part[1]) for part in parts]
-    console(stderr=stderr).print(Text.assemble(*pairs), soft_wrap=True)
+    target = _above[-1] if _above else console(stderr=stderr)
+    target.print(Text.assemble(*pairs), soft_wrap=True)
 
 
 def show_json(schema: str, data: Mapping[str, Any]) -> None:
@@ -147,6 +151,11 @@ def progress(what: str, total: int) -> Iterator[Any]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=console(stderr=True), transient=True, redirect_stdout=False) as bar:
         task = bar.add_task(what, total=total)
-        yield lambda: bar.advance(task)
+        if sys.stdout.isatty():
+            _above.append(bar.console)
+        try:
+            yield lambda: bar.advance(task)
+        finally:
+            _above.clear()

@@ -218,6 +218,13 @@ def test_a_store_that_cannot_be(command: Command, site: Path, path: str, said: s
     assert said in line
 
 
+def test_a_log_that_cannot_be_written(command: Command, site: Path) -> None:
+    edit(site, SERVICE, '# file = ""', 'file = "nowhere/hl7bridge.log"')
+    ended = command("check", site)
+    assert ended.code == 2
+    assert line_of(ended, "error").startswith(f"{SERVICE}: log.file: ")
+
+
 def test_a_certificate_file_without_certificates(command: Command, site: Path) -> None:
     edit(site, DESTINATION, "http://127.0.0.1:8480/fhir", "https://127.0.0.1:8480/fhir")
     edit(site, DESTINATION, '# ca_file = ""', 'ca_file = "conf/hl7bridge.toml"')

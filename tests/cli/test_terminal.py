@@ -1,0 +1,67 @@
+"""On a terminal: colours and a progress bar; data that goes elsewhere stays untouched. Needs a pseudo-terminal (POSIX)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Peer, acknowledged, message
+
+pty = pytest.importorskip("pty", reason="no pseudo-terminals here")
+StartPeer = Callable[[Callable[[bytes], list[bytes] | None]], Peer]
+
+
+def run(arguments: list[str], *, stdout_is_terminal: bool, **environment: str) -> tuple[str, str]:
+    """(what went to the terminal, what went to a piped standard output)."""
+    ours, theirs = pty.openpty()
+    given = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hl7bridge", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=theirs if stdout_is_terminal else subprocess.PIPE,
+        stderr=theirs,
+        env=given | {"TERM": "xterm"} | environment,
+    )
+    os.close(theirs)
+    piped, _ = process.communicate()
+    seen = bytearray()
+    try:
+        while data := os.read(ours, 65536):
+            seen += data
+    except OSError:
+        pass  # the other end is closed: all is read
+    os.close(ours)
+    assert process.returncode == 0
+    return seen.decode(), (piped or b"").decode()
+
+
+@pytest.fixture
+def arguments(tmp_path: Path, peer: StartPeer) -> list[str]:
+    (tmp_path / "a.hl7").write_bytes(b"".join(message(f"M{n}") for n in range(3)))
+    return ["send", str(tmp_path / "a.hl7"), "--to", f"127.0.0.1:{peer(lambda body: [acknowledged(body)]).port}"]
+
+
+def test_data_in_a_pipe_is_plain_while_the_bar_is_on_the_terminal(arguments: list[str]) -> None:
+    seen, piped = run(arguments, stdout_is_terminal=False)
+    assert [line.split()[0] for line in piped.splitlines()] == ["M0", "M1", "M2"]
+    assert "\x1b" not in piped
+    assert "sending" in seen
+    assert "M1" not in seen
+
+
+def test_lines_stand_above_the_bar(arguments: list[str]) -> None:
+    seen, _ = run(arguments, stdout_is_terminal=True)
+    for number in range(3):
+        assert f"\r\x1b[2KM{number} " in seen, "each line begins where the bar was wiped"
+    assert "\x1b[32mAA" in seen
+
+
+def test_no_color(arguments: list[str]) -> None:
+    seen, _ = run(arguments, stdout_is_terminal=True, NO_COLOR="1")
+    assert "AA" in seen
+    assert "\x1b[32m" not in seen
