@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,14 @@ from tests.cli.conftest import Peer, acknowledged, message
 
 pty = pytest.importorskip("pty", reason="no pseudo-terminals here")
 StartPeer = Callable[[Callable[[bytes], list[bytes] | None]], Peer]
+
+
+def read_all(descriptor: int, seen: bytearray) -> None:
+    try:
+        while data := os.read(descriptor, 65536):
+            seen += data
+    except OSError:
+        pass  # the other end is closed: all is read
 
 
 def run(arguments: list[str], *, stdout_is_terminal: bool, **environment: str) -> tuple[str, str]:
@@ -28,13 +37,11 @@ def run(arguments: list[str], *, stdout_is_terminal: bool, **environment: str) -
         env=given | {"TERM": "xterm"} | environment,
     )
     os.close(theirs)
-    piped, _ = process.communicate()
     seen = bytearray()
-    try:
-        while data := os.read(ours, 65536):
-            seen += data
-    except OSError:
-        pass  # the other end is closed: all is read
+    reader = threading.Thread(target=read_all, args=(ours, seen))
+    reader.start()
+    piped, _ = process.communicate()
+    reader.join()
     os.close(ours)
     assert process.returncode == 0
     return seen.decode(), (piped or b"").decode()
