@@ -185,6 +185,11 @@ def _secret(value: object, info: ValidationInfo) -> SecretReference | None:
         raise Wrong(error.problem, error.advice) from None
 
 
+def setting(default: Any, meaning: str) -> Any:
+    """A key that may be left out. `default` is what one would write into the file; it is read and checked as that is."""
+    return Field(default, description=meaning)
+
+
 Duration = Annotated[float, BeforeValidator(_some_time), Written("duration")]
 DurationOrNone = Annotated[float, BeforeValidator(_duration), Written("duration")]
 Size = Annotated[int, BeforeValidator(_size), Written("size")]
@@ -204,34 +209,32 @@ class Section(BaseModel):
 class ServiceSettings(Section):
     """The service as a whole."""
 
-    processing_id: Literal["P", "T", "D"] = Field("P", description="MSH-11 that is taken; another one is refused (202)")
-    stop_timeout: Duration = Field("30s", description="how long a stop waits for work that has begun")
-    poll_interval: Duration = Field("1s", description="how often the store is looked at for work when nobody rings")
+    processing_id: Literal["P", "T", "D"] = setting("P", "MSH-11 that is taken; another one is refused (202)")
+    stop_timeout: Duration = setting("30s", "how long a stop waits for work that has begun")
+    poll_interval: Duration = setting("1s", "how often the store is looked at for work when nobody rings")
 
 
 class StoreSettings(Section):
     """The durable store."""
 
-    path: Annotated[str, AfterValidator(_store_path), Written("path")] = Field(
-        "data/hl7bridge.sqlite", description="the file that keeps messages, deliveries and their history"
+    path: Annotated[str, AfterValidator(_store_path), Written("path")] = setting(
+        "data/hl7bridge.sqlite", "the file that keeps messages, deliveries and their history"
     )
 
 
 class LogSettings(Section):
     """The log. It never holds message content."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="the least severity that is written"
-    )
-    format: Literal["console", "json"] = Field("console", description="for people, or one JSON object a line")
-    file: Annotated[Path | None, BeforeValidator(_path), Written("path")] = Field(
-        "", description="where to write; empty = standard error"
+    level: Literal["debug", "info", "warning", "error"] = setting("info", "the least severity that is written")
+    format: Literal["console", "json"] = setting("console", "for people, or one JSON object a line")
+    file: Annotated[Path | None, BeforeValidator(_path), Written("path")] = setting(
+        "", "where to write; empty = standard error"
     )
 
 
 class ServiceFile(Section):
     service: ServiceSettings = ServiceSettings()
-    store: StoreSettings = Field(default_factory=dict, validate_default=True)  # type: ignore[arg-type]
+    store: StoreSettings = Field(default_factory=dict, validate_default=True)
     log: LogSettings = LogSettings()
 
 
@@ -241,19 +244,17 @@ class ServiceFile(Section):
 class ListenerSettings(Section):
     """Where the feed's engine connects to (MLLP)."""
 
-    host: Annotated[str, Field(pattern=r"^\S+$")] = Field(
-        "127.0.0.1", description="address to listen on; 0.0.0.0 lets other machines connect"
+    host: Annotated[str, Field(pattern=r"^\S+$")] = setting(
+        "127.0.0.1", "address to listen on; 0.0.0.0 lets other machines connect"
     )
     port: Annotated[int, Field(ge=0, le=65535), Written("port")] = Field(
         description="TCP port to listen on; 0 = one that the system chooses"
     )
-    max_frame: Size = Field("10MiB", description="largest message; a larger one is refused and skipped")
-    max_connections: Annotated[int, Field(ge=1)] = Field(64, description="connections at one time; one more is closed")
-    frame_timeout: Duration = Field("30s", description="a message that began must end within this time")
-    idle_timeout: DurationOrNone = Field("0s", description="a connection silent for so long is closed; 0s = never")
-    end_of_block_timeout: Duration = Field(
-        "2s", description="wait for the CR after FS; then the message counts as complete"
-    )
+    max_frame: Size = setting("10MiB", "largest message; a larger one is refused and skipped")
+    max_connections: Annotated[int, Field(ge=1)] = setting(64, "connections at one time; one more is closed")
+    frame_timeout: Duration = setting("30s", "a message that began must end within this time")
+    idle_timeout: DurationOrNone = setting("0s", "a connection silent for so long is closed; 0s = never")
+    end_of_block_timeout: Duration = setting("2s", "wait for the CR after FS; then the message counts as complete")
 
 
 class Hl7Settings(Section):
@@ -264,28 +265,28 @@ class Hl7Settings(Section):
         BeforeValidator(_several),
         Field(min_length=1),
         Written("name, or list of names"),
-    ] = Field("utf-8", description="character set where MSH-18 is empty; a list is tried in order")
-    fallback_version: Version = Field("2.5.1", description="HL7 version where MSH-12 is empty")
+    ] = setting("utf-8", "character set where MSH-18 is empty; a list is tried in order")
+    fallback_version: Version = setting("2.5.1", "HL7 version where MSH-12 is empty")
     key_system: Uri = Field(
         description="code system of this feed's staff keys (STF-1); never change it once people have been written"
     )
-    timezone: Annotated[str, AfterValidator(_timezone), Written("time zone")] = Field(
-        "UTC", description="time zone of times without an offset"
+    timezone: Annotated[str, AfterValidator(_timezone), Written("time zone")] = setting(
+        "UTC", "time zone of times without an offset"
     )
-    unsupported: Literal["reject", "ignore"] = Field(
-        "reject", description="other message types and events: refused (AR), or answered AA and counted"
+    unsupported: Literal["reject", "ignore"] = setting(
+        "reject", "other message types and events: refused (AR), or answered AA and counted"
     )
 
 
 class CodeSettings(Section):
     """MSA-1 in original mode, by the reason of a refusal."""
 
-    content: Code = Field("AE", description="unreadable or unmappable content")
-    unsupported: Code = Field("AR", description="type, event, version or processing id that is not taken")
-    unavailable: Literal["AR", "AE", "close"] = Field(
-        "AR", description="storage failed, stopping; close = no answer, for engines that skip a message on any NAK"
+    content: Code = setting("AE", "unreadable or unmappable content")
+    unsupported: Code = setting("AR", "type, event, version or processing id that is not taken")
+    unavailable: Literal["AR", "AE", "close"] = setting(
+        "AR", "storage failed, stopping; close = no answer, for engines that skip a message on any NAK"
     )
-    mixed: Literal["AE", "AA"] = Field("AE", description="some records of the message are good, some are not")
+    mixed: Literal["AE", "AA"] = setting("AE", "some records of the message are good, some are not")
 
     def items(self) -> Iterable[tuple[str, str]]:
         """(reason, code) pairs; the reasons are those of `model.Refusal`."""
@@ -295,21 +296,19 @@ class CodeSettings(Section):
 class AcknowledgmentSettings(Section):
     """When and how the feed's messages are answered."""
 
-    acknowledge_when: Literal["stored", "delivered"] = Field(
-        "stored", description="answer when the message is safe on disk, or when the FHIR server's answer is known"
+    acknowledge_when: Literal["stored", "delivered"] = setting(
+        "stored", "answer when the message is safe on disk, or when the FHIR server's answer is known"
     )
-    ack_deadline: Duration = Field(
-        "4s", description="the longest wait for outcomes; keep it below the sender's own limit"
+    ack_deadline: Duration = setting("4s", "the longest wait for outcomes; keep it below the sender's own limit")
+    when_pending: Literal["accept", "refuse"] = setting(
+        "accept", "at the deadline: accept and say so, or refuse and withdraw what has not been sent"
     )
-    when_pending: Literal["accept", "refuse"] = Field(
-        "accept", description="at the deadline: accept and say so, or refuse and withdraw what has not been sent"
+    acknowledge_for: Names = setting((), "destinations whose outcome counts; empty = all of the feed")
+    application_acknowledgment_to: Annotated[str, AfterValidator(_peer), Written("host:port")] = setting(
+        "", "enhanced mode: where a late application acknowledgment goes when its connection is gone"
     )
-    acknowledge_for: Names = Field((), description="destinations whose outcome counts; empty = all of the feed")
-    application_acknowledgment_to: Annotated[str, AfterValidator(_peer), Written("host:port")] = Field(
-        "", description="enhanced mode: where a late application acknowledgment goes when its connection is gone"
-    )
-    duplicate_window: DurationOrNone = Field(
-        "7d", description="the same message again within this time has no second effect; 0s = no such rule"
+    duplicate_window: DurationOrNone = setting(
+        "7d", "the same message again within this time has no second effect; 0s = no such rule"
     )
     codes: CodeSettings = CodeSettings()
 
@@ -324,11 +323,11 @@ class Feed(Section):
     listener: ListenerSettings
     hl7: Hl7Settings
     acknowledgment: AcknowledgmentSettings = AcknowledgmentSettings()
-    authorities: Annotated[dict[str, Uri], Written("name = URI")] = Field(
-        {}, description="identifier system of an assigning authority, by the name that the sender gives it"
+    authorities: Annotated[dict[str, Uri], Written("name = URI")] = setting(
+        {}, "identifier system of an assigning authority, by the name that the sender gives it"
     )
-    tables: Annotated[dict[str, dict[str, str]], Written("table of code = code")] = Field(
-        {}, description='local codes, by HL7 table number: [tables.0182] "DR" = "MD"'
+    tables: Annotated[dict[str, dict[str, str]], Written("table of code = code")] = setting(
+        {}, 'local codes, by HL7 table number: [tables.0182] "DR" = "MD"'
     )
 
     @property
@@ -343,46 +342,42 @@ class Feed(Section):
 class AuthSettings(Section):
     """SMART Backend Services (OAuth 2.0 client credentials with a signed assertion)."""
 
-    type: Literal["smart", "none"] = Field(
-        "smart", description="none is for servers on this machine, such as the sandbox"
+    type: Literal["smart", "none"] = setting("smart", "none is for servers on this machine, such as the sandbox")
+    client_id: str = setting("", "the client id that the server's owner gave you")
+    key: Annotated[SecretReference | None, BeforeValidator(_secret), Written("reference")] = setting(
+        None, "private key: file:PATH, env:NAME or keyring:SERVICE/NAME; never the key itself"
     )
-    client_id: str = Field("", description="the client id that the server's owner gave you")
-    key: Annotated[SecretReference | None, BeforeValidator(_secret), Written("reference")] = Field(
-        None, description="private key: file:PATH, env:NAME or keyring:SERVICE/NAME; never the key itself"
+    algorithm: Literal["ES384", "RS384"] = setting("ES384", "signature; it must suit the key")
+    token_url: Annotated[str, AfterValidator(_optional_server_address), Written("URL")] = setting(
+        "", "the token endpoint; empty = what the server's .well-known/smart-configuration names"
     )
-    algorithm: Literal["ES384", "RS384"] = Field("ES384", description="signature; it must suit the key")
-    token_url: Annotated[str, AfterValidator(_optional_server_address), Written("URL")] = Field(
-        "", description="the token endpoint; empty = what the server's .well-known/smart-configuration names"
-    )
-    token_hosts: Names = Field(
-        (), description="hosts, beside the server's own, that .well-known/smart-configuration may name"
-    )
-    key_id: str = Field("", description="kid of the key, where the server gave it one; empty = its RFC 7638 thumbprint")
-    audience: str = Field("", description="aud of the assertion where it is not the token endpoint (behind a proxy)")
+    token_hosts: Names = setting((), "hosts, beside the server's own, that .well-known/smart-configuration may name")
+    key_id: str = setting("", "kid of the key, where the server gave it one; empty = its RFC 7638 thumbprint")
+    audience: str = setting("", "aud of the assertion where it is not the token endpoint (behind a proxy)")
     scopes: Annotated[
         tuple[Annotated[str, AfterValidator(_scope)], ...], BeforeValidator(_several), Written("list")
-    ] = Field((), description="scopes to ask for; empty = read in mode report, read and write in mode write")
+    ] = setting((), "scopes to ask for; empty = read in mode report, read and write in mode write")
 
 
 class RetrySettings(Section):
     """Attempts after a failure in passing."""
 
-    first: Duration = Field("1s", description="wait before the second attempt; each further wait doubles, with jitter")
-    longest: Duration = Field("5m", description="the longest wait between attempts")
-    attempts: Annotated[int, Field(ge=0)] = Field(0, description="attempts until the change is held; 0 = no limit")
+    first: Duration = setting("1s", "wait before the second attempt; each further wait doubles, with jitter")
+    longest: Duration = setting("5m", "the longest wait between attempts")
+    attempts: Annotated[int, Field(ge=0)] = setting(0, "attempts until the change is held; 0 = no limit")
 
 
 class ElementSettings(Section):
     """Personal details that the destination may receive."""
 
-    roles: bool = Field(True, description="PractitionerRole resources at all")
-    gender: bool = Field(True, description="administrative gender (STF-5)")
-    birth_date: bool = Field(False, description="date of birth (STF-6)")
-    home_address: bool = Field(False, description="home addresses (STF-11)")
-    home_phone: bool = Field(False, description="home telephone numbers and e-mail (STF-10, STF-15)")
-    ssn: bool = Field(False, description="social security number")
-    driver_license: bool = Field(False, description="driver licence number (STF-22)")
-    tax_id: bool = Field(False, description="tax number")
+    roles: bool = setting(True, "PractitionerRole resources at all")
+    gender: bool = setting(True, "administrative gender (STF-5)")
+    birth_date: bool = setting(False, "date of birth (STF-6)")
+    home_address: bool = setting(False, "home addresses (STF-11)")
+    home_phone: bool = setting(False, "home telephone numbers and e-mail (STF-10, STF-15)")
+    ssn: bool = setting(False, "social security number")
+    driver_license: bool = setting(False, "driver licence number (STF-22)")
+    tax_id: bool = setting(False, "tax number")
 
     def withheld(self) -> frozenset[str]:
         """What the destination must not receive, in the words of its rules: element, element.use, identifier.TYPE."""
@@ -406,41 +401,39 @@ class Destination(Section):
 
     name: str = ""
     base_url: Url = Field(description="FHIR R4 base address, such as https://fhir.example.org/r4")
-    mode: Literal["report", "write"] = Field(
-        "report", description="report reads and plans and writes nothing; write sends the changes"
+    mode: Literal["report", "write"] = setting(
+        "report", "report reads and plans and writes nothing; write sends the changes"
     )
-    profile: Literal["generic", "epic"] = Field(
-        "generic", description="starting values: epic = 2 requests/s, 2 in flight"
+    profile: Literal["generic", "epic"] = setting("generic", "starting values: epic = 2 requests/s, 2 in flight")
+    on_drift: Literal["overwrite", "keep"] = setting(
+        "overwrite", "a value of ours that someone changed at the server: write it again, or leave theirs"
     )
-    on_drift: Literal["overwrite", "keep"] = Field(
-        "overwrite", description="a value of ours that someone changed at the server: write it again, or leave theirs"
+    lifecycle_scope: Literal["both", "practitioner", "role"] = setting(
+        "both", "what a deactivation ends: the person, this feed's roles, or both"
     )
-    lifecycle_scope: Literal["both", "practitioner", "role"] = Field(
-        "both", description="what a deactivation ends: the person, this feed's roles, or both"
+    allow_npi_change: bool = setting(
+        False, "update a person whose NPI is another than the message's, instead of holding the change"
     )
-    allow_npi_change: bool = Field(
-        False, description="update a person whose NPI is another than the message's, instead of holding the change"
+    search_method: Literal["get", "post"] = setting(
+        "get", "post keeps identifiers out of addresses and proxy logs, where the server offers _search"
     )
-    search_method: Literal["get", "post"] = Field(
-        "get", description="post keeps identifiers out of addresses and proxy logs, where the server offers _search"
+    conditional_create: bool = setting(True, "create with If-None-Exist, where the server offers it")
+    timeout: Duration = setting("10s", "longest wait for one answer of the server")
+    in_flight: Annotated[int, Field(ge=1, le=64)] = setting(8, "requests at one time (profile epic: 2)")
+    requests_per_second: Annotated[float, Field(ge=0)] = setting(
+        0.0, "most requests a second; 0 = no limit (profile epic: 2)"
     )
-    conditional_create: bool = Field(True, description="create with If-None-Exist, where the server offers it")
-    timeout: Duration = Field("10s", description="longest wait for one answer of the server")
-    in_flight: Annotated[int, Field(ge=1, le=64)] = Field(8, description="requests at one time (profile epic: 2)")
-    requests_per_second: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="most requests a second; 0 = no limit (profile epic: 2)"
-    )
-    ca_file: Annotated[Path | None, BeforeValidator(_path), Written("path")] = Field(
-        "", description="certificates to trust (PEM); empty = those of the system"
+    ca_file: Annotated[Path | None, BeforeValidator(_path), Written("path")] = setting(
+        "", "certificates to trust (PEM); empty = those of the system"
     )
     auth: AuthSettings = AuthSettings()
     retry: RetrySettings = RetrySettings()
-    systems: Annotated[dict[str, Uri], Written("name = URI")] = Field(
-        {}, description="identifier system of an assigning authority at this server, where it differs from the feed's"
+    systems: Annotated[dict[str, Uri], Written("name = URI")] = setting(
+        {}, "identifier system of an assigning authority at this server, where it differs from the feed's"
     )
     elements: ElementSettings = ElementSettings()
-    owners: Annotated[dict[str, Names], Written("element = list of feeds")] = Field(
-        {}, description="where several feeds give one element: feeds in order, a later one only fills gaps"
+    owners: Annotated[dict[str, Names], Written("element = list of feeds")] = setting(
+        {}, "where several feeds give one element: feeds in order, a later one only fills gaps"
     )
 
     @model_validator(mode="before")
