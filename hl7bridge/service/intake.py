@@ -145,7 +145,7 @@ class Intake:
             message = Message(raw, self.policy.charset)
             translation = self._translate(message, slices)
         except MessageError as error:
-            return self._refused(header, raw, peer, error, keep=keep)
+            return self._refused(header, raw, peer, error, keep=keep, intact=not defect)
         return self._translated(message, raw, peer, translation)
 
     def _check_header(self, header: Header, defect: str) -> None:
@@ -229,11 +229,21 @@ class Intake:
         return Prepared(new, header, state.value, self._unavailable(header))
 
     def _refused(
-        self, header: Header, raw: bytes, peer: str, error: MessageError, *, keep: bool, size: int = 0
+        self,
+        header: Header,
+        raw: bytes,
+        peer: str,
+        error: MessageError,
+        *,
+        keep: bool,
+        intact: bool = True,
+        size: int = 0,
     ) -> Prepared:
         policy = self.policy
         code = policy.code(error.refusal)
-        accept_code = "CR" if error.refusal is Refusal.UNSUPPORTED else "CA"
+        # CA says that the message as it was sent is safe here: not so of a corrupt frame, nor of what must not be kept.
+        safe = "CA" if keep and intact else "CE"
+        accept_code = "CR" if error.refusal is Refusal.UNSUPPORTED else safe
         acks = self._acknowledgments(header, code, accept_code, findings=(error.finding,), text=str(error))
         new = self._new(
             header,

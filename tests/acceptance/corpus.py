@@ -42,7 +42,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 class Expected:
     """What one message of a frame asks for. `accept`, `application`: AL, NE, ER or SU; both "" in original mode.
 
-    `readable`: there is an MSH that can be answered to. `ours`: a staff master file for production.
+    `readable`: there is an MSH that can be answered to. `ours`: a staff master file for production. `records`: it has the
+    segments that an MFK must echo.
     """
 
     readable: bool
@@ -52,6 +53,7 @@ class Expected:
     accept: str = ""
     application: str = ""
     ours: bool = False
+    records: bool = False
 
 
 def expected_of(part: bytes) -> Expected:
@@ -67,16 +69,19 @@ def expected_of(part: bytes) -> Expected:
     accept, application = (fields[n].upper() if fields[n].upper() in CONDITIONS else "" for n in (15, 16))
     if accept or application:
         accept, application = accept or "NE", application or "NE"
-    staff = kind == ["MFN", "M02"] or (kind == ["MFN", "M01"] and bool(re.search(r"[\r\n]MFI.(STF|PRA)", text)))
+    # M01 is for any master file: without MFI-1 nobody can tell.
+    other_file = re.search(r"[\r\n]MFI.(?!STF|PRA)", text)
+    staff = kind == ["MFN", "M02"] or (kind == ["MFN", "M01"] and not other_file)
     production = fields[11].split(component)[0] in ("", "P")
     return Expected(
         True,
-        kind[0].upper() not in ANSWERS_OTHERS,
+        kind[0].upper() not in ANSWERS_OTHERS and not re.search(r"\A[^\r\n]+[\r\n]+MSA", text),
         fields[10],
         fields[9],
         accept,
         application,
         staff and production and bool(fields[10]),
+        bool(re.search(r"[\r\n]MFI", text) and re.search(r"[\r\n]MFE", text)),
     )
 
 
@@ -98,7 +103,7 @@ def judge(expected: Expected, answers: list[Answer]) -> str:
     if not (expected.accept or expected.application):
         if accepts or len(others) != 1:
             return f"original mode: {codes(answers)}"
-        if expected.ours and not others[0].message_type.startswith("MFK^M02"):
+        if expected.ours and expected.records and not others[0].message_type.startswith("MFK^M0"):
             return f"answered by {others[0].message_type}"
         return "" if expected.ours or not others[0].positive else "accepted what is not ours"
     if len(accepts) > 1 or len(others) > 1:
@@ -151,7 +156,7 @@ class Run:
 
     def _read(self, connection: Connection, expected: list[Expected], end: str) -> list[Answer]:
         answers: list[Answer] = []
-        missing = sum(one.answer and one.application == "AL" and one.ours for one in expected)
+        missing = sum(one.answer and one.application == "AL" for one in expected)
         ended = False
         while not ended or missing > 0:
             body = connection.read(APPLICATION_WITHIN)
@@ -172,8 +177,8 @@ class Run:
             mine = [answer for answer in answers if answer.control_id == one.control_id]
             if not one.readable:
                 mine = [answer for answer in answers if not answer.control_id]
-            answers = [answer for answer in answers if answer not in mine[: 2 if one.accept else 1]]
             mine = mine[: 2 if one.accept else 1]
+            answers = [answer for answer in answers if not any(answer is taken for taken in mine)]
             if one.readable and (wrong := judge(one, mine)):
                 self.faults.append(Fault("answer", name, wrong))
             kind = "^".join(re.split(r"\W", one.message_type)[:2]) if one.readable else "no MSH"

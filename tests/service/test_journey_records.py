@@ -164,3 +164,12 @@ def test_a_frame_that_asks_for_nothing_gets_nothing(bridge: Bridge, sandbox: Run
         assert answer.control_id == "loud"
     bridge.wait_delivered()
     assert values(found(sandbox, "R1501"), "telecom") == {"5550151"}
+
+
+def test_a_corrupt_frame_is_never_said_to_be_safe(bridge: Bridge) -> None:
+    with Connection(("127.0.0.1", bridge.ports["staff"])) as connection:
+        whole = mfn("corrupt", person("MAD", "R1601", "Quillfeather^Barnaby"), accept="AL", application="AL")
+        answer = read_answer(connection.ask(whole.replace(b"^Barnaby", b"^Barn\x0baby")))
+        assert (answer.code, answer.control_id) == ("CE", "corrupt")
+        undecodable = mfn("undecodable", person("MAD", "R1602", "Quillfeather^B")).replace(b"^B", b"^\xc0")
+        assert read_answer(connection.ask(undecodable)).code == "AE"
