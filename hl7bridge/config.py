@@ -41,6 +41,8 @@ from hl7bridge.settings import (
 SERVICE_FILE = "conf/hl7bridge.toml"
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 PREFIX = "HL7BRIDGE_"
+OWNED = ("name", "telecom", "address", "gender", "birthDate", "qualification", "communication")
+OWNED += ("code", "specialty", "organization", "location", "healthcareService", "period")  # those of roles
 KINDS: tuple[tuple[str, type[Section]], ...] = (("feeds", Feed), ("destinations", Destination))
 
 M = TypeVar("M", bound=Section)
@@ -437,7 +439,5 @@ def _as_toml(value: object) -> str:
         return "[]"
     return f'"{value or ""}"' if value is None or isinstance(value, str) else f"{value:g}"
 
-
-OWNED = ("name", "telecom", "address", "gender", "birthDate", "qualification", "communication")
 
 __all__ = ["Destination", "Feed", "Key", "SecretReference", "Settings", "examine", "is_loopback", "load", "reference"]
