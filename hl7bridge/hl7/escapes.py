@@ -1,7 +1,7 @@
 """Separators, and the escape sequences that let them stand in data.
 
-HL7 v2.5.1 chapter 2: 2.5.4 (message delimiters), 2.7 (use of escape sequences in text fields); `\\P\\` came with v2.7. Sequences
-are resolved after splitting, never before, and do not nest.
+HL7 v2.5.1 chapter 2: 2.5.4 (message delimiters), 2.7 (use of escape sequences in text fields); `\\P\\` came with v2.7.
+Sequences are resolved after splitting, never before, and do not nest.
 """
 
 from __future__ import annotations
