@@ -41,7 +41,7 @@ from hl7bridge.settings import (
 SERVICE_FILE = "conf/hl7bridge.toml"
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 PREFIX = "HL7BRIDGE_"
-OWNED = ("name", "telecom", "address", "gender", "birthDate", "qualification", "communication")
+OWNED: tuple[str, ...] = ("name", "telecom", "address", "gender", "birthDate", "qualification", "communication")
 OWNED += ("code", "specialty", "organization", "location", "healthcareService", "period")  # those of roles
 KINDS: tuple[tuple[str, type[Section]], ...] = (("feeds", Feed), ("destinations", Destination))
 
