@@ -93,6 +93,10 @@ class MllpConnection(protocol.Protocol):
         self._keep_time()
 
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
+        if self._decoder.awaiting_end:
+            # The end block came, only its CR did not: the message is whole, and is taken though nobody reads the answer.
+            self._decoder.end_of_block_timeout()
+            self._pump()
         self._gone = True
         self._stop_timer()
         left = self._decoder.at_end()
@@ -275,6 +279,8 @@ class MllpConnection(protocol.Protocol):
             self._timer = self.factory.clock.callLater(limits.end_of_block_timeout, self._end_of_block)
         elif self._decoder.inside_frame and limits.frame_timeout:
             self._timer = self.factory.clock.callLater(limits.frame_timeout, self._too_slow)
+        elif self._decoder.outside_frame and limits.frame_timeout:
+            self._timer = self.factory.clock.callLater(limits.frame_timeout, self._no_start_block)
         elif limits.idle_timeout and not self._decoder.inside_frame:
             self._timer = self.factory.clock.callLater(limits.idle_timeout, self._idle)
 
@@ -290,6 +296,10 @@ class MllpConnection(protocol.Protocol):
 
     def _too_slow(self) -> None:
         self.factory.log.warning("frame not finished within frame_timeout, connection closed", peer=self.peer)
+        self._close()
+
+    def _no_start_block(self) -> None:
+        self.factory.log.warning("bytes without a start block (VT), connection closed", peer=self.peer)
         self._close()
 
     def _idle(self) -> None:

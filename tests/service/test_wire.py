@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bridges import ROOT, Bridge, Feed, destination, running_bridge, write_configuration
+from tests.bridges import ROOT, Bridge, Feed, destination, running_bridge, wait_until, write_configuration
 from tests.journey import KEY_SYSTEM, mfn, person
 from tests.mllp_peer import END, START, Closed, Connection, read_answer
 
@@ -210,6 +210,24 @@ def test_no_frame_that_never_ends_stays_open(peer: Connection) -> None:
     peer.write(START + b"MSH|^~\\&|half")
     with pytest.raises(Closed):
         peer.read(10)
+
+
+def test_bytes_without_a_start_block_end_the_connection(peer: Connection) -> None:
+    peer.write(message() + END)
+    with pytest.raises(Closed):
+        peer.read(10)
+
+
+def test_a_message_whose_sender_left_before_the_last_byte_is_kept(bridge: Bridge) -> None:
+    body = message(accept="NE", application="NE")
+    with Connection(("127.0.0.1", bridge.ports["staff"])) as connection:
+        connection.write(START + body + b"\x1c")
+    wait_until(lambda: id_of(body).encode() in control_ids(bridge), 10, "the message is stored")
+
+
+def control_ids(bridge: Bridge) -> set[bytes]:
+    with closing(sqlite3.connect(bridge.store_path)) as store:
+        return {row[0].encode() for row in store.execute("SELECT control_id FROM message")}
 
 
 def test_a_store_that_cannot_be_written_refuses_and_the_message_is_taken_later(bridge: Bridge) -> None:
