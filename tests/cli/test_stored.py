@@ -325,6 +325,14 @@ def test_with_several_feeds_one_must_be_named(command: Command, site: Path, tmp_
     assert command("replay", tmp_path / "a.hl7", "--feed", "none", "--config", site).code == 2
 
 
+def test_a_stored_message_is_explained(command: Command, delivered: Path) -> None:
+    ended = command("map", "explain", "1", "--config", delivered)
+    assert ended.code == 0
+    assert ended.out.startswith("message 1\n")
+    assert "Okonkwo^Adaeze" in ended.out
+    assert command("map", "explain", "99", "--config", delivered).code == 2
+
+
 # --- token test ------------------------------------------------------------------------------------------------------
 
 
