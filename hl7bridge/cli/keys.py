@@ -66,7 +66,7 @@ def generate(
 
 @app.command()
 def jwks(
-    files: Annotated[list[Path] | None, typer.Argument(metavar="[FILE]...", help="Private keys (PEM).")] = None,
+    files: Annotated[list[Path] | None, typer.Argument(metavar="[FILE]", help="Private keys (PEM).")] = None,
     config: ConfigOption = Path(),
 ) -> None:
     """Print the public key set (JWKS): what to register at the FHIR server, or to publish where it looks.

@@ -47,6 +47,7 @@ class Names:
 
     def __init__(self, version: str) -> None:
         self.version = version
+        self._fields: dict[tuple[str, int], Name] = {}
 
     @cached_property
     def _segments(self) -> dict[str, Any]:
@@ -79,6 +80,12 @@ class Names:
 
     def field(self, segment: str, number: int) -> Name:
         """The name of a field, by this version, else by the next one that has it; Name("") when none does."""
+        place = (segment, number)
+        if place not in self._fields:
+            self._fields[place] = self._find_field(segment, number)
+        return self._fields[place]
+
+    def _find_field(self, segment: str, number: int) -> Name:
         for version in (self.version, *VERSIONS[VERSIONS.index(self.version) :], *reversed(VERSIONS)):
             found = names(version)._own_field(segment, number)
             if found is not None:

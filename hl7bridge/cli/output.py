@@ -110,10 +110,19 @@ def say(*parts: str | tuple[str, str]) -> None:
     _print(parts, stderr=True)
 
 
+def _is_plain(stream: TextIO) -> bool:
+    """Whether a stream is no terminal: it gets bare text, whole."""
+    return not stream.isatty() and "FORCE_COLOR" not in os.environ
+
+
 def _print(parts: Sequence[str | tuple[str, str]], *, stderr: bool) -> None:
+    pairs = [(visible(part), "") if isinstance(part, str) else (visible(part[0]), part[1]) for part in parts]
+    stream = sys.stderr if stderr else sys.stdout
+    if not _above and _is_plain(stream):
+        stream.write("".join(text for text, _ in pairs) + "\n")  # rich would take a hundred times as long
+        return
     from rich.text import Text
 
-    pairs = [(visible(part), "") if isinstance(part, str) else (visible(part[0]), part[1]) for part in parts]
     target = _above[-1] if _above else console(stderr=stderr)
     target.print(Text.assemble(*pairs), soft_wrap=True)
 
@@ -129,6 +138,13 @@ def show_table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], styles: Mapping[str, str] | None = None
 ) -> None:
     """A table of data. `styles`: a value -> its style."""
+    cells = [["" if cell is None else visible(cell) for cell in row] for row in rows]
+    if _is_plain(sys.stdout):
+        widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+        for row in (columns, *cells):
+            line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            sys.stdout.write(line.rstrip() + "\n")
+        return
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -136,9 +152,8 @@ def show_table(
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
-    for row in rows:
-        cells = ["" if cell is None else visible(cell) for cell in row]
-        table.add_row(*(Text(cell, style=(styles or {}).get(cell, "")) for cell in cells))
+    for row in cells:
+        table.add_row(*(Text(cell, style=(styles or {}).get(cell, "")) for cell in row))
     console().print(table)
 
 

@@ -28,7 +28,9 @@ def commands() -> str:
     rows = ["| command | what it does | options |", "| --- | --- | --- |"]
     for path, command in _commands(typer.main.get_command(app), ("hl7bridge",)):
         arguments = [
-            param.metavar or param.name.upper() for param in command.params if param.param_type_name == "argument"
+            (param.metavar or param.name.upper()) + ("..." if param.nargs == -1 else "")
+            for param in command.params
+            if param.param_type_name == "argument"
         ]
         usage = " ".join((*path, *arguments)).replace("|", "\\|")
         options = " ".join(f"`{option}`" for option in _options(command))

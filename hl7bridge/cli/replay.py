@@ -39,7 +39,9 @@ def replay(
     feed: Annotated[str, typer.Option("--feed", metavar="NAME", help="The feed, where there are several.")] = "",
     to: Annotated[str, typer.Option("--to", metavar="HOST:PORT", help="Instead of the feed's listener.")] = "",
     force: Annotated[bool, typer.Option("--force", help="ID: even if a later message was applied since.")] = False,
-    wait: Annotated[float, typer.Option("--wait", min=0, help="ID: seconds to wait for the deliveries.")] = 10,
+    wait: Annotated[
+        float, typer.Option("--wait", metavar="SECONDS", min=0, help="ID: seconds to wait for the deliveries.")
+    ] = 10,
     rate: RateOption = 0,
     timeout: TimeoutOption = 30,
     until_nak: UntilNakOption = False,

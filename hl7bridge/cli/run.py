@@ -7,13 +7,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from hl7bridge.cli.output import ExitCode
+from hl7bridge.cli.output import ConfigOption, ExitCode
 
 
 def run(
-    config: Annotated[
-        Path, typer.Option("--config", "-c", help="The folder that holds conf/.", file_okay=False)
-    ] = Path(),
+    config: ConfigOption = Path(),
     role: Annotated[
         Literal["all", "listener", "delivery"],
         typer.Option(help="all = the listener, with delivery as its child process; or one of them alone."),

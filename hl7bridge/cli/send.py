@@ -14,13 +14,17 @@ from hl7bridge.cli.messages import messages_of
 from hl7bridge.cli.mllp_client import MllpClient, Sent, address_of
 from hl7bridge.cli.output import ExitCode, JsonOption
 
-RateOption = Annotated[float, typer.Option("--rate", min=0, help="Messages a second; 0 = each after the last answer.")]
-TimeoutOption = Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for each answer.")]
+RateOption = Annotated[
+    float, typer.Option("--rate", metavar="N", min=0, help="Messages a second; 0 = each after the last answer.")
+]
+TimeoutOption = Annotated[
+    float, typer.Option("--timeout", metavar="SECONDS", min=0.1, help="Seconds to wait for each answer.")
+]
 UntilNakOption = Annotated[bool, typer.Option("--until-nak", help="Stop at the first message that is not accepted.")]
 
 
 def send(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files or folders; - for standard input.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Files or folders; - for standard input.")],
     to: Annotated[str, typer.Option("--to", metavar="HOST:PORT", help="The listener.")],
     rate: RateOption = 0,
     timeout: TimeoutOption = 30,

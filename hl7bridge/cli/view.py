@@ -23,7 +23,7 @@ CharsetOption = Annotated[
 
 
 def view(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files or folders; - for standard input.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Files or folders; - for standard input.")],
     raw: Annotated[bool, typer.Option("--raw", help="The text as sent, one segment a line.")] = False,
     all_fields: Annotated[bool, typer.Option("--all", help="Show empty fields, too.")] = False,
     charset: CharsetOption = None,

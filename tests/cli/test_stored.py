@@ -145,7 +145,7 @@ def test_list_shows_what_came_in(command: Command, delivered: Path) -> None:
     take_in(delivered, BAD)
     ended = command("msg", "list", "--config", delivered)
     assert ended.code == 0
-    rows = [line.split() for line in ended.out.splitlines()[2:]]
+    rows = [line.split() for line in ended.out.splitlines()[1:]]
     assert [(row[0], row[3], row[4], row[5], row[6], row[7]) for row in rows] == [
         ("2", "staff", "X2", "MFN^M02", "refused", "AE"),
         ("1", "staff", "X1", "MFN^M02", "accepted", "AA"),
