@@ -382,7 +382,7 @@ def run(
     say = ready or (lambda what: _say(what, as_json))
     if role == "delivery":
         return _run_delivery(settings, say, is_child)
-    return _run_listener(settings, directory, role == "all", say)
+    return _run_listener(settings, directory, role == "all", say, is_child)
 
 
 def _say(what: dict[str, Any], as_json: bool) -> None:
@@ -392,7 +392,7 @@ def _say(what: dict[str, Any], as_json: bool) -> None:
 
 
 def _run_listener(
-    settings: Settings, directory: Path, with_delivery: bool, say: Callable[[dict[str, Any]], None]
+    settings: Settings, directory: Path, with_delivery: bool, say: Callable[[dict[str, Any]], None], is_child: bool
 ) -> int:
     from twisted.internet import reactor as twisted_reactor
 
@@ -407,8 +407,24 @@ def _run_listener(
         "children": {"delivery": role.child.pid} if role.child else {},
     }
     reactor.callWhenRunning(say, said)
+    if is_child:
+        closed = partial(reactor.callFromThread, _stop, reactor)
+        threading.Thread(target=_read_hints, args=(_ignore, closed), daemon=True).start()
     reactor.run()
     return 0
+
+
+def _stop(reactor: Any) -> None:
+    from twisted.internet.error import ReactorNotRunning
+
+    try:
+        reactor.stop()
+    except ReactorNotRunning:
+        pass  # a signal was faster
+
+
+def _ignore() -> None:
+    """The listener needs no hints: messages wake it."""
 
 
 def _run_delivery(settings: Settings, say: Callable[[dict[str, Any]], None], is_child: bool) -> int:
