@@ -58,10 +58,11 @@ class Pace:
     def note(self, outcome: Outcome, now: float, draw: Callable[[], float]) -> None:
         """Learn from one outcome. `draw` returns a number in [0, 1)."""
         if outcome.result is Result.RETRY and outcome.local != CONFLICT:
-            self.failures += 1
-            rest = min(self.longest, 0.25 * 2.0 ** min(self.failures, 10))
-            wait = max(outcome.retry_after, rest * (0.5 + draw() / 2))
-            self.rest_until = max(self.rest_until, now + wait)
+            if now >= self.rest_until:  # what was under way when the first one failed counts with it
+                self.failures += 1
+                rest = min(self.longest, 0.25 * 2.0 ** min(self.failures, 10))
+                self.rest_until = now + rest * (0.5 + draw() / 2)
+            self.rest_until = max(self.rest_until, now + outcome.retry_after)
         elif outcome.result is not Result.UNKNOWN and outcome.result is not Result.RETRY:
             self.failures, self.rest_until = 0, 0.0
 

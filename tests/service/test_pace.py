@@ -8,11 +8,19 @@ BUSY = Outcome(Result.RETRY, local="server-busy")
 
 
 def test_rests_double_up_to_the_longest():
-    pace, rests = Pace(longest=4.0), []
+    pace, rests, now = Pace(longest=4.0), [], 100.0
     for _ in range(6):
-        pace.note(BUSY, 100.0, lambda: 1.0)
-        rests.append(pace.rest_until - 100.0)
+        pace.note(BUSY, now, lambda: 1.0)
+        rests.append(pace.rest_until - now)
+        now = pace.rest_until
     assert rests == [0.5, 1.0, 2.0, 4.0, 4.0, 4.0]
+
+
+def test_what_was_under_way_together_fails_once():
+    pace = Pace()
+    for _ in range(16):
+        pace.note(BUSY, 100.0, lambda: 1.0)
+    assert (pace.failures, pace.rest_until) == (1, 100.5)
 
 
 def test_the_server_may_ask_for_more():
