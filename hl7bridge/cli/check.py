@@ -17,7 +17,7 @@ from hl7bridge.cli.output import ExitCode, JsonOption
 from hl7bridge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from hl7bridge.config import Destination, Feed, Settings
+    from hl7bridge.config import Feed, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +92,11 @@ def examine(directory: Path) -> Iterator[Line]:
 
 
 def _keys(settings: Settings) -> Iterator[Line]:
-    from hl7bridge.service.authorization import signing_key
+    from hl7bridge.service.authorization import signing_key, trust
 
     for destination in settings.destinations.values():
         try:
-            _trust(destination)
+            trust(destination)
             key = signing_key(destination)
         except ConfigError as error:
             yield Line.of(error)
@@ -109,19 +109,6 @@ def _keys(settings: Settings) -> Iterator[Line]:
         if exposure := reference.exposure():
             advice = "Take the rights away: chmod 600."
             yield Line.of(ConfigError(exposure, file=reference.file, key=reference.key, advice=advice), "warning")
-
-
-def _trust(destination: Destination) -> None:
-    """Raises ConfigError for a `ca_file` without certificates."""
-    from hl7bridge.fhir.gate import tls_context
-
-    if destination.ca_file:
-        try:
-            tls_context(destination.base_url, str(destination.ca_file))
-        except ConfigError as error:
-            advice = "Name a PEM file with the certificates to trust."
-            problem = f"{error.problem} from {destination.ca_file}"
-            raise ConfigError(problem, file=destination.file, key="ca_file", advice=advice) from None
 
 
 def _store(settings: Settings) -> Iterator[Line]:

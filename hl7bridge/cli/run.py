@@ -33,6 +33,10 @@ def run(
     """
     from hl7bridge.config import load
     from hl7bridge.service import startup
+    from hl7bridge.service.authorization import require
 
-    code = startup.run(load(config), config, role=role, as_json=as_json, is_child=child)
+    settings = load(config)
+    if role != "listener":
+        require(settings.destinations[name] for feed in settings.feeds.values() for name in feed.destinations)
+    code = startup.run(settings, config, role=role, as_json=as_json, is_child=child)
     raise typer.Exit(code or ExitCode.GOOD)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from hl7bridge.config import Destination
 from hl7bridge.errors import ConfigError
 from hl7bridge.fhir import keys
+from hl7bridge.fhir.gate import tls_context
 from hl7bridge.fhir.rules import SmartRules
 from hl7bridge.fhir.smart_auth import BackendServicesAuth, TokenSource
 
@@ -29,6 +32,25 @@ def signing_key(destination: Destination) -> keys.SigningKey | None:
             advice=f'Write algorithm = "{key.algorithm}", or make another key.',
         )
     return key
+
+
+def trust(destination: Destination) -> None:
+    """Raises ConfigError for a `ca_file` that holds no certificates."""
+    if destination.ca_file:
+        try:
+            tls_context(destination.base_url, str(destination.ca_file))
+        except ConfigError as error:
+            problem = f"{error.problem} from {destination.ca_file}"
+            advice = "Name a PEM file with the certificates to trust."
+            raise ConfigError(problem, file=destination.file, key="ca_file", advice=advice) from None
+
+
+def require(destinations: Iterable[Destination]) -> None:
+    """Raises ConfigError for the first destination whose key or certificates can't be used: better now than later, in a
+    child process that would be started again and again."""
+    for destination in destinations:
+        trust(destination)
+        signing_key(destination)
 
 
 def token_source(destination: Destination) -> TokenSource | None:

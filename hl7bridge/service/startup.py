@@ -278,9 +278,9 @@ def bind(reactor: Any, feed: Feed, listener: MllpListener) -> Any:
         reason = getattr(error.socketError, "strerror", None) or "the address cannot be used"
         raise ConfigError(
             f"cannot listen on {host}:{port} ({reason.lower()})",
-            file=f"feeds/{feed.name}.toml",
+            file=feed.file,
             key="listener.port",
-            advice="Choose another port, or stop the program that has it",
+            advice="Choose another port, or stop the program that has it.",
         ) from None
 
 
