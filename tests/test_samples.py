@@ -1,18 +1,16 @@
 """Each trio of sample_messages: its acknowledgment, its records and the resources that stand after it.
 
-Twice: through intake, store, plan and deliver in this process (what the resources are), and over a real socket with
-python-hl7's MLLPClient as the sender (what an engine gets to read).
+All of them in order through intake, store, plan and deliver, in this process. Over real sockets: tests/cli/test_demo.py
+(the demo's processes) and tests/service/test_journey_samples.py (python-hl7 as the sender).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import hl7.client
 import httpx
 import pytest
 from fhir.resources.R4B.practitioner import Practitioner
@@ -20,7 +18,6 @@ from fhir.resources.R4B.practitionerrole import PractitionerRole
 
 from hl7bridge.cli import samples
 from hl7bridge.cli.samples import DUPLICATE, FEED_SETTINGS, Sample, SampleRecord
-from hl7bridge.cli.stage import Stage
 from hl7bridge.errors import ConfigError
 from hl7bridge.fhir.client import FhirClient
 from hl7bridge.fhir.deliver import deliver
@@ -160,29 +157,3 @@ def test_records_resources_and_answers_are_as_expected(sample: Sample, rehearsed
     assert samples.resource_differences(sample.resources, samples.of_people(resources, sample.people)) == []
     # The application acknowledgment of enhanced mode is built from outcomes, by a part that does not play here.
     assert samples.acknowledgment_differences(sample.acknowledgments[: len(bodies)], bodies) == []
-
-
-# --- over a real socket ----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
-    with Stage() as started:
-        yield started
-
-
-def test_python_hl7_reads_every_expected_answer(stage: Stage) -> None:
-    """Its client reads 4,096 bytes once: each answer must come in one write and fit."""
-    found = {}
-    for sample in TRIOS:
-        if not sample.acknowledgments:
-            continue
-        with hl7.client.MLLPClient(stage.host, stage.port, encoding="latin-1") as client:
-            answer = client.send_message(sample.message)
-        assert answer.startswith(b"\x0bMSH"), sample.name
-        assert answer.endswith(b"\r\x1c\r"), sample.name
-        # Where two answers are due, the second is a message of its own, later.
-        body = answer[1:-2].split(b"\x1c\r\x0b")[0]
-        if differences := samples.acknowledgment_differences(sample.acknowledgments[:1], [body]):
-            found[sample.name] = differences
-    assert found == {}
