@@ -65,12 +65,16 @@ class Line:
             yield self.message()
 
     def message(self) -> Planned:
-        """The next message: one to three records, each of another person; a third of the messages in enhanced mode."""
+        """The next message: one to three records, each of another person; a third of the messages in enhanced mode.
+
+        New people join all the time, so that there is always somebody to create.
+        """
         self.sent += 1
         enhanced = self.rng.random() < 0.33
         control_id = f"{self.name}-{self.sent:06d}"
         when = BEGIN + timedelta(seconds=self.sent)
-        chosen = self.rng.sample(self.people, k=min(len(self.people), self.rng.choice((1, 1, 1, 2, 3))))
+        here = self.people[: 2 + self.sent // 3]
+        chosen = self.rng.sample(here, k=min(len(here), self.rng.choice((1, 1, 1, 2, 3))))
         records, lines = (
             [],
             [header(self.application, control_id, when, enhanced), "MFI|PRA^Practitioner^HL70175||UPD|||AL"],

@@ -22,7 +22,7 @@ class Traffic:
     address: Callable[[], Address]
     seed: int
     connections: int = 4
-    people: int = 6
+    people: int = 90
     pace: float = 0.15
     senders: list[Sender] = field(default_factory=list)
     lines: list[stream.Line] = field(default_factory=list)

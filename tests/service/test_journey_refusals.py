@@ -11,8 +11,8 @@ from tests.acceptance import refusals
 
 @pytest.mark.slow
 def test_everything_arrives_once_the_refusal_ends(tmp_path: Path) -> None:
-    chosen = tuple(refusal for refusal in refusals.REFUSALS if refusal.name in refusals.SHORT)
-    assert len(chosen) == len(refusals.SHORT)
-    report = refusals.run(tmp_path, refusals=chosen, seed=20260302, seconds=1.0)
+    by_name = {refusal.name: refusal for refusal in refusals.REFUSALS}
+    chosen = tuple(by_name[name] for name in refusals.SHORT)
+    report = refusals.run(tmp_path, refusals=chosen, seed=20260302, seconds=0.8)
     assert report.faults == []
     assert report.figures["held"] == 0
