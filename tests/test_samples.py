@@ -157,3 +157,8 @@ def test_records_resources_and_answers_are_as_expected(sample: Sample, rehearsed
     assert samples.resource_differences(sample.resources, samples.of_people(resources, sample.people)) == []
     # The application acknowledgment of enhanced mode is built from outcomes, by a part that does not play here.
     assert samples.acknowledgment_differences(sample.acknowledgments[: len(bodies)], bodies) == []
+
+
+def test_a_duplicate_gets_the_very_same_bytes(rehearsed: dict[str, Any]) -> None:
+    assert rehearsed["02-sent-again"][0] == rehearsed["01-add-physician"][0]
+    assert rehearsed["02-sent-again"][2] == rehearsed["01-add-physician"][2]

@@ -349,7 +349,7 @@ def _show_next(stage: Stage, keep: bool) -> None:
     output.show("")
     if keep:
         output.show(("All of it goes on running; Ctrl-C ends it. Try in another terminal:", "bold"))
-        output.show(f"  hl7bridge send {folder / '03-nothing-new.hl7'} --to {stage.host}:{stage.port}")
+        output.show(f"  hl7bridge send {folder / '11-one-bad-record.hl7'} --to {stage.host}:{stage.port}")
         output.show(f"  hl7bridge msg list --config {stage.folder}")
         output.show(f"  curl -H 'X-Sandbox-Observer: true' {stage.base_url}/Practitioner")
         return
