@@ -37,7 +37,8 @@ def segment_rule(function: SegmentRule) -> SegmentRule:
     return function
 
 
-class Row(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
     """One field that is mapped.
 
     `codes` is its code table in force, `system` the code system of that table's plain targets, `decides` says that the
@@ -54,13 +55,16 @@ class Row(NamedTuple):
     decides: bool
 
 
-class Plan(NamedTuple):
-    """How a segment is read: by a segment rule, or field by field. `deciding`: the rows that a lifecycle event reads."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """How a segment is read: by a segment rule, or field by field (rows by number).
+
+    `deciding`: the rows that a lifecycle event reads.
+    """
 
     segment_rule: SegmentRule | None
-    rows: tuple[Row, ...]
-    deciding: tuple[Row, ...]
-    by_number: Mapping[int, Row]
+    rows: Mapping[int, Row]
+    deciding: Mapping[int, Row]
 
 
 class Place(NamedTuple):
@@ -107,15 +111,21 @@ class Envelope:
 
 
 class Source:
-    """Where a value came from that has to wait until the roles are known."""
+    """Where a value came from that has to wait until the roles are known. `text`: the value, where it is a text."""
 
-    __slots__ = ("label", "row", "segment", "used")
+    __slots__ = ("number", "row", "segment", "text", "used")
 
-    def __init__(self, draft: Draft, number: int = 1) -> None:
+    def __init__(self, draft: Draft, text: str = "", number: int = 1) -> None:
         self.row = draft.row
         self.segment = draft.segment
-        self.label = draft.row.label if number == 1 else f"{draft.row.label}[{number}]"
+        self.text = text
+        self.number = number
         self.used = False
+
+    @property
+    def label(self) -> str:
+        """The field as an ElementValue names it: `STF-8[2]`."""
+        return self.row.label if self.number == 1 else f"{self.row.label}[{self.number}]"
 
     @property
     def place(self) -> Place:
@@ -133,7 +143,7 @@ class Bound(Source):
     __slots__ = ("date", "institution")
 
     def __init__(self, draft: Draft, date: str, institution: frozenset[str] = frozenset(), number: int = 1) -> None:
-        super().__init__(draft, number)
+        super().__init__(draft, "", number)
         self.date = date
         self.institution = institution
 
@@ -146,29 +156,18 @@ class Unit(Source):
     def __init__(
         self, draft: Draft, key: str, origin: str, names: frozenset[str], values: list[ElementValue], number: int = 1
     ) -> None:
-        super().__init__(draft, number)
+        super().__init__(draft, "", number)
         self.key = key
         self.origin = origin
         self.names = names
         self.values = values
 
 
-class Words(Source):
-    """Text that waits: a job title; the unit of PRA-9 or PRA-2 as sent."""
-
-    __slots__ = ("text",)
-
-    def __init__(self, draft: Draft, text: str) -> None:
-        super().__init__(draft)
-        self.text = text
-
-
 @lru_cache(maxsize=4096)
-def _finding(
+def _warning(
     code: str,
     local: str,
     text: str,
-    severity: Severity,
     segment: str,
     occurrence: int,
     field: int,
@@ -176,8 +175,9 @@ def _finding(
     component: int,
     position: int,
 ) -> Finding:
-    """Message after message has the same to say; a finding never changes."""
-    return Finding(code, local, text, severity, Location(segment, occurrence, field, repetition, component), position)
+    """Message after message has the same to say, and a finding never changes."""
+    location = Location(segment, occurrence, field, repetition, component)
+    return Finding(code, local, text, Severity.WARNING, location, position)
 
 
 @lru_cache(maxsize=4096)
@@ -263,13 +263,13 @@ class Draft:
         self.ends: list[Bound] = []
         self.relationship: tuple[Bound | None, Bound | None] = _UNBOUNDED
         self.practice: tuple[Bound | None, Bound | None] = _UNBOUNDED
-        self.institution: Words | None = None
-        self.title: Words | None = None
+        self.institution: Source | None = None
+        self.title: Source | None = None
         self.returning: Bound | None = None
 
     # -- reading --
 
-    def read(self, segment: Segment, plan: Plan, rows: tuple[Row, ...]) -> None:
+    def read(self, segment: Segment, plan: Plan, rows: Mapping[int, Row]) -> None:
         """Apply the rules of one segment to the fields that have a value."""
         self.segment = segment
         self.plan = plan
@@ -277,13 +277,8 @@ class Draft:
         if plan.segment_rule is not None:
             plan.segment_rule(self)
             return
-        last = len(fields) - 1
-        for row in rows:
-            number = row[0]
-            if number > last:
-                break
-            raw = fields[number]
-            if raw:
+        for number, raw in enumerate(fields):
+            if raw and (row := rows.get(number)) is not None:
                 self.row = row
                 if raw == NULL:
                     self.clear()
@@ -292,7 +287,7 @@ class Draft:
 
     def field(self, number: int) -> str:
         """For segment rules: a field of the segment as sent, now the current one; "" where it is empty, null or unmapped."""
-        row = self.plan.by_number.get(number)
+        row = self.plan.rows.get(number)
         if row is None or number >= len(self.fields):
             return ""
         raw = self.fields[number]
@@ -328,15 +323,21 @@ class Draft:
 
     def role_value(self, element: str, value: Any, repetition: int = 1) -> None:
         """A value for every role of the person, from the current field; said once where two fields say the same."""
-        row = self.row
-        label = row.label if repetition == 1 else f"{row.label}[{repetition}]"
         for have in self.role:
-            if have.element == element and have.value == value:
+            if have.value == value and have.element == element:
                 break
         else:
-            self.role.append(ElementValue(element, value, label, row.rule))
+            self.role.append(ElementValue(element, value, self.label(repetition), self.row.rule))
         if self.trace is not None:
-            self.trace.entries.append(Entry(self.place, f"PractitionerRole.{element}", value, label, row.rule))
+            label = self.label(repetition)
+            self.trace.entries.append(Entry(self.place, f"PractitionerRole.{element}", value, label, self.row.rule))
+
+    def share(self, value: ElementValue) -> None:
+        """A value of the current field that is the person's and every role's."""
+        self.role.append(value)
+        if self.trace is not None:
+            element = f"PractitionerRole.{value.element}"
+            self.trace.entries.append(Entry(self.place, element, value.value, value.field, value.rule))
 
     def identify(self, identifier: StaffIdentifier) -> None:
         """An identifier of the person, from the current field."""
@@ -384,25 +385,15 @@ class Draft:
     ) -> None:
         """A finding about the current field (or field `number`; 0 = the segment)."""
         field = self.row.number if number is None else number
-        segment = self.segment
-        self.findings.append(
-            _finding(
-                code,
-                local,
-                text,
-                severity,
-                segment.name,
-                segment.occurrence,
-                field,
-                repetition,
-                component,
-                self.position,
-            )
-        )
+        location = Location(self.segment.name, self.segment.occurrence, field, repetition, component)
+        self.findings.append(Finding(code, local, text, severity, location, self.position))
 
     def warn(self, code: str, local: str, text: str, repetition: int = 0, component: int = 0) -> None:
         """A warning about the current field."""
-        self.say(Severity.WARNING, code, local, text, repetition, component)
+        segment, number = self.segment, self.row.number
+        self.findings.append(
+            _warning(code, local, text, segment.name, segment.occurrence, number, repetition, component, self.position)
+        )
 
     def misfit(self, text: str, repetition: int = 0, component: int = 0) -> None:
         """A value that is not what its field holds: perhaps the sender's fields are shifted. Never used, always said."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 from hl7bridge.errors import UnsupportedMessage
+from hl7bridge.hl7.escapes import Separators
 from hl7bridge.hl7.header import Header
-from hl7bridge.mapping.reading import NULL
+from hl7bridge.mapping.reading import NULL, FieldReader
 from hl7bridge.mapping.tables import packaged
 from hl7bridge.model import Location
 
@@ -17,13 +18,15 @@ def family(header: Header) -> str:
     """Who reads such a message: "staff" (MFN^M02, and MFN^M01 as long as MFI-1 does not say otherwise), "personnel" (PMU),
     "adt", "acknowledgment", or "other". Decided by MSH-9.1 and MSH-9.2; MSH-9.3 is often missing or wrong.
     """
-    return _family(header.message_type, header.trigger_event)
+    return _family(header.field(9), header.separators)
 
 
 @lru_cache(maxsize=1024)
-def _family(message_type: str, trigger_event: str) -> str:
-    events: dict[str, str] = packaged("events.toml").get(message_type, {})
-    return events.get(trigger_event) or events.get("*", OTHER)
+def _family(message_type: str, separators: Separators) -> str:
+    reader = FieldReader(separators, "latin-1")
+    parts = reader.parts(reader.repetitions(message_type)[0])
+    events: dict[str, str] = packaged("events.toml").get(parts[0], {})
+    return events.get(parts[1]) or events.get("*", OTHER)
 
 
 def unsupported(header: Header) -> UnsupportedMessage:

@@ -110,39 +110,59 @@ def type_of(draft: Draft, code: str) -> tuple[str, JsonObject]:
     return (known, {}) if known else ("", {"type": {"text": code}})
 
 
-def add(draft: Draft, identifier: StaffIdentifier, number: int) -> None:
-    """Take an identifier unless its check digit is wrong, or the person has it already. Finds: where it has no system."""
-    value, system = identifier.value, identifier.system
-    at = number if number > 1 else 0
-    if system == SSN:
-        value = value.replace("-", "").replace(" ", "")
-    if (system == NPI or identifier.type_code == "NPI") and not npi_is_valid(value):
-        draft.warn("102", "npi-check-digit", "not a valid NPI (ten digits, check digit): left out", at, 1)
-        return
-    if (system == DEA or identifier.type_code == "DEA") and not dea_is_valid(value):
-        draft.warn("102", "dea-check-digit", "not a valid DEA number (check digit): left out", at, 1)
-        return
-    type_code = identifier.type_code or _type_of_system().get(system, "")
-    for have in draft.identifiers:
-        if have.value == value and (have.system == system or have.type_code == type_code != ""):
-            draft.leave("says again what another field says")
+def add(draft: Draft, number: int, value: str, system: str, authority: str, type_code: str, extra: JsonObject) -> None:
+    """Take an identifier of the current field's repetition `number`, unless its check digit is wrong, or another field
+    gives it already. One without a system is kept, and warned about."""
+    if not type_code:
+        type_code = _type_of_system().get(system, "")
+    if type_code in _CHECKED or system in _CHECKED:
+        value = _checked(draft, number, value, system, type_code)
+        if not value:
             return
-        if system and have.system == system and draft.row.label == "PRA-6" and have.field.partition("[")[0] == "STF-2":
-            draft.warn(
-                "103", "identifier-conflict", "STF-2 gives another value of the same system: STF-2 stands", at, 1
-            )
+    for have in draft.identifiers:
+        if have.value == value:
+            if _is_same(have, system, authority, type_code):
+                draft.leave("says again what another field says")
+                return
+        elif have.system == system != "" and draft.row.label == "PRA-6" and have.field.partition("[")[0] == "STF-2":
+            text = "STF-2 gives another value of the same system: STF-2 stands"
+            draft.warn("103", "identifier-conflict", text, number if number > 1 else 0, 1)
             return
     if not system:
-        if value == draft.key and not identifier.authority:
+        if value == draft.key and not authority:
             draft.leave("the staff key again")
             return
         text = "no system for this assigning authority in [authorities] of the feed: the identifier is left out"
-        draft.warn("103", "unmapped-authority", text, at)
+        draft.warn("103", "unmapped-authority", text, number if number > 1 else 0)
         if draft.trace is not None:
-            draft.trace.unmapped.append((draft.row.label, "authorities", identifier.authority))
-    if value != identifier.value or type_code != identifier.type_code:
-        identifier = StaffIdentifier(value, system, identifier.authority, type_code, identifier.field, identifier.extra)
-    draft.identify(identifier)
+            draft.trace.unmapped.append((draft.row.label, "authorities", authority))
+    draft.identify(StaffIdentifier(value, system, authority, type_code, draft.label(number), extra))
+
+
+_CHECKED = frozenset({NPI, "NPI", DEA, "DEA", SSN})
+
+
+def _checked(draft: Draft, number: int, value: str, system: str, type_code: str) -> str:
+    """The value in the form that its system wants; "" with a warning where its check digit is wrong."""
+    if system == SSN:
+        return value.replace("-", "").replace(" ", "")
+    at = number if number > 1 else 0
+    if (system == NPI or type_code == "NPI") and not npi_is_valid(value):
+        draft.warn("102", "npi-check-digit", "not a valid NPI (ten digits, check digit): left out", at, 1)
+        return ""
+    if (system == DEA or type_code == "DEA") and not dea_is_valid(value):
+        draft.warn("102", "dea-check-digit", "not a valid DEA number (check digit): left out", at, 1)
+        return ""
+    return value
+
+
+def _is_same(have: StaffIdentifier, system: str, authority: str, type_code: str) -> bool:
+    """Whether an identifier of equal value says nothing new."""
+    if system:
+        return have.system == system
+    if have.system:
+        return have.type_code == type_code != ""
+    return have.authority == authority
 
 
 @field_rule
@@ -166,7 +186,7 @@ def staff_identifier(draft: Draft, row: Row, raw: str) -> None:
             system, authority = _without_authority(draft, parts, number)
         if (parts[6] or parts[7]) and (period := period_of(draft, parts[6], parts[7])):
             extra["period"] = period
-        add(draft, StaffIdentifier(value, system, authority, type_code, draft.label(number), extra), number)
+        add(draft, number, value, system, authority, type_code, extra)
 
 
 def _without_authority(draft: Draft, parts: list[str], number: int) -> tuple[str, str]:
@@ -224,4 +244,4 @@ def _licence(draft: Draft, value: str, type_text: str, state: str, expiry: str, 
             extra["period"] = {"end": end}
         else:
             draft.warn("102", "invalid-time", "not a valid date: left out", number if number > 1 else 0, 4)
-    add(draft, StaffIdentifier(value, system, authority, type_code, draft.label(number), extra), number)
+    add(draft, number, value, system, authority, type_code, extra)

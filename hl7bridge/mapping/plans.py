@@ -70,11 +70,9 @@ def plans_for(rules: FeedRules) -> Mapping[str, Plan]:
         )
     plans = {}
     for segment, rows in by_segment.items():
-        rows.sort()
         plans[segment] = Plan(
             SEGMENT_RULES.get(segment_rules.get(segment, "")),
-            tuple(rows),
-            tuple(row for row in rows if row.decides),
             {row.number: row for row in rows},
+            {row.number: row for row in rows if row.decides},
         )
     return plans

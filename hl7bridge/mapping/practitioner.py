@@ -65,7 +65,7 @@ def phone(draft: Draft, row: Row, raw: str) -> None:
         for point in contact_points(draft, repetition, number):
             value = draft.person("telecom", point, number)
             if point.get("use") == "work":
-                draft.role.append(value)
+                draft.share(value)
 
 
 @field_rule
@@ -224,8 +224,7 @@ def certificate(draft: Draft) -> None:
         if code is not None:
             draft.field(11)
     if code is None:
-        row = draft.plan.by_number.get(10) or next(iter(draft.plan.by_number.values()))
-        draft.row = row
+        draft.row = draft.plan.rows.get(10) or next(iter(draft.plan.rows.values()))
         draft.warn("101", "qualification-without-code", "neither CER-10 nor CER-11 says what was granted: left out")
         return
     if domain is not None:

@@ -104,6 +104,9 @@ class FieldReader:
         """The text of the first component of the first repetition that has one: for fields that may not repeat."""
         if raw.isalnum():
             return raw
+        text = raw.split(self.component, 1)[0]
+        if text.isalnum():
+            return text
         for repetition in raw.split(self.repetition):
             text = self.leaf(repetition.split(self.component, 1)[0])
             if text:

@@ -19,7 +19,7 @@ from hl7bridge.mapping.datatypes import (
     time_field,
     words_of,
 )
-from hl7bridge.mapping.draft import Bound, Draft, Row, Source, Unit, Words, field_rule, segment_rule
+from hl7bridge.mapping.draft import Bound, Draft, Row, Source, Unit, field_rule, segment_rule
 from hl7bridge.mapping.identifiers import system_for, type_of
 from hl7bridge.mapping.times import fhir_date
 from hl7bridge.model import ElementValue, Finding, JsonObject, Location, Severity
@@ -62,7 +62,7 @@ def job_title(draft: Draft, row: Row, raw: str) -> None:
     """STF-18: the role's code in words, where no other field gives one."""
     title = draft.reader.first(raw)
     if title:
-        draft.title = Words(draft, title)
+        draft.title = Source(draft, title)
 
 
 @field_rule
@@ -99,8 +99,7 @@ def department(draft: Draft, row: Row, raw: str) -> None:
             value, names, code = found
             unit = Unit(draft, f"STF-8:{code}", "STF-8", names, [], number)
             unit.values.append(unit.value("organization", value))
-            if _add_unit(draft, unit):
-                draft.use(unit, "organization", value)
+            _add_unit(draft, unit)
 
 
 def organization(draft: Draft, repetition: str, number: int) -> tuple[JsonObject, frozenset[str], str] | None:
@@ -126,13 +125,12 @@ def organization(draft: Draft, repetition: str, number: int) -> tuple[JsonObject
     return reference, names_of(code, text), code or text
 
 
-def _add_unit(draft: Draft, unit: Unit) -> bool:
+def _add_unit(draft: Draft, unit: Unit) -> None:
     for have in draft.units:
         if have.key == unit.key:
             draft.warn("103", "duplicate-role", "the same unit is listed twice: the first stands")
-            return False
+            return
     draft.units.append(unit)
-    return True
 
 
 @field_rule
@@ -191,16 +189,16 @@ def _fallback_unit(draft: Draft, raw: str) -> None:
     """Kept as sent, and read only where it is needed. PRA-9 stands before PRA-2, and the first PRA before others."""
     have = draft.institution
     if have is None:
-        draft.institution = Words(draft, raw)
+        draft.institution = Source(draft, raw)
     elif draft.row.number == 9 and have.row.number != 9:
         draft.leave("another field names the unit", have)
-        draft.institution = Words(draft, raw)
+        draft.institution = Source(draft, raw)
     else:
         draft.leave("another field names the unit")
 
 
-def fallback_organization(draft: Draft) -> tuple[ElementValue, frozenset[str]] | None:
-    """The organisation that PRA-9 or PRA-2 names, and what it goes by."""
+def fallback_organization(draft: Draft) -> tuple[ElementValue, frozenset[str], str] | None:
+    """The organisation that PRA-9 or PRA-2 names, what it goes by, and its code (or text)."""
     source = draft.institution
     if source is None:
         return None
@@ -211,7 +209,7 @@ def fallback_organization(draft: Draft) -> tuple[ElementValue, frozenset[str]] |
     if found is None:
         return None
     draft.use(source, "organization", found[0])
-    return source.value("organization", found[0]), found[1]
+    return source.value("organization", found[0]), found[1], found[2]
 
 
 @field_rule
@@ -297,8 +295,7 @@ def organization_unit(draft: Draft) -> None:
         reference, names, code = found
         values.append(_own(draft, "organization", reference))
     elif (fallback := fallback_organization(draft)) is not None:
-        value, names = fallback
-        code = min(names)
+        value, names, code = fallback
         values.append(value)
     taxonomy_code = _taxonomy(draft, values)
     if not (code or taxonomy_code):

@@ -41,8 +41,7 @@ SLICE = 50
 """Records translated between two calls of `pause`."""
 
 _BEFORE_RECORDS = frozenset({"MSH", "SFT", "UAC", "ARV", "MFI", "NTE"})
-_ENDING = frozenset({Action.DEACTIVATE, Action.REMOVE})
-_NEEDS_STAFF = frozenset({Action.ADD, Action.UPDATE, Action.REACTIVATE})
+_ACTIONS = {action.value: action for action in Action}
 
 
 def translate(
@@ -191,7 +190,8 @@ class Opening:
             return refused("101", "event-missing", "MFE-1 (record-level event) is empty", at(1))
         if meaning is None:
             return refused("103", "unknown-event", "MFE-1 is none of MAD, MUP, MDL, MDC, MAC", at(1))
-        action = Action(meaning)
+        action = _ACTIONS[meaning]
+        ending = action is Action.DEACTIVATE or action is Action.REMOVE
         if self.replaces and action is not Action.ADD:
             return refused("103", "event-in-replace", "in a replacement (MFI-3 REP) every MFE-1 must be MAD", at(1))
         staff = None
@@ -199,7 +199,7 @@ class Opening:
             if segment.name == "STF":
                 staff = segment
                 break
-        if staff is None and action in _NEEDS_STAFF:
+        if staff is None and not ending:
             text = "STF is missing: the record has no content"
             return refused("100", "segment-missing", text, Location("STF", entry.occurrence))
         key, source = self._key(echo.key, staff)
@@ -219,8 +219,8 @@ class Opening:
         draft.identifiers.append(
             StaffIdentifier(key, envelope.rules.key_system, field=source, extra={"use": "secondary"})
         )
-        self._read(draft, staff, group, ending=action in _ENDING)
-        change = self._change(draft, action, staff)
+        self._read(draft, staff, group, ending=ending)
+        change = self._change(draft, action, staff, ending=ending)
         for finding in findings:
             if finding.severity is Severity.ERROR:
                 change = None
@@ -276,11 +276,10 @@ class Opening:
                 continue
             draft.read(segment, plan_or_none, plan_or_none.deciding if ending else plan_or_none.rows)
 
-    def _change(self, draft: Draft, action: Action, staff: Segment | None) -> StaffChange | None:
+    def _change(self, draft: Draft, action: Action, staff: Segment | None, *, ending: bool) -> StaffChange | None:
         if staff is not None:
             draft.segment = staff
         settle(draft, action)
-        ending = action in _ENDING
         has_family = False
         if not ending:
             assert staff is not None, "only an ending goes without STF"

@@ -6,6 +6,7 @@ HL7 v2.9 chapter 2A, DTM; FHIR R4 datatypes, date and dateTime: precision is kep
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta, timezone, tzinfo
+from functools import lru_cache
 
 _PRECISIONS = frozenset({4, 6, 8, 10, 12, 14})
 # TS.2 (2.3 to 2.5): how much of the time is meant.
@@ -43,6 +44,7 @@ def fhir_date_time(text: str, zone: tzinfo) -> str:
     return moment.isoformat() if moment else ""
 
 
+@lru_cache(maxsize=1024)
 def instant(text: str, zone: tzinfo) -> datetime | None:
     """The instant that the text means, the start of it where it is not exact to the second; None where it is not valid.
 
@@ -85,6 +87,7 @@ def is_exact(text: str) -> bool:
     return text[:14].isdigit() and len(text) >= 14
 
 
+@lru_cache(maxsize=256)
 def _offset(text: str) -> timezone | None:
     """`+HHMM` up to 14 hours, as FHIR allows; None for anything else."""
     digits = text[1:]

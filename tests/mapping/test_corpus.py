@@ -1,0 +1,107 @@
+"""Published messages of others (see ../shared/corpus/README.md): each gives records or a refusal, never anything else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hl7bridge.errors import MessageError, UnreadableMessage
+from hl7bridge.hl7.message import Message
+from hl7bridge.mapping import staff
+from hl7bridge.mapping.explain import explain
+from tests.mapping.building import CORPUS, NOW, RULES, check_resources
+
+FILES = sorted(CORPUS.rglob("*.hl7")) if CORPUS.is_dir() else []
+CHARSETS = ("utf-8", "latin-1")
+
+# By file: what each record gives (S success, U with its error), or why the message is refused.
+EXPECTED = {
+    "hapi__M02-v26-MFE-only-1": "100 MFI",
+    "hapi__M02-v26-MFE-only-2": "100 MFI",
+    "hl7-v2ig__M02-v27-henry-seven-1": "S add",
+    "hl7-v2ig__M02-v27-henry-seven-2": "S update",
+    "hl7-v2ig__M02-v29-hippocrates-gsp-aff-lan-edu": "S add",
+    "hl7-v2ig__web-M02-20250228": "S add",
+    "hl7tools__M02-ntierprise-allscripts-v23": "S add",
+    "misc__M01-cn-HRP-department-empty-key": "201 MFI-1",
+    "misc__M01-cn-department-Z01": "201 MFI-1",
+    "misc__M01-va-ib-site-parameters": "201 MFI-1",
+    "misc__M01-vista-chcs-ZLF": "100 MFI",
+    "misc__M02-ORG-only": "U 100 STF",
+    "misc__M02-PORS-SAP-ISH-organisation": "U 102 STF-1.1",
+    "misc__M02-PORS-SAP-ISH-provider": "S add",
+    "misc__M02-PRD-instead-of-STF": "U 100 STF",
+    "misc__M02-fhir-mapper-staff001": "S add",
+    "misc__M02-fr-LCH": "U 100 STF",
+    "misc__M02-fr-LCH-LCC-LCD": "U 100 STF",
+    "misc__M02-machete-125-provider-dir": "S add",
+    "misc__M02-machete-208-minimal-v23": "100 MFI",
+    "misc__M02-memhosp-shifted-STF": "S add",
+    "misc__M02-no-MFI-MFE-1": "100 MFE",
+    "misc__M02-no-MFI-MFE-2": "100 MFE",
+    "misc__M02-pt-examples-v24": "U 102 STF",
+    "misc__M02-spec24-kildare": "S add",
+    "pacsbridge__M01-MDL-no-STF": "S remove",
+    "pacsbridge__M01-MUP": "S update",
+    "pacsbridge__M01-missing-MFE": "100 MFE",
+    "pacsbridge__M01-missing-MFI": "100 MFI",
+    "pacsbridge__M01-staff-STF-PRA": "S add",
+    "pacsbridge__M02-practitioner-ORG": "S add",
+    "pas__M02-MAD-happy": "S add",
+    "pas__M02-MFE-MRP-unknown": "U 103 MFE-1",
+    "pas__M02-MFE-without-STF": "U 100 STF, S add",
+    "pas__M02-MFI-LOC-mismatch": "S add",
+    "pas__M02-empty-family-name": "U 101 STF-3.1",
+    "pas__M02-missing-MFE-4": "S add",
+    "pas__M02-three-entries-MAD-MUP-MDL": "S add, S update, S remove",
+    "renalware__M02-kings-isoft-v23": "U 102 PRA-1.1",
+}
+
+pytestmark = pytest.mark.skipif(not FILES, reason=f"no corpus of published messages at {CORPUS}")
+
+
+def result(path: Path) -> str:
+    try:
+        translation = staff.translate(Message(path.read_bytes(), CHARSETS), RULES, NOW)
+    except MessageError as error:
+        return f"{error.finding.code} {error.finding.location}"
+    found = []
+    for record in translation.records:
+        error_found = next((finding for finding in record.findings if finding.severity.value == "E"), None)
+        if error_found is not None:
+            found.append(f"U {error_found.code} {error_found.location}")
+            assert record.change is None
+        else:
+            assert record.change is not None
+            found.append(f"S {record.change.action.value}")
+            check_resources(record.change)
+    return ", ".join(found)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_each_file_gives_records_or_a_refusal(path: Path) -> None:
+    found = result(path)
+    if path.parent.name == "mfn":
+        # Of the master files, all but staff are refused by their event.
+        assert found == EXPECTED.get(path.stem, "201 MSH-9.2")
+    elif path.parent.name in ("pmu", "adt"):
+        assert found == "201 MSH-9.2"
+
+
+@pytest.mark.parametrize("name", [name for name, found in EXPECTED.items() if "S" in found or "U" in found])
+def test_each_field_is_accounted_for(name: str) -> None:
+    message = Message((CORPUS / "mfn" / f"{name}.hl7").read_bytes(), CHARSETS)
+    found = explain(message, RULES, NOW)
+    assert found.valued == found.used + found.dropped + found.unused + found.unknown > 0
+    assert found.valued == sum(
+        1 for segment in message.segments for number in range(1, segment.fields + 1) if segment.raw(number)
+    )
+    assert all(left.reason for left in found.left)
+    assert found.translation == staff.translate(message, RULES, NOW)
+
+
+def test_every_expectation_has_its_file() -> None:
+    assert set(EXPECTED) <= {path.stem for path in FILES}
+    with pytest.raises(UnreadableMessage):
+        Message(b"")
