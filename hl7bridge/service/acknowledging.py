@@ -28,6 +28,7 @@ from hl7bridge.store.store import (
 )
 
 LOOK_EVERY = 0.2  # seconds between looks at the store while something is pending and no hint comes
+BREATH = 0.02  # seconds between two looks however many hints come
 
 _FAILED_ONCE = (DeliveryState.RETRY, DeliveryState.UNKNOWN)
 
@@ -189,6 +190,7 @@ class Acknowledger(threading.Thread):
                     self._failed(str(error))
                 if self._stopping:
                     return
+                time.sleep(BREATH)
         finally:
             store.close()
 
@@ -197,13 +199,17 @@ class Acknowledger(threading.Thread):
         waiting = store.pending_acknowledgments()
         self._hand_out_again(store, {(pending.message_id, pending.kind) for pending in waiting})
         self._expected = self._expected or bool(waiting)
-        if not waiting:
-            return
-        statuses = store.statuses([pending.message_id for pending in waiting])
-        for pending in waiting:
+        ripe = [pending for pending in waiting if self._may_be_ripe(pending)]
+        statuses = store.statuses([pending.message_id for pending in ripe])
+        for pending in ripe:
             policy = self._policies.get(pending.feed)
             if policy is not None:
                 self._answer(store, policy, pending, statuses.get(pending.message_id, []))
+
+    def _may_be_ripe(self, pending: PendingAcknowledgment) -> bool:
+        """Whether a closer look is worth it: a destination that is down for hours leaves thousands waiting."""
+        policy = self._policies.get(pending.feed)
+        return not pending.is_open or pending.kind == "original" or bool(policy and policy.acknowledge_for)
 
     def _hand_out_again(self, store: Store, waiting: set[tuple[int, str]]) -> None:
         """What somebody asked for and was built before they asked (the outcome was faster, or it is a duplicate)."""

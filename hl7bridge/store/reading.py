@@ -48,12 +48,14 @@ class Reading(Accepting):
         """All that still wait for outcomes, oldest first (after a restart, too)."""
         with self._reading():
             rows = self._execute(
-                "SELECT a.message_id, m.feed, a.kind, a.due FROM acknowledgment a JOIN message m ON m.id = a.message_id"
+                "SELECT a.message_id, m.feed, a.kind, a.due, EXISTS (SELECT 1 FROM delivery d"
+                " WHERE d.message_id = a.message_id AND d.state IN ('queued', 'claimed', 'retry', 'unknown'))"
+                " FROM acknowledgment a JOIN message m ON m.id = a.message_id"
                 " WHERE a.state = 'pending' ORDER BY a.message_id, a.kind"
             ).fetchall()
         return [
-            PendingAcknowledgment(_acknowledgment_id(message_id, kind), message_id, feed, kind, due)
-            for message_id, feed, kind, due in rows
+            PendingAcknowledgment(_acknowledgment_id(message_id, kind), message_id, feed, kind, due, bool(is_open))
+            for message_id, feed, kind, due, is_open in rows
         ]
 
     def acknowledgments(self, message_id: int) -> tuple[Acknowledgment, ...]:

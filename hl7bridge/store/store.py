@@ -189,13 +189,15 @@ class DeliveryStatus:
 
 @dataclass(frozen=True, slots=True)
 class PendingAcknowledgment:
-    """An acknowledgment that waits for outcomes. `body` of the message is read with `Store.body`."""
+    """An acknowledgment that waits for outcomes. `body` of the message is read with `Store.body`. `is_open`: some delivery
+    of the message is neither ended, held nor scheduled."""
 
     acknowledgment_id: int
     message_id: int
     feed: str
     kind: str
     due: float
+    is_open: bool = False
 
 
 class Store(Protocol):
