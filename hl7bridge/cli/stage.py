@@ -150,6 +150,7 @@ class Stage:
         self._processes.append(process)
         assert process.stdout is not None
         watch = threading.Timer(START_WITHIN, process.kill)
+        watch.daemon = True  # an interrupt may come before `try`: it must not hold up our end
         watch.start()
         try:
             line = process.stdout.readline()
