@@ -190,6 +190,7 @@ def _unmapped(
     return Finding("103", "unmapped-code", text, severity, location, position)
 
 
+_NEVER_CLEARED = frozenset({"primary_key", "active_flag"})
 _UNBOUNDED: tuple[Bound | None, Bound | None] = (None, None)
 
 
@@ -251,7 +252,7 @@ class Draft:
         self.units: list[Unit] = []
         self.cleared: list[str] = []
         self.findings: list[Finding] = []
-        self.misfits = 0
+        self.misfits: set[str] = set()
         # standing
         self.active: bool | None = None
         self.dead = False
@@ -361,9 +362,13 @@ class Draft:
             )
 
     def clear(self) -> None:
-        """The current field is `""`: what this feed wrote from it goes."""
-        if self.row.label not in self.cleared:
-            self.cleared.append(self.row.label)
+        """The current field is `""`: what this feed wrote from it goes. A key or a flag is never unsaid that way."""
+        row = self.row
+        if row.rule in _NEVER_CLEARED:
+            self.warn("101", "null-ignored", 'a null ("") has no meaning here: ignored')
+            return
+        if row.label not in self.cleared:
+            self.cleared.append(row.label)
         self.decide("cleared", "")
 
     def leave(self, reason: str, source: Source | None = None) -> None:
@@ -397,7 +402,7 @@ class Draft:
 
     def misfit(self, text: str, repetition: int = 0, component: int = 0) -> None:
         """A value that is not what its field holds: perhaps the sender's fields are shifted. Never used, always said."""
-        self.misfits += 1
+        self.misfits.add(self.row.label)
         self.leave(text)
         self.warn("102", "shifted-field", text, repetition, component)
 

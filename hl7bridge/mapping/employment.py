@@ -129,14 +129,16 @@ class _Periods:
                 self.reversed = True
                 self._say(end, "102", "period-reversed", "a period ends before it starts: left out", Severity.WARNING)
             return None
-        period = {}
+        period, label = {}, first.label
         if start:
             period["start"] = start.date
             draft.use(start, "period.start", start.date)
         if end:
             period["end"] = end.date
             draft.use(end, "period.end", end.date)
-        return first.value("period", period)
+            if end.label != label:
+                label = f"{label},{end.label}"  # both fields stand for the one value
+        return ElementValue("period", period, label, first.row.rule)
 
     def give_way(self, names: frozenset[str]) -> None:
         """The unit that goes by these names has a period of its own (ORG-9)."""

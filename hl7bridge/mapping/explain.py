@@ -118,7 +118,7 @@ class _Accounts:
             if (at := finding.location) is not None and at.field
         }
         self.used_places = self._used_places()
-        self.positions: dict[tuple[str, int], int] = {}
+        self.at: dict[tuple[str, int], tuple[int, Segment]] = {}
         self.left: list[LeftField] = []
         self.segments: list[UnknownSegment] = []
         self.envelope: list[ExplainedValue] = []
@@ -138,19 +138,14 @@ class _Accounts:
                 position, staff_seen = position + 1, 0
             if segment.name == "STF":
                 staff_seen += 1
-            self.positions[segment.name, segment.occurrence] = position
+            self.at[segment.name, segment.occurrence] = position, segment
             self._account(segment, position, staff_seen)
-        rows = [
-            ExplainedValue(
-                self.positions[entry.place.segment, entry.place.occurrence],
-                entry.element,
-                entry.value,
-                entry.rule,
-                entry.field,
-                self._source(entry.place),
-            )
-            for entry in self.trace.entries
-        ]
+        rows = []
+        for entry in self.trace.entries:
+            place = entry.place
+            position, segment = self.at[place.segment, place.occurrence]
+            source = segment.raw(place.number)
+            rows.append(ExplainedValue(position, entry.element, entry.value, entry.rule, entry.field, source))
         codes = Counter((field.partition("[")[0], table, code) for field, table, code in self.trace.unmapped)
         return Explanation(
             self.translation,
@@ -165,9 +160,6 @@ class _Accounts:
             self.counts["unused"],
             self.counts["unknown"],
         )
-
-    def _source(self, place: Place) -> str:
-        return self.message.all(place.segment)[place.occurrence - 1].raw(place.number)
 
     def _account(self, segment: Segment, position: int, staff_seen: int) -> None:
         valued = [number for number in range(1, segment.fields + 1) if segment.raw(number)]

@@ -35,7 +35,7 @@ FUTURE = timedelta(minutes=5)
 """What is due later than this from now waits for its time."""
 
 SHIFT_LIMIT = 3
-"""So many values that are not what their fields hold: the sender's fields are shifted, and none of the record is trusted."""
+"""So many fields with something that does not belong there: the sender's are shifted, and none of the record is trusted."""
 
 SLICE = 50
 """Records translated between two calls of `pause`."""
@@ -284,7 +284,7 @@ class Opening:
         if not ending:
             assert staff is not None, "only an ending goes without STF"
             has_family = self._check_name(draft, action, staff)
-            if draft.misfits >= SHIFT_LIMIT:
+            if len(draft.misfits) >= SHIFT_LIMIT:
                 text = "several values are not what their fields hold: the fields of this record are shifted"
                 draft.say(Severity.ERROR, "102", "shifted-fields", text, number=0)
             if draft.placeholder:

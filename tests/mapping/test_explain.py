@@ -76,7 +76,8 @@ def test_unmapped_codes_are_counted() -> None:
     [
         ("STF-6", "MORNING", "not a date"),
         ("STF-7", "X", "not a flag of table 0183"),
-        ("STF-7", '""', None),
+        ("STF-5", '""', None),
+        ("STF-7", '""', 'a null ("") has no meaning here: ignored'),
         ("STF-10", "^WPN^PH", "holds nothing that can be used"),
         ("STF-11", "^^Leeds^^^^N", "a birth place"),
         ("STF-16", "B", "no telecom of the preferred kind"),

@@ -348,6 +348,12 @@ def test_shifted_fields_are_said_and_beyond_three_refused() -> None:
     assert three.change is None
 
 
+def test_one_odd_field_is_not_a_shift_however_often_it_repeats() -> None:
+    record = one(stf(f8="20010101~20010102~20010103~20010104"))
+    assert len(said(record)) == 4
+    assert change_of(record).roles == ()
+
+
 # --- many records ----------------------------------------------------------------------------------------------------
 
 

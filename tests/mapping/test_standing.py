@@ -57,6 +57,7 @@ def test_event_wins_over_a_contradicting_flag_and_says_so(event: str, flag: str)
     [
         ("A^Active^HL70183", True, []),
         ("I^Inactive^HL70183", False, []),
+        ('""', None, ["null-ignored@STF-7"]),
         ("Y", True, ["active-flag-alias@STF-7"]),
         ("N", False, ["active-flag-alias@STF-7"]),
         ("Z", None, ["unknown-active-flag@STF-7"]),
