@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.acceptance import checker, plants
-from tests.acceptance.traffic import Traffic, flowing
+from tests.acceptance.traffic import FEEDS, Traffic, flowing
 from tests.bridges import Bridge, running_bridge, wait_until
 from tests.mllp_peer import read_rows
 from tests.sandboxes import running_sandbox
@@ -38,10 +38,8 @@ def run(folder: Path, *, count: int, seed: int, longest: float = 1.5) -> checker
     rng.shuffle(victims)
     with (
         running_sandbox(folder / "sandbox", auth=False, keep=True) as sandbox,
-        running_bridge(folder / "bridge", sandbox.base_url) as bridge,
-        flowing(
-            Traffic(folder / "sender.jsonl", lambda: ("127.0.0.1", bridge.ports["staff"]), seed, pace=PACE)
-        ) as traffic,
+        running_bridge(folder / "bridge", sandbox.base_url, feeds=FEEDS) as bridge,
+        flowing(Traffic(folder / "sender.jsonl", bridge, seed, pace=PACE)) as traffic,
     ):
         sandbox.fault("latency", seconds=LATENCY)
         unstarted = 0

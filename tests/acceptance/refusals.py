@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.acceptance import checker
-from tests.acceptance.traffic import Traffic, flowing
+from tests.acceptance.traffic import FEEDS, Traffic, flowing
 from tests.bridges import running_bridge, smart_auth, smart_keys
 from tests.sandboxes import RunningSandbox, running_sandbox
 
@@ -114,11 +114,12 @@ def run(folder: Path, *, refusals: tuple[Refusal, ...], seed: int, seconds: floa
     with (
         Server(folder / "sandbox") as server,
         running_bridge(
-            folder / "bridge", server.sandbox.base_url, to={"timeout": "2s", "auth": smart_auth(server.sandbox)}
+            folder / "bridge",
+            server.sandbox.base_url,
+            feeds=FEEDS,
+            to={"timeout": "2s", "auth": smart_auth(server.sandbox)},
         ) as bridge,
-        flowing(
-            Traffic(folder / "sender.jsonl", lambda: ("127.0.0.1", bridge.ports["staff"]), seed, pace=pace)
-        ) as traffic,
+        flowing(Traffic(folder / "sender.jsonl", bridge, seed, pace=pace)) as traffic,
     ):
         for refusal in refusals:
             time.sleep(seconds / 2)

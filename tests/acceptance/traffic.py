@@ -9,17 +9,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.acceptance import stream
+from tests.bridges import Bridge, Feed
 from tests.mllp_peer import Address, Ledger, Planned, Sender
 
 DRAIN_WITHIN = 120.0
+FEEDS = (
+    Feed("stored", "urn:uuid:2f9a7c1e-8d36-4f0b-9c55-1b7de2a40c11"),
+    Feed(
+        "delivered",
+        "urn:uuid:2f9a7c1e-8d36-4f0b-9c55-1b7de2a40c22",
+        settings={"acknowledgment": {"acknowledge_when": "delivered", "ack_deadline": "2s"}},
+    ),
+)
+"""Half of the senders are answered when the message is stored, half when its outcome is known."""
 
 
 @dataclass
 class Traffic:
-    """`connections` senders with their own people each, sending until `finish`."""
+    """`connections` senders with their own people each, sending until `finish`, in turn to one and the other of FEEDS."""
 
     path: Path
-    address: Callable[[], Address]
+    bridge: Bridge
     seed: int
     connections: int = 4
     people: int = 90
@@ -33,8 +43,12 @@ class Traffic:
         self._threads: list[threading.Thread] = []
         self._failures: list[BaseException] = []
         self.lines = stream.lines(self.seed, self.connections, self.people)
-        for line in self.lines:
-            self.senders.append(Sender(line.name, self.address, self._ledger, pace=self.pace, patience=5.0))
+        for number, line in enumerate(self.lines):
+            address = self._address_of(FEEDS[number % len(FEEDS)].name)
+            self.senders.append(Sender(line.name, address, self._ledger, pace=self.pace, patience=5.0))
+
+    def _address_of(self, feed: str) -> Callable[[], Address]:
+        return lambda: ("127.0.0.1", self.bridge.ports[feed])
 
     def start(self) -> None:
         for sender, line in zip(self.senders, self.lines, strict=True):
