@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from hl7bridge.errors import Hl7BridgeError, MessageError
+from hl7bridge.errors import Hl7BridgeError, MessageError, StoreError
 from hl7bridge.hl7 import acknowledgment
 from hl7bridge.hl7.message import Message
 from hl7bridge.model import ENDED_WELL, Finding, Refusal, Result, Severity
@@ -188,6 +188,8 @@ class Acknowledger(threading.Thread):
                     self._look(store)
                 except Hl7BridgeError as error:
                     self._failed(str(error))
+                except Exception as error:  # a thread that died would leave every sender waiting
+                    self._failed(f"a defect ({type(error).__name__})")
                 if self._stopping:
                     return
                 time.sleep(BREATH)
@@ -203,8 +205,14 @@ class Acknowledger(threading.Thread):
         statuses = store.statuses([pending.message_id for pending in ripe])
         for pending in ripe:
             policy = self._policies.get(pending.feed)
-            if policy is not None:
+            if policy is None:
+                continue
+            try:
                 self._answer(store, policy, pending, statuses.get(pending.message_id, []))
+            except StoreError as error:
+                self._failed(str(error))  # the next look tries again; the others are not kept waiting
+            except Exception as error:  # a fault of ours with this one must not silence the others
+                self._failed(f"message {pending.message_id}: a defect ({type(error).__name__})")
 
     def _may_be_ripe(self, pending: PendingAcknowledgment) -> bool:
         """Whether a closer look is worth it: a destination that is down for hours leaves thousands waiting."""

@@ -32,6 +32,7 @@ from hl7bridge.service.children import Child
 from hl7bridge.service.delivery import DeliveryRole, DestinationLoop, Target
 from hl7bridge.service.intake import FeedPolicy, Intake
 from hl7bridge.service.listener import Limits, MllpListener
+from hl7bridge.service.web import stop_reactor
 from hl7bridge.service.writer import StoreWriter
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.store import (
@@ -408,19 +409,10 @@ def _run_listener(
     }
     reactor.callWhenRunning(say, said)
     if is_child:
-        closed = partial(reactor.callFromThread, _stop, reactor)
+        closed = partial(reactor.callFromThread, stop_reactor, reactor)
         threading.Thread(target=_read_hints, args=(_ignore, closed), daemon=True).start()
     reactor.run()
     return 0
-
-
-def _stop(reactor: Any) -> None:
-    from twisted.internet.error import ReactorNotRunning
-
-    try:
-        reactor.stop()
-    except ReactorNotRunning:
-        pass  # a signal was faster
 
 
 def _ignore() -> None:

@@ -200,4 +200,14 @@ def _watch(descriptor: int, reactor: Any) -> None:
     """
     while os.read(descriptor, 4096):
         pass
-    reactor.callFromThread(lambda: reactor.stop() if reactor.running else None)
+    reactor.callFromThread(stop_reactor, reactor)
+
+
+def stop_reactor(reactor: Any) -> None:
+    """Stop it, unless a signal was faster. On the reactor's thread."""
+    from twisted.internet.error import ReactorNotRunning
+
+    try:
+        reactor.stop()
+    except ReactorNotRunning:
+        pass  # a signal was faster

@@ -106,6 +106,9 @@ class StoreWriter(threading.Thread):
         except StoreError as error:
             self._failed(str(error))
             accepted = [None] * len(entries)
+        except Exception as error:  # the last fence: without this thread every sender would wait for ever
+            self._failed(f"a defect ({type(error).__name__})")
+            accepted = [None] * len(entries)
         pairs = list(zip(entries, accepted, strict=True))
 
         def answer_all() -> None:

@@ -1,0 +1,103 @@
+"""The writer thread: answers in order, refusals when the store fails, and it outlives whatever a store does."""
+
+from __future__ import annotations
+
+import queue
+from pathlib import Path
+
+import pytest
+
+from hl7bridge.errors import StoreError
+from hl7bridge.service.writer import StoreWriter
+from hl7bridge.store.opening import open_store
+from hl7bridge.store.store import Acknowledgment, AcknowledgmentState, MessageState, NewMessage
+
+
+def new(control_id: str) -> NewMessage:
+    return NewMessage(
+        feed="staff",
+        received=1_800_000_000.0,
+        header={"control_id": control_id, "sending_application": "HR", "sending_facility": "N"},
+        digest=control_id.encode(),
+        size=10,
+        body=b"MSH",
+        state=MessageState.ACCEPTED,
+        acknowledgments=(Acknowledgment("original", AcknowledgmentState.OWED, "AA", True, b"MSA|AA"),),
+        duplicate_window=60.0,
+    )
+
+
+class Answers:
+    """Answers in the order in which the reactor would give them."""
+
+    def __init__(self) -> None:
+        self.got: queue.Queue[tuple[str, object]] = queue.Queue()
+
+    def to(self, name: str):
+        return lambda accepted: self.got.put((name, accepted))
+
+    def next(self) -> tuple[str, object]:
+        return self.got.get(timeout=20)
+
+
+def writer_on(open_it, **given) -> StoreWriter:
+    writer = StoreWriter(open_it, lambda call: call(), **given)
+    writer.start()
+    return writer
+
+
+def test_answers_come_in_order_and_a_duplicate_finds_the_first(tmp_path: Path) -> None:
+    answers, committed = Answers(), []
+    writer = writer_on(lambda: open_store(tmp_path / "store.db"), committed=lambda: committed.append(1))
+    for name in ("a", "b", "a"):
+        assert writer.put(new(name), answers.to(name))
+    got = [answers.next() for _ in range(3)]
+    writer.stop()
+    writer.join(20)
+    assert [name for name, _ in got] == ["a", "b", "a"]
+    assert got[2][1].duplicate_of == got[0][1].message_id
+    assert committed
+
+
+@pytest.mark.parametrize("error", [StoreError("the disk is full"), RuntimeError("a defect"), MemoryError()])
+def test_a_commit_that_fails_refuses_its_batch_and_the_thread_goes_on(tmp_path: Path, error: Exception) -> None:
+    answers, said = Answers(), []
+    store = open_store(tmp_path / "store.db")
+    accept, failing = store.accept, [True]
+
+    def sometimes(messages, now):
+        if failing[0]:
+            raise error
+        return accept(messages, now)
+
+    store.accept = sometimes
+    writer = writer_on(lambda: store, failed=said.append)
+    writer.put(new("a"), answers.to("a"))
+    assert answers.next() == ("a", None)
+    failing[0] = False
+    writer.put(new("a"), answers.to("a"))
+    assert answers.next()[1].message_id
+    writer.stop()
+    writer.join(20)
+    assert said
+    assert "a defect" not in said[0] or "RuntimeError" in said[0] or "MemoryError" in said[0]
+
+
+def test_a_full_queue_refuses_at_once(tmp_path: Path) -> None:
+    writer = StoreWriter(lambda: open_store(tmp_path / "store.db"), lambda call: call(), limit=2)
+    assert writer.put(new("a"), lambda _: None)
+    assert writer.put(new("b"), lambda _: None)
+    assert not writer.put(new("c"), lambda _: None)
+
+
+def test_what_became_of_an_answer_is_written_down(tmp_path: Path) -> None:
+    answers = Answers()
+    writer = writer_on(lambda: open_store(tmp_path / "store.db"))
+    writer.put(new("a"), answers.to("a"))
+    accepted = answers.next()[1]
+    writer.note(accepted.message_id, "original", AcknowledgmentState.NOT_SENT)
+    writer.stop()
+    writer.join(20)
+    store = open_store(tmp_path / "store.db")
+    assert store.acknowledgments(accepted.message_id)[0].state is AcknowledgmentState.NOT_SENT
+    store.close()
