@@ -12,7 +12,7 @@ message changed them. A value of ours that no item covers any more was changed a
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hl7bridge.fhir.systems import canonical_system
@@ -135,7 +135,7 @@ def merge_single(element: str, sides: Sides) -> Merged:
     server = sides.server
     wanted = sides.desired[-1] if sides.desired else None
     base = sides.base[-1] if sides.base else None
-    protected = server is not None and any(covers(server, other) for other in sides.others)
+    protected = server is not None and any(covers(server, essence(element, other)) for other in sides.others)
     if wanted is None:
         if base is None or sides.retained(base):
             return Merged(server, sides.base[-1:])
@@ -143,6 +143,9 @@ def merge_single(element: str, sides: Sides) -> Merged:
             return Merged(server, ())
         rest = rebase(element, server, base.value, {}) if element in IN_PLACE else None
         return Merged(rest or None, (), (Difference(element, server, rest or None, base.field),))
+    if element == "period" and base is not None and sides.retained(base):
+        # The bounds come from fields of their own: the one that this message does not supply stays.
+        wanted = replace(wanted, value={**base.value, **wanted.value})
     after = wanted.value
     drifted = base is not None and not covers(server, base.value) and not protected
     if server is not None and covers(server, essence(element, wanted.value)):
@@ -152,7 +155,7 @@ def merge_single(element: str, sides: Sides) -> Merged:
     drift = (Difference(element, server, after, wanted.field),) if drifted else ()
     if drifted and sides.keep_drift:
         return Merged(server, (wanted,), (), drift)
-    if isinstance(server, dict) and element in IN_PLACE:
+    if isinstance(server, dict):
         after = rebase(element, server, base.value if base else {}, wanted.value)
     return Merged(after, (wanted,), (Difference(element, server, after, wanted.field),), drift)
 
@@ -245,19 +248,25 @@ class _ListMerge:
         """
         at: list[tuple[ElementValue, int | None]] = []
         for lapsed in self.lapsed:
-            slot = self._find(lapsed.value)
-            at.append((lapsed, slot))
-            if slot is not None:
+            free = self._find(lapsed.value)
+            taken = [slot for slot in self.claimed if covers(self.before[slot], lapsed.value)]
+            if free is not None or not taken:
+                at.append((lapsed, free))
                 continue
-            for slot, item in enumerate(self.before):
-                if slot not in self.claimed or slot in self.fields or not covers(item, lapsed.value):
-                    continue
-                for value in self.desired:
-                    bare = essence(self.element, value.value)
-                    if covers(item, bare) and covers(lapsed.value, bare) and not self._protected(item):
-                        self._set(slot, rebase(self.element, item, lapsed.value, value.value), value)
-                        break
+            for slot in taken:
+                self._relabel(slot, lapsed)
         return at
+
+    def _relabel(self, slot: int, lapsed: ElementValue) -> None:
+        """Where the item said the lapsed value, and a desired one says less of the same, or labels it anew."""
+        item = self.before[slot]
+        if slot in self.fields or self._protected(item):
+            return
+        for value in self.desired:
+            bare = essence(self.element, value.value)
+            if covers(item, bare) and covers(lapsed.value, bare):
+                self._set(slot, rebase(self.element, item, lapsed.value, value.value), value)
+                return
 
     def _complete(self, value: ElementValue) -> bool:
         """An unclaimed item that agrees with the value gets what the value says beyond it: nothing of it is lost."""
@@ -346,7 +355,8 @@ class _ListMerge:
 
     def _stray(self, key: Hashable) -> int | None:
         """The item of that identity that no feed accounts for, if there is exactly one."""
-        known = [*(value.value for value in self.sides.base), *self.sides.others, *self.sides.yielding]
+        values = [*(value.value for value in self.sides.base), *self.sides.others, *self.sides.yielding]
+        known = [essence(self.element, value) for value in values]
         strays = [
             slot
             for slot, item in self._unclaimed()
@@ -355,8 +365,9 @@ class _ListMerge:
         return strays[0] if len(strays) == 1 else None
 
     def _protected(self, item: Any) -> bool:
+        """Whether another feed, or a field that the message does not supply, stands for the item."""
         kept = (value.value for value in self.kept)
-        return any(covers(item, value) for value in (*self.sides.others, *kept))
+        return any(covers(item, essence(self.element, value)) for value in (*self.sides.others, *kept))
 
     def _desired(self, value: Any) -> bool:
         return any(same(value, wanted.value) for wanted in self.desired)

@@ -65,7 +65,7 @@ class Bridge:
         self.rules = destination or rules(base_url=server.base)
         self.client = FhirClient(self.rules, transport=client.pop("transport", server.transport()), **client)
         self.crosswalk: dict[tuple[str, str], str] = {}
-        self.bases: dict[tuple[str, str, str, str], Written] = {}
+        self.bases: dict[tuple[str, ...], Written] = {}
         self.ambiguous: dict[tuple[str, str], bool] = {}
         self.attempts: dict[tuple[str, str], int] = {}
 
@@ -89,7 +89,7 @@ class Bridge:
         if outcome.person_id and self.rules.writes:
             self.crosswalk[record] = outcome.person_id
         for base in outcome.written:
-            self.bases[base.feed, base.source_key, base.resource_type, base.role_key] = base
+            self.bases[base.feed, base.source_key, base.resource_type, base.resource_id, base.role_key] = base
         self.ambiguous[record] = outcome.result == "unknown"
         if outcome.result not in ("unknown", "retry"):
             self.attempts[record] = 0

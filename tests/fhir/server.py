@@ -7,6 +7,7 @@ each request first and may answer it itself; `after` may spoil an answer that th
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -255,7 +256,7 @@ def _has_numbers(resource: JsonObject) -> bool:
 
 
 @contextmanager
-def served(answer: Callable[[Asked], Answer | None]) -> Iterator[str]:
+def served(answer: Callable[[Asked], Answer | None], tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """Real sockets on the loopback; yields the origin, `http://127.0.0.1:port`. None, or LostReply, closes unanswered."""
 
     class Requests(BaseHTTPRequestHandler):
@@ -289,8 +290,15 @@ def served(answer: Callable[[Asked], Answer | None]) -> Iterator[str]:
         def log_message(self, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Requests)
-    server.daemon_threads = True
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            """A client that leaves in the middle is part of the test."""
+
+    server = Server(("127.0.0.1", 0), Requests)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
