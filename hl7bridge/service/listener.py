@@ -24,10 +24,14 @@ from hl7bridge.store.store import Accepted, Acknowledgment, AcknowledgmentState,
 
 LARGE = 256 * 1024  # bytes above which a frame is translated off the reactor thread
 MOST_UNANSWERED = 256  # answers owed to one connection before its reading pauses
+MOST_BACKLOG = 64 * 1024 * 1024  # bytes that wait for the disk before every connection that is owed answers pauses
 
 
 class Committing(Interface):
     """What a connection needs of the writer and the acknowledger (service.startup joins them)."""
+
+    @property
+    def backlog(self) -> int: ...
 
     def put(self, message: NewMessage, answer: Callable[[Accepted | None], None]) -> bool: ...
 
@@ -116,7 +120,7 @@ class MllpConnection(protocol.Protocol):
     def _pump(self) -> None:
         """Take what the decoder holds, unless a large frame is under way or too many answers are owed."""
         while not (self._busy or self._gone or self._closing):
-            if len(self._slots) >= MOST_UNANSWERED:
+            if self._is_ahead():
                 self._pause(True)
                 return
             event = self._decoder.next_event()
@@ -132,6 +136,11 @@ class MllpConnection(protocol.Protocol):
                 self._warn_once(event.reason, bytes=event.count)
         if self._paused and not self._busy and len(self._slots) < MOST_UNANSWERED // 2:
             self._pause(False)
+
+    def _is_ahead(self) -> bool:
+        """Whether this sender is far ahead of our answers, or of the disk; the next answer to it looks again."""
+        backlog = self.factory.commits.backlog
+        return len(self._slots) >= MOST_UNANSWERED or (bool(self._slots) and backlog > MOST_BACKLOG)
 
     def _frame(self, event: FrameReceived) -> None:
         if event.tolerated:

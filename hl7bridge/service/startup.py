@@ -114,6 +114,10 @@ class Commits:
         self._waiting: dict[tuple[int, str], list[Callable[[bytes | None], None]]] = {}
         self.elsewhere: Callable[[PendingAcknowledgment, bytes], None] = lambda pending, body: None
 
+    @property
+    def backlog(self) -> int:
+        return self._writer.backlog
+
     def put(self, message: NewMessage, answer: Callable[[Accepted | None], None]) -> bool:
         return self._writer.put(message, answer)
 

@@ -49,11 +49,19 @@ class StoreWriter(threading.Thread):
         self._marks: list[tuple[int, str, AcknowledgmentState]] = []
         self._marks_lock = threading.Lock()
         self._limit = limit
+        self._queued_bytes = 0  # counted up by the thread that puts,
+        self._written_bytes = 0  # and by the thread that writes: two counters need no lock
+
+    @property
+    def backlog(self) -> int:
+        """Bytes of messages that wait for their commit."""
+        return self._queued_bytes - self._written_bytes
 
     def put(self, message: NewMessage, answer: Answer) -> bool:
         """Queue a message; False when too many wait already (the sender is refused and keeps its message)."""
         if self._queue.qsize() >= self._limit:
             return False
+        self._queued_bytes += message.size
         self._queue.put(_Entry(message, answer))
         return True
 
@@ -109,6 +117,7 @@ class StoreWriter(threading.Thread):
         except Exception as error:  # the last fence: without this thread every sender would wait for ever
             self._failed(f"a defect ({type(error).__name__})")
             accepted = [None] * len(entries)
+        self._written_bytes += sum(entry.message.size for entry in entries)
         pairs = list(zip(entries, accepted, strict=True))
 
         def answer_all() -> None:
