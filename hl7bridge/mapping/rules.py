@@ -18,6 +18,8 @@ from hl7bridge.mapping.tables import Codes, mapping_version, merged, named
 class FeedRules:
     """The settings of one feed that the mapping needs. Compared and cached by identity: make one per feed, not per message.
 
+    Raises ConfigError for a time zone or a table entry that cannot be used.
+
     key_system        identifier system of the staff key (MFE-4), an absolute URI
     timezone          IANA name; times without an offset (theirs, or MSH-7's) are of this zone
     authorities       assigning authority, as sent -> identifier system. Keys: a namespace (`NORTH`), a universal id, either
@@ -34,9 +36,13 @@ class FeedRules:
     fields: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     fallback_version: str = "2.5.1"
 
+    def __post_init__(self) -> None:
+        # Here, at the start, and not with the first message.
+        _ = self.zone, self.codes
+
     @cached_property
     def zone(self) -> tzinfo:
-        """The feed's time zone. Raises ConfigError for a name that the time zone data does not have."""
+        """The feed's time zone."""
         try:
             return ZoneInfo(self.timezone)
         except (LookupError, OSError, ValueError):

@@ -13,6 +13,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from hl7bridge.errors import ConfigError
+from hl7bridge.model import Action
+
 CODE_VERSION = "1"
 """Raised by hand when a rule's code changes what comes out of it, so that stored changes are known to be of an older one."""
 
@@ -48,6 +51,28 @@ def code_tables() -> dict[str, dict[str, str]]:
     return tables
 
 
+USES = frozenset({"home", "work", "temp", "old", "mobile", ""})
+TARGETS: Mapping[str, frozenset[str]] = {
+    "0001": frozenset({"male", "female", "other", "unknown"}),
+    "0136": frozenset({"true", "false"}),
+    "0175": frozenset({"staff", ""}),
+    "0178": frozenset({"update", "replace"}),
+    "0180": frozenset(action.value for action in Action),
+    "0183": frozenset({"true", "false", ""}),
+    "0185": frozenset({"pager", "mobile", "email", "fax", "home", "work"}),
+    "0190": frozenset({"home", "work", "temp", "old", "billing", "birth", ""}),
+    "0190-type": frozenset({"postal", "physical", "both"}),
+    "0200": frozenset({"official", "usual", "maiden", "nickname", "anonymous", "temp", "old", ""}),
+    "0201": USES,
+    "0202": frozenset({"phone", "fax", "email", "pager", "url", "sms", "other"}),
+    "0202-use": USES,
+    "0337": frozenset({"certified", "eligible"}),
+    "0404": frozenset({"none", ""}),
+    "0536": frozenset({"ended", ""}),
+}
+"""Tables whose targets are words that FHIR, or a rule, knows: a site's entries must be of them."""
+
+
 def named(section: str) -> dict[str, str]:
     """One of the sections of codes.toml that is no code table: systems, national, registered, authorities."""
     section_read: dict[str, str] = packaged("codes.toml")[section]
@@ -58,12 +83,29 @@ def merged(overrides: Mapping[str, Codes]) -> dict[str, Codes]:
     """The code tables in force: packaged ones overridden by key.
 
     An override's target that is a code of the packaged table stands for that code: `[tables.0001] W = "F"`.
+    Raises ConfigError for a target that could not be sent.
     """
     tables: dict[str, Codes] = dict(code_tables())
     for number, codes in overrides.items():
         base = code_tables().get(number, {})
-        tables[number] = {**base, **{code: base.get(target, target) for code, target in codes.items()}}
+        own = {code: base.get(target, target) for code, target in codes.items()}
+        for code, target in own.items():
+            _check(number, code, target)
+        tables[number] = {**base, **own}
     return tables
+
+
+def _check(number: str, code: str, target: str) -> None:
+    key = f"tables.{number}.{code}"
+    words = TARGETS.get(number)
+    if words is not None and target not in words:
+        allowed = ", ".join(sorted(word or '""' for word in words))
+        raise ConfigError(f"{target!r} is no target of table {number}", key=key, advice=f"It is one of {allowed}")
+    system, bar, rest = target.partition("|")
+    if bar and not (system and rest.partition("|")[0]):
+        raise ConfigError(f"{target!r} is not system|code|display", key=key)
+    if bar and number in ("0203", "0296", "0338", "0396"):
+        raise ConfigError(f"a target of table {number} is one word", key=key)
 
 
 def field_table() -> dict[str, dict[str, str]]:

@@ -6,7 +6,7 @@ from itertools import islice
 
 import pytest
 
-from hl7bridge.errors import ConfigError, MessageError, UnreadableMessage, UnsupportedMessage
+from hl7bridge.errors import MessageError, UnreadableMessage, UnsupportedMessage
 from hl7bridge.hl7.message import Message
 from hl7bridge.mapping import staff
 from hl7bridge.mapping.rules import FeedRules
@@ -328,11 +328,6 @@ def test_message_time(sent: str, time: str, exact: bool, finding: list[str]) -> 
     change = change_of(translation.records[0])
     assert (change.message_time, change.message_time_exact) == (time, exact)
     assert said(translation) == finding
-
-
-def test_unknown_zone_is_a_matter_of_the_settings() -> None:
-    with pytest.raises(ConfigError, match="time zone"):
-        translate(message(mfe(), stf()), FeedRules(KEY_SYSTEM, timezone="Mars/Olympus"))
 
 
 # --- shifted fields --------------------------------------------------------------------------------------------------

@@ -73,17 +73,36 @@ def test_every_rule_is_documented_and_used_or_offered_to_sites() -> None:
         assert rule.__doc__
 
 
-def test_targets_are_what_fhir_requires() -> None:
+@pytest.mark.parametrize("number", tables.TARGETS)
+def test_targets_are_words_that_fhir_or_a_rule_knows(number: str) -> None:
+    assert set(tables.code_tables()[number].values()) <= tables.TARGETS[number]
+
+
+def test_every_event_has_an_action_and_every_language_a_tag() -> None:
     codes = tables.code_tables()
-    assert set(codes["0001"].values()) == {"male", "female", "other", "unknown"}
-    assert set(codes["0200"].values()) <= {"official", "usual", "maiden", "nickname", "anonymous", "temp", "old", ""}
-    assert set(codes["0201"].values()) <= {"home", "work", "temp", "old", "mobile", ""}
-    assert set(codes["0202"].values()) <= {"phone", "fax", "email", "pager", "url", "sms", "other"}
-    assert set(codes["0190"].values()) <= {"home", "work", "temp", "old", "billing", "birth", ""}
-    assert set(codes["0190-type"].values()) <= {"postal", "physical", "both"}
     assert {Action(action) for action in codes["0180"].values()} == set(Action)
     assert all(" " not in tag and tag for tag in codes["0296"].values())
     assert len(codes["0296"]) > 360
+
+
+@pytest.mark.parametrize(
+    ("number", "target", "problem"),
+    [
+        ("0001", "femail", "no target of table 0001"),
+        ("0180", "delete", "no target of table 0180"),
+        ("0182", "|RN", "system.code.display"),
+        ("0184", "urn:units||Ward", "system.code.display"),
+        ("0203", "urn:x|EI", "one word"),
+    ],
+)
+def test_table_entry_that_cannot_be_used(number: str, target: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        FeedRules(KEY_SYSTEM, tables={number: {"X": target}})
+
+
+def test_unknown_time_zone() -> None:
+    with pytest.raises(ConfigError, match="unknown time zone"):
+        FeedRules(KEY_SYSTEM, timezone="Mars/Olympus")
 
 
 def test_version_is_a_short_hash_and_grows_with_a_sites_settings() -> None:
