@@ -35,6 +35,7 @@ from hl7bridge.fhir.replies import (
     version_of,
 )
 from hl7bridge.fhir.rules import DestinationRules, origin
+from hl7bridge.fhir.smart_auth import BackendServicesAuth
 from hl7bridge.model import Exchange, JsonObject, read_json, write_json
 
 FHIR_JSON = "application/fhir+json"
@@ -59,7 +60,7 @@ def query(parameters: Parameters) -> str:
 
 
 class FhirClient:
-    """Speaks to one destination. `auth` adds the token to each request. Close it when done.
+    """Speaks to one destination. `auth` adds the token to each request. Close the client when done; it closes `auth`.
 
     transport   replaces the network (tests)
     clock, sleep, now  monotonic seconds, waiting, and the wall clock, for tests
@@ -101,8 +102,10 @@ class FhirClient:
         )
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, also those of an `auth` that has some."""
         self._http.close()
+        if isinstance(self._http.auth, BackendServicesAuth):
+            self._http.auth.source.close()
 
     # --- interactions ------------------------------------------------------------------------------------------------
 

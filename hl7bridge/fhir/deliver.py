@@ -154,13 +154,14 @@ class _Delivery:
                     return self._verify_person(interaction, reply, own, others)
                 return outcomes.of_reply(reply, interaction.kind.value)
             known = replace(known, person_id=again)
-        return outcomes.of_reply(replace(reply, kind=ReplyKind.CONFLICT), "update")
+        self.interactions.append(interaction)
+        return outcomes.of_reply(replace(reply, kind=ReplyKind.CONFLICT), interaction.kind.value)
 
     def _person_to_plan_again(self, interaction: Interaction, reply: Reply) -> str | None:
         """The id to start from anew ("" = search), where the server's state turned out to be another one; else None."""
         if interaction.kind is Kind.CREATE and reply.done:
             # Someone was faster: what If-None-Exist found is updated like any other.
-            existed = reply.status == 200 and self.rules.conditional_create
+            existed = reply.status == 200 and self._conditional
             return str((reply.resource or {}).get("id", reply.location)) if existed else None
         moved = interaction.kind is Kind.UPDATE and reply.kind in (ReplyKind.NOT_FOUND, ReplyKind.GONE)
         return interaction.resource_id if moved or reply.kind is ReplyKind.CONFLICT else None
@@ -381,7 +382,7 @@ class _Delivery:
 
     @property
     def _conditional(self) -> bool:
-        """Whether a create is made with If-None-Exist and the server honours it, as far as it says."""
+        """Whether a person is created with If-None-Exist: where the rules and the server's own word allow it."""
         if not self.rules.conditional_create:
             return False
         return self.capabilities is None or self.capabilities.of("Practitioner").conditional_create
@@ -390,7 +391,7 @@ class _Delivery:
         body = interaction.body or {}
         if interaction.kind is Kind.CREATE:
             condition: Parameters = ()
-            if interaction.resource_type == "Practitioner" and self.rules.conditional_create:
+            if interaction.resource_type == "Practitioner" and self._conditional:
                 tokens = search_tokens(self.change, self.rules)
                 condition = [("identifier", ",".join(token(system, value) for system, value in tokens))]
             return self._noted(self.client.create(interaction.resource_type, body, if_none_exist=condition))

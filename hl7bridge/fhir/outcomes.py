@@ -59,7 +59,10 @@ def of_reply(reply: Reply, what: str) -> Outcome:
         text = _said(reply, "did not answer") + f"; whether the {what} arrived is not known yet"
         return Outcome(Result.UNKNOWN, INTERNAL, "reply-lost", text, http_status=status)
     if kind is ReplyKind.CONFLICT:
-        text = _said(reply, "refused the change because the resource changes too often")
+        words = "refused the change again and again, because the resource changes all the time"
+        if what == "create":
+            words = "refuses a conditional create (set conditional_create = false if it does not support that)"
+        text = _said(reply, words)
         return Outcome(Result.RETRY, LOCKED, CONFLICT, text, http_status=status)
     if kind in (ReplyKind.TRANSIENT, ReplyKind.NOT_FOUND, ReplyKind.GONE):
         local = "server-busy" if status in (429, 503) else reply.detail or "server-error"

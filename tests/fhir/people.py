@@ -60,10 +60,12 @@ def rules(**more: Any) -> DestinationRules:
 class Bridge:
     """What the store does between deliveries: crosswalk, bases, attempts. One destination."""
 
-    def __init__(self, server: FakeFhir, destination: DestinationRules | None = None, **client: Any) -> None:
+    def __init__(
+        self, server: FakeFhir, destination: DestinationRules | None = None, client: FhirClient | None = None
+    ) -> None:
         self.server = server
         self.rules = destination or rules(base_url=server.base)
-        self.client = FhirClient(self.rules, transport=client.pop("transport", server.transport()), **client)
+        self.client = client or FhirClient(self.rules, transport=server.transport())
         self.crosswalk: dict[tuple[str, str], str] = {}
         self.bases: dict[tuple[str, ...], Written] = {}
         self.ambiguous: dict[tuple[str, str], bool] = {}

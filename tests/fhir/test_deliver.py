@@ -520,7 +520,8 @@ def test_what_the_server_says_that_it_does_not_offer_is_not_tried(
     if refused:
         assert (outcome.result, kinds(outcome), server.writes()) == (Result.HELD, ["write-by-hand"], [])
     else:
-        # No conditionalCreate in the statement: the header is sent all the same, and duplicates are looked for.
+        # No conditionalCreate in the statement: the header is not sent, and duplicates are looked for.
+        assert all("if-none-exist" not in asked.headers for asked in server.journal)
         assert bridge.asked() == ["GET Practitioner?", "POST Practitioner", "GET Practitioner?"]
 
 
@@ -606,6 +607,14 @@ def test_if_none_exist_that_finds_several_is_held(bridge: Bridge, server: FakeFh
 
     server.faults.append(faster)
     assert bridge.deliver(ADA).local == "several-people"
+
+
+def test_a_server_that_refuses_the_condition_itself(bridge: Bridge, server: FakeFhir) -> None:
+    server.faults.append(lambda asked: problem(412) if "if-none-exist" in asked.headers else None)
+    outcome = bridge.deliver(ADA)
+    assert (outcome.result, outcome.local) == (Result.RETRY, "version-conflict")
+    assert "conditional_create = false" in outcome.text
+    assert Bridge(server, rules(conditional_create=False)).deliver(ADA).result is Result.CREATED
 
 
 def test_a_duplicate_that_appears_beside_our_create_is_said(server: FakeFhir) -> None:
