@@ -18,6 +18,7 @@ NAMES = {
     "refusals": "the server refuses in many ways, then recovers",
     "two-feeds": "two feeds, one person, at once",
     "corpus": "every published message of ../shared/corpus",
+    "hapi": "the journey against a FHIR server that others wrote (needs Java and Maven)",
 }
 
 
@@ -45,7 +46,7 @@ def main() -> int:
             report = modules[name].main(options if options.name == name else parser.parse_args([name]), folder)
         print(f"\n{name}: {len(report.faults)} faults in {time.monotonic() - begun:.0f} s")
         for figure, number in report.figures.items():
-            print(f"  {figure:28} {number:>8,}")
+            print(f"  {figure:44} {number:>8,}")
         for fault in report.faults[:50]:
             print(f"  FAULT {fault}")
         faults += len(report.faults)
