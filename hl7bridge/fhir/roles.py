@@ -40,7 +40,12 @@ def role_intents(
     for base in (*remaining, *back):
         if change.shared_role or base in back:
             intents.append(RoleIntent(_with_shared(change, base), OPEN, base))
-    if not remaining and not back and person_active and _says_what(allowed("PractitionerRole", change.shared_role, rules)):
+    if (
+        not remaining
+        and not back
+        and person_active
+        and _says_what(allowed("PractitionerRole", change.shared_role, rules))
+    ):
         before = next((base for base in own if base.role_key == STAFF), None)
         intents.append(RoleIntent(StaffRole(STAFF, "", change.shared_role), OPEN, before))
     return tuple(intents)

@@ -141,7 +141,7 @@ class Intake:
         try:
             self._check_header(header, defect)
             if family != "staff":
-                return self._not_ours(header, raw, peer, family)
+                return self._not_ours(header, raw, peer)
             message = Message(raw, self.policy.charset)
             translation = self._translate(message, slices)
         except MessageError as error:
@@ -166,12 +166,9 @@ class Intake:
                 Location("MSH", field=11),
             )
 
-    def _not_ours(self, header: Header, raw: bytes, peer: str, family: str) -> Prepared:
-        """PMU and ADT (and any other type): not taken by this version; header only, never the body."""
-        code, place = ("201", Location("MSH", field=9, component=2))
-        if family == "other":
-            code, place = ("200", Location("MSH", field=9, component=1))
-        error = UnsupportedMessage(code, "unsupported", "This feed takes staff master files (MFN^M02) only", place)
+    def _not_ours(self, header: Header, raw: bytes, peer: str) -> Prepared:
+        """What is not a staff message: header only, never the body, which may hold a patient."""
+        error = events.unsupported(header)
         if self.policy.unsupported != "ignore":
             return self._refused(header, raw, peer, error, keep=False)
         acks = self._acknowledgments(header, "AA", "CA", text="not taken, ignored")

@@ -164,7 +164,7 @@ def test_what_is_no_date_is_said_and_left_out() -> None:
         ("^PRN^PH^^^^5550101", [{"system": "phone", "value": "5550101", "use": "home"}]),
         ("^WPN^CP^^44^7700^900123", [{"system": "phone", "value": "+44 7700 900123", "use": "mobile"}]),
         ("^PRN^CP^^44^7700^900123", [{"system": "phone", "value": "+44 7700 900123", "use": "home"}]),
-        ("^PRS^CP^^44^7700^900123", [{"system": "phone", "value": "+44 7700 900123", "use": "mobile"}]),
+        ("^PRS^CP^^44^7700^900123", [{"system": "phone", "value": "+44 7700 900123", "use": "home"}]),
         ("^WPN^FX^^^555^5550102", [{"system": "fax", "value": "555 5550102", "use": "work"}]),
         ("^WPN^BP^^^555^5550103", [{"system": "pager", "value": "555 5550103", "use": "work"}]),
         ("^WPN^TDD^^^555^5550104", [{"system": "other", "value": "555 5550104", "use": "work"}]),
