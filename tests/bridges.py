@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -170,16 +170,15 @@ class Bridge:
         self.seen.add(self.process.pid)
 
     def _first_line(self) -> bytes:
+        """What it says first; raises AssertionError when it ends or says nothing in time."""
         assert self.process
         assert self.process.stdout
-        deadline = time.monotonic() + START_WITHIN
-        line = b""
-        while not line.endswith(b"\n"):
-            readable, _, _ = select.select([self.process.stdout], [], [], max(0.0, deadline - time.monotonic()))
-            piece = os.read(self.process.stdout.fileno(), 65536) if readable else b""
-            if not piece:
-                raise AssertionError(f"hl7bridge run did not become ready: {line!r}\n{self.log_end()}")
-            line += piece
+        patience = threading.Timer(START_WITHIN, self.process.kill)
+        patience.start()
+        line = self.process.stdout.readline()
+        patience.cancel()
+        if not line:
+            raise AssertionError(f"hl7bridge run did not become ready\n{self.log_end()}")
         return line
 
     def log_end(self, lines: int = 20) -> str:

@@ -176,7 +176,6 @@ class Sender:
         self.name, self.address, self.ledger = name, address, ledger
         self.patience, self.pause, self.pace, self.linger = patience, pause, pace, linger
         self.stop = threading.Event()
-        self.acknowledged = 0
         self.attempts = 0
         self._connection: Connection | None = None
 
@@ -211,7 +210,6 @@ class Sender:
                 answer = self._note(body)
                 wanted = answer.code.startswith("C") == message.enhanced
                 if answer.control_id == message.control_id and wanted:
-                    self.acknowledged += answer.positive
                     return answer.positive
             self.ledger.note(event="silence", connection=self.name, control_id=message.control_id)
         except OSError as error:

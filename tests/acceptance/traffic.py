@@ -85,10 +85,6 @@ class Traffic:
         self._ledger.close()
 
     @property
-    def acknowledged(self) -> int:
-        return sum(sender.acknowledged for sender in self.senders)
-
-    @property
     def attempts(self) -> int:
         return sum(sender.attempts for sender in self.senders)
 
