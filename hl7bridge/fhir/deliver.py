@@ -19,7 +19,7 @@ from hl7bridge.fhir.capabilities import Capabilities
 from hl7bridge.fhir.client import FhirClient, Parameters, token
 from hl7bridge.fhir.desired import ENDING, statement
 from hl7bridge.fhir.identity import Match, Resolution, resolve, search_tokens
-from hl7bridge.fhir.plan import RoleIntent, happened, held_by_others, plan_practitioner, plan_role
+from hl7bridge.fhir.plan import TAG_MARK, RoleIntent, happened, held_by_others, plan_practitioner, plan_role
 from hl7bridge.fhir.replies import Reply, ReplyKind
 from hl7bridge.fhir.roles import is_of_person, role_at_server, role_intents
 from hl7bridge.fhir.rules import DestinationRules
@@ -371,8 +371,9 @@ class _Delivery:
             return
         if turns or (self.active_before and (not self.active_after or not self.writes)):
             self.tasks.append(outcomes.LEAVER if self.writes else outcomes.LEAVER_REPORTED)
-            if self.change.action is Action.REMOVE and self.writes:
-                self.tasks.append(outcomes.DELETED)
+        tagged = own is not None and any(value.element == TAG_MARK for value in own.values)
+        if self.change.action is Action.REMOVE and self.writes and not tagged:
+            self.tasks.append(outcomes.DELETED)
 
     # --- small steps -------------------------------------------------------------------------------------------------
 

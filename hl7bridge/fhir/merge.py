@@ -28,19 +28,21 @@ _CORE = {"telecom": ("value",), "name": ("family",), "qualification": ("code",),
 
 def covers(item: Any, wanted: Any) -> bool:
     """Whether `item` says all that `wanted` says. Text is compared without padding, identifier systems by any name."""
+    if isinstance(wanted, str):
+        return isinstance(item, str) and (item == wanted or item.strip() == wanted.strip())
     if isinstance(wanted, dict):
-        return isinstance(item, dict) and all(
-            key in item and (_same_system(item[key], value) if key == "system" else covers(item[key], value))
-            for key, value in wanted.items()
-        )
+        if not isinstance(item, dict) or not wanted.keys() <= item.keys():
+            return False
+        for key, value in wanted.items():
+            if not (_same_system(item[key], value) if key == "system" else covers(item[key], value)):
+                return False
+        return True
     if isinstance(wanted, list):
         if not isinstance(item, list):
             return False
         if wanted and all(isinstance(value, dict) for value in wanted):
             return all(any(covers(one, value) for one in item) for value in wanted)
         return len(item) == len(wanted) and all(covers(one, value) for one, value in zip(item, wanted, strict=True))
-    if isinstance(wanted, str):
-        return isinstance(item, str) and item.strip() == wanted.strip()
     return isinstance(item, bool) == isinstance(wanted, bool) and bool(item == wanted)
 
 
@@ -65,8 +67,9 @@ def essence(element: str, value: Any) -> Any:
 
 
 def _same_system(one: Any, other: Any) -> bool:
-    both_text = isinstance(one, str) and isinstance(other, str)
-    return canonical_system(one) == canonical_system(other) if both_text else bool(one == other)
+    if one == other:
+        return True
+    return isinstance(one, str) and isinstance(other, str) and canonical_system(one) == canonical_system(other)
 
 
 def identity_key(element: str, value: Any) -> Hashable | None:

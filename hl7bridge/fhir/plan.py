@@ -323,8 +323,9 @@ class _ResourcePlan:
             self.differences.append(Difference(f"meta.tag[{len(tags)}]", None, TAG, "MFE-1"))
 
     def untag(self) -> None:
-        """The person is back: our tag goes."""
-        self.marks.pop(TAG_MARK, None)
+        """The person is back: our tag goes. Tried once, for some servers keep every tag (HAPI does)."""
+        if self.marks.pop(TAG_MARK, None) is None:
+            return
         meta = self.body.get("meta", {})
         tags = meta.get("tag", [])
         if not isinstance(tags, list) or not any(_is_our_tag(tag) for tag in tags):

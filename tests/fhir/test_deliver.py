@@ -303,9 +303,33 @@ def test_a_removed_record_is_never_deleted(bridge: Bridge, server: FakeFhir) -> 
     assert kinds(removed) == ["leaver-access", "deleted-in-source"]
     person = server.only("Practitioner")
     assert person["meta"]["tag"][0]["code"] == "deleted-in-source"
-    assert bridge.deliver(change(Action.REMOVE)).result is Result.UNCHANGED
+    again = bridge.deliver(change(Action.REMOVE))
+    assert (again.result, kinds(again)) == (Result.UNCHANGED, [])
     assert {asked.method for asked in server.journal} == {"GET", "POST", "PUT"}
     assert not any("Patient" in asked.target for asked in server.journal)
+
+
+def test_a_leaver_whose_record_is_removed_later(bridge: Bridge, server: FakeFhir) -> None:
+    bridge.deliver(ADA)
+    assert kinds(bridge.deliver(LEAVES)) == ["leaver-access"]
+    assert kinds(bridge.deliver(change(Action.REMOVE))) == ["deleted-in-source"]
+
+
+def test_a_server_that_keeps_every_tag_is_asked_once_to_drop_ours(bridge: Bridge, server: FakeFhir) -> None:
+    bridge.deliver(ADA)
+    bridge.deliver(change(Action.REMOVE))
+    tags = server.only("Practitioner")["meta"]["tag"]
+
+    def keep(asked: Asked) -> Answer | None:
+        if asked.method == "PUT":
+            body = asked.json
+            return fhir(server.put({**body, "meta": {**body["meta"], "tag": tags}}))
+        return None
+
+    server.faults.append(keep)
+    assert bridge.deliver(change(Action.REACTIVATE)).result is Result.REACTIVATED
+    assert bridge.deliver(change(Action.REACTIVATE)).result is Result.UNCHANGED
+    assert bridge.deliver(change(Action.REMOVE)).result is Result.DEACTIVATED
 
 
 def test_two_feeds_one_person(bridge: Bridge, server: FakeFhir) -> None:

@@ -534,3 +534,36 @@ def test_happened_sees_what_did_not() -> None:
     assert not happened(planned, {**planned.body, "address": server["address"]})
     assert not happened(planned, {**planned.body, "gender": "other"})
     assert not happened(planned, {k: v for k, v in planned.body.items() if k != "telecom"})
+
+
+def test_what_is_planned_is_fhir() -> None:
+    """A second opinion on every kind of body that a plan makes."""
+    practitioner = pytest.importorskip("fhir.resources.R4B.practitioner").Practitioner
+    practitioner_role = pytest.importorskip("fhir.resources.R4B.practitionerrole").PractitionerRole
+    licence = StaffIdentifier("77", "urn:oid:2.999.1", type_code="MD", field="STF-2", extra={"period": {"end": "2030"}})
+    one = change(
+        Action.ADD,
+        name(suffix=["MD"]),
+        phone("555-1"),
+        value("gender", "female", "STF-5"),
+        value("communication", {"text": "Igbo"}, "LAN-2"),
+        value("qualification", {"code": {"text": "MD"}, "period": {"start": "2001-05"}}, "EDU-2"),
+        npi=GOOD_NPI,
+        identifiers=[licence],
+    )
+    created = plan(one, None)
+    assert created.body is not None
+    removed = plan(change(Action.REMOVE), {**created.body, "id": "p1"}, created.written)
+    role_created = plan_one(one, RoleIntent(unit("ICU", "STF-8", value("code", {"text": "Nurse"}, "PRA-3"))), None)
+    assert role_created.body is not None
+    own = replace(role_created.written, resource_id="r1")  # type: ignore[type-var]
+    leaving = change(Action.DEACTIVATE, ended_for="Leave of absence")
+    bare = RoleIntent(StaffRole("STF-8:ICU", "STF-8"), ENDED_WITH_PERSON, own)
+    ended = plan_one(leaving, bare, {**role_created.body, "id": "r1"})
+    for model, planned in (
+        (practitioner, created),
+        (practitioner, removed),
+        (practitioner_role, role_created),
+        (practitioner_role, ended),
+    ):
+        model.model_validate_json(write_json(planned.body))
