@@ -38,7 +38,7 @@ HEADER = (
 
 _HEADER = frozenset(HEADER)
 
-_CONTROL_IDS = each("message", "control_id")
+SEEN = each("message", "control_id")
 
 _MESSAGE = (
     "INSERT INTO message (id, received, feed, state, sending_application, sending_facility, message_type, trigger_event,"
@@ -122,7 +122,7 @@ class _Batch:
         deliveries = sum(len(record.deliveries) for message in messages for record in message.records)
         self._delivery_id = store._draw("delivery", deliveries) if deliveries else 0
         ids = {_control_id(message) for message in messages if message.duplicate_window > 0}
-        self._seen = store._present(_CONTROL_IDS, ids)
+        self._seen = store._present(SEEN, ids)
         self._chains: dict[_Chain, list[tuple[int, NewMessage]]] = {}
         self._scheduled: set[tuple[str, str, str]] = set()
         self._clear()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from hl7bridge.errors import ClaimLost
-from hl7bridge.model import LIFECYCLE, Action, Known, Result, StaffChange, Task
+from hl7bridge.model import LIFECYCLE, Action, Known, Result, StaffChange, Task, Written
 from hl7bridge.store.encoding import unseal, written_from_row
 from hl7bridge.store.lanes import NEWCOMERS, Lanes, keys_from_text, keys_to_text, lane_key
 from hl7bridge.store.store import Claimed
@@ -24,8 +24,9 @@ _BASES = (
     "SELECT resource_type, resource_id, content, codec, role_key, origin, holds_active, feed, source_key, version"
     " FROM feed_write WHERE "
 )
-WRITTEN_BY = _BASES + "destination = ? AND resource_type = ? AND resource_id = ? ORDER BY feed, source_key, role_key"
-OWN = _BASES + "destination = ? AND feed = ? AND source_key = ? ORDER BY resource_type, role_key, resource_id"
+# No ORDER BY: it would tempt SQLite to walk the index that is sorted so instead of the one that finds the rows.
+WRITTEN_BY = _BASES + "destination = ? AND resource_type = ? AND resource_id = ?"
+OWN = _BASES + "destination = ? AND feed = ? AND source_key = ?"
 
 PERSON = "SELECT person_id FROM crosswalk WHERE destination = ? AND feed = ? AND source_key = ?"
 
@@ -35,15 +36,14 @@ READY = (
 )
 WAITING = (
     "SELECT id, place FROM delivery WHERE head = 1 AND state IN ('retry', 'unknown') AND destination = ? AND leaver = ?"
-    " AND next_attempt <= ? ORDER BY next_attempt LIMIT ?"
+    " AND next_attempt <= ? ORDER BY next_attempt, place LIMIT ?"
 )
 DUE = (
     "SELECT id, message_id FROM delivery WHERE state = 'scheduled' AND destination = ? AND not_before <= ?"
     " ORDER BY not_before, id LIMIT ?"
 )
-EARLIER = "SELECT EXISTS (SELECT 1 FROM lane WHERE key = ? AND place < ?)"
-HELD_BY_CLAIM = "SELECT EXISTS (SELECT 1 FROM claim WHERE key = ?)"
-_CANDIDATE = (
+BLOCKED = "SELECT EXISTS (SELECT 1 FROM lane WHERE key = ? AND place < ?) OR EXISTS (SELECT 1 FROM claim WHERE key = ?)"
+CANDIDATE = (
     "SELECT d.message_id, d.position, d.feed, d.source_key, d.action, d.place, d.lane, d.order_time, d.force, d.attempts,"
     " d.ambiguous, r.codec, r.change, x.person_id, x.order_time FROM delivery d"
     " JOIN record r ON r.message_id = d.message_id AND r.position = d.position"
@@ -187,7 +187,8 @@ class Claiming(Lanes):
         return claimed
 
     def _candidates(self, destination: str, limit: int, now: float) -> list[int]:
-        """Deliveries that may be first in their lanes: leavers before others, each group in order of place."""
+        """Deliveries that may be first in their lanes: leavers before others, each group in order of place. Of those that
+        are tried again, the ones that have been due for longest."""
         found: list[int] = []
         for leaver in (1, 0):
             room = limit - len(found)
@@ -200,15 +201,12 @@ class Claiming(Lanes):
     def _try(
         self, delivery_id: int, destination: str, owner: str, fence: int, now: float, lane_of: LaneOf | None
     ) -> Claimed | None:
-        row = self._execute(_CANDIDATE, (delivery_id,)).fetchone()
+        row = self._execute(CANDIDATE, (delivery_id,)).fetchone()
         message_id, position, feed, source_key, action, place, lane, order_time, force, attempts = row[:10]
         ambiguous, codec, content, person_id, applied = row[10:]
         change = StaffChange.from_json(unseal(codec, content).decode())
         keys = self._claim_keys(delivery_id, destination, place, lane, change, feed, person_id, lane_of)
-        if any(
-            self._execute(EARLIER, (key, place)).fetchone()[0] or self._execute(HELD_BY_CLAIM, (key,)).fetchone()[0]
-            for key in keys
-        ):
+        if any(self._execute(BLOCKED, (key, place, key)).fetchone()[0] for key in keys):
             # Whoever stands in the way marks it again when they leave the lane or end their claim.
             self._execute("UPDATE delivery SET head = 0 WHERE id = ?", (delivery_id,))
             return None
@@ -225,9 +223,13 @@ class Claiming(Lanes):
             "UPDATE delivery SET state = 'claimed', owner = ?, fence = ? WHERE id = ?", (owner, fence, delivery_id)
         )
         self._note(now, message_id, delivery_id, "claimed", owner=owner, fence=fence)
-        own = tuple(written_from_row(base) for base in self._execute(OWN, (destination, feed, source_key)))
+        own = self._bases(OWN, destination, feed, source_key)
         known = Known(person_id or "", own, bool(ambiguous), attempts)
         return Claimed(delivery_id, message_id, position, feed, destination, change, known, fence, bool(force))
+
+    def _bases(self, sql: str, *parameters: str) -> tuple[Written, ...]:
+        bases = [written_from_row(row) for row in self._execute(sql, parameters)]
+        return tuple(sorted(bases, key=lambda b: (b.resource_type, b.resource_id, b.feed, b.source_key, b.role_key)))
 
     def _claim_keys(
         self,
@@ -279,8 +281,8 @@ class Claiming(Lanes):
 
     def _next_due(self, destination: str, now: float) -> float | None:
         pause = self._execute("SELECT until FROM pause WHERE destination = ?", (destination,)).fetchone()
-        if pause and (not pause[0] or pause[0] > now):
-            return pause[0] or None
+        if pause:
+            return pause[0] or None  # one that has ended is due: the next claim takes it away
         if self._execute(NEWCOMERS, (destination, 1)).fetchone():
             return now
         if any(self._execute(READY, (destination, leaver, 1)).fetchone() for leaver in (1, 0)):

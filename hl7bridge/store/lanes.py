@@ -29,8 +29,11 @@ from hl7bridge.store.store import OPEN_LANE, DeliveryState
 NEW = -1  # the mark of a delivery that has not entered its lanes
 LINED_UP = 1000  # deliveries that one transaction lines up at most: bounds how long it holds the store
 
-_OCCUPIED = each("lane", "key")
-NEWCOMERS = "SELECT id, place, lane FROM delivery WHERE head = -1 AND state = 'queued' AND destination = ? ORDER BY place LIMIT ?"
+OCCUPIED = each("lane", "key")
+NEWCOMERS = (
+    "SELECT id, place, lane FROM delivery"
+    " WHERE head = -1 AND state = 'queued' AND destination = ? ORDER BY place LIMIT ?"
+)
 
 
 def lane_key(destination: str, key: str) -> int:
@@ -58,7 +61,7 @@ class Lanes(Database):
             (delivery_id, place, keys_from_text(lane))
             for delivery_id, place, lane in self._execute(NEWCOMERS, (destination, LINED_UP))
         ]
-        occupied = self._present(_OCCUPIED, {key for _, _, keys in new for key in keys})
+        occupied = self._present(OCCUPIED, {key for _, _, keys in new for key in keys})
         heads = []
         for delivery_id, _, keys in new:
             heads.append((occupied.isdisjoint(keys), delivery_id))

@@ -11,7 +11,6 @@ from hl7bridge.store.encoding import (
     exchanges_to_text,
     findings_to_text,
     interactions_to_bytes,
-    written_from_row,
     written_to_bytes,
 )
 from hl7bridge.store.lanes import keys_from_text
@@ -196,15 +195,13 @@ class Settling(Claiming):
     def written_by(self, destination: str, resource_type: str, resource_id: str) -> tuple[Written, ...]:
         """What every feed of this bridge wrote to that resource."""
         with self._reading():
-            rows = self._execute(WRITTEN_BY, (destination, resource_type, resource_id)).fetchall()
-        return tuple(written_from_row(row) for row in rows)
+            return self._bases(WRITTEN_BY, destination, resource_type, resource_id)
 
     def known(self, destination: str, feed: str, source_key: str) -> Known:
         """What a claim would hand out of that person: the crosswalk's id and what the feed wrote. For a dry run."""
         with self._reading():
             row = self._execute(PERSON, (destination, feed, source_key)).fetchone()
-            own = self._execute(OWN, (destination, feed, source_key)).fetchall()
-        return Known(row[0] if row else "", tuple(written_from_row(base) for base in own))
+            return Known(row[0] if row else "", self._bases(OWN, destination, feed, source_key))
 
     def withdraw(self, message_id: int, now: float) -> bool:
         """Withdraw every delivery of the message of which nothing can have reached a server. True when that is all of

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from hl7bridge.store.turn import Turn
 
 POLL = 0.0003  # seconds between two tries for the write lock, while one waits
 BUSY_TIMEOUT = 5.0
+
+_OPENING = threading.Lock()  # one thread makes the file and closes it again before another opens it: see `_open`
 
 _PRAGMAS = (
     "journal_mode = WAL",
@@ -66,7 +69,7 @@ class SqliteStore(Reading, Settling):
         self._turn: Turn | None = None
         self._connection: sqlite3.Connection | None = None
         try:
-            with self._clear_errors():
+            with _OPENING, self._clear_errors():
                 self._open(migrations)
         except BaseException:
             self.close()

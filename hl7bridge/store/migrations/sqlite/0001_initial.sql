@@ -126,7 +126,7 @@ CREATE TABLE delivery (
 
 CREATE INDEX delivery_new ON delivery (destination, place) WHERE head = -1 AND state = 'queued';
 CREATE INDEX delivery_ready ON delivery (destination, leaver, place) WHERE head = 1 AND state = 'queued';
-CREATE INDEX delivery_waiting ON delivery (destination, leaver, next_attempt)
+CREATE INDEX delivery_waiting ON delivery (destination, leaver, next_attempt, place)
     WHERE head = 1 AND state IN ('retry', 'unknown');
 CREATE INDEX delivery_claimed ON delivery (destination, owner) WHERE state = 'claimed';
 CREATE INDEX delivery_due ON delivery (destination, not_before, id) WHERE state = 'scheduled';
