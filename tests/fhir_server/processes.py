@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,12 +19,13 @@ from tests.acceptance.checker import Fault, Report, markers
 from tests.bridges import Bridge, Feed, running_bridge
 from tests.fhir_server.story import place_of
 from tests.hapi.observer import JsonObject, Observer, values
-from tests.hapi.proxy import proxy_to
+from tests.hapi.proxy import Asked, proxy_to
 from tests.mllp_peer import Connection, read_answer
 
 FEEDS = {"hospital": "CARD^Cardiology", "clinic": "NEPH^Nephrology"}
 ROUNDS = ("MAD", "MUP", "MUP")  # of each person, one after the other
 CONNECTIONS = 3  # of each feed
+SLOW = 0.05  # seconds that a create takes longer
 Pair = dict[str, stream.Person]  # as each feed that knows her knows her
 
 
@@ -35,13 +37,14 @@ def run(
     people = crowd(count, block, rng)
     feeds = [Feed(name, key_systems[name]) for name in FEEDS]
     with Observer(base_url) as observer, proxy_to(base_url) as proxy:
+        proxy.before = slow_create
         to = {"conditional_create": conditional, "timeout": "20s"}
         with (
             running_bridge(folder, proxy.base_url, feeds=feeds, to=to, role="listener") as listener,
             delivery(folder) as first,
             delivery(folder),
         ):
-            faults = send_all(listener, people, rng, halfway=lambda: again(first))
+            faults = send_all(listener, people, halfway=lambda: again(first))
             listener.wait_delivered(60 + 2 * count, every=0.2)
             held = listener.held()
         faults += judge(observer, people, key_systems)
@@ -83,6 +86,7 @@ def again(bridge: Bridge) -> None:
 
 
 def crowd(count: int, block: int, rng: random.Random) -> list[Pair]:
+    """Known to one feed, or to both, in an order that both send in: the same person is under way in both at once."""
     made = []
     for place in range(count):
         number, family, given = (
@@ -98,10 +102,17 @@ def crowd(count: int, block: int, rng: random.Random) -> list[Pair]:
                 for feed in known_to
             }
         )
+    rng.shuffle(made)
     return made
 
 
-def send_all(listener: Bridge, people: list[Pair], rng: random.Random, halfway: Callable[[], None]) -> list[Fault]:
+def slow_create(asked: Asked) -> None:
+    """Time for somebody else between the search that found nobody and the create."""
+    if asked.method == "POST":
+        time.sleep(SLOW)
+
+
+def send_all(listener: Bridge, people: list[Pair], halfway: Callable[[], None]) -> list[Fault]:
     """Both feeds at once, each over several connections. A person's messages stay on one, so that their order is known."""
     faults: list[Fault] = []
     failures: list[BaseException] = []
@@ -126,7 +137,6 @@ def send_all(listener: Bridge, people: list[Pair], rng: random.Random, halfway: 
     threads = []
     for feed in FEEDS:
         known = [pair[feed] for pair in people if feed in pair]
-        rng.shuffle(known)
         for number in range(CONNECTIONS):
             threads.append(threading.Thread(target=send, args=(feed, number, known[number::CONNECTIONS])))
     for thread in threads:

@@ -28,7 +28,7 @@ HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length",
 PATIENCE = 60.0
 PROPER = re.compile(
     r"GET (/metadata|/Practitioner(Role)?(/[^/?]+|\?.*)|/?\?_getpages=.*)"
-    r"|POST /Practitioner(Role)?|PUT /Practitioner(Role)?/[^/?]+"
+    r"|POST /Practitioner(Role)?(/_search)?|PUT /Practitioner(Role)?/[^/?]+"
 )
 
 
