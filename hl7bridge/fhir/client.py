@@ -7,6 +7,7 @@ together.
 
 from __future__ import annotations
 
+import logging
 import re
 import ssl
 import threading
@@ -37,6 +38,10 @@ from hl7bridge.fhir.replies import (
 from hl7bridge.fhir.rules import DestinationRules, origin
 from hl7bridge.fhir.smart_auth import BackendServicesAuth
 from hl7bridge.model import Exchange, JsonObject, read_json, write_json
+
+# httpx logs each URL at INFO, and with it the identifiers of a search; httpcore logs headers at DEBUG.
+for _name in ("httpx", "httpcore"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 FHIR_JSON = "application/fhir+json"
 Parameters = Sequence[tuple[str, str]]

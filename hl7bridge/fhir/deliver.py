@@ -124,6 +124,7 @@ class _Delivery:
         known = self.known
         reply = Reply(ReplyKind.CONFLICT)
         for _ in range(REPLANS + 1):
+            self.warnings.clear()
             found = self._noted(resolve(self.client, self.change, known, self.rules))
             if found.match not in (Match.FOUND, Match.NONE):
                 return self._unresolved(found)
@@ -135,6 +136,7 @@ class _Delivery:
                 if not reply.done:
                     return outcomes.of_reply(reply, "read")
                 found = replace(found, resource=reply.resource, version=reply.version)
+            self.person_id = found.person_id or self.person_id
             others = self._others("Practitioner", found.person_id)
             own = self._own(found.person_id)
             interaction = plan_practitioner(self.change, self.feed, self.rules, found.resource, own, others, self.now)

@@ -94,27 +94,27 @@ def lane_keys(change: StaffChange, feed: str, rules: DestinationRules) -> tuple[
 
 def resolve(client: FhirClient, change: StaffChange, known: Known, rules: DestinationRules) -> Resolution:
     """Find the person: one read where the crosswalk knows her, else one search."""
-    return _Question(client, change, rules).answer(known)
+    return _Question(client, change, known, rules).answer()
 
 
 class _Question:
     """Who carries these identifiers? One conversation with the server."""
 
-    def __init__(self, client: FhirClient, change: StaffChange, rules: DestinationRules) -> None:
-        self.client, self.change, self.rules = client, change, rules
+    def __init__(self, client: FhirClient, change: StaffChange, known: Known, rules: DestinationRules) -> None:
+        self.client, self.change, self.known, self.rules = client, change, known, rules
         self.tokens = known_tokens(change, rules)
         first = change.identifiers[0] if change.identifiers else None
         # The staff key, which stands first, is the one identifier that needs no confirmation.
         self.key = self.tokens[0] if first and system_at(first, rules) and first.value.strip() else None
         self.exchanges: tuple[Exchange, ...] = ()
 
-    def answer(self, known: Known) -> Resolution:
+    def answer(self) -> Resolution:
         if not self.tokens:
             text = "The record has no identifier that this destination may be searched by"
             return self._resolution(Match.DISAGREEMENT, local="no-identifier", text=text)
-        if not known.person_id:
+        if not self.known.person_id:
             return self._searched()
-        reply = self.client.read("Practitioner", known.person_id)
+        reply = self.client.read("Practitioner", self.known.person_id)
         self.exchanges += reply.exchanges
         if reply.done and reply.resource is not None:
             if self._carried(reply.resource):
@@ -175,13 +175,20 @@ class _Question:
         if theirs and ours and not theirs & ours and not self.rules.allow_npi_change:
             return "npi-differs", "The Practitioner with an identifier of this record has another NPI"
         births = [value.value for value in change.practitioner if value.element == "birthDate"]
-        if births and not _same_birth(births[-1], resource.get("birthDate")):
+        differs = births and not _same_birth(births[-1], resource.get("birthDate"))
+        if differs and not (self._wrote_birth_date(resource) and _families_agree(change, resource)):
             return "birth-date-differs", "The Practitioner with an identifier of this record has another birth date"
         confirmed = how == "crosswalk" or self.key in carried or len(carried) > 1
         if not confirmed and not _families_agree(change, resource):
             text = "The Practitioner was found by a single identifier, and no family name confirms it"
             return "name-not-confirmed", text
         return None
+
+    def _wrote_birth_date(self, resource: JsonObject) -> bool:
+        """Whether the resource's birth date is this record's own: then the source may be correcting it."""
+        bases = [base for base in self.known.own if base.resource_id == resource["id"]]
+        values = [value for base in bases for value in base.values if value.element == "birthDate"]
+        return any(value.value == resource.get("birthDate") for value in values)
 
     def _carried(self, resource: JsonObject) -> frozenset[Token]:
         return _identifiers(resource).intersection(self.tokens)

@@ -102,3 +102,19 @@ class Bridge:
         asked = self.server.methods()
         self.server.journal.clear()
         return asked
+
+
+ADA = change(Action.ADD, name(), phone("555-1"), npi=GOOD_NPI)
+LEAVES = change(Action.DEACTIVATE)
+
+
+def kinds(outcome: Outcome) -> list[str]:
+    """The kinds of its tasks."""
+    return [task.kind for task in outcome.tasks]
+
+
+def open_units(server: FakeFhir) -> set[str]:
+    """The units of the roles that are active at the server."""
+    return {
+        role["organization"]["identifier"]["value"] for role in server.all("PractitionerRole") if role["active"] is True
+    }

@@ -69,6 +69,21 @@ def problem(status: int, code: str = "processing", severity: str = "error", **he
     return fhir({"resourceType": "OperationOutcome", "issue": [issue]}, status, **headers)
 
 
+def once(*answers: Any, when: str = "") -> Any:
+    """A fault that answers the next requests of that kind ("PUT", "POST Practitioner") and is cured then."""
+    left = list(answers)
+
+    def fault(asked: Asked) -> Answer | None:
+        if not left or not f"{asked.method} {asked.path.removeprefix('/r4/')}".startswith(when):
+            return None
+        answer = left.pop(0)
+        if answer is LostReply:
+            raise LostReply
+        return answer  # type: ignore[no-any-return]
+
+    return fault
+
+
 class FakeFhir:
     """The server. `journal`: every request; `resources`: (type, id) -> the versions, newest last, None = deleted."""
 

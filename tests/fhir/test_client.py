@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import gzip
+import logging
 import socket
 import ssl
 import threading
@@ -19,10 +20,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from hl7bridge.fhir.capabilities import Capabilities, read_capabilities
 from hl7bridge.fhir.client import FhirClient, query, token
 from hl7bridge.fhir.gate import Gate, Refused, TokenBucket, tls_context
-from hl7bridge.fhir.replies import Reply, ReplyKind
+from hl7bridge.fhir.replies import ReplyKind
 from hl7bridge.model import JsonObject, Number
 from tests.fhir.people import NOW, rules
 from tests.fhir.server import BASE, Answer, Asked, FakeFhir, LostReply, fhir, problem, served
@@ -525,6 +525,15 @@ def test_the_least_tls_version() -> None:
     assert bare.verify_mode is ssl.CERT_REQUIRED
 
 
+def test_nothing_of_a_request_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with over_sockets(lambda asked: page()) as client:
+        client.search("Practitioner", [("identifier", "CANARY")])
+        client.create("Practitioner", {"resourceType": "Practitioner", "name": [{"family": "CANARY"}]})
+    assert "CANARY" not in caplog.text
+    assert "127.0.0.1" not in caplog.text
+
+
 def test_connections_are_kept() -> None:
     server = FakeFhir()
     server.put(PERSON)
@@ -584,50 +593,3 @@ def test_requests_are_spaced_as_agreed() -> None:
     now += 60
     client.read("Practitioner", "p1")
     assert len(waits) == 3, "a rest is no credit, and no debt"
-
-
-# --- capabilities ----------------------------------------------------------------------------------------------------
-
-STATEMENT: JsonObject = {
-    "resourceType": "CapabilityStatement",
-    "fhirVersion": "4.0.1",
-    "software": {"name": "Example FHIR"},
-    "rest": [
-        {"mode": "client", "resource": [{"type": "Practitioner", "interaction": [{"code": "delete"}]}]},
-        {
-            "mode": "server",
-            "resource": [
-                {
-                    "type": "Practitioner",
-                    "interaction": [{"code": "read"}, {"code": "create"}, "odd"],
-                    "searchParam": [{"name": "identifier"}],
-                    "versioning": "versioned",
-                    "conditionalCreate": True,
-                },
-                {"type": 7},
-            ],
-        },
-        "odd",
-    ],
-}
-
-
-def test_capabilities() -> None:
-    found = read_capabilities(answering(lambda asked: fhir(STATEMENT)))
-    assert isinstance(found, Capabilities)
-    assert (found.fhir_version, found.software) == ("4.0.1", "Example FHIR")
-    person = found.of("Practitioner")
-    assert [person.offers(what) for what in ("create", "read", "update", "delete")] == [True, True, False, False]
-    assert (person.versioning, person.conditional_create, person.conditional_update) == ("versioned", True, False)
-    assert person.search_parameters == {"identifier"}
-    assert not found.of("PractitionerRole").offers("read")
-
-
-@pytest.mark.parametrize("answer", [problem(404), fhir(PERSON), Answer(200, {"content-type": "text/html"}, b"x")])
-def test_no_statement(answer: Answer) -> None:
-    assert isinstance(read_capabilities(answering(lambda asked: answer)), Reply)
-
-
-@pytest.mark.parametrize("statement", [{}, {"rest": {}}, {"rest": [{"resource": "x"}], "software": []}])
-def test_a_statement_of_another_shape(statement: JsonObject) -> None:
-    assert Capabilities.from_statement(statement).resources == {}
