@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from decimal import Decimal
@@ -35,7 +36,8 @@ class Number(Decimal):
         return number
 
 
-_NUMBER = re.compile(r'"\\u0000number(\d+)\\u0000"')
+_PLACE = secrets.token_hex(8)  # nobody outside this process can write the mark of a number into a text
+_NUMBER = re.compile(rf'"{_PLACE}:(\d+)"')
 
 
 def read_json(text: str | bytes) -> Any:
@@ -55,7 +57,7 @@ def write_json(value: Any, *, sort_keys: bool = False) -> str:
         if not isinstance(item, Decimal):
             raise TypeError(f"not a JSON value: {type(item).__name__}")
         numbers.append(item.text if isinstance(item, Number) else str(item))
-        return f"\0number{len(numbers) - 1}\0"
+        return f"{_PLACE}:{len(numbers) - 1}"
 
     text = json.dumps(value, default=decimal_text, ensure_ascii=False, sort_keys=sort_keys, separators=(",", ":"))
     return _NUMBER.sub(lambda match: numbers[int(match.group(1))], text) if numbers else text
@@ -181,7 +183,7 @@ class StaffRole:
 
 @dataclass(frozen=True, slots=True)
 class StaffChange:
-    """Who, what, when, and the desired content of one record (one MFE of an MFN^M02). Names no destination.
+    """Who, what, when, and the desired content of one record (one MFE of an MFN^M02, or a PMU). Names no destination.
 
     identifiers   the staff key first (system = the feed's `key_system`), then every other one
     active        what the sender says of the person: True, False, or None (nothing)
@@ -194,6 +196,11 @@ class StaffChange:
     complete      holds enough for a create (a family name)
     needs_approval STF-29 asks for approval before a reactivation
     ended_for     why the role ends or rests, for PractitionerRole.notAvailable ("" = say nothing)
+    temporary     of a deactivation: the person is away and will return; nothing ends
+    until         of a temporary one: the day on which the person is expected back, a FHIR date, "" = not said
+    qualifications_only  brings single qualifications; all else of the person, and the other qualifications, stay
+    revokes       the qualifications that it brings end; none is added
+    event_field   the HL7 field that says what is asked for
     """
 
     action: Action
@@ -212,6 +219,25 @@ class StaffChange:
     needs_approval: bool = False
     deleted_in_source: bool = False
     ended_for: str = ""
+    temporary: bool = False
+    until: str = ""
+    qualifications_only: bool = False
+    revokes: bool = False
+    event_field: str = "MFE-1"
+
+    @property
+    def kind(self) -> str:
+        """The action, as far as it matters which change makes another one needless: being away is not leaving, and a
+        certificate says nothing of the rest of the person."""
+        if self.qualifications_only:
+            return "revoke" if self.revokes else "grant"
+        return "rest" if self.temporary else self.action.value
+
+    def overtakes(self, earlier: str) -> bool:
+        """Whether this change, applied, leaves nothing to do for one of kind `earlier` that came before it."""
+        if self.qualifications_only or earlier in ("grant", "revoke"):
+            return False
+        return not (self.temporary and earlier in (Action.DEACTIVATE, Action.REMOVE))
 
     def to_json(self) -> str:
         """Compact JSON text, read back by `from_json`."""
@@ -235,12 +261,17 @@ class StaffChange:
                 "needs_approval": self.needs_approval,
                 "deleted_in_source": self.deleted_in_source,
                 "ended_for": self.ended_for,
+                "temporary": self.temporary,
+                "until": self.until,
+                "qualifications_only": self.qualifications_only,
+                "revokes": self.revokes,
+                "event_field": self.event_field,
             }
         )
 
     @classmethod
     def from_json(cls, text: str) -> StaffChange:
-        """Read what `to_json` wrote. Raises ValueError or KeyError for other text."""
+        """Read what `to_json` wrote, and what earlier versions did. Raises ValueError or KeyError for other text."""
         read = read_json(text)
         read["action"] = Action(read["action"])
         read["identifiers"] = tuple(StaffIdentifier(*item) for item in read["identifiers"])

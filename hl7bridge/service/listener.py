@@ -75,6 +75,7 @@ class MllpConnection(protocol.Protocol):
         self._closing = False
         self._paused = False
         self._warned: set[str] = set()
+        self._frame_since = 0.0  # when the frame under way began; 0 = none is
         self._timer: Any = None
 
     # -- Twisted's names --
@@ -127,8 +128,10 @@ class MllpConnection(protocol.Protocol):
             if event is NEED_DATA:
                 break
             if isinstance(event, FrameReceived):
+                self._frame_since = 0.0
                 self._frame(event)
             elif isinstance(event, FrameTooLarge):
+                self._frame_since = 0.0
                 self.factory.log.warning("frame larger than max_frame refused", peer=self.peer, bytes=event.size)
                 self._take([self.factory.intake.too_large(event.head, event.size, self.peer)])
             elif isinstance(event, BytesDiscarded):
@@ -278,20 +281,28 @@ class MllpConnection(protocol.Protocol):
             self._transport.pauseProducing()
         else:
             self._transport.resumeProducing()
+            self._frame_since = 0.0
+        self._keep_time()
 
     def _keep_time(self) -> None:
-        limits = self.factory.limits
+        limits, now = self.factory.limits, self.factory.clock.seconds()
         self._stop_timer()
-        if self._gone:
-            return
+        if self._gone or self._paused:
+            return  # while we do not read, the sender's time does not run
+        inside = self._decoder.inside_frame or bool(self._decoder.outside_frame)
+        self._frame_since = (self._frame_since or now) if inside else 0.0
         if self._decoder.awaiting_end:
             self._timer = self.factory.clock.callLater(limits.end_of_block_timeout, self._end_of_block)
         elif self._decoder.inside_frame and limits.frame_timeout:
-            self._timer = self.factory.clock.callLater(limits.frame_timeout, self._too_slow)
+            self._timer = self.factory.clock.callLater(self._time_left(now), self._too_slow)
         elif self._decoder.outside_frame and limits.frame_timeout:
-            self._timer = self.factory.clock.callLater(limits.frame_timeout, self._no_start_block)
+            self._timer = self.factory.clock.callLater(self._time_left(now), self._no_start_block)
         elif limits.idle_timeout and not self._decoder.inside_frame:
             self._timer = self.factory.clock.callLater(limits.idle_timeout, self._idle)
+
+    def _time_left(self, now: float) -> float:
+        """Seconds that the frame under way still has: a peer that sends a byte now and then gains none."""
+        return max(0.0, self._frame_since + self.factory.limits.frame_timeout - now)
 
     def _stop_timer(self) -> None:
         if self._timer is not None and self._timer.active():

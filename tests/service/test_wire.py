@@ -212,6 +212,14 @@ def test_no_frame_that_never_ends_stays_open(peer: Connection) -> None:
         peer.read(10)
 
 
+def test_a_sender_that_drips_bytes_gains_no_time(peer: Connection) -> None:
+    peer.write(START)
+    with pytest.raises(Closed):
+        for _ in range(100):
+            peer.write(b"M")
+            peer.read(0.1)
+
+
 def test_bytes_without_a_start_block_end_the_connection(peer: Connection) -> None:
     peer.write(message() + END)
     with pytest.raises(Closed):
