@@ -91,6 +91,7 @@ class DestinationLoop(threading.Thread):
         self._stopping = threading.Event()
         self._local = threading.local()
         self._stores: list[Store] = []
+        self._paused_until = 0.0
         self._pace = Pace(min(REST_LONGEST, target.retry.longest))
         self.failed: str = ""
 
@@ -237,7 +238,9 @@ class DestinationLoop(threading.Thread):
         step = next_step(outcome, claimed.known.attempts, self._target.retry, random.random)
         name = self._target.rules.name
         if step.kind == "pause":
-            self._log.error("destination paused", destination=name, reason=outcome.local, seconds=round(step.delay))
+            if now >= self._paused_until:  # once a pause, not once for each change that was under way
+                self._log.error("destination paused", destination=name, reason=outcome.local, seconds=round(step.delay))
+            self._paused_until = max(self._paused_until, now + step.delay)
             return Settlement(
                 claimed, outcome, DeliveryState.QUEUED, pause=outcome.local or "paused", pause_until=now + step.delay
             )
