@@ -250,7 +250,7 @@ class _Batch:
                 new.destination,
                 message.feed,
                 change.source_key,
-                change.action.value,
+                change.kind,
                 state,
                 delivery_id,
                 keys_to_text({lane_key(new.destination, key) for key in new.lane}),
@@ -274,8 +274,8 @@ class _Batch:
             person,
         ).fetchall()
         for earlier_id, not_before, action in earlier:
-            same_time = new.not_before > 0 and not_before == new.not_before
-            if same_time or (change.action in LIFECYCLE and action == change.action.value):
+            same_time = new.not_before > 0 and not_before == new.not_before and change.overtakes(action)
+            if same_time or (change.action in LIFECYCLE and action == change.kind):
                 self._store._end(earlier_id, Result.SUPERSEDED, self._now, by=delivery_id)
         if new.not_before:
             self._scheduled.add(person)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from hl7bridge.errors import ClaimLost
-from hl7bridge.model import LIFECYCLE, Action, Known, Result, StaffChange, Task, Written
+from hl7bridge.model import LIFECYCLE, Known, Result, StaffChange, Task, Written
 from hl7bridge.store.encoding import unseal, written_from_row
 from hl7bridge.store.lanes import NEWCOMERS, Lanes, keys_from_text, keys_to_text, lane_key
 from hl7bridge.store.store import Claimed
@@ -44,7 +44,7 @@ DUE = (
 )
 BLOCKED = "SELECT EXISTS (SELECT 1 FROM lane WHERE key = ? AND place < ?) OR EXISTS (SELECT 1 FROM claim WHERE key = ?)"
 CANDIDATE = (
-    "SELECT d.message_id, d.position, d.feed, d.source_key, d.action, d.place, d.lane, d.order_time, d.force, d.attempts,"
+    "SELECT d.message_id, d.position, d.feed, d.source_key, d.place, d.lane, d.order_time, d.force, d.attempts,"
     " d.ambiguous, r.codec, r.change, x.person_id, x.order_time FROM delivery d"
     " JOIN record r ON r.message_id = d.message_id AND r.position = d.position"
     " LEFT JOIN crosswalk x ON x.destination = d.destination AND x.feed = d.feed AND x.source_key = d.source_key"
@@ -202,8 +202,8 @@ class Claiming(Lanes):
         self, delivery_id: int, destination: str, owner: str, fence: int, now: float, lane_of: LaneOf | None
     ) -> Claimed | None:
         row = self._execute(CANDIDATE, (delivery_id,)).fetchone()
-        message_id, position, feed, source_key, action, place, lane, order_time, force, attempts = row[:10]
-        ambiguous, codec, content, person_id, applied = row[10:]
+        message_id, position, feed, source_key, place, lane, order_time, force, attempts = row[:9]
+        ambiguous, codec, content, person_id, applied = row[9:]
         change = StaffChange.from_json(unseal(codec, content).decode())
         keys = self._claim_keys(delivery_id, destination, place, lane, change, feed, person_id, lane_of)
         if any(self._execute(BLOCKED, (key, place, key)).fetchone()[0] for key in keys):
@@ -212,7 +212,7 @@ class Claiming(Lanes):
             return None
         if order_time and applied and applied > order_time and not force:
             self._end(delivery_id, Result.STALE, now)
-            if Action(action) in LIFECYCLE:
+            if change.action in LIFECYCLE:
                 self._open_task(_STALE, message_id, delivery_id, destination, feed, source_key, now)
             return None
         self._executemany(

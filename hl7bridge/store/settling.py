@@ -167,11 +167,12 @@ class Settling(Claiming):
     def _supersede_held(self, settlement: Settlement, place: int, now: float) -> None:
         claimed = settlement.claimed
         held = self._execute(
-            "SELECT id FROM delivery WHERE state = 'held' AND source_key = ? AND feed = ? AND destination = ? AND place < ?",
+            "SELECT id, action FROM delivery WHERE state = 'held' AND source_key = ? AND feed = ? AND destination = ? AND place < ?",
             (claimed.change.source_key, claimed.feed, claimed.destination, place),
         ).fetchall()
-        for (delivery_id,) in held:
-            self._end(delivery_id, Result.SUPERSEDED, now, by=claimed.delivery_id)
+        for delivery_id, kind in held:
+            if claimed.change.overtakes(kind):
+                self._end(delivery_id, Result.SUPERSEDED, now, by=claimed.delivery_id)
 
     def _pause(self, settlement: Settlement, now: float) -> None:
         """`pause_until` 0 = until a person resumes it. The later end wins."""
