@@ -1,7 +1,9 @@
-"""What the store costs, as ratios of one run: `python -m tests.store.measure [FOLDER]`. Not a test: nothing is asserted.
+"""What the store costs, as ratios of one run: `python -m tests.store.measure [accepting] [turns] [claiming]`. No test:
+nothing is asserted.
 
 accept   messages of one record, in batches, beside bare inserts of the same bodies into one table with two indexes
-turns    one process accepts without a pause, another settles: with turns at the write lock, and without
+turns    one process accepts without a pause, another claims 64, delivers them (sleeps), settles them, again and again:
+         with turns at the write lock, and without
 claim    64 of 50,000; with 10,000 in one lane; with the head of the line blocked by a retried delivery
 """
 
@@ -26,6 +28,7 @@ from tests.store.builders import change, full_outcome, message, settlement
 
 BODY = b"x" * 1500
 ROUNDS = 5
+DELIVERY = 0.15  # seconds in which 64 are delivered: about 400/s, more than httpx does
 
 
 def made(
@@ -124,7 +127,7 @@ def saturate(path: Path, turns: bool, batch: int, stop: Event, count: object) ->
 
 
 def turns(folder: Path) -> None:
-    print("turns: batch, accepted/s alone, then accepted/s and settled/s together (claims and settlements of 64)")
+    print("turns: batch, accepted/s alone, then together: accepted/s, settled/s, milliseconds a claim, a settlement")
     for batch in (1, 8, 64):
         for with_turns in (False, True):
             path = folder / f"turns-{time.time_ns()}.db"
@@ -141,14 +144,22 @@ def turns(folder: Path) -> None:
                 time.sleep(1.5)
                 alone = (count.value - before) / (time.perf_counter() - began)
                 before, began, settled = count.value, time.perf_counter(), 0
-                while time.perf_counter() - began < 3 and settled < backlog:
+                claims, settlements = [], []
+                while time.perf_counter() - began < 4 and settled < backlog:
+                    start = time.perf_counter()
                     claimed = store.claim("main", "w", 64, time.time())
-                    store.settle([settlement(one, outcome=full_outcome("p")) for one in claimed], time.time())
+                    claims.append(time.perf_counter() - start)
+                    time.sleep(DELIVERY)
+                    outcomes = [settlement(one, outcome=full_outcome("p" + one.change.source_key)) for one in claimed]
+                    start = time.perf_counter()
+                    store.settle(outcomes, time.time())
+                    settlements.append(time.perf_counter() - start)
                     settled += len(claimed)
                 seconds = time.perf_counter() - began
                 print(
                     f"  {batch:4} {'with turns' if with_turns else 'without   '} {alone:8.0f}"
                     f" {(count.value - before) / seconds:8.0f} {settled / seconds:8.0f}"
+                    f" {statistics.mean(claims) * 1e3:8.1f} {statistics.mean(settlements) * 1e3:8.1f}"
                 )
                 stop.set()
                 child.join()
@@ -188,11 +199,12 @@ def claiming(folder: Path) -> None:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory(dir=sys.argv[1] if len(sys.argv) > 1 else None) as folder:
+    """All three, or those that are named."""
+    named = [part for part in (accepting, turns, claiming) if part.__name__ in sys.argv] or [accepting, turns, claiming]
+    with tempfile.TemporaryDirectory() as folder:
         print(f"{os.cpu_count()} cores, SQLite {sqlite3.sqlite_version}, load {os.getloadavg()[0]:.1f}")
-        accepting(Path(folder))
-        turns(Path(folder))
-        claiming(Path(folder))
+        for part in named:
+            part(Path(folder))
 
 
 if __name__ == "__main__":
