@@ -30,6 +30,9 @@ from hl7bridge.store.store import (
 LOOK_EVERY = 0.2  # seconds between looks at the store while something is pending and no hint comes
 BREATH = 0.02  # seconds between two looks however many hints come
 
+WITHDRAWN = "A destination is not available; the message is withdrawn, send it again"
+UNDER_WAY = "A destination did not answer in time; a part of the message is under way or done, send it again"
+
 _FAILED_ONCE = (DeliveryState.RETRY, DeliveryState.UNKNOWN)
 
 Send = Callable[[PendingAcknowledgment, bytes | None], None]
@@ -59,10 +62,9 @@ def record_verdict(status: RecordStatus, answering: Sequence[str]) -> RecordVerd
         return RecordVerdict(True, True, "nothing to do")
     refused = next((d for d in deliveries if _refused(d)), None)
     if refused is not None:
-        finding = Finding(
-            refused.code or "207", refused.local or "held", refused.text or "Not delivered", position=status.position
-        )
-        return RecordVerdict(True, False, refused.local or "held", refused.ended, finding)
+        local = refused.local or ("withdrawn" if refused.result is Result.WITHDRAWN else "held")
+        finding = Finding(refused.code or "207", local, refused.text or "Not delivered", position=status.position)
+        return RecordVerdict(True, False, local, refused.ended, finding)
     waiting = [d for d in deliveries if d.state not in (DeliveryState.ENDED, DeliveryState.SCHEDULED)]
     if waiting:
         troubled = any(d.state in _FAILED_ONCE for d in waiting)
@@ -108,14 +110,19 @@ def message_verdict(
     """What to answer now, if anything. `down`: a destination that must succeed is known to be out of reach. Pure."""
     verdicts = [record_verdict(status, policy.answering()) for status in statuses]
     open_records = [v for v in verdicts if not v.settled]
-    refuse = False
-    if open_records:
+    # Withdrawn and not yet answered: a stop came in between. The answer is still that of the one who withdrew.
+    refuse = any(d.result is Result.WITHDRAWN for status in statuses for d in status.deliveries.values())
+    if open_records and not refuse:
         if pending.kind == "application":
             return Verdict(None)
         troubled = down or any(v.troubled for v in open_records)
         if not troubled and now < pending.due:
             return Verdict(None)
         refuse = policy.when_pending == "refuse"
+    if refuse:
+        # No record of a message that is refused is said to be stored: some engines read MFA alone.
+        late = RecordVerdict(False, False, "not delivered in time")
+        verdicts = [v if v.settled else late for v in verdicts]
     lines = tuple(
         acknowledgment.MfaLine(status.record.echo, v.success, v.text, _hl7_time(v.completed))
         for status, v in zip(statuses, verdicts, strict=True)
@@ -123,8 +130,7 @@ def message_verdict(
     findings = tuple(f for status in statuses for f in status.record.findings)
     findings += tuple(v.finding for v in verdicts if v.finding)
     if refuse:
-        text = "A destination is not available; the message is withdrawn, send it again"
-        return Verdict(policy.code(Refusal.UNAVAILABLE), lines, findings, text, withdraw=True)
+        return Verdict(policy.code(Refusal.UNAVAILABLE), lines, findings, WITHDRAWN, withdraw=True)
     failed = sum(1 for v in verdicts if not v.success)
     if not failed:
         code = "AA"
@@ -198,8 +204,10 @@ class Acknowledger(threading.Thread):
 
     def _look(self, store: Store) -> None:
         self._expected = False
+        with self._lock:
+            asked = set(self._asked)  # before looking: what is committed and asked for meanwhile is not in `waiting`
         waiting = store.pending_acknowledgments()
-        self._hand_out_again(store, {(pending.message_id, pending.kind) for pending in waiting})
+        self._hand_out_again(store, asked - {(pending.message_id, pending.kind) for pending in waiting})
         self._expected = self._expected or bool(waiting)
         ripe = [pending for pending in waiting if self._may_be_ripe(pending)]
         statuses = store.statuses([pending.message_id for pending in ripe])
@@ -219,11 +227,10 @@ class Acknowledger(threading.Thread):
         policy = self._policies.get(pending.feed)
         return not pending.is_open or pending.kind == "original" or bool(policy and policy.acknowledge_for)
 
-    def _hand_out_again(self, store: Store, waiting: set[tuple[int, str]]) -> None:
+    def _hand_out_again(self, store: Store, built: set[tuple[int, str]]) -> None:
         """What somebody asked for and was built before they asked (the outcome was faster, or it is a duplicate)."""
         with self._lock:
-            built = self._asked - waiting
-            self._asked &= waiting
+            self._asked -= built
         for message_id, kind in built:
             kept = next((a for a in store.acknowledgments(message_id) if a.kind == kind), None)
             body = kept.body if kept and kept.body else None
@@ -237,8 +244,9 @@ class Acknowledger(threading.Thread):
         verdict = message_verdict(policy, pending, statuses, now, down=down)
         if verdict.code is None:
             return
-        if verdict.withdraw:
-            store.withdraw(pending.message_id, now)
+        text = verdict.text
+        if verdict.withdraw and not store.withdraw(pending.message_id, now):
+            text = UNDER_WAY
         raw = store.body(pending.message_id)
         if raw is None:
             return
@@ -253,9 +261,7 @@ class Acknowledger(threading.Thread):
             body: bytes | None = None
             kept = Acknowledgment(pending.kind, AcknowledgmentState.NONE, verdict.code, positive)
         else:
-            body = application_with_lines(
-                message, pending.kind, verdict.code, verdict.lines, verdict.findings, verdict.text
-            )
+            body = application_with_lines(message, pending.kind, verdict.code, verdict.lines, verdict.findings, text)
             kept = Acknowledgment(pending.kind, AcknowledgmentState.OWED, verdict.code, positive, body)
         store.acknowledged(pending.message_id, pending.kind, kept, now)
         with self._lock:

@@ -45,8 +45,13 @@ ENDED = DeliveryState.ENDED
         (status(delivery(ENDED, Result.REPORTED, ended=NOW)), True, True, "report mode, nothing written"),
         (status(delivery(ENDED, Result.STALE, ended=NOW)), True, True, "stale, not applied"),
         (status(delivery(ENDED, Result.SUPERSEDED, ended=NOW)), True, True, "superseded"),
-        (status(delivery(ENDED, Result.WITHDRAWN, ended=NOW)), True, False, "held"),
-        (status(delivery(ENDED, Result.CREATED), delivery(DeliveryState.QUEUED)), False, True, "stored, delivery pending"),
+        (status(delivery(ENDED, Result.WITHDRAWN, ended=NOW)), True, False, "withdrawn"),
+        (
+            status(delivery(ENDED, Result.CREATED), delivery(DeliveryState.QUEUED)),
+            False,
+            True,
+            "stored, delivery pending",
+        ),
         (status(delivery(ENDED, Result.CREATED), delivery(DeliveryState.HELD, local="x")), True, False, "x"),
     ],
 )
@@ -97,6 +102,23 @@ def test_one_message(statuses, given, now, down, code):
     verdict = message_verdict(policy(**given), PENDING, statuses, now, down=down)
     assert verdict.code == code
     assert verdict.withdraw == (given.get("when_pending") == "refuse")
+
+
+def test_a_refused_message_says_of_no_open_record_that_it_is_stored():
+    given = policy(when_pending="refuse")
+    verdict = message_verdict(given, PENDING, [GOOD, OPEN], NOW + 5, down=False)
+    assert [(line.success, line.text) for line in verdict.lines] == [
+        (True, "updated"),
+        (False, "not delivered in time"),
+    ]
+
+
+@pytest.mark.parametrize("beside", [[], [OPEN]])
+def test_what_was_withdrawn_before_a_stop_is_refused_as_unavailable_after_it(beside):
+    given = policy(when_pending="refuse", codes={Refusal.UNAVAILABLE: "close"})
+    withdrawn = status(delivery(ENDED, Result.WITHDRAWN, ended=NOW))
+    verdict = message_verdict(given, PENDING, [withdrawn, *beside], NOW, down=False)
+    assert (verdict.code, verdict.withdraw) == ("close", True)
 
 
 def test_a_deadline_says_how_much_is_pending():
