@@ -331,6 +331,7 @@ def ended_with_person(key: str) -> Written:
             id="shared, of open roles",
         ),
         pytest.param(change(Action.UPDATE, shared_role=SHARED), [], {STAFF: "open new"}, id="shared, no role yet"),
+        pytest.param(change(Action.UPDATE, shared_role=(phone("555-1"),)), [], {}, id="a phone alone is no role"),
         pytest.param(
             change(Action.UPDATE, shared_role=SHARED),
             [role_base(STAFF, origin="")],
