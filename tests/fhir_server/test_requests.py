@@ -9,6 +9,7 @@ import pytest
 
 from tests.acceptance.stream import npi
 from tests.bridges import Bridge, Feed, running_bridge
+from tests.hapi.observer import Observer
 from tests.hapi.proxy import Proxy, proxy_to
 from tests.journey import KEY_SYSTEM, ask, mfn, person
 
@@ -93,3 +94,18 @@ def test_roles_cost_one_search_and_one_write_each(cost: Cost, block: int, count:
     assert roles(cost(record("MUP", "5550142"))) == ["GET PractitionerRole?", *["PUT PractitionerRole"] * count]
     assert roles(cost(record("MDC", "", flag="I"))) == ["GET PractitionerRole?", *["PUT PractitionerRole"] * count]
     assert roles(cost(record("MDC", "", flag="I"))) == []
+
+
+def test_report_mode_sends_no_write(server_url: str, observer: Observer, block: int, tmp_path: Path) -> None:
+    numbers = [npi(block * 10_000 + place) for place in range(5)]
+    records = [person("MAD", f"V{number}", "Halloway^Runa", unit=UNITS[0], npi=number) for number in numbers]
+    feeds = [Feed("staff", KEY_SYSTEM)]
+    with (
+        proxy_to(server_url) as proxy,
+        running_bridge(tmp_path, proxy.base_url, feeds=feeds, to={"mode": "report"}) as bridge,
+    ):
+        assert ask(bridge, mfn(f"report-{block}", *records)).code == "AA"
+        bridge.wait_delivered()
+        assert bridge.counts()["deliveries"]["fhir"] == {"reported": len(records)}
+        assert {passed.asked.line.partition("?")[0] for passed in proxy.passed} == {"GET /Practitioner"}
+    assert observer.with_npi(numbers) == []
