@@ -67,9 +67,17 @@ class Child:
         rest = SHORTEST
         while not self._stopping.is_set():
             began = time.monotonic()
-            process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-m", "hl7bridge", *self._arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-            )
+            try:
+                process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                    [sys.executable, "-m", "hl7bridge", *self._arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+                )
+            except OSError as error:  # no process or memory to be had now; messages are taken, and wait
+                rest = min(LONGEST, rest * 2)
+                reason = (error.strerror or "the system refuses").lower()
+                self._log.error("child could not be started, trying again", reason=reason, seconds=rest)
+                self._started.set()
+                self._stopping.wait(rest)
+                continue
             self._process = process
             self._started.set()
             assert process.stdout is not None

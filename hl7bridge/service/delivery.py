@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from hl7bridge.errors import Hl7BridgeError, StoreError
@@ -32,6 +32,7 @@ from hl7bridge.store.store import Claimed, DeliveryState, Settlement, Store
 GROUP = 64  # settlements a transaction
 GROUP_SECONDS = 0.1  # and the longest that a settlement waits for company
 LEASE = 5.0  # seconds that a worker's claims outlive its last renewal
+UNWRITABLE = "unwritable-outcome"
 REST_LONGEST = 30.0  # seconds that a destination rests at most after failing in passing, again and again
 
 
@@ -112,9 +113,10 @@ class DestinationLoop(threading.Thread):
         try:
             store = self._open_store()
             self._work(store, pool)
-        except Hl7BridgeError as error:
-            self.failed = str(error)
-            self._log.error("delivery stopped", destination=rules.name, error=str(error))
+        except Exception as error:
+            # A fault of ours, too, ends this loop in order: the role ends, and starts anew. Its text may hold content.
+            self.failed = str(error) if isinstance(error, Hl7BridgeError) else f"a defect ({type(error).__name__})"
+            self._log.error("delivery stopped", destination=rules.name, error=self.failed)
         finally:
             pool.shutdown(wait=not self.failed, cancel_futures=True)
             for opened in self._stores:
@@ -137,7 +139,8 @@ class DestinationLoop(threading.Thread):
                 give_up = give_up or now + self._stop_timeout
                 if (not self._open and not self._done) or now > give_up:
                     self._settle(store)
-                    store.leave(self.owner, time.time())
+                    # What is under way still may reach the server: whoever gets it next has to look for it first.
+                    store.leave(self.owner, time.time(), begun=set(self._open))
                     return
             elif look:
                 look = self._claim(store, pool)
@@ -187,7 +190,7 @@ class DestinationLoop(threading.Thread):
             pool.submit(self._deliver, one)
         return len(claimed) == room
 
-    def _lane_of(self, change: StaffChange, feed: str = "") -> tuple[str, ...]:
+    def _lane_of(self, change: StaffChange, feed: str) -> tuple[str, ...]:
         return lane_keys(change, feed, self._target.rules)
 
     def _deliver(self, claimed: Claimed) -> None:
@@ -226,12 +229,39 @@ class DestinationLoop(threading.Thread):
             return
         now = time.time()
         settlements = [self._settlement(claimed, outcome, now) for claimed, outcome in done]
-        lost = store.settle(settlements, now)
+        lost = self._recorded(store, settlements, now)
         for claimed, _ in done:
             self._open.pop(claimed.delivery_id, None)
         if lost:
             self._log.warning("claims lost, nothing recorded", destination=self._target.rules.name, lost=len(lost))
         self._settled()
+
+    def _recorded(self, store: Store, settlements: list[Settlement], now: float) -> list[int]:
+        """Settle; returns the ids of lost claims. One outcome that cannot be written down (half a surrogate pair, lists
+        in lists without end from a server) must not stop the others: it goes without its differences, at last it is held.
+        """
+        try:
+            return store.settle(settlements, now)
+        except Hl7BridgeError:
+            raise
+        except Exception as error:
+            one = settlements[0]
+            outcome = one.outcome
+            if len(settlements) > 1:
+                return [lost for settlement in settlements for lost in self._recorded(store, [settlement], now)]
+            if outcome.local == UNWRITABLE:
+                raise
+            self._log.error(
+                "outcome cannot be written down", destination=one.claimed.destination,
+                delivery_id=one.claimed.delivery_id, error=type(error).__name__,
+            )  # fmt: skip
+            if outcome.interactions or outcome.drift:
+                bare = replace(one, outcome=replace(outcome, interactions=(), drift=()))
+            else:
+                text = f"The outcome cannot be written down: {type(error).__name__}"
+                held = Outcome(Result.HELD, "207", UNWRITABLE, text, person_id=outcome.person_id)
+                bare = Settlement(one.claimed, held, DeliveryState.HELD)
+            return self._recorded(store, [bare], now)
 
     def _settlement(self, claimed: Claimed, outcome: Outcome, now: float) -> Settlement:
         self._pace.note(outcome, now, random.random)
