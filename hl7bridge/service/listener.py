@@ -24,6 +24,7 @@ from hl7bridge.store.store import Accepted, Acknowledgment, AcknowledgmentState,
 
 LARGE = 256 * 1024  # bytes above which a frame is translated off the reactor thread
 MOST_UNANSWERED = 256  # answers owed to one connection before its reading pauses
+CLOSE_WITHIN = 10.0  # seconds that a peer has to read its last answers
 MOST_BACKLOG = 64 * 1024 * 1024  # bytes that wait for the disk before every connection that is owed answers pauses
 
 
@@ -74,6 +75,7 @@ class MllpConnection(protocol.Protocol):
         self._gone = False
         self._closing = False
         self._paused = False
+        self._unread = False  # the peer does not read its answers: the socket takes no more of them
         self._warned: set[str] = set()
         self._frame_since = 0.0  # when the frame under way began; 0 = none is
         self._timer: Any = None
@@ -88,7 +90,19 @@ class MllpConnection(protocol.Protocol):
             return
         self._transport.setTcpNoDelay(True)
         self._transport.setTcpKeepAlive(True)
+        self._transport.registerProducer(self, True)  # tells us when answers pile up, and when they are read
         self._keep_time()
+
+    def pauseProducing(self) -> None:
+        self._unread = True
+        self._pause(True)
+
+    def resumeProducing(self) -> None:
+        self._unread = False
+        self._pump()
+
+    def stopProducing(self) -> None:
+        """The connection is lost; `connectionLost` says so, too."""
 
     def dataReceived(self, data: bytes) -> None:
         if self._gone or self._closing:
@@ -137,13 +151,13 @@ class MllpConnection(protocol.Protocol):
             elif isinstance(event, BytesDiscarded):
                 self.factory.counted("bytes-discarded")
                 self._warn_once(event.reason, bytes=event.count)
-        if self._paused and not self._busy and len(self._slots) < MOST_UNANSWERED // 2:
+        if self._paused and not (self._busy or self._unread) and len(self._slots) < MOST_UNANSWERED // 2:
             self._pause(False)
 
     def _is_ahead(self) -> bool:
-        """Whether this sender is far ahead of our answers, or of the disk; the next answer to it looks again."""
+        """Whether this sender is far ahead of our answers, or of the disk, or reads none; the next answer looks again."""
         backlog = self.factory.commits.backlog
-        return len(self._slots) >= MOST_UNANSWERED or (bool(self._slots) and backlog > MOST_BACKLOG)
+        return self._unread or len(self._slots) >= MOST_UNANSWERED or (bool(self._slots) and backlog > MOST_BACKLOG)
 
     def _frame(self, event: FrameReceived) -> None:
         if event.tolerated:
@@ -161,7 +175,6 @@ class MllpConnection(protocol.Protocol):
     def _large_done(self, prepared: list[Prepared]) -> None:
         self._busy = False
         self._take(prepared)
-        self._pause(False)
         self._pump()
 
     def _broken(self, failure: Failure) -> None:
@@ -286,6 +299,8 @@ class MllpConnection(protocol.Protocol):
 
     def _keep_time(self) -> None:
         limits, now = self.factory.limits, self.factory.clock.seconds()
+        if self._closing:
+            return
         self._stop_timer()
         if self._gone or self._paused:
             return  # while we do not read, the sender's time does not run
@@ -330,9 +345,14 @@ class MllpConnection(protocol.Protocol):
         self._close()
 
     def _close(self) -> None:
+        if self._gone or self._closing:
+            return
         self._closing = True
-        if not self._gone:
-            self._transport.loseConnection()
+        self._transport.unregisterProducer()
+        self._transport.loseConnection()
+        # It waits until the peer has read what was written; a peer that never does loses the connection all the same.
+        self._stop_timer()
+        self._timer = self.factory.clock.callLater(CLOSE_WITHIN, self._transport.abortConnection)
 
     def finish(self) -> None:
         """Service stop: take nothing more, close once what is owed has been written."""
