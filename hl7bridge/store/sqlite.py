@@ -65,6 +65,8 @@ class SqliteStore(Reading, Settling):
         Raises StoreError when the file cannot be used or was written by a newer version, StoreBusy.
         """
         self.path = Path(path)
+        self._file = self.path.absolute()
+        self._is: tuple[int, int] | None = None  # which file it is, whatever stands at its path later
         self._busy_timeout = busy_timeout
         self._turn: Turn | None = None
         self._connection: sqlite3.Connection | None = None
@@ -94,6 +96,7 @@ class SqliteStore(Reading, Settling):
         self._connection = sqlite3.connect(
             self.path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
         )
+        self._is = self._at_path()
         # The switch to WAL needs the file for itself for a moment, so several that start at once wait for each other.
         for pragma in _PRAGMAS:
             self._insist(lambda pragma=pragma: self._execute(f"PRAGMA {pragma}").fetchall())
@@ -154,6 +157,20 @@ class SqliteStore(Reading, Settling):
             self._insist(lambda: self._execute("BEGIN IMMEDIATE"))
         finally:
             self._turn.give()
+        if self._at_path() != self._is:
+            # A commit would succeed, into a file that nobody finds again.
+            self._roll_back()
+            raise StoreError(
+                f"the store {self.path} was moved, removed or replaced under the service: stop it, put the right file"
+                " there, and start it again"
+            )
+
+    def _at_path(self) -> tuple[int, int] | None:
+        try:
+            found = self._file.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def _take_turn(self) -> None:
         assert self._turn is not None
