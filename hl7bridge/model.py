@@ -233,11 +233,22 @@ class StaffChange:
             return "revoke" if self.revokes else "grant"
         return "rest" if self.temporary else self.action.value
 
+    @property
+    def says_active(self) -> bool | None:
+        """What it says of the person: active, inactive, or nothing. A lifecycle event says it by itself; of somebody who
+        is away for a while, it says nothing."""
+        if self.temporary:
+            return None
+        if self.action in (Action.DEACTIVATE, Action.REMOVE):
+            return False
+        return True if self.action is Action.REACTIVATE else self.active
+
     def overtakes(self, earlier: str) -> bool:
-        """Whether this change, applied, leaves nothing to do for one of kind `earlier` that came before it."""
+        """Whether this change, applied, leaves nothing to do for one of kind `earlier` that came before it. A leaver is
+        overtaken only by a word about whether she is there: a new telephone number must not keep her in."""
         if self.qualifications_only or earlier in ("grant", "revoke"):
             return False
-        return not (self.temporary and earlier in (Action.DEACTIVATE, Action.REMOVE))
+        return self.says_active is not None or earlier not in (Action.DEACTIVATE, Action.REMOVE)
 
     def to_json(self) -> str:
         """Compact JSON text, read back by `from_json`."""
@@ -422,11 +433,19 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Work that no API can do, for a person. `steps` are complete sentences. `kind` e.g. "leaver-access"."""
+    """Work that no API can do, for a person. `steps` are complete sentences. `kind` e.g. "leaver-access".
+
+    `due_within`: seconds after which it is overdue, 0 = never.
+    """
 
     kind: str
     title: str
     steps: tuple[str, ...] = ()
+    due_within: float = 0.0
+
+
+STANDING_TASKS = frozenset({"leaver-access", "shared-person", "deleted-in-source"})
+"""Kinds of tasks that are about a person: they stay open however the delivery that opened them ends."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,8 +45,10 @@ DUE = (
 BLOCKED = "SELECT EXISTS (SELECT 1 FROM lane WHERE key = ? AND place < ?) OR EXISTS (SELECT 1 FROM claim WHERE key = ?)"
 CANDIDATE = (
     "SELECT d.message_id, d.position, d.feed, d.source_key, d.place, d.lane, d.order_time, d.force, d.attempts,"
-    " d.ambiguous, r.codec, r.change, x.person_id, x.order_time FROM delivery d"
-    " JOIN record r ON r.message_id = d.message_id AND r.position = d.position"
+    " d.ambiguous, CASE WHEN f.change IS NULL THEN r.codec ELSE f.codec END, COALESCE(f.change, r.change), f.at,"
+    " x.person_id, x.order_time"
+    " FROM delivery d JOIN record r ON r.message_id = d.message_id AND r.position = d.position"
+    " LEFT JOIN released f ON f.delivery_id = d.id"
     " LEFT JOIN crosswalk x ON x.destination = d.destination AND x.feed = d.feed AND x.source_key = d.source_key"
     " WHERE d.id = ?"
 )
@@ -149,9 +151,9 @@ class Claiming(Lanes):
             return False
         return True
 
-    def _resume(self, destination: str, now: float) -> None:
+    def _resume(self, destination: str, now: float, **detail: object) -> None:
         self._execute("DELETE FROM pause WHERE destination = ?", (destination,))
-        self._note(now, 0, 0, "resumed", destination=destination)
+        self._note(now, 0, 0, "resumed", destination=destination, **detail)
 
     def _promote(self, destination: str, now: float) -> None:
         """Queue what was scheduled and is due, behind everything that was accepted until now."""
@@ -203,7 +205,7 @@ class Claiming(Lanes):
     ) -> Claimed | None:
         row = self._execute(CANDIDATE, (delivery_id,)).fetchone()
         message_id, position, feed, source_key, place, lane, order_time, force, attempts = row[:9]
-        ambiguous, codec, content, person_id, applied = row[9:]
+        ambiguous, codec, content, released, person_id, applied = row[9:]
         change = StaffChange.from_json(unseal(codec, content).decode())
         keys = self._claim_keys(delivery_id, destination, place, lane, change, feed, person_id, lane_of)
         if any(self._execute(BLOCKED, (key, place, key)).fetchone()[0] for key in keys):
@@ -225,7 +227,18 @@ class Claiming(Lanes):
         self._note(now, message_id, delivery_id, "claimed", owner=owner, fence=fence)
         own = self._bases(OWN, destination, feed, source_key)
         known = Known(person_id or "", own, bool(ambiguous), attempts)
-        return Claimed(delivery_id, message_id, position, feed, destination, change, known, fence, bool(force))
+        return Claimed(
+            delivery_id,
+            message_id,
+            position,
+            feed,
+            destination,
+            change,
+            known,
+            fence,
+            bool(force),
+            released is not None,
+        )
 
     def _bases(self, sql: str, *parameters: str) -> tuple[Written, ...]:
         bases = [written_from_row(row) for row in self._execute(sql, parameters)]
@@ -260,15 +273,27 @@ class Claiming(Lanes):
     ) -> None:
         """Open a task unless an earlier attempt of the same delivery opened it."""
         known = self._execute(
-            "SELECT 1 FROM task WHERE message_id = ? AND delivery_id = ? AND kind = ? AND title = ? AND state = 'open'",
-            (message_id, delivery_id, task.kind, task.title),
+            "SELECT 1 FROM task WHERE message_id = ? AND delivery_id = ? AND kind = ? AND title = ? AND destination = ?"
+            " AND state = 'open'",
+            (message_id, delivery_id, task.kind, task.title, destination),
         ).fetchone()
         if known:
             return
         self._execute(
-            "INSERT INTO task (opened, kind, title, steps, feed, source_key, destination, message_id, delivery_id, state)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'open')",
-            (now, task.kind, task.title, "\n".join(task.steps), feed, source_key, destination, message_id, delivery_id),
+            "INSERT INTO task (opened, kind, title, steps, feed, source_key, destination, message_id, delivery_id, state,"
+            " due) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'open', ?)",
+            (
+                now,
+                task.kind,
+                task.title,
+                "\n".join(task.steps),
+                feed,
+                source_key,
+                destination,
+                message_id,
+                delivery_id,
+                now + task.due_within if task.due_within else 0,
+            ),
         )
         self._note(now, message_id, delivery_id, "task opened", kind=task.kind)
 

@@ -22,14 +22,18 @@ import hashlib
 import json
 from collections.abc import Collection
 
-from hl7bridge.model import Result
-from hl7bridge.store.database import Database, each
+from hl7bridge.model import STANDING_TASKS, Result
+from hl7bridge.store.database import Database, each, marks
 from hl7bridge.store.store import OPEN_LANE, DeliveryState
 
 NEW = -1  # the mark of a delivery that has not entered its lanes
 LINED_UP = 1000  # deliveries that one transaction lines up at most: bounds how long it holds the store
 
 OCCUPIED = each("lane", "key")
+_END_TASKS = (
+    "UPDATE task SET state = ?, closed = ? WHERE delivery_id = ? AND state = 'open'"  # noqa: S608 (marks alone)
+    f" AND kind NOT IN ({marks(len(STANDING_TASKS))})"
+)
 NEWCOMERS = (
     "SELECT id, place, lane FROM delivery"
     " WHERE head = -1 AND state = 'queued' AND destination = ? ORDER BY place LIMIT ?"
@@ -91,7 +95,8 @@ class Lanes(Database):
         )
 
     def _end(self, delivery_id: int, result: Result, now: float, **detail: object) -> None:
-        """End a delivery that is not claimed, without an attempt: superseded, stale or withdrawn."""
+        """End a delivery that is not claimed, without an attempt: superseded, stale or withdrawn. Its tasks end with it,
+        but for those that are about the person."""
         message_id, state, place, lane = self._execute(
             "SELECT message_id, state, place, lane FROM delivery WHERE id = ?", (delivery_id,)
         ).fetchone()
@@ -101,5 +106,9 @@ class Lanes(Database):
         )
         if DeliveryState(state) in OPEN_LANE:
             self._leave_lanes(delivery_id, place, keys_from_text(lane))
-        self._execute("UPDATE task SET state = ? WHERE delivery_id = ? AND state = 'open'", (result.value, delivery_id))
+        self._end_tasks(delivery_id, result.value, now)
         self._note(now, message_id, delivery_id, result.value, was=state, **detail)
+
+    def _end_tasks(self, delivery_id: int, state: str, now: float) -> None:
+        """Close the open tasks of a delivery, but for those that are about the person."""
+        self._execute(_END_TASKS, (state, now, delivery_id, *sorted(STANDING_TASKS)))

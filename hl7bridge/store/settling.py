@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hl7bridge.model import APPLIED, Known, Result, Written
+from hl7bridge.model import APPLIED, Action, Known, Result, StaffChange, Written
 from hl7bridge.store.claiming import OWN, PERSON, WRITTEN_BY, Claiming
 from hl7bridge.store.encoding import (
     PLAIN,
     exchanges_to_text,
     findings_to_text,
     interactions_to_bytes,
+    unseal,
     written_to_bytes,
 )
 from hl7bridge.store.lanes import keys_from_text
@@ -22,6 +23,15 @@ SETTLED_AS = frozenset(
 
 # A deactivation of somebody unknown is dealt with, too: an older message that comes later must not bring them back.
 _DEALT_WITH = APPLIED | {Result.NOTHING_TO_DO}
+
+_PLACE = "COALESCE(f.place, d.place) FROM delivery d LEFT JOIN released f ON f.delivery_id = d.id"
+HELD_OF_PERSON = (
+    "SELECT d.id, CASE WHEN f.change IS NULL THEN r.codec ELSE f.codec END, COALESCE(f.change, r.change)"  # noqa: S608 (our names)
+    " FROM delivery d JOIN record r ON r.message_id = d.message_id AND r.position = d.position"
+    " LEFT JOIN released f ON f.delivery_id = d.id"
+    " WHERE d.state = 'held' AND d.source_key = ? AND d.feed = ? AND d.destination = ?"
+    f" AND COALESCE(f.place, d.place) < (SELECT {_PLACE} WHERE d.id = ?)"
+)
 
 _CHANGED_THE_SERVER = frozenset({Result.CREATED, Result.UPDATED, Result.DEACTIVATED, Result.REACTIVATED})
 
@@ -98,9 +108,11 @@ class Settling(Claiming):
         event = "given back" if state is DeliveryState.QUEUED else state.value
         self._note(now, claimed.message_id, claimed.delivery_id, event, fence=claimed.fence, **detail)
         if ended and outcome.result in APPLIED:
-            self._supersede_held(settlement, place, now)
+            self._supersede_held(settlement, now)
+        if not sent and state not in (DeliveryState.RETRY, DeliveryState.UNKNOWN):
+            self._execute("DELETE FROM ending WHERE delivery_id = ?", (claimed.delivery_id,))  # ended nobody
         if settlement.pause:
-            self._pause(settlement, now)
+            self._pause_until(claimed.destination, settlement.pause, now, settlement.pause_until)
         return True
 
     def _remember_attempt(self, settlement: Settlement, now: float) -> None:
@@ -164,34 +176,34 @@ class Settling(Claiming):
             ),
         )
 
-    def _supersede_held(self, settlement: Settlement, place: int, now: float) -> None:
+    def _supersede_held(self, settlement: Settlement, now: float) -> None:
+        """End what is held of the person and came before. One that a person released stands where it stood at first."""
         claimed = settlement.claimed
         held = self._execute(
-            "SELECT id, action FROM delivery WHERE state = 'held' AND source_key = ? AND feed = ? AND destination = ? AND place < ?",
-            (claimed.change.source_key, claimed.feed, claimed.destination, place),
+            HELD_OF_PERSON, (claimed.change.source_key, claimed.feed, claimed.destination, claimed.delivery_id)
         ).fetchall()
-        for delivery_id, kind in held:
-            if claimed.change.overtakes(kind):
+        for delivery_id, codec, content in held:
+            earlier = StaffChange.from_json(unseal(codec, content).decode())
+            ends = earlier.says_active is False
+            if claimed.change.overtakes(Action.DEACTIVATE if ends else earlier.kind):
                 self._end(delivery_id, Result.SUPERSEDED, now, by=claimed.delivery_id)
 
-    def _pause(self, settlement: Settlement, now: float) -> None:
-        """`pause_until` 0 = until a person resumes it. The later end wins."""
-        destination, until = settlement.claimed.destination, settlement.pause_until
+    def _pause_until(
+        self, destination: str, reason: str, now: float, until: float, *, who: str = "", note: str = ""
+    ) -> bool:
+        """`until` 0 = until a person resumes it. The later end wins: False when nothing changes."""
         known = self._execute("SELECT until FROM pause WHERE destination = ?", (destination,)).fetchone()
         if known and (known[0] == 0 or 0 < until <= known[0]):
-            return
+            return False
         self._execute(
-            "INSERT INTO pause (destination, reason, since, until) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT (destination) DO UPDATE SET reason = excluded.reason, until = excluded.until",
-            (destination, settlement.pause, now, until),
+            "INSERT INTO pause (destination, reason, since, until, who, note) VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (destination) DO UPDATE SET reason = excluded.reason, until = excluded.until,"
+            " who = excluded.who, note = excluded.note",
+            (destination, reason, now, until, who, note),
         )
-        self._note(now, 0, 0, "paused", destination=destination, reason=settlement.pause, until=until)
-
-    def resume(self, destination: str, now: float) -> None:
-        """End a destination's pause."""
-        with self._writing():
-            if self._execute("SELECT 1 FROM pause WHERE destination = ?", (destination,)).fetchone():
-                self._resume(destination, now)
+        detail = {"who": who, "note": note} if who else {}
+        self._note(now, 0, 0, "paused", destination=destination, reason=reason, until=until, **detail)
+        return True
 
     def written_by(self, destination: str, resource_type: str, resource_id: str) -> tuple[Written, ...]:
         """What every feed of this bridge wrote to that resource."""

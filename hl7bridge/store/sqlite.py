@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from hl7bridge.errors import StoreBusy, StoreError
+from hl7bridge.store.braking import Braking
 from hl7bridge.store.database import Rows
+from hl7bridge.store.deciding import Deciding
 from hl7bridge.store.migrating import MIGRATIONS, migrate
-from hl7bridge.store.reading import Reading
-from hl7bridge.store.settling import Settling
 from hl7bridge.store.turn import Turn
 
 POLL = 0.0003  # seconds between two tries for the write lock, while one waits
@@ -51,7 +51,7 @@ _ADVICE = {
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 
 
-class SqliteStore(Reading, Settling):
+class SqliteStore(Deciding, Braking):
     """A `Store` in one file."""
 
     def __init__(

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
-from hl7bridge.model import Known, Outcome, Record, RecordEcho, Result, StaffChange, Written
+from hl7bridge.model import Known, Outcome, Record, RecordEcho, Result, StaffChange, Task, Written
 
 
 class MessageState(StrEnum):
@@ -53,6 +53,22 @@ class DeliveryState(StrEnum):
     UNKNOWN = "unknown"  # may have reached the server; searched for before it is sent again
     HELD = "held"  # needs a person; has left its lane
     ENDED = "ended"  # see `result`
+
+
+class Released(StrEnum):
+    """What became of a release."""
+
+    QUEUED = "queued"
+    NOT_HELD = "not held"  # ended, released or never held
+    OVERTAKEN = "overtaken"  # a younger change of the same person is under way: look again when it has ended
+
+
+class Braked(StrEnum):
+    """Whether a delivery may end a person."""
+
+    FREE = "free"
+    HELD = "held"
+    TOLD = "told"  # held, the first within an hour: tell people
 
 
 OPEN_LANE = (DeliveryState.QUEUED, DeliveryState.CLAIMED, DeliveryState.RETRY, DeliveryState.UNKNOWN)
@@ -137,7 +153,10 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A delivery handed to a worker, with what the store knows of the person. `fence` goes back in the settlement."""
+    """A delivery handed to a worker, with what the store knows of the person. `fence` goes back in the settlement.
+
+    `approved`: it was held, and a person released it.
+    """
 
     delivery_id: int
     message_id: int
@@ -148,6 +167,7 @@ class Claimed:
     known: Known
     fence: int
     force: bool = False
+    approved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +283,10 @@ class Store(Protocol):
     def known(self, destination: str, feed: str, source_key: str) -> Known:
         """What a claim would hand out of that person: the crosswalk's id and what the feed wrote. For a dry run."""
 
+    def may_end(self, claimed: Claimed, per_hour: int, share_of_file: float, now: float) -> Braked:
+        """Whether this delivery may end its person now, by the number that did in the last hour at that destination, and
+        by the share (percent) of a message of 20 records and more. 0 = no limit. Counts over processes and restarts."""
+
     def next_due(self, destination: str, now: float) -> float | None:
         """Unix seconds at which something may become claimable (scheduled, retry, pause, foreign lease), None = nothing."""
 
@@ -293,8 +317,55 @@ class Store(Protocol):
     def paused(self) -> dict[str, str]:
         """The destinations that are paused, and why: the part of `counts` that costs nothing, for frequent looks."""
 
-    def resume(self, destination: str, now: float) -> None:
-        """End a destination's pause."""
+    def pauses(self) -> dict[str, dict[str, Any]]:
+        """By destination: reason, since, until (0 = until a person resumes it), who, note."""
+
+    def pause(
+        self, destination: str, reason: str, now: float, *, who: str = "", note: str = "", task: Task | None = None
+    ) -> bool:
+        """Pause a destination until a person resumes it, and open the task that says so. False, and nothing is done, when
+        it is paused so already: whoever gets True tells people, once."""
+
+    def resume(self, destination: str, now: float, *, who: str = "", note: str = "") -> bool:
+        """End a destination's pause, and the open tasks whose kind is its reason. False when it was not paused."""
+
+    def holds(
+        self,
+        *,
+        delivery_id: int = 0,
+        destination: str = "",
+        feed: str = "",
+        local: str = "",
+        source_key: str = "",
+        limit: int = 50,
+    ) -> list[dict[str, Any]]:
+        """Held deliveries in the order in which they came: id, message_id, position, destination, feed, source_key,
+        action, code, local, text, http_status, person_id, attempts, since."""
+
+    def release(
+        self,
+        delivery_id: int,
+        now: float,
+        *,
+        who: str,
+        reason: str,
+        change: StaffChange | None = None,
+        lane: Sequence[str] = (),
+    ) -> Released:
+        """Put a held delivery back into its lane, at the end, as new and approved. `change`: the record translated again,
+        with its lane; None = it goes as it was stored."""
+
+    def discard(self, delivery_id: int, now: float, *, who: str, reason: str) -> bool:
+        """End a held delivery as withdrawn. False when it is not held (any more)."""
+
+    def tasks(
+        self, *, task_id: int = 0, state: str = "", kind: str = "", destination: str = "", limit: int = 50
+    ) -> list[dict[str, Any]]:
+        """Oldest first: id, opened, kind, title, steps, feed, source_key, destination, message_id, delivery_id, state,
+        due, closed (0 = none), closed_by, evidence."""
+
+    def finish_task(self, task_id: int, now: float, *, who: str, evidence: str) -> bool:
+        """Close an open task as done. False when it is not open (any more)."""
 
     def secret(self, name: str) -> bytes:
         """A random key of 32 bytes, made once per store (the keyed hash of ADT duplicates)."""
@@ -308,6 +379,7 @@ __all__ = [
     "Accepted",
     "Acknowledgment",
     "AcknowledgmentState",
+    "Braked",
     "Claimed",
     "DeliveryState",
     "DeliveryStatus",
@@ -318,6 +390,7 @@ __all__ = [
     "PendingAcknowledgment",
     "RecordEcho",
     "RecordStatus",
+    "Released",
     "Settlement",
     "Store",
 ]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from hl7bridge.model import APPLIED, Action, ElementValue, Number, Result, Written, write_json
+from hl7bridge.model import APPLIED, Action, ElementValue, Number, Result, Task, Written, write_json
 from hl7bridge.store.store import DeliveryState, Store
 from tests.store.builders import (
     NOW,
@@ -141,7 +141,7 @@ def test_a_held_change_says_why(store: Store) -> None:
 def test_once_a_later_change_is_applied_the_held_one_is_superseded(store: Store, result: Result) -> None:
     first = accept_one(store, change())
     (one,) = claim(store)
-    held = replace(full_outcome(), result=Result.HELD)
+    held = replace(full_outcome(), result=Result.HELD, tasks=(Task("write-by-hand", "Write it", ()),))
     store.settle([settlement(one, DeliveryState.HELD, outcome=held)], NOW)
     second = accept_one(store, change())
     deliver(store, result=result)

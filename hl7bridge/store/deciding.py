@@ -1,0 +1,192 @@
+"""What people decide about held deliveries, paused destinations and tasks. The history says who did, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hl7bridge.model import Result, StaffChange, Task
+from hl7bridge.store.encoding import PLAIN, unseal
+from hl7bridge.store.lanes import NEW, keys_from_text, keys_to_text, lane_key
+from hl7bridge.store.reading import Reading
+from hl7bridge.store.settling import Settling
+from hl7bridge.store.store import Released
+
+HOLDS = (
+    "SELECT d.id, d.message_id, d.position, d.destination, d.feed, d.source_key, d.action, d.code, d.local, d.text,"
+    " d.http_status, d.person_id, d.attempts,"
+    " COALESCE((SELECT MAX(a.at) FROM attempt a WHERE a.delivery_id = d.id), 0) AS since"
+    " FROM delivery d WHERE d.state = 'held'"
+)
+HELD = (
+    "SELECT d.message_id, d.destination, d.feed, d.source_key, d.lane, d.local, COALESCE(f.place, d.place), d.force,"
+    " r.codec, r.change FROM delivery d JOIN record r ON r.message_id = d.message_id AND r.position = d.position"
+    " LEFT JOIN released f ON f.delivery_id = d.id WHERE d.id = ? AND d.state = 'held'"
+)
+# A word about the same person that is younger than the held one, and under way.
+YOUNGER = (
+    "SELECT 1 FROM lane l JOIN delivery d ON d.id = l.delivery_id LEFT JOIN released f ON f.delivery_id = d.id"
+    " WHERE l.key = ? AND d.source_key = ? AND d.feed = ? AND COALESCE(f.place, d.place) > ? LIMIT 1"
+)
+
+
+class Deciding(Reading, Settling):
+    """Holds, pauses and tasks, as people see and decide them."""
+
+    # -- holds --
+
+    def holds(
+        self,
+        *,
+        delivery_id: int = 0,
+        destination: str = "",
+        feed: str = "",
+        local: str = "",
+        source_key: str = "",
+        limit: int = 50,
+    ) -> list[dict[str, Any]]:
+        """Held deliveries in the order in which they came: id, message_id, position, destination, feed, source_key,
+        action, code, local, text, http_status, person_id, attempts, since (Unix seconds)."""
+        where, values = _conditions(
+            {
+                "d.id = ?": delivery_id,
+                "d.source_key = ?": source_key,
+                "d.feed = ?": feed,
+                "d.destination = ?": destination,
+                "d.local = ?": local,
+            }
+        )
+        with self._reading():
+            return self._dicts(f"{HOLDS}{where} ORDER BY d.id LIMIT ?", [*values, limit])
+
+    def release(
+        self,
+        delivery_id: int,
+        now: float,
+        *,
+        who: str,
+        reason: str,
+        change: StaffChange | None = None,
+        lane: Sequence[str] = (),
+    ) -> Released:
+        """Put a held delivery back into its lane, at the end, as new and approved.
+
+        `change`: the record translated again, with its lane; None = it goes as it was stored. A release of somebody who
+        leaves is not stale, whatever was applied since: nothing of it spoke of her leaving (see `overtakes`).
+        """
+        while True:
+            with self._writing():
+                row = self._execute(HELD, (delivery_id,)).fetchone()
+                if not row:
+                    return Released.NOT_HELD
+                message_id, destination, feed, source_key, keys_text, local, first_place, force, codec, content = row
+                if self._line_up(destination):
+                    continue  # in a transaction of its own, so that nobody waits long for the store
+                keys = set(keys_from_text(keys_text))
+                if any(self._execute(YOUNGER, (key, source_key, feed, first_place)).fetchone() for key in keys):
+                    return Released.OVERTAKEN
+                goes = change or StaffChange.from_json(unseal(codec, content).decode())
+                keys |= {lane_key(destination, key) for key in lane}
+                force = force or goes.says_active is False
+                self._execute(
+                    "UPDATE delivery SET state = 'queued', place = ?, lane = ?, head = ?, force = ?, attempts = 0,"
+                    " next_attempt = 0, result = '', code = '', local = '', text = '', http_status = 0 WHERE id = ?",
+                    (
+                        self._draw("delivery"),
+                        keys_to_text(sorted(keys)),
+                        NEW,
+                        force,
+                        delivery_id,
+                    ),
+                )
+                self._execute(
+                    "INSERT INTO released (delivery_id, at, who, reason, place, codec, key_id, change)"
+                    " VALUES (?, ?, ?, ?, ?, ?, '', ?) ON CONFLICT (delivery_id) DO UPDATE SET at = excluded.at,"
+                    " who = excluded.who, reason = excluded.reason, codec = excluded.codec, key_id = excluded.key_id,"
+                    " change = excluded.change",
+                    (delivery_id, now, who, reason, first_place, PLAIN, change.to_json().encode() if change else None),
+                )
+                self._end_tasks(delivery_id, "released", now)
+                version = change.mapping_version if change else ""
+                self._note(
+                    now, message_id, delivery_id, "released", who=who, reason=reason, was=local, mapping_version=version
+                )
+                return Released.QUEUED
+
+    def discard(self, delivery_id: int, now: float, *, who: str, reason: str) -> bool:
+        """End a held delivery as withdrawn. False when it is not held (any more)."""
+        with self._writing():
+            row = self._execute("SELECT local FROM delivery WHERE id = ? AND state = 'held'", (delivery_id,)).fetchone()
+            if row:
+                self._end(delivery_id, Result.WITHDRAWN, now, who=who, reason=reason, held_for=row[0])
+            return bool(row)
+
+    # -- destinations --
+
+    def pauses(self) -> dict[str, dict[str, Any]]:
+        """By destination: reason, since, until (0 = until a person resumes it), who, note."""
+        with self._reading():
+            rows = self._dicts("SELECT destination, reason, since, until, who, note FROM pause ORDER BY destination")
+        return {row.pop("destination"): row for row in rows}
+
+    def pause(
+        self, destination: str, reason: str, now: float, *, who: str = "", note: str = "", task: Task | None = None
+    ) -> bool:
+        """Pause a destination until a person resumes it, and open the task that says so. False, and nothing is done, when
+        it is paused so already: whoever gets True tells people, once."""
+        with self._writing():
+            if not self._pause_until(destination, reason, now, 0, who=who, note=note):
+                return False
+            if task:
+                self._open_task(task, 0, 0, destination, "", "", now)
+            return True
+
+    def resume(self, destination: str, now: float, *, who: str = "", note: str = "") -> bool:
+        """End a destination's pause, and the tasks that it opened. False when it was not paused."""
+        with self._writing():
+            row = self._execute("SELECT reason FROM pause WHERE destination = ?", (destination,)).fetchone()
+            if row:
+                self._resume(destination, now, was=row[0], **({"who": who, "note": note} if who else {}))
+                self._execute(
+                    "UPDATE task SET state = 'done', closed = ?, closed_by = ?, evidence = ?"
+                    " WHERE state = 'open' AND kind = ? AND destination = ?",
+                    (now, who, note, row[0], destination),
+                )
+            return bool(row)
+
+    # -- tasks --
+
+    def tasks(
+        self, *, task_id: int = 0, state: str = "", kind: str = "", destination: str = "", limit: int = 50
+    ) -> list[dict[str, Any]]:
+        """Oldest first: id, opened, kind, title, steps, feed, source_key, destination, message_id, delivery_id, state,
+        due, closed (Unix seconds, 0 = none), closed_by, evidence."""
+        where, values = _conditions(
+            {"id = ?": task_id, "state = ?": state, "kind = ?": kind, "destination = ?": destination}
+        )
+        with self._reading():
+            rows = self._dicts(f"SELECT * FROM task WHERE 1{where} ORDER BY id LIMIT ?", [*values, limit])  # noqa: S608
+        return [row | {"steps": row["steps"].split("\n") if row["steps"] else []} for row in rows]
+
+    def finish_task(self, task_id: int, now: float, *, who: str, evidence: str) -> bool:
+        """Close an open task as done. False when it is not open (any more)."""
+        with self._writing():
+            row = self._execute(
+                "SELECT message_id, delivery_id, kind FROM task WHERE id = ? AND state = 'open'", (task_id,)
+            ).fetchone()
+            if row:
+                self._execute(
+                    "UPDATE task SET state = 'done', closed = ?, closed_by = ?, evidence = ? WHERE id = ?",
+                    (now, who, evidence, task_id),
+                )
+                message_id, delivery_id, kind = row
+                self._note(
+                    now, message_id, delivery_id, "task done", task=task_id, kind=kind, who=who, evidence=evidence
+                )
+            return bool(row)
+
+
+def _conditions(filters: dict[str, Any]) -> tuple[str, list[Any]]:
+    """Those that are given, as SQL to go on after a condition, and their values."""
+    given = {condition: value for condition, value in filters.items() if value}
+    return "".join(f" AND {condition}" for condition in given), list(given.values())
