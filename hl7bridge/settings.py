@@ -411,6 +411,9 @@ class Destination(Section):
     lifecycle_scope: Literal["both", "practitioner", "role"] = setting(
         "both", "what a deactivation ends: the person, this feed's roles, or both"
     )
+    b05_deactivates: bool = setting(
+        True, "who is away for a time (PMU^B05) is inactive meanwhile; false: only the roles are"
+    )
     allow_npi_change: bool = setting(
         False, "update a person whose NPI is another than the message's, instead of holding the change"
     )
@@ -457,6 +460,7 @@ class Destination(Section):
             on_drift=self.on_drift,
             owners=dict(self.owners),
             lifecycle_scope=self.lifecycle_scope,
+            b05_deactivates=self.b05_deactivates,
             allow_npi_change=self.allow_npi_change,
             search_method=self.search_method,
             conditional_create=self.conditional_create,

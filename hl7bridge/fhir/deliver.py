@@ -19,7 +19,16 @@ from hl7bridge.fhir.capabilities import Capabilities
 from hl7bridge.fhir.client import FhirClient, Parameters, token
 from hl7bridge.fhir.desired import ENDING, statement
 from hl7bridge.fhir.identity import Match, Resolution, resolve, search_tokens
-from hl7bridge.fhir.plan import TAG_MARK, RoleIntent, happened, held_by_others, plan_practitioner, plan_role
+from hl7bridge.fhir.plan import (
+    TAG_MARK,
+    UNKNOWN_CERTIFICATE,
+    RoleIntent,
+    happened,
+    held_by_others,
+    is_away,
+    plan_practitioner,
+    plan_role,
+)
 from hl7bridge.fhir.replies import Reply, ReplyKind
 from hl7bridge.fhir.roles import is_of_person, role_at_server, role_intents
 from hl7bridge.fhir.rules import DestinationRules
@@ -142,6 +151,9 @@ class _Delivery:
             interaction = plan_practitioner(self.change, self.feed, self.rules, found.resource, own, others, self.now)
             interaction = replace(interaction, version=found.version or interaction.version)
             self.active_before = bool(found.resource) and (found.resource or {}).get("active") is not False
+            if interaction.reason == UNKNOWN_CERTIFICATE:
+                text = "The person has no such qualification at the FHIR server: there is nothing to revoke"
+                self._warn_once(Finding(outcomes.UNKNOWN_KEY, "unknown-certificate", text, Severity.WARNING))
             if held := self._not_to_be_written(interaction):
                 self.interactions.append(interaction)
                 return held
@@ -172,10 +184,15 @@ class _Delivery:
         """Nobody carries the identifiers: whether that ends it. A create that may be under way is looked for first."""
         action = self.change.action
         incomplete = not self.change.complete
-        if action in ENDING or (action is Action.REACTIVATE and incomplete):
+        if action in ENDING or self.change.revokes:
             text = "Nobody at the FHIR server carries the record's identifiers: there is nothing to do"
             self.warnings.append(Finding(outcomes.UNKNOWN_KEY, "unknown-person", text, Severity.WARNING))
             return Outcome(Result.NOTHING_TO_DO)
+        if self.change.qualifications_only or (action is Action.REACTIVATE and incomplete):
+            text = (
+                "Nobody at the FHIR server carries the record's identifiers, and it holds too little to create a person"
+            )
+            return Outcome(Result.HELD, outcomes.UNKNOWN_KEY, "unknown-person", text)
         if incomplete:
             text = "The person is not known at the FHIR server, and the record holds no family name to create her with"
             return Outcome(Result.HELD, outcomes.REQUIRED, "incomplete-person", text)
@@ -188,7 +205,7 @@ class _Delivery:
 
     def _unresolved(self, found: Resolution) -> Outcome:
         says = statement(self.change)
-        if found.match is Match.GONE and says is False:
+        if found.match is Match.GONE and (says is False or self.change.revokes):
             self.warnings.append(Finding(outcomes.UNKNOWN_KEY, found.local, found.text, Severity.WARNING))
             return Outcome(Result.NOTHING_TO_DO)
         return outcomes.of_resolution(found, ends=says is False)
@@ -368,6 +385,11 @@ class _Delivery:
         if statement(self.change) is not False or self.created:
             return
         turns = own.holds_active if own else self.change.action in ENDING or self.known.ambiguous
+        if self.change.temporary:
+            away = turns and not held_by_others(others) and self.rules.b05_deactivates
+            self.tasks += [outcomes.AWAY] if away else []
+            return
+        turns = turns or (self.change.action in ENDING and is_away(own))
         if held_by_others(others):
             self.tasks += [outcomes.SHARED] if turns else []
             return
@@ -378,6 +400,10 @@ class _Delivery:
             self.tasks.append(outcomes.DELETED)
 
     # --- small steps -------------------------------------------------------------------------------------------------
+
+    def _warn_once(self, finding: Finding) -> None:
+        if finding not in self.warnings:
+            self.warnings.append(finding)
 
     def _noted(self, answer: Answer) -> Answer:
         self.exchanges += answer.exchanges

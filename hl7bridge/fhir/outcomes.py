@@ -191,6 +191,7 @@ LEAVER = Task(
         "Disable the login, inactivate the provider record, reassign In Basket messages and shared work; delete no records.",
         "Review integrations, service accounts and credentials that she used or knew, and end or change them.",
     ),
+    due_within=15 * 60.0,
 )
 
 LEAVER_REPORTED = Task(
@@ -200,6 +201,18 @@ LEAVER_REPORTED = Task(
         "The source says that the person leaves; this destination is only reported on, so her Practitioner was not changed. "
         "Open user administration in the application (in Epic: Hyperspace) with an account that may change users.",
         *LEAVER.steps[1:],
+    ),
+    LEAVER.due_within,
+)
+
+AWAY = Task(
+    "away-access",
+    "Decide on the access of somebody who is away",
+    (
+        "The source says that the person is unavailable for a time; the Practitioner is inactive until she returns. "
+        "That does not end a login.",
+        "Where your rules say so, suspend the login in the application for that time, and have shared work taken over.",
+        "When she returns, undo it.",
     ),
 )
 

@@ -21,6 +21,7 @@ from hl7bridge.fhir.desired import (
     supplied,
 )
 from hl7bridge.fhir.merge import Sides, covers, deduplicated, identity_key, merge_list, merge_single, same
+from hl7bridge.fhir.qualifications import merge_certificates
 from hl7bridge.fhir.replies import version_in
 from hl7bridge.fhir.rules import KEEP, DestinationRules
 from hl7bridge.model import (
@@ -52,16 +53,21 @@ TAG = {"system": "urn:hl7bridge:lifecycle", "code": "deleted-in-source", "displa
 # Marks: values of a base that stand for no element of the message, but for what the plan itself did to the lifecycle.
 END_MARK = "period.end"  # of a role; the value is the date that we wrote, "" where an end stood there before
 TAG_MARK = "meta.tag"
+AWAY_MARK = "active.away"  # of a person or role: inactive for a time (PMU^B05)
 LIFECYCLE_RULE = "lifecycle"  # ElementValue.rule of what every lifecycle decision decides anew
+
+UNKNOWN_CERTIFICATE = "no such qualification at the server"
 
 OPEN = "open"
 ENDED_WITH_PERSON = "ended-with-person"
 ENDED_UNLISTED = "ended-unlisted"
+RESTING = "resting"
 
 
 @dataclass(frozen=True, slots=True)
 class RoleIntent:
-    """What is to become of one role: `state` is "open", "ended-with-person" or "ended-unlisted". `own` is its base."""
+    """What is to become of one role: `state` is "open", "ended-with-person", "ended-unlisted", or "resting" while the
+    person is away. `own` is its base."""
 
     role: StaffRole
     state: str = OPEN
@@ -71,6 +77,11 @@ class RoleIntent:
 def held_by_others(others: Sequence[Written]) -> bool:
     """Whether another feed (or another record of this feed) says that the person, or role, is active."""
     return any(other.holds_active for other in others)
+
+
+def is_away(base: Written | None) -> bool:
+    """Whether this record says of the person, or role, that she is away for a time."""
+    return base is not None and any(value.element == AWAY_MARK for value in base.values)
 
 
 def plan_practitioner(
@@ -85,6 +96,8 @@ def plan_practitioner(
     """Plan the Practitioner. `server` None plans its creation; `own` is this record's base, `others` what every other
     record of this bridge wrote to the same resource. A deactivation merges no content: such messages hold little of it."""
     plan = _ResourcePlan("Practitioner", change, feed, rules, server, own, others)
+    if change.qualifications_only:
+        return _plan_certificates(plan, own)
     if server is None:
         active = statement(change) is not False
         return plan.created(practitioner_values(change, rules), {"active": active}, active, "new person")
@@ -95,8 +108,11 @@ def plan_practitioner(
     reason = ""
     if said is False and rules.lifecycle_scope == "role":
         target, reason = None, "active kept: this destination ends roles only"
+    elif change.temporary and not rules.b05_deactivates:
+        target, said, reason = None, None, "active kept: at this destination, who is away stays active"
     elif said is False and held_by_others(others):
         target, reason = None, "active kept: another feed holds this person active"
+    plan.mark_away(own, statement(change))
     plan.set_active(target, own, explicit=change.action in LIFECYCLE)
     if (change.action is Action.REMOVE or change.deleted_in_source) and target is False:
         plan.tag()
@@ -104,6 +120,12 @@ def plan_practitioner(
         plan.untag()
     was = own.holds_active if own else server.get("active") is not False
     return plan.planned(was if said is None else said, reason)
+
+
+def _plan_certificates(plan: _ResourcePlan, own: Written | None) -> Interaction:
+    """Certificates granted or revoked. They say nothing of whether this feed holds the person active."""
+    complete = plan.merge_certificates() if plan.server is not None else False
+    return plan.planned(own.holds_active if own else False, "" if complete else UNKNOWN_CERTIFICATE)
 
 
 def plan_role(
@@ -132,6 +154,12 @@ def plan_role(
         plan.merge(values, decides_lifecycle=True)
         plan.reopen(own, _date(change, now))
         return plan.planned(True, "")
+    if intent.state == RESTING:
+        plan.merge((_away(change, own, _date(change, now)),), decides_lifecycle=True, merges_content=False)
+        if held_by_others(others):
+            return plan.planned(False, "role kept: another feed holds it")
+        plan.rest(own)
+        return plan.planned(False, "")
     stated_end = _stated_end(values)
     absence = _absence(change, own, _date(change, now)) if intent.state == ENDED_WITH_PERSON else ()
     content = () if change.action in ENDING else values
@@ -197,6 +225,21 @@ def _absence(change: StaffChange, own: Written | None, date: str) -> tuple[Eleme
             return (value,)
     absent = {"description": change.ended_for, "during": {"start": date}}
     return (ElementValue("notAvailable", absent, "STF-38", LIFECYCLE_RULE),)
+
+
+def _away(change: StaffChange, own: Written | None, date: str) -> ElementValue:
+    """PractitionerRole.notAvailable while the person is away: since when, and until when she is expected to be (STF-35).
+    Said again, it keeps the day on which it began, and a return that is not said anew."""
+    during: JsonObject = {"start": date}
+    for value in own.values if own else ():
+        if value.rule == LIFECYCLE_RULE and value.element == "notAvailable" and is_away(own):
+            during = dict(value.value.get("during", during))
+    if change.until:
+        during["end"] = change.until
+    if during.get("end", "9999")[:10] < during["start"][:10]:
+        del during["end"]
+    absent = {"description": change.ended_for, "during": during}
+    return ElementValue("notAvailable", absent, "STF-35" if "end" in during else change.event_field, LIFECYCLE_RULE)
 
 
 # --- one resource ----------------------------------------------------------------------------------------------------
@@ -295,6 +338,23 @@ class _ResourcePlan:
         else:
             self.body[element] = value
 
+    def merge_certificates(self) -> bool:
+        """Grant or revoke single qualifications; whether all could be found."""
+        merged, complete = merge_certificates(
+            allowed("Practitioner", self.change.practitioner, self.rules),
+            [value for value in self.base if value.element == "qualification"],
+            self.body.get("qualification"),
+            [value.value for other in self.others for value in other.values if value.element == "qualification"],
+            revokes=self.change.revokes,
+            keep_drift=self.rules.on_drift == KEEP,
+        )
+        if merged.differences:
+            self._set("qualification", merged.value)
+        self.differences += merged.differences
+        self.drift += merged.drift
+        self.base = [*(value for value in self.base if value.element != "qualification"), *merged.base]
+        return complete
+
     # --- lifecycle ---------------------------------------------------------------------------------------------------
 
     def set_active(self, target: bool | None, own: Written | None, *, explicit: bool) -> None:
@@ -302,7 +362,7 @@ class _ResourcePlan:
         current = self.body.get("active")
         if target is None or current is target:
             return
-        hl7_field = "MFE-1" if explicit else "STF-7"
+        hl7_field = self.change.event_field if explicit else "STF-7"
         difference = Difference("active", current, target, hl7_field)
         if own is not None and own.holds_active is target and not explicit:
             self.drift.append(difference)
@@ -317,10 +377,10 @@ class _ResourcePlan:
         tags = meta.get("tag", [])
         if TAG_MARK in self.marks or not isinstance(tags, list):
             return
-        self.marks[TAG_MARK] = ElementValue(TAG_MARK, TAG["code"], "MFE-1", LIFECYCLE_RULE)
+        self.marks[TAG_MARK] = ElementValue(TAG_MARK, TAG["code"], self.change.event_field, LIFECYCLE_RULE)
         if not any(_is_our_tag(tag) for tag in tags):
             self.body["meta"] = {**meta, "tag": [*tags, TAG]}
-            self.differences.append(Difference(f"meta.tag[{len(tags)}]", None, TAG, "MFE-1"))
+            self.differences.append(Difference(f"meta.tag[{len(tags)}]", None, TAG, self.change.event_field))
 
     def untag(self) -> None:
         """The person is back: our tag goes. Tried once, for some servers keep every tag (HAPI does)."""
@@ -333,13 +393,27 @@ class _ResourcePlan:
         kept = [tag for tag in tags if not _is_our_tag(tag)]
         rest = {key: value for key, value in meta.items() if key != "tag"}
         self._set("meta", ({**rest, "tag": kept} if kept else rest) or None)
-        self.differences.append(Difference("meta.tag", TAG, None, "MFE-1"))
+        self.differences.append(Difference("meta.tag", TAG, None, self.change.event_field))
+
+    def mark_away(self, own: Written | None, said: bool | None = False) -> None:
+        """Note that the person is away, unless she has left already. She is until she is back, or leaves."""
+        if self.change.temporary:
+            if own is None or own.holds_active:
+                self.marks[AWAY_MARK] = ElementValue(AWAY_MARK, True, self.change.event_field, LIFECYCLE_RULE)
+        elif said is True or self.change.action in ENDING:
+            self.marks.pop(AWAY_MARK, None)
+
+    def rest(self, own: Written | None) -> None:
+        """The role is inactive for a time; its period goes on."""
+        self.set_active(False, None, explicit=True)
+        self.mark_away(own)
 
     def end(self, date: str, reason: str) -> None:
         """End the role: inactive, and period.end unless one stands there. A period never ends before it starts (per-1)."""
         self.set_active(False, None, explicit=self.change.action in LIFECYCLE)
         period = self.body.get("period", {})
-        hl7_field = "MFE-1" if reason == ENDED_WITH_PERSON else (self.role.origin if self.role else "")
+        self.marks.pop(AWAY_MARK, None)
+        hl7_field = self.change.event_field if reason == ENDED_WITH_PERSON else (self.role.origin if self.role else "")
         if period.get("end"):
             self.marks.setdefault(END_MARK, ElementValue(END_MARK, "", hl7_field, reason))
             return
@@ -355,6 +429,7 @@ class _ResourcePlan:
             True, own, explicit=self.change.action in LIFECYCLE or (own is not None and not own.holds_active)
         )
         mark = self.marks.pop(END_MARK, None)
+        self.marks.pop(AWAY_MARK, None)
         period = self.body.get("period", {})
         given = any(value.element == "period" for value in (self.role.values if self.role else ()))
         if mark is None or not mark.value or period.get("end") != mark.value:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from hl7bridge.fhir.desired import ENDING, allowed, field_of, sources, statement
 from hl7bridge.fhir.merge import covers, essence
-from hl7bridge.fhir.plan import END_MARK, ENDED_UNLISTED, ENDED_WITH_PERSON, OPEN, SINGLE, RoleIntent
+from hl7bridge.fhir.plan import END_MARK, ENDED_UNLISTED, ENDED_WITH_PERSON, OPEN, RESTING, SINGLE, RoleIntent, is_away
 from hl7bridge.fhir.rules import DestinationRules
 from hl7bridge.model import ElementValue, JsonObject, StaffChange, StaffRole, Written
 
@@ -25,14 +25,19 @@ def role_intents(
     The listed roles replace those of the same origin. Values for a role without a unit apply to the open roles where the
     message lists none. The end of the person ends the open roles; her return opens those that ended with her.
     """
-    if "PractitionerRole" in rules.withheld:
+    if "PractitionerRole" in rules.withheld or change.qualifications_only:
         return ()
     said = statement(change)
     open_roles = [base for base in own if base.holds_active]
+    resting = [base for base in own if is_away(base)]
     if said is False:
-        return _ending(change, open_roles) if rules.lifecycle_scope != "practitioner" else ()
+        if rules.lifecycle_scope == "practitioner":
+            return ()
+        if change.temporary:
+            return tuple(RoleIntent(_bare(base), RESTING, base) for base in (*open_roles, *resting))
+        return _ending(change, [*open_roles, *resting] if change.action in ENDING else open_roles)
     if change.roles:
-        return _listed(change, own, open_roles, create=person_active)
+        return _listed(change, own, open_roles, create=person_active, returns=said is True)
     ended = [base for base in open_roles if base.origin and _is_cleared(change, base.origin)]
     intents = [RoleIntent(_bare(base), ENDED_UNLISTED, base) for base in ended]
     remaining = [base for base in open_roles if base not in ended]
@@ -43,6 +48,7 @@ def role_intents(
     if (
         not remaining
         and not back
+        and not resting
         and person_active
         and _says_what(allowed("PractitionerRole", change.shared_role, rules))
     ):
@@ -69,13 +75,21 @@ def _ending(change: StaffChange, open_roles: Sequence[Written]) -> tuple[RoleInt
 
 
 def _listed(
-    change: StaffChange, own: Sequence[Written], open_roles: Sequence[Written], *, create: bool
+    change: StaffChange, own: Sequence[Written], open_roles: Sequence[Written], *, create: bool, returns: bool
 ) -> tuple[RoleIntent, ...]:
+    """The listed roles, and the end of those that they replace. Roles that rest do so until somebody says (`returns`)
+    that the person is back."""
+    resting = [base for base in own if is_away(base)]
+    asleep = set() if returns else {base.role_key for base in resting}
     by_key = {base.role_key: base for base in sorted(own, key=lambda base: base.holds_active)}
     origins = {role.origin for role in change.roles}
     keys = {role.key for role in change.roles}
-    intents = [RoleIntent(role, OPEN, by_key.get(role.key)) for role in change.roles if create or role.key in by_key]
-    for base in open_roles:
+    intents = [
+        RoleIntent(role, OPEN, by_key.get(role.key))
+        for role in change.roles
+        if (create or role.key in by_key) and role.key not in asleep
+    ]
+    for base in (*open_roles, *(resting if returns else ())):
         replaced = base.origin in origins or base.role_key == STAFF or _is_cleared(change, base.origin)
         if base.role_key not in keys and replaced:
             intents.append(RoleIntent(_bare(base), ENDED_UNLISTED, base))
@@ -107,7 +121,7 @@ def _is_cleared(change: StaffChange, origin: str) -> bool:
 
 
 def _ended_with_person(base: Written) -> bool:
-    return any(value.element == END_MARK and value.rule == ENDED_WITH_PERSON for value in base.values)
+    return is_away(base) or any(value.element == END_MARK and value.rule == ENDED_WITH_PERSON for value in base.values)
 
 
 def role_at_server(

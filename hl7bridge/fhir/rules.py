@@ -41,6 +41,7 @@ class DestinationRules:
     timeout             seconds for a connection, and for each wait on the server
     in_flight           requests at one time; requests_per_second: 0 = no limit
     lifecycle_scope     what a deactivation ends: "practitioner", "role" (shared directories) or "both"
+    b05_deactivates     who is away for a time (PMU^B05) is inactive meanwhile; else only the roles are
     allow_npi_change    a person whose NPI differs from the message's is updated instead of held
     ca_file             PEM file of trusted certificates; "" = those of the system
     search_method       "get", or "post" ([type]/_search keeps identifiers out of URLs)
@@ -60,6 +61,7 @@ class DestinationRules:
     in_flight: int = 8
     requests_per_second: float = 0.0
     lifecycle_scope: str = "both"
+    b05_deactivates: bool = True
     allow_npi_change: bool = False
     ca_file: str = ""
     search_method: str = "get"

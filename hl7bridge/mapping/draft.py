@@ -16,7 +16,7 @@ from hl7bridge.hl7.message import Message, Segment
 from hl7bridge.mapping.reading import NULL, FieldReader
 from hl7bridge.mapping.rules import FeedRules
 from hl7bridge.mapping.tables import Codes
-from hl7bridge.model import ElementValue, Finding, Location, Severity, StaffIdentifier
+from hl7bridge.model import Action, ElementValue, Finding, Location, Severity, StaffIdentifier
 
 FieldRule = Callable[["Draft", "Row", str], None]
 SegmentRule = Callable[["Draft"], None]
@@ -59,12 +59,33 @@ class Row:
 class Plan:
     """How a segment is read: by a segment rule, or field by field (rows by number).
 
-    `deciding`: the rows that a lifecycle event reads.
+    `deciding`: the rows that a lifecycle event reads; `identifying`: those that tell who the person is.
     """
 
     segment_rule: SegmentRule | None
     rows: Mapping[int, Row]
     deciding: Mapping[int, Row]
+    identifying: Mapping[int, Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """What an event asks for; the flags are those of StaffChange."""
+
+    action: Action
+    temporary: bool = False
+    qualifications_only: bool = False
+    revokes: bool = False
+
+    @property
+    def ending(self) -> bool:
+        """Whether the event says by itself that the person is inactive, and merges no content."""
+        return self.action is Action.DEACTIVATE or self.action is Action.REMOVE
+
+    @property
+    def heeds_flag(self) -> bool:
+        """Whether STF-7 decides who is active."""
+        return (self.action is Action.ADD or self.action is Action.UPDATE) and not self.qualifications_only
 
 
 class Place(NamedTuple):
@@ -108,6 +129,7 @@ class Envelope:
     now: datetime
     plans: Mapping[str, Plan]
     trace: Trace | None = None
+    master_file: bool = True
 
 
 class Source:
@@ -218,6 +240,7 @@ class Draft:
         "position",
         "practice",
         "practitioner",
+        "purpose",
         "reader",
         "relationship",
         "returning",
@@ -231,8 +254,9 @@ class Draft:
         "zone",
     )
 
-    def __init__(self, envelope: Envelope, position: int, key: str) -> None:
+    def __init__(self, envelope: Envelope, position: int, key: str, purpose: Purpose) -> None:
         self.envelope = envelope
+        self.purpose = purpose
         self.reader = envelope.reader
         self.codes = envelope.rules.codes
         self.zone = envelope.zone

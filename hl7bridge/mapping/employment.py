@@ -53,6 +53,10 @@ def end_of_employment(draft: Draft) -> tuple[ElementValue, ...]:
     """For a deactivation: the end of the role that STF-13 states, when it states one date."""
     if not draft.ends:
         return ()
+    if draft.purpose.temporary:
+        for bound in draft.ends:
+            draft.leave("the person is away: nothing ends", bound)
+        return ()
     first = draft.ends[0]
     if any(bound.date != first.date for bound in draft.ends):
         for bound in draft.ends:

@@ -11,38 +11,48 @@ from hl7bridge.mapping.reading import NULL, FieldReader
 from hl7bridge.mapping.tables import packaged
 from hl7bridge.model import Location
 
+TAKEN = frozenset({"staff", "personnel"})
+"""The families that `staff.translate` reads; what they hold is about staff alone, and is stored as received."""
+
 STAFF, PERSONNEL, ADT, ACKNOWLEDGMENT, OTHER = "staff", "personnel", "adt", "acknowledgment", "other"
 
 
 def family(header: Header) -> str:
-    """Who reads such a message: "staff" (MFN^M02, and MFN^M01 as long as MFI-1 does not say otherwise), "personnel" (PMU),
-    "adt", "acknowledgment", or "other". Decided by MSH-9.1 and MSH-9.2; MSH-9.3 is often missing or wrong.
+    """Who reads such a message: "staff" (MFN^M02, and MFN^M01 as long as MFI-1 does not say otherwise), "personnel"
+    (PMU^B01 to B08), "adt", "acknowledgment", or "other". Decided by MSH-9.1 and MSH-9.2; MSH-9.3 is often missing or wrong.
     """
     return _family(header.field(9), header.separators)
 
 
+def trigger_event(header: Header) -> str:
+    """MSH-9.2 as `family` reads it."""
+    return _type_and_event(header.field(9), header.separators)[1]
+
+
 @lru_cache(maxsize=1024)
 def _family(message_type: str, separators: Separators) -> str:
+    type_code, event = _type_and_event(message_type, separators)
+    events: dict[str, str] = packaged("events.toml").get(type_code, {})
+    return events.get(event) or events.get("*", OTHER)
+
+
+def _type_and_event(message_type: str, separators: Separators) -> tuple[str, str]:
     reader = FieldReader(separators, "latin-1")
     parts = reader.parts(reader.repetitions(message_type)[0])
-    events: dict[str, str] = packaged("events.toml").get(parts[0], {})
-    return events.get(parts[1]) or events.get("*", OTHER)
+    return parts[0], parts[1]
 
 
 def unsupported(header: Header) -> UnsupportedMessage:
     """Why a message outside the staff family is not taken: event (201) where the type is known, else type (200)."""
     known = packaged("events.toml")
     what = family(header)
-    if what == PERSONNEL:
-        text = "personnel management messages (PMU) are not taken: send staff as MFN^M02"
-        return UnsupportedMessage("201", "unsupported-event", text, Location("MSH", field=9, component=2))
     if what == ADT:
         text = "ADT messages are not taken by this feed"
         return UnsupportedMessage("201", "unsupported-event", text, Location("MSH", field=9, component=2))
     if header.message_type in known:
-        text = "this trigger event is not taken: of master files, staff (MFN^M02) is"
+        text = "this trigger event is not taken: staff comes as MFN^M02 or PMU^B01 to B08"
         return UnsupportedMessage("201", "unsupported-event", text, Location("MSH", field=9, component=2))
-    text = "this message type is not taken: staff comes as MFN^M02"
+    text = "this message type is not taken: staff comes as MFN^M02 or PMU^B01 to B08"
     return UnsupportedMessage("200", "unsupported-type", text, Location("MSH", field=9, component=1))
 
 

@@ -14,10 +14,12 @@ from datetime import datetime
 from typing import Any
 
 from hl7bridge.hl7.message import Message, Segment
+from hl7bridge.mapping import events
 from hl7bridge.mapping.draft import Place, Trace
 from hl7bridge.mapping.plans import fields_in_force
+from hl7bridge.mapping.record import BEFORE_RECORDS
 from hl7bridge.mapping.rules import FeedRules
-from hl7bridge.mapping.staff import Opening
+from hl7bridge.mapping.staff import opened
 from hl7bridge.mapping.tables import mapping_version, segment_table
 from hl7bridge.model import Action, Finding, Translation
 
@@ -95,7 +97,7 @@ class Explanation:
 def explain(message: Message, rules: FeedRules, now: datetime) -> Explanation:
     """Account for every field. Raises what `staff.translate` raises for a message that is not taken as a whole."""
     trace = Trace()
-    opening = Opening(message, rules, now, trace)
+    opening = opened(message, rules, now, trace)
     translation = Translation(tuple(opening.records()), tuple(opening.findings), rules.mapping_version)
     return _Accounts(message, rules, trace, translation).close()
 
@@ -133,9 +135,12 @@ class _Accounts:
 
     def close(self) -> Explanation:
         position, staff_seen = 0, 0
+        personnel = events.family(self.message.header) == events.PERSONNEL
         for segment in self.message.segments:
             if segment.name == "MFE":
                 position, staff_seen = position + 1, 0
+            elif personnel and segment.name not in BEFORE_RECORDS:
+                position = 1
             if segment.name == "STF":
                 staff_seen += 1
             self.at[segment.name, segment.occurrence] = position, segment
@@ -204,6 +209,8 @@ class _Accounts:
         record = self.translation.records[position - 1]
         if record.change is None and record.failed:
             return "the record is refused"
+        if record.change is not None and record.change.qualifications_only:
+            return "the event speaks of certificates alone"
         if record.change is not None and record.change.action in (Action.DEACTIVATE, Action.REMOVE):
             return "an event that ends a person merges no content"
         return "holds nothing that can be used"

@@ -46,6 +46,7 @@ def plans_for(rules: FeedRules) -> Mapping[str, Plan]:
     systems = named("systems")
     by_segment: dict[str, list[Row]] = {}
     segment_rules: dict[str, str] = {}
+    identifying: set[str] = set()
     for place, row in fields_in_force(rules).items():
         if "drop" in row:
             continue
@@ -68,11 +69,14 @@ def plans_for(rules: FeedRules) -> Mapping[str, Plan]:
                 row.get("to", "") in _DECIDING,
             )
         )
+        if row.get("to", "") == "identity":
+            identifying.add(place)
     plans = {}
     for segment, rows in by_segment.items():
         plans[segment] = Plan(
             SEGMENT_RULES.get(segment_rules.get(segment, "")),
             {row.number: row for row in rows},
             {row.number: row for row in rows if row.decides},
+            {row.number: row for row in rows if row.label in identifying},
         )
     return plans

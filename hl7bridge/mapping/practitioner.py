@@ -214,7 +214,10 @@ def _degree(draft: Draft, raw: str) -> JsonObject | None:
 
 @segment_rule
 def certificate(draft: Draft) -> None:
-    """CER: a certificate or licence. Without a type (CER-10) or domain (CER-11) R4 has no place for it: warned."""
+    """CER: a certificate or licence. Without a type (CER-10) or domain (CER-11) R4 has no place for it: warned.
+
+    What is revoked needs only its number (CER-2): the plan looks for it among the person's qualifications."""
+    revoked = draft.purpose.revokes
     first = draft.reader.repetitions
     serial = draft.reader.first(draft.field(2))
     domain = concept(draft, first(raw)[0], 1) if (raw := draft.field(11)) else None
@@ -223,24 +226,27 @@ def certificate(draft: Draft) -> None:
         code, domain = domain, None
         if code is not None:
             draft.field(11)
-    if code is None:
+    if code is None and not (revoked and serial):
         draft.row = draft.plan.rows.get(10) or next(iter(draft.plan.rows.values()))
         draft.warn("101", "qualification-without-code", "neither CER-10 nor CER-11 says what was granted: left out")
         return
-    if domain is not None:
+    if code is not None and domain is not None:
         code["text"] = f"{words_of(code)} ({words_of(domain)})"
     row = draft.row
-    qualification: JsonObject = {"code": code}
+    qualification: JsonObject = {"code": code} if code is not None else {}
     issuer = display(draft, draft.field(4), 1) or display(draft, draft.field(5), 2, 1)
     if serial:
         qualification["identifier"] = [_serial(draft, serial, issuer)]
     start = _date_of(draft, 25) or _date_of(draft, 24) or _date_of(draft, 23)
-    ends = [end for number in (29, 26, 27) if (end := _date_of(draft, number))]
-    # Of the dates of a revocation, an inactivation and an expiry the earliest is the end.
-    end = min(ends, key=lambda text: text[:10], default="")
+    # Of the dates of a revocation, an inactivation and an expiry the earliest is the end. What has ended without a date of
+    # that has ended now, however far off its expiry is.
+    ends = [end for number in (29, 26) if (end := _date_of(draft, number))]
     status = draft.reader.first(draft.field(31))
-    if not end and status and draft.row.codes.get(status) == "ended":
-        end = draft.effective or draft.envelope.now.date().isoformat()
+    if not ends and (revoked or (status and draft.row.codes.get(status) == "ended")):
+        ends.append((draft.effective or draft.envelope.now.isoformat())[:10])
+    if expiry := _date_of(draft, 27):
+        ends.append(expiry)
+    end = min(ends, key=lambda text: text[:10], default="")
     draft.row = row
     if period := checked_period(draft, start, end):
         qualification["period"] = period

@@ -10,7 +10,9 @@ from hl7bridge.model import Action, Severity
 def primary_key(draft: Draft, row: Row, raw: str) -> None:
     """STF-1, PRA-1: in a master file they repeat MFE-4; only the first component is compared (names may follow it)."""
     key = draft.reader.first(raw)
-    if key and key != draft.key:
+    if key and key != draft.key and not draft.envelope.master_file:
+        draft.leave("repeats the key in master files alone")
+    elif key and key != draft.key:
         text = f"{row.label} is not the key of this record (MFE-4)"
         draft.say(Severity.ERROR, "102", "key-mismatch", text, component=1)
     elif key:
@@ -19,7 +21,9 @@ def primary_key(draft: Draft, row: Row, raw: str) -> None:
 
 @field_rule
 def active_flag(draft: Draft, row: Row, raw: str) -> None:
-    """STF-7: A or I, plain or coded. Another word is unknown, never inactive."""
+    """STF-7: A or I, plain or coded. Another word is never guessed: it may be how a site says that someone has left.
+
+    An error, then, where the flag decides; beside an event that decides by itself, a warning."""
     code = draft.reader.first(raw)
     target = row.codes.get(code)
     if target in ("true", "false"):
@@ -27,13 +31,19 @@ def active_flag(draft: Draft, row: Row, raw: str) -> None:
         draft.decide("active", draft.active)
         if code not in ("A", "I"):
             draft.warn("103", "active-flag-alias", "not of table 0183 (A, I): read through the table of the feed")
-    elif code:
-        # A word that is no flag at all says that the sender's fields are shifted; a short unknown code does not.
-        if len(code) > 8 or any(character.isdigit() for character in code[1:]):
-            draft.misfit("not a flag of table 0183 (A, I): ignored")
-        else:
-            draft.warn("103", "unknown-active-flag", "not a flag of table 0183 (A, I): ignored")
-            draft.leave("not a flag of table 0183")
+        return
+    if not code or target == "":
+        draft.leave("table 0183 of the feed has no word for it" if code else "no code")
+        return
+    # A word that is no flag at all says that the sender's fields are shifted; a short unknown code does not.
+    if len(code) > 8 or any(character.isdigit() for character in code[1:]):
+        draft.misfit("not a flag of table 0183 (A, I)")
+    if draft.purpose.heeds_flag:
+        text = "not a flag of table 0183 (A, I): map it to A or I in [tables.0183] of the feed"
+        draft.say(Severity.ERROR, "103", "unknown-active-flag", text)
+    elif draft.row.label not in draft.misfits:
+        draft.warn("103", "unknown-active-flag", "not a flag of table 0183 (A, I): ignored, as the event decides")
+        draft.leave("not a flag of table 0183")
 
 
 def _is_yes(draft: Draft, row: Row, raw: str) -> bool | None:

@@ -137,10 +137,10 @@ class Intake:
         if acknowledgment.is_acknowledgment(header):
             return Prepared(None, header, "acknowledgment")
         family = events.family(header)
-        keep = family == "staff"
+        keep = family in events.TAKEN
         try:
             self._check_header(header, defect)
-            if family != "staff":
+            if family not in events.TAKEN:
                 return self._not_ours(header, raw, peer)
             message = Message(raw, self.policy.charset)
             translation = self._translate(message, slices)
@@ -418,6 +418,10 @@ def application_with_lines(
     """
     findings = [finding for finding in findings if finding.severity is not Severity.INFORMATION]
     master_file = message.first("MFI")
+    if master_file is None:
+        # Without MFA the text of the message says of its one record what is still to come, and no finding is of an MFE.
+        findings = [finding if finding.location else replace(finding, position=0) for finding in findings]
+        text = text or (lines[0].text if len(lines) == 1 and lines[0].success else "")
     return _build(
         message.header,
         kind,

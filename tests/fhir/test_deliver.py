@@ -202,7 +202,7 @@ def test_a_report_of_a_new_person_plans_her_roles(server: FakeFhir) -> None:
     [
         (LEAVES, Result.NOTHING_TO_DO, "unknown-person"),
         (change(Action.REMOVE), Result.NOTHING_TO_DO, "unknown-person"),
-        (change(Action.REACTIVATE, complete=False), Result.NOTHING_TO_DO, "unknown-person"),
+        (change(Action.REACTIVATE, complete=False), Result.HELD, ""),
         (change(Action.REACTIVATE, name()), Result.CREATED, "unknown-person-created"),
         (change(Action.UPDATE, name()), Result.CREATED, "unknown-person-created"),
         (change(Action.ADD, name()), Result.CREATED, ""),
@@ -216,7 +216,8 @@ def test_a_person_nobody_knows(bridge: Bridge, server: FakeFhir, one: Any, resul
     assert [warning.local for warning in outcome.warnings] == ([local] if local else [])
     assert len(server.writes()) == (1 if result is Result.CREATED else 0)
     if result is Result.HELD:
-        assert (outcome.code, outcome.local) == ("101", "incomplete-person")
+        back = one.action is Action.REACTIVATE
+        assert (outcome.code, outcome.local) == (("204", "unknown-person") if back else ("101", "incomplete-person"))
 
 
 def test_a_person_who_joins_inactive_is_no_leaver(bridge: Bridge, server: FakeFhir) -> None:

@@ -21,6 +21,9 @@ from tests.mapping.building import msh
         ("MFN", "other"),
         ("PMU^B01^PMU_B01", "personnel"),
         ("PMU^B08", "personnel"),
+        (" PMU ^ B02 ^PMU_B02", "personnel"),
+        ("PMU^B09", "other"),
+        ("PMU", "other"),
         ("ADT^A04", "adt"),
         ("ADT", "adt"),
         ("ACK", "acknowledgment"),
@@ -39,7 +42,7 @@ def test_family(event: str, family: str) -> None:
     ("event", "code", "local", "component"),
     [
         ("MFN^M05", "201", "unsupported-event", 2),
-        ("PMU^B01", "201", "unsupported-event", 2),
+        ("PMU^B09", "201", "unsupported-event", 2),
         ("ADT^A01", "201", "unsupported-event", 2),
         ("ORU^R01", "200", "unsupported-type", 1),
     ],

@@ -75,7 +75,7 @@ def test_unmapped_codes_are_counted() -> None:
     ("field", "value", "reason"),
     [
         ("STF-6", "MORNING", "not a date"),
-        ("STF-7", "X", "not a flag of table 0183"),
+        ("STF-7", "X", "not a flag of table 0183 (A, I): map it to A or I in [tables.0183] of the feed"),
         ("STF-5", '""', None),
         ("STF-7", '""', 'a null ("") has no meaning here: ignored'),
         ("STF-10", "^WPN^PH", "holds nothing that can be used"),

@@ -160,7 +160,7 @@ def test_a_record_whose_fields_are_shifted_is_refused() -> None:
     )
     assert said(translation) == ["shifted-field@MFI-3", "invalid-time@MFI-5"]
     (record,) = translation.records
-    assert [error.local for error in errors(record)] == ["shifted-fields"]
+    assert [error.local for error in errors(record)] == ["shifted-fields", "unknown-active-flag"]
     assert record.change is None
 
 

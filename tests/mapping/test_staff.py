@@ -43,7 +43,7 @@ def refusal(raw: bytes) -> tuple[str, str, str]:
     ("event", "code", "place"),
     [
         ("ADT^A04", "201", "MSH-9.2"),
-        ("PMU^B01^PMU_B01", "201", "MSH-9.2"),
+        ("PMU^B09^PMU_B01", "201", "MSH-9.2"),
         ("MFN^M05", "201", "MSH-9.2"),
         ("MFN", "201", "MSH-9.2"),
         ("ORU^R01", "200", "MSH-9.1"),
@@ -334,12 +334,13 @@ def test_message_time(sent: str, time: str, exact: bool, finding: list[str]) -> 
 
 
 def test_shifted_fields_are_said_and_beyond_three_refused() -> None:
-    two = one(stf(f7="(555)555-0101", f9="20000101"))
-    assert said(two) == ["shifted-field@STF-7", "shifted-field@STF-9"]
+    two = one(stf(f15="20000101", f9="20000101"))
+    assert said(two) == ["shifted-field@STF-9", "shifted-field@STF-15"]
     assert change_of(two).complete
     three = one(stf(name="CARDIOLOGY", f7="PHYSICIAN", f9="20100101", f12="+15555550101"))
-    (error,) = errors(three)
+    error, flag = errors(three)
     assert (error.code, error.local, str(error.location)) == ("102", "shifted-fields", "STF")
+    assert flag.local == "unknown-active-flag"
     assert three.change is None
 
 

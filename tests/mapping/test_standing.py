@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from hl7bridge.mapping.rules import FeedRules
 from hl7bridge.model import Action
-from tests.mapping.building import change_of, message, mfe, one, said, staff_change, stf, translate, values
+from tests.mapping.building import KEY_SYSTEM, change_of, errors, message, mfe, one, said, staff_change, stf, translate, values
 
 EVENTS = {
     "MAD": Action.ADD,
@@ -22,11 +23,9 @@ EVENTS = {
         ("MAD", "A", True),
         ("MAD", "", True),
         ("MAD", "I", False),
-        ("MAD", "X", True),
         ("MUP", "A", True),
         ("MUP", "I", False),
         ("MUP", "", None),
-        ("MUP", "X", None),
         ("MUP", '""', None),
         ("MDC", "A", False),
         ("MDC", "I", False),
@@ -60,15 +59,34 @@ def test_event_wins_over_a_contradicting_flag_and_says_so(event: str, flag: str)
         ('""', None, ["null-ignored@STF-7"]),
         ("Y", True, ["active-flag-alias@STF-7"]),
         ("N", False, ["active-flag-alias@STF-7"]),
-        ("Z", None, ["unknown-active-flag@STF-7"]),
-        ("PRESENTLY ABSENT", None, ["shifted-field@STF-7"]),
-        ("555-0101", None, ["shifted-field@STF-7"]),
     ],
 )
 def test_flag_is_read_in_its_forms_and_never_guessed(flag: str, active: bool | None, findings: list[str]) -> None:
     record = one(stf(f7=flag), event="MUP")
     assert change_of(record).active is active
     assert said(record) == findings
+
+
+@pytest.mark.parametrize("event", ["MAD", "MUP"])
+@pytest.mark.parametrize("flag", ["Z", "T", "1", "PRESENTLY ABSENT", "555-0101"])
+def test_a_flag_of_no_table_is_an_error_where_the_flag_decides(event: str, flag: str) -> None:
+    record = one(stf(f7=flag), event=event)
+    (error,) = errors(record)
+    assert (error.code, error.local, str(error.location)) == ("103", "unknown-active-flag", "STF-7")
+    assert "[tables.0183]" in error.text
+    assert record.change is None
+
+
+@pytest.mark.parametrize(("event", "active"), [("MDC", False), ("MAC", True), ("MDL", False)])
+def test_a_flag_of_no_table_does_not_keep_an_event_that_decides_by_itself(event: str, active: bool) -> None:
+    record = one(stf(f7="Z"), event=event)
+    assert change_of(record).active is active
+    assert said(record) == ["unknown-active-flag@STF-7"]
+
+
+def test_a_site_says_what_its_own_flags_mean() -> None:
+    rules = FeedRules(KEY_SYSTEM, tables={"0183": {"T": "I", "P": "A", "-": ""}})
+    assert [staff_change(f7=flag, event="MUP", rules=rules).active for flag in "TP-"] == [False, True, None]
 
 
 @pytest.mark.parametrize(("event", "active"), [("MAD", False), ("MUP", False), ("MDC", False)])

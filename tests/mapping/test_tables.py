@@ -175,5 +175,5 @@ def test_plans_are_compiled_once_per_feed() -> None:
 
 def test_lifecycle_events_read_who_and_in_what_standing() -> None:
     deciding = [row.label for row in plans_for(RULES)["STF"].deciding.values()]
-    assert deciding == ["STF-1", "STF-2", "STF-7", "STF-13", "STF-22", "STF-29", "STF-32", "STF-37", "STF-38"]
+    assert deciding == ["STF-1", "STF-2", "STF-7", "STF-13", "STF-22", "STF-29", "STF-32", "STF-35", "STF-37", "STF-38"]
     assert [row.label for row in plans_for(RULES)["PRA"].deciding.values()] == ["PRA-1", "PRA-6"]

@@ -1,0 +1,110 @@
+"""PMU^B01 to B08 -> one staff change: personnel management (HL7 v2.9 chapter 15.3), from version 2.4 on.
+
+The trigger event of MSH-9.2 decides, never the structure of MSH-9.3: senders write any there. STF-1 is not used in PMU by
+the standard, so that the key may stand in STF-2. There is no master file: nothing of a record is echoed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from hl7bridge.errors import UnsupportedMessage
+from hl7bridge.hl7.message import Message, Segment
+from hl7bridge.mapping import events
+from hl7bridge.mapping.draft import Draft, Purpose, Trace
+from hl7bridge.mapping.record import BEFORE_RECORDS, FUTURE, Opening, due, moment_of
+from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.model import Action, Finding, Location, Record, RecordEcho, Severity, StaffIdentifier
+
+FIRST_VERSION = (2, 4)
+
+PURPOSES = {
+    "B01": Purpose(Action.ADD),
+    "B02": Purpose(Action.UPDATE),
+    "B03": Purpose(Action.REMOVE),  # "to correct an erroneous entry"
+    "B04": Purpose(Action.REACTIVATE),
+    "B05": Purpose(Action.DEACTIVATE, temporary=True),
+    "B06": Purpose(Action.DEACTIVATE),
+    "B07": Purpose(Action.UPDATE, qualifications_only=True),
+    "B08": Purpose(Action.UPDATE, qualifications_only=True, revokes=True),
+}
+"""What each trigger event asks for (table 0003)."""
+
+
+class PersonnelMessage(Opening):
+    """A PMU, its EVN read: one record."""
+
+    event_field = "MSH-9"
+
+    def __init__(self, message: Message, rules: FeedRules, now: datetime, trace: Trace | None = None) -> None:
+        super().__init__(message, rules, now, trace)
+        self.envelope.master_file = False
+        if self.envelope.version < FIRST_VERSION:
+            text = "personnel management (PMU) began with HL7 2.4: MSH-12 names an older version"
+            raise UnsupportedMessage("203", "unsupported-version", text, Location("MSH", field=12))
+        self.purpose = PURPOSES[events.trigger_event(message.header)]
+        self.effective = self._read_event(message)
+
+    def _read_event(self, message: Message) -> str:
+        """EVN-6 if it is past, else EVN-3 if it is ahead, else EVN-2: when the event takes effect."""
+        reader, envelope = self.envelope.reader, self.envelope
+        event = message.first("EVN")
+        if event is None:
+            self._say("100", "segment-missing", "EVN is missing: the event counts as due at once", "EVN", 0)
+            return ""
+        if (named := reader.first(event.raw(1))) and named != events.trigger_event(message.header):
+            self._say("103", "event-conflict", "EVN-1 names another event than MSH-9.2, which stands", "EVN", 1)
+        occurred = self._moment(event, 6)
+        if occurred is not None:
+            if occurred <= envelope.now:
+                return due(occurred, envelope)
+            if occurred > envelope.now + FUTURE:
+                text = "what has occurred (EVN-6) cannot lie ahead: not read; a planned event is dated in EVN-3"
+                self._say("102", "invalid-time", text, "EVN", 6)
+        planned = self._moment(event, 3)
+        if planned is not None and planned > envelope.now:
+            return due(planned, envelope)
+        recorded = self._moment(event, 2)
+        if recorded is not None and recorded > envelope.now + FUTURE:
+            text = "what is recorded (EVN-2) cannot lie ahead: the event counts as due at once"
+            self._say("102", "invalid-time", text, "EVN", 2)
+            return ""
+        return due(recorded, envelope)
+
+    def _moment(self, event: Segment, number: int) -> datetime | None:
+        sent = self.envelope.reader.first(event.raw(number))
+        moment = moment_of(sent, self.envelope) if sent else None
+        if sent and moment is None:
+            self._say("102", "invalid-time", f"EVN-{number} is no valid time: not read", "EVN", number)
+        return moment
+
+    def records(self) -> Iterator[Record]:
+        """The one record."""
+        yield self._record([s for s in self.envelope.message.segments if s.name not in BEFORE_RECORDS])
+
+    def _record(self, group: list[Segment]) -> Record:
+        staff = next((segment for segment in group if segment.name == "STF"), None)
+        if staff is None:
+            return _refused("100", "segment-missing", "STF is missing: the record names nobody", Location("STF"))
+        key, source = self._staff_key(staff)
+        if not key:
+            text = "STF-1 is empty, and STF-2 holds no identifier that can be the key"
+            return _refused("101", "key-missing", text, Location("STF", field=2))
+        draft = Draft(self.envelope, 1, key, self.purpose)
+        draft.effective = self.effective
+        text = f"the staff key is taken from {source}"
+        place = Location("STF", 1, int(source[4]))
+        draft.findings.append(Finding("0", "key-source", text, Severity.INFORMATION, place, 1))
+        draft.identifiers.append(
+            StaffIdentifier(key, self.envelope.rules.key_system, field=source, extra={"use": "secondary"})
+        )
+        self._read(draft, staff, group)
+        change = self._change(draft, staff)
+        if any(finding.severity is Severity.ERROR for finding in draft.findings):
+            change = None
+        return Record(1, RecordEcho(), change, tuple(draft.findings))
+
+
+def _refused(code: str, local: str, text: str, place: Location) -> Record:
+    return Record(1, RecordEcho(), None, (Finding(code, local, text, Severity.ERROR, place, 1),))

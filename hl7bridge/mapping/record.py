@@ -1,0 +1,227 @@
+"""One record in the making, whoever describes it: `Opening` reads what stands before the records of a message, and makes a
+StaffChange of an STF and the segments that go with it.
+
+`staff.py` knows master files (MFN^M02, one record for each MFE), `personnel.py` personnel messages (PMU, one record).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+
+from hl7bridge.hl7.message import Message, Segment
+from hl7bridge.mapping import events
+from hl7bridge.mapping.draft import Draft, Envelope, Plan, Purpose, Row, Trace
+from hl7bridge.mapping.employment import end_of_employment, roles_of
+from hl7bridge.mapping.plans import plans_for
+from hl7bridge.mapping.reading import FieldReader
+from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.mapping.standing import settle
+from hl7bridge.mapping.times import instant, is_exact
+from hl7bridge.model import Action, Finding, Location, Record, Severity, StaffChange
+
+FUTURE = timedelta(minutes=5)
+"""What is due later than this from now waits for its time."""
+
+SHIFT_LIMIT = 3
+"""So many fields with something that does not belong there: the sender's are shifted, and none of the record is trusted."""
+
+BEFORE_RECORDS = frozenset({"MSH", "SFT", "UAC", "ARV", "MFI", "NTE", "EVN"})
+"""Segments that may stand before the first record."""
+
+_PERSONAL = frozenset({"SS", "DL", "TAX", "PPN", "NI", "CZ"})
+_OF_OTHERS = frozenset(
+    {"NPI", "DEA", "UPIN", "MCR", "MCD", "SL", "LN", "MD", "DO", "DN", "PA", "NP", "RN", "RPH", "LI", "CY", "QA", "GL"}
+)
+"""Types of identifiers (table 0203) that somebody else than the sender gave: licences and registrations."""
+
+_AWAY = "Temporarily unavailable"
+
+
+class Opening:
+    """A message that is ours, its header read; `records()` reads the rest. Raises what `staff.translate` raises."""
+
+    event_field = "MFE-1"
+
+    def __init__(self, message: Message, rules: FeedRules, now: datetime, trace: Trace | None = None) -> None:
+        header = message.header
+        version, assumed = events.version_of(header, rules.fallback_version)
+        self.findings: list[Finding] = []
+        if assumed:
+            self._say("101", "version-assumed", "MSH-12 is empty: read as the feed's fallback version", "MSH", 12)
+        reader = FieldReader(message.separators, message.codec)
+        sent = reader.first(header.message_time)
+        zone = rules.zone
+        moment = instant(sent, zone) if sent else None
+        if moment is not None and ("+" in sent or "-" in sent):
+            zone = moment.tzinfo or zone
+        if sent and moment is None:
+            self._say("102", "invalid-time", "MSH-7 is no valid time: the message counts as undated", "MSH", 7)
+        self.message_time = moment.isoformat() if moment else ""
+        self.message_time_exact = moment is not None and is_exact(sent)
+        self.envelope = Envelope(message, rules, reader, version, zone, now, plans_for(rules), trace)
+
+    def records(self) -> Iterator[Record]:
+        """The records of the message, in order."""
+        raise NotImplementedError
+
+    def _say(
+        self, code: str, local: str, text: str, segment: str, field: int, severity: Severity = Severity.WARNING
+    ) -> None:
+        self.findings.append(Finding(code, local, text, severity, Location(segment, field=field)))
+
+    def _staff_key(self, staff: Segment) -> tuple[str, str]:
+        """The staff key where no MFE names it, and the field that does: STF-1.1, else an identifier of STF-2, the first
+        that the sender gave himself (an employee number, any type of his own) before the first licence or registration.
+        Numbers of the private person are never the key: they would go where the destination withholds them."""
+        reader = self.envelope.reader
+        if key := reader.first(staff.raw(1)):
+            return key, "STF-1"
+        types = self.envelope.rules.codes["0203"]
+        later: tuple[str, str] = ("", "STF-2")
+        for number, repetition in enumerate(reader.repetitions(staff.raw(2)), 1):
+            parts = reader.parts(repetition)
+            kind = types.get(parts[4], "")
+            if not parts[0] or kind in _PERSONAL:
+                continue
+            found = parts[0], "STF-2" if number == 1 else f"STF-2[{number}]"
+            if kind not in _OF_OTHERS:
+                return found
+            later = later if later[0] else found
+        return later
+
+    def _read(self, draft: Draft, staff: Segment | None, group: list[Segment]) -> None:
+        """Apply the rules, STF first: what other segments say is measured against it."""
+        plans = self.envelope.plans
+        if staff is not None:
+            plan = plans["STF"]
+            draft.read(staff, plan, _rows(plan, "STF", draft.purpose))
+        for segment in group:
+            if segment is staff:
+                continue
+            name = segment.name
+            if name == "STF":
+                text = "a second STF in one record: not read"
+                location = Location("STF", segment.occurrence)
+                draft.findings.append(
+                    Finding("100", "segment-repeats", text, Severity.WARNING, location, draft.position)
+                )
+                continue
+            plan_or_none = plans.get(name)
+            if plan_or_none is not None and (rows := _rows(plan_or_none, name, draft.purpose)):
+                draft.read(segment, plan_or_none, rows)
+
+    def _change(self, draft: Draft, staff: Segment | None) -> StaffChange | None:
+        """What was read as a staff change; None where nothing is to be done, or where a finding is an error."""
+        purpose, action = draft.purpose, draft.purpose.action
+        if staff is not None:
+            draft.segment = staff
+        if purpose.qualifications_only:
+            return self._qualifications(draft)
+        settle(draft, action)
+        has_family = False
+        if not purpose.ending:
+            assert staff is not None, "only an ending goes without STF"
+            has_family = self._check_name(draft, action, staff)
+            if len(draft.misfits) >= SHIFT_LIMIT:
+                text = "several values are not what their fields hold: the fields of this record are shifted"
+                draft.say(Severity.ERROR, "102", "shifted-fields", text, number=0)
+                draft.findings.insert(0, draft.findings.pop())  # it explains the others
+            if draft.placeholder:
+                text = "STF-37 says that this is no real person: nothing is made of the record"
+                draft.say(Severity.WARNING, "103", "placeholder", text, number=37)
+                return None
+        until = _return(draft) if purpose.ending else ""
+        roles, shared = ((), end_of_employment(draft)) if purpose.ending else roles_of(draft)
+        return StaffChange(
+            action=action,
+            source_key=draft.key,
+            identifiers=tuple(draft.identifiers),
+            active=draft.active,
+            effective=draft.effective,
+            practitioner=() if purpose.ending else tuple(draft.practitioner),
+            roles=roles,
+            shared_role=shared,
+            cleared=() if purpose.ending else tuple(draft.cleared),
+            message_time=self.message_time,
+            message_time_exact=self.message_time_exact,
+            mapping_version=self.envelope.rules.mapping_version,
+            complete=has_family,
+            needs_approval=draft.approval and action is Action.REACTIVATE,
+            deleted_in_source=action is Action.REMOVE,
+            ended_for=draft.ended_for or (_AWAY if purpose.temporary else ""),
+            temporary=purpose.temporary,
+            until=until,
+            event_field=self.event_field,
+        )
+
+    def _qualifications(self, draft: Draft) -> StaffChange | None:
+        if not draft.practitioner:
+            text = "no CER that could be read: there is nothing to grant or to revoke"
+            draft.findings.append(
+                Finding("101", "no-certificate", text, Severity.WARNING, Location("CER"), draft.position)
+            )
+            return None
+        return StaffChange(
+            action=draft.purpose.action,
+            source_key=draft.key,
+            identifiers=tuple(draft.identifiers),
+            effective=draft.effective,
+            practitioner=tuple(draft.practitioner),
+            message_time=self.message_time,
+            message_time_exact=self.message_time_exact,
+            mapping_version=self.envelope.rules.mapping_version,
+            complete=False,
+            qualifications_only=True,
+            revokes=draft.purpose.revokes,
+            event_field=self.event_field,
+        )
+
+    def _check_name(self, draft: Draft, action: Action, staff: Segment) -> bool:
+        """Whether the record has a family name. An empty one is an error; without STF-3, an update leaves the name alone."""
+        for value in draft.practitioner:
+            if value.element == "name" and "family" in value.value:
+                return True
+        if staff.raw(3) or action is Action.ADD:
+            location = Location("STF", staff.occurrence, 3, 0, 1)
+            text = "STF-3.1 (family name) is empty"
+            draft.findings.append(Finding("101", "family-name-missing", text, Severity.ERROR, location, draft.position))
+        return False
+
+
+def _rows(plan: Plan, segment: str, purpose: Purpose) -> Mapping[int, Row]:
+    """What an event reads of a segment: all; of one that ends, who and in what standing; of certificates, who and CER."""
+    if purpose.ending:
+        return plan.deciding
+    if purpose.qualifications_only and segment != "CER":
+        return plan.identifying
+    return plan.rows
+
+
+def _return(draft: Draft) -> str:
+    """STF-35: when somebody who is away is expected back. Nobody who has left is."""
+    expected = draft.returning
+    if expected is None:
+        return ""
+    if not draft.purpose.temporary:
+        draft.leave("the event ends: nobody is expected back", expected)
+        return ""
+    draft.use(expected, "notAvailable.during.end", expected.date)
+    return expected.date
+
+
+def moment_of(text: str, envelope: Envelope) -> datetime | None:
+    """When a record is due: at least a day, with the offset of its own, or of MSH-7, or of the feed's zone."""
+    if len(text) < 8:
+        return None
+    return instant(text, envelope.zone)
+
+
+def due(moment: datetime | None, envelope: Envelope) -> str:
+    """ISO 8601: in the future it is waited for, in the past it dates the end of a role.
+
+    "" when nothing is said, and for the next few minutes: a clock that is ahead asks for nothing else than now.
+    """
+    if moment is None or timedelta(0) < moment - envelope.now <= FUTURE:
+        return ""
+    return moment.isoformat()
