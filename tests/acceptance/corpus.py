@@ -42,7 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 class Expected:
     """What one message of a frame asks for. `accept`, `application`: AL, NE, ER or SU; both "" in original mode.
 
-    `readable`: there is an MSH that can be answered to. `ours`: a staff master file for production. `records`: it has the
+    `readable`: there is an MSH that can be answered to. `ours`: a staff master file or personnel message for production. `records`: it has the
     segments that an MFK must echo.
     """
 
@@ -72,6 +72,7 @@ def expected_of(part: bytes) -> Expected:
     # M01 is for any master file: without MFI-1 nobody can tell.
     other_file = re.search(r"[\r\n]MFI.(?!STF|PRA)", text)
     staff = kind == ["MFN", "M02"] or (kind == ["MFN", "M01"] and not other_file)
+    staff = staff or (kind[0] == "PMU" and re.fullmatch("B0[1-8]", kind[1]) is not None)
     production = fields[11].split(component)[0] in ("", "P")
     return Expected(
         True,

@@ -97,6 +97,25 @@ def test_each_message_gets_its_one_answer(peer: Connection, sent, answers: str) 
     assert said(peer, len(answers)) == [expected[letter] for letter in answers]
 
 
+@pytest.mark.parametrize("version", ["2.4", "2.5.1", "2.7", "2.9"])
+@pytest.mark.parametrize("event", ["B01", "B02", "B06"])
+@pytest.mark.parametrize(("accept", "application", "code"), [("", "", "AA"), ("AL", "NE", "CA"), ("AL", "AL", "CA")])
+def test_a_personnel_message_is_answered_by_an_ack(
+    peer: Connection, event: str, version: str, accept: str, application: str, code: str
+) -> None:
+    body = message(accept=accept, application=application).split(b"\r")
+    head, staff = body[0].replace(b"MFN^M02^MFN_M02", f"PMU^{event}^PMU_{event}".encode()), body[3:]
+    head = head.replace(b"|2.5.1", f"|{version}".encode())
+    peer.write(framed(b"\r".join([head, b"EVN||20260302080000", *staff])))
+    frame = peer.read(5)
+    assert frame is not None
+    answer = read_answer(frame)
+    assert (answer.code, answer.message_type, answer.control_id) == (code, f"ACK^{event}^ACK", id_of(body[0] + b"|"))
+    assert b"\rMF" not in frame
+    assert (b"stored, delivery pending" in frame) == (code == "AA")
+    assert peer.read(0.15) is None
+
+
 def test_a_byte_at_a_time(peer: Connection) -> None:
     body = message()
     for byte in framed(body):
@@ -115,6 +134,8 @@ REFUSED = [
     ("an unknown version", lambda a: a.replace(b"|2.5.1|", b"|9.9|"), "AR", True, "version"),
     ("a processing id of another system", lambda a: a.replace(b"|P|2.5.1", b"|T|2.5.1"), "AR", True, "processing-id"),
     ("an unknown event", lambda a: a.replace(b"MFN^M02^MFN_M02", b"MFN^M15"), "AR", True, "unsupported"),
+    ("an unknown PMU event", lambda a: a.replace(b"MFN^M02^MFN_M02", b"PMU^B09"), "AR", True, "unsupported"),
+    ("PMU before 2.4", lambda a: a.replace(b"MFN^M02^MFN_M02|", b"PMU^B01|").replace(b"2.5.1", b"2.3"), "AR", True, ""),
     ("ADT", lambda a: ADT, "AR", True, "unsupported"),
     ("undecodable", lambda a: a.replace(b"Tamsworth", b"Tam\xff\xfeworth"), "AE", True, "undecodable"),
     ("larger than max_frame", lambda a: a + b"NTE|1||" + b"x" * 70_000 + b"\r", "AR", True, "frame-too-large"),
