@@ -20,7 +20,7 @@ Log = Any
 # fmt: off
 SAFE_KEYS = frozenset({
     "event", "level", "timestamp", "role", "feed", "destination", "peer", "host", "port", "pid", "error", "text",
-    "what", "code", "local", "status", "reason", "state", "bytes", "count", "records", "message_id", "delivery_id",
+    "what", "mode", "code", "local", "status", "reason", "state", "bytes", "count", "records", "message_id", "delivery_id",
     "attempts", "seconds", "path", "lost", "exit_code",
 })
 # fmt: on

@@ -6,6 +6,7 @@ them alone. Everything below gets plain values; only this file reads `config`.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -32,7 +33,7 @@ from hl7bridge.service.children import Child
 from hl7bridge.service.delivery import DeliveryRole, DestinationLoop, Target
 from hl7bridge.service.intake import FeedPolicy, Intake
 from hl7bridge.service.listener import Limits, MllpListener
-from hl7bridge.service.web import stop_reactor
+from hl7bridge.service.web import stop_reactor, take_signals
 from hl7bridge.service.writer import StoreWriter
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.store import (
@@ -281,11 +282,14 @@ def bind(reactor: Any, feed: Feed, listener: MllpListener) -> Any:
         return reactor.listenTCP(port, listener, interface=host, backlog=256)
     except CannotListenError as error:
         reason = getattr(error.socketError, "strerror", None) or "the address cannot be used"
+        advice = "Choose another port, or stop the program that has it."
+        if getattr(error.socketError, "errno", errno.EADDRINUSE) != errno.EADDRINUSE:
+            advice = "Write an address of this machine, and a port that its account may use (above 1023)."
         raise ConfigError(
             f"cannot listen on {host}:{port} ({reason.lower()})",
             file=feed.file,
             key="listener.port",
-            advice="Choose another port, or stop the program that has it.",
+            advice=advice,
         ) from None
 
 
@@ -343,18 +347,19 @@ class ApplicationSender:
 
 def start_delivery(settings: Settings, settled: Callable[[], None]) -> DeliveryRole:
     """Start a loop for each destination that a feed names."""
-    location = store_location(settings)
+    location, log = store_location(settings), logs.get_logger("delivery")
     open_store(location).close()
     used = {name for feed in settings.feeds.values() for name in feed.destinations}
     role = DeliveryRole()
     for name in sorted(used):
         destination = settings.destinations[name]
         rules = destination_rules(destination)
+        log.info("delivering", destination=name, mode=str(destination.mode))
         role.loops.append(
             DestinationLoop(
                 Target(rules, client_for(destination, rules), retry_policy(destination)),
                 lambda: open_store(location),
-                logs.get_logger("delivery"),
+                log,
                 settled=settled,
                 poll_interval=settings.service.poll_interval,
                 stop_timeout=settings.service.stop_timeout,
@@ -411,6 +416,7 @@ def _run_listener(
         "feeds": role.addresses(),
         "children": {"delivery": role.child.pid} if role.child else {},
     }
+    reactor.callWhenRunning(take_signals, reactor)
     reactor.callWhenRunning(say, said)
     if is_child:
         closed = partial(reactor.callFromThread, stop_reactor, reactor)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -187,6 +188,7 @@ def serve(
         return server.stop()
 
     reactor.addSystemEventTrigger("before", "shutdown", stop)
+    reactor.callWhenRunning(take_signals, reactor)
     reactor.callWhenRunning(ready, bound)
     if until is not None:
         threading.Thread(target=_watch, args=(until, reactor), daemon=True).start()
@@ -201,6 +203,21 @@ def _watch(descriptor: int, reactor: Any) -> None:
     while os.read(descriptor, 4096):
         pass
     reactor.callFromThread(stop_reactor, reactor)
+
+
+def take_signals(reactor: Any) -> None:
+    """End the running reactor on SIGINT and SIGTERM; a second one, while it ends, changes nothing.
+
+    Twisted's own handlers print a traceback at the second. What is ignored (a shell's background job) stays ignored.
+    """
+
+    def stop(*_: object) -> None:
+        reactor.callFromThread(stop_reactor, reactor)
+
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, stop)
 
 
 def stop_reactor(reactor: Any) -> None:

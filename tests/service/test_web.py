@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 APP = """
-import json, sys, threading
+import json, signal, sys, threading, time
 from hl7bridge.errors import ConfigError
 from hl7bridge.service.web import CLOSE_CONNECTION, serve
 
@@ -40,6 +40,11 @@ def app(environ, start_response):
         entered.wait(30)
         start_response("200 OK", [("Content-Length", "4")])
         return [b"done"]
+    if path == "/slower":
+        sys.stderr.write("entered\\n"); sys.stderr.flush()
+        time.sleep(1)
+        start_response("200 OK", [("Content-Length", "4")])
+        return [b"done"]
     if path == "/broken":
         raise ValueError("secret")
     start_response("404 Not Found", [("Content-Length", "0")])
@@ -48,8 +53,13 @@ def app(environ, start_response):
 def ready(port):
     print(json.dumps({"port": port}), flush=True)
 
+def stopping():
+    sys.stderr.write("stopping\\n"); sys.stderr.flush()
+    entered.set()
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in a shell's background inherit that it is ignored
 try:
-    serve(app, port=int(sys.argv[1]), threads=4, ready=ready, stopping=entered.set, until=0)
+    serve(app, port=int(sys.argv[1]), threads=4, ready=ready, stopping=stopping, until=0)
 except ConfigError as error:
     print(json.dumps({"refused": str(error)}))
 """
@@ -147,6 +157,26 @@ def test_it_stops_once_what_is_in_progress_is_answered(how: str) -> None:
             answer += data
         assert answer.endswith(b"done")
         assert idle.recv(1) == b""
+    assert running.end() == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_while_it_stops_changes_nothing(number: signal.Signals) -> None:
+    running = Served()
+    assert running.process.stderr is not None
+    with socket.create_connection(("127.0.0.1", running.port), timeout=20) as peer:
+        peer.sendall(b"GET /slower HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert running.process.stderr.readline() == "entered\n"
+        running.process.send_signal(number)
+        assert running.process.stderr.readline() == "stopping\n"
+        running.process.send_signal(number)
+        answer = b""
+        while data := peer.recv(4096):
+            answer += data
+        assert answer.endswith(b"done")
+    running.process.wait(20)
+    assert running.process.stderr.read() == ""
     assert running.end() == 0
 
 
