@@ -13,6 +13,7 @@ from hl7bridge.cli import output
 from hl7bridge.cli.messages import messages_of
 from hl7bridge.cli.mllp_client import MllpClient, Sent, address_of
 from hl7bridge.cli.output import ExitCode, JsonOption
+from hl7bridge.errors import Unreachable
 
 RateOption = Annotated[
     float, typer.Option("--rate", metavar="N", min=0, help="Messages a second; 0 = each after the last answer.")
@@ -58,24 +59,37 @@ def send_all(
     until_nak: bool = False,
     as_json: bool = False,
 ) -> ExitCode:
-    """Send messages in order over one connection, print what comes back; returns the exit code. Raises Unreachable."""
+    """Send messages in order over one connection, print what comes back; returns the exit code.
+
+    Raises Unreachable, once what came back until then is told.
+    """
     done: list[Sent] = []
-    with MllpClient(host, port, timeout) as client, output.progress("sending", len(messages)) as advance:
-        for message in paced(messages, rate):
-            sent = client.send(message)
-            done.append(sent)
-            advance()
-            if not as_json:
-                show(sent)
-            if until_nak and not sent.good:
-                break
-    if as_json:
-        output.show_json("send/1", {"to": f"{host}:{port}", "messages": [as_data(sent) for sent in done]})
-    else:
-        output.say(summary(done, len(messages)))
+    try:
+        with MllpClient(host, port, timeout) as client, output.progress("sending", len(messages)) as advance:
+            for message in paced(messages, rate):
+                sent = client.send(message)
+                done.append(sent)
+                advance()
+                if not as_json:
+                    show(sent)
+                if until_nak and not sent.good:
+                    break
+    except (Unreachable, KeyboardInterrupt):
+        if done:
+            _tell(done, len(messages), f"{host}:{port}", as_json)
+        raise
+    _tell(done, len(messages), f"{host}:{port}", as_json)
     if any(sent.refused for sent in done):
         return ExitCode.FINDINGS
     return ExitCode.UNREACHABLE if any(sent.problem for sent in done) else ExitCode.GOOD
+
+
+def _tell(done: Sequence[Sent], total: int, to: str, as_json: bool) -> None:
+    if as_json:
+        messages = [as_data(sent) for sent in done]
+        output.show_json("send/1", {"to": to, "messages": messages, "not_sent": total - len(done)})
+    else:
+        output.say(summary(done, total))
 
 
 def paced(

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hl7bridge.cli.mllp_client import address_of, read_answer
+from hl7bridge.cli.mllp_client import MllpClient, Sent, address_of, read_answer
 from hl7bridge.cli.send import paced
-from hl7bridge.errors import ConfigError
+from hl7bridge.errors import ConfigError, Unreachable
 from tests.cli.conftest import Ended, Peer, acknowledged, message
 
 Command = Callable[..., Ended]
@@ -59,6 +59,31 @@ def test_until_nak_stops_there(command: Command, files: list[Path], peer: StartP
     assert ended.code == 1
     assert len(other.received) == 2
     assert "1 not sent" in ended.err
+
+
+@pytest.mark.parametrize("ending", [Unreachable("nobody takes messages there"), KeyboardInterrupt()])
+def test_what_came_back_is_told_when_the_rest_cannot_be_sent(
+    command: Command,
+    files: list[Path],
+    peer: StartPeer,
+    monkeypatch: pytest.MonkeyPatch,
+    ending: BaseException,
+) -> None:
+    whole = MllpClient.send
+
+    def send(self: MllpClient, body: bytes) -> Sent:
+        if b"M2" in body:
+            raise ending
+        return whole(self, body)
+
+    monkeypatch.setattr(MllpClient, "send", send)
+    to = f"127.0.0.1:{peer(lambda body: [acknowledged(body)]).port}"
+    ended = command("send", *files, "--to", to, "--json")
+    assert ended.code == (3 if isinstance(ending, Unreachable) else 130)
+    assert [one["control_id"] for one in ended.json["messages"]] == ["M1"]
+    assert ended.json["not_sent"] == 2
+    assert "1 sent: 1 AA" in (said := command("send", *files, "--to", to).err)
+    assert "2 not sent" in said
 
 
 def test_nobody_there_ends_with_3(command: Command, files: list[Path]) -> None:
