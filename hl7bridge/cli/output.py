@@ -137,7 +137,10 @@ def show_json(schema: str, data: Mapping[str, Any]) -> None:
 def show_table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], styles: Mapping[str, str] | None = None
 ) -> None:
-    """A table of data. `styles`: a value -> its style."""
+    """A table of data. `styles`: a value -> its style.
+
+    Where a terminal is too narrow for all columns, those at the end stand under each row, with their names.
+    """
     cells = [["" if cell is None else visible(cell) for cell in row] for row in rows]
     if _is_plain(sys.stdout):
         widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
@@ -145,16 +148,42 @@ def show_table(
             line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             sys.stdout.write(line.rstrip() + "\n")
         return
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
+    from rich.cells import cell_len
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    room = console().width
+    widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
+    beside = len(columns)
+    while beside > 1 and sum(widths[:beside]) + 2 * (beside - 1) > room:
+        beside -= 1
+    last = beside - 1
+
+    def aligned(row: Sequence[str]) -> Iterator[str]:
+        for number, cell in enumerate(row[:beside]):
+            yield cell if number == last else cell + " " * (widths[number] - cell_len(cell) + 2)
+
+    if beside > 1:
+        show(*((cell, "bold") for cell in aligned(columns)))
+        show(("-" * (sum(widths[:beside]) + 2 * last), QUIET))
     for row in cells:
-        table.add_row(*(Text(cell, style=(styles or {}).get(cell, "")) for cell in row))
-    console().print(table)
+        show(*((text, (styles or {}).get(cell, "")) for text, cell in zip(aligned(row), row, strict=False)))
+        _show_beneath([(name, cell) for name, cell in zip(columns[beside:], row[beside:], strict=True) if cell], room)
+
+
+def _show_beneath(pairs: Sequence[tuple[str, str]], room: int) -> None:
+    """Names and values, indented, as many on a line as there is room for."""
+    from rich.cells import cell_len
+
+    lines: list[list[tuple[str, str]]] = []
+    used = room
+    for name, value in pairs:
+        length = cell_len(name) + 1 + cell_len(value)
+        if used + 2 + length > room:
+            lines.append([])
+            used = 2
+        lines[-1].append((name, value))
+        used += 2 + length
+    for line in lines:
+        show("  ", *(part for name, value in line for part in ("  ", (name, QUIET), f" {value}")))
 
 
 @contextmanager

@@ -68,6 +68,17 @@ def test_lines_stand_above_the_bar(arguments: list[str]) -> None:
     assert "\x1b[32mAA" in seen
 
 
+def test_a_table_that_is_too_wide_shows_the_rest_of_each_row_beneath_it(tmp_path: Path) -> None:
+    (tmp_path / "a.hl7").write_bytes(message("M1"))
+    narrow, _ = run(["map", "explain", str(tmp_path / "a.hl7")], stdout_is_terminal=True, NO_COLOR="1", COLUMNS="60")
+    lines = [line.replace("\x1b[2m", "").replace("\x1b[0m", "").rstrip() for line in narrow.splitlines()]
+    at = lines.index("Practitioner.name")
+    assert lines[at + 1].startswith('    value {"use":"official","family":')
+    assert "<- rule person_name  <- field STF-3" in "".join(lines[at + 2 : at + 4])
+    wide, _ = run(["map", "explain", str(tmp_path / "a.hl7")], stdout_is_terminal=True, NO_COLOR="1", COLUMNS="400")
+    assert any("<- rule" in line and "<- as sent" in line for line in wide.splitlines())
+
+
 def test_no_color(arguments: list[str]) -> None:
     seen, _ = run(arguments, stdout_is_terminal=True, NO_COLOR="1")
     assert "AA" in seen
