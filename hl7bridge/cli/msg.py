@@ -70,15 +70,17 @@ def list_messages(
     if state and state not in {known.value for known in MessageState}:
         known = ", ".join(known.value for known in MessageState)
         raise ConfigError(f'"{state}" is no state', key="--state", advice=f"Write one of {known}.")
-    with stored.opened(load(config)) as store:
+    settings = load(config)
+    with stored.opened(settings) as store:
         found = store.messages(
             feed=feed,
             control_id=control_id,
             state=state,
             source_key=person,
             since=time.time() - age(since) if since else 0.0,
-            limit=limit,
+            limit=limit + 1,
         )
+    more, found = len(found) > limit, found[:limit]
     if as_json:
         rows = [{name: row[name] for name in _LISTED.split()} for row in found]
         output.show_json(
@@ -105,7 +107,10 @@ def list_messages(
         _STYLES,
     )
     if not found:
-        output.say("No message fits.")
+        unknown = f' There is no feed "{feed}" in conf/feeds.' if feed and feed not in settings.feeds else ""
+        output.say(f"No message fits.{unknown}")
+    if more:
+        output.say(f"The newest {limit} only; --limit, --since, --state or --person show others.")
 
 
 @app.command("show")
@@ -136,7 +141,7 @@ def show_message(
             del acknowledgment["body"]
     if as_json:
         text = body.decode("utf-8", "backslashreplace") if body is not None else None
-        output.show_json("msg-show/1", {**message, **({"body": text} if raw else {})})
+        output.show_json("msg-show/1", stored.with_times(message) | ({"body": text} if raw else {}))
     else:
         show_message_data(message)
         if raw:
@@ -242,7 +247,7 @@ def _show_delivery(delivery: dict[str, Any]) -> None:
         output.show(f"       {why}")
     for attempt in delivery["tried"]:
         exchanges = ", ".join(
-            f"{e['method']} {e['resource_type']} {e['status']} ({e['milliseconds']:.0f} ms)"
+            f"{e['method']} {e['resource_type']} {e['status'] or 'no answer'} ({e['milliseconds']:.0f} ms)"
             for e in attempt["exchanges"]
         )
         output.show(f"       attempt {attempt['number']}: {attempt['result']}  ", (exchanges, output.QUIET))
@@ -262,7 +267,7 @@ def show_interaction(interaction: dict[str, Any], indent: str) -> None:
 
 def _show_raw(body: bytes | None) -> None:
     if body is None:
-        output.show("text: not kept")
+        output.show("text: not kept (only staff messages are)")
         return
     output.show("text")
     for line in re.split(r"\r\n?|\n", body.decode("utf-8", "backslashreplace")):

@@ -233,7 +233,8 @@ def _show_document(document: dict[str, Any]) -> None:
         output.show("  ", (document["error"], output.BAD))
     for record in document["records"]:
         due = f"  effective {record['effective']}" if record["effective"] else ""
-        what = record["action"] or "nothing to do"
+        failed = any(finding["severity"] == "E" for finding in record["findings"])
+        what = record["action"] or ("not taken" if failed else "nothing to do")
         output.show((f"record {record['position']}", "bold"), f"  {what}  {record['source_key']}{due}")
         msg.show_findings(record["findings"], "    ")
         for planned in record["destinations"]:
@@ -244,7 +245,7 @@ def _show_planned(planned: dict[str, Any]) -> None:
     good = Result(planned["result"]) in ENDED_WELL
     why = " ".join(filter(None, (planned["code"], planned["local"], planned["text"])))
     style = output.GOOD if good else output.BAD
-    output.show(f"    -> {planned['destination']}: ", (planned["result"], style), f"  {why}")
+    output.show(f"    -> {planned['destination']}: ", (planned["result"], style), f"  {why}" if why else "")
     for interaction in planned["interactions"]:
         msg.show_interaction(interaction, "       ")
     for task in planned["tasks"]:
@@ -269,7 +270,8 @@ def _stored_again(settings: Settings, message_id: int, force: bool, wait: float,
                 stored.show_differences(changed, "    ")
         message = _when_ended(store, new_id, wait)
     if as_json:
-        output.show_json("replay/1", {"replay_of": message_id, "read_differently": changed, "message": message})
+        told = {"replay_of": message_id, "read_differently": changed, "message": stored.with_times(message)}
+        output.show_json("replay/1", told)
     else:
         msg.show_message_data(message)
     return _verdict_of_stored(message)

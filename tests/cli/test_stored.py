@@ -200,6 +200,25 @@ def test_show_tells_the_whole_story_of_a_message(command: Command, delivered: Pa
     assert "    STF|E100|E100^^^NORTH^EI|Okonkwo^Adaeze" in raw
 
 
+def test_list_says_that_there_is_more_and_that_a_feed_is_not_there(command: Command, delivered: Path) -> None:
+    take_in(delivered, BAD)
+    assert "The newest 1 only" in command("msg", "list", "--limit", 1, "--config", delivered).err
+    assert command("msg", "list", "--limit", 2, "--config", delivered).err == ""
+    said = command("msg", "list", "--feed", "other", "--config", delivered).err
+    assert said == 'No message fits. There is no feed "other" in conf/feeds.\n'
+
+
+def test_times_in_json_are_iso_8601(command: Command, delivered: Path) -> None:
+    listed = command("msg", "list", "--json", "--config", delivered).json["messages"][0]
+    shown = command("msg", "show", 1, "--json", "--config", delivered).json
+    assert shown["received"] == listed["received"]
+    [delivery] = shown["records"][0]["deliveries"]
+    assert delivery["ended"][:10] == listed["received"][:10]
+    assert delivery["next_attempt"] == ""
+    assert delivery["tried"][0]["at"].endswith("+00:00")
+    assert all(row["at"].endswith("+00:00") for row in shown["history"])
+
+
 def test_show_as_json(command: Command, delivered: Path) -> None:
     document = command("msg", "show", 1, "--json", "--config", delivered).json
     assert document["schema"] == "msg-show/1"
