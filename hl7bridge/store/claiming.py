@@ -16,6 +16,7 @@ from hl7bridge.store.lanes import NEWCOMERS, Lanes, keys_from_text, keys_to_text
 from hl7bridge.store.store import Claimed
 
 PROMOTED = 500  # scheduled deliveries that one claim lines up at most; the next claim takes the next ones
+LINE_UPS = 10  # transactions in which one claim lines up new deliveries at most, so that its lease outlives it
 TRIED = 1000  # candidates that one claim looks at, about: bounds how long it holds the store when many are stale
 
 LaneOf = Callable[[StaffChange, str], tuple[str, ...]]
@@ -127,11 +128,13 @@ class Claiming(Lanes):
             due = self._next_due(destination, now)
         if due is None or due > now or limit <= 0:
             return []
+        line_ups = 0
         while True:
             with self._writing():
                 self._require_lease(owner, now)
                 self._promote(destination, now)
-                if self._line_up(destination):
+                line_ups += 1
+                if self._line_up(destination) and line_ups < LINE_UPS:
                     continue  # in a transaction of its own, so that nobody waits long for the store
                 if self._is_paused(destination, now):
                     return []

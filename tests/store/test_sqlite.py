@@ -391,3 +391,14 @@ def test_a_claim_looks_at_what_it_hands_out(tmp_path: Path) -> None:
         assert [one.change.source_key for one in claim(store, limit=3)] == ["P1", "P2", "P3"]
         store._connection.set_trace_callback(None)
     assert len(statements) < 70, len(statements)
+
+
+def test_a_vast_backlog_is_lined_up_over_several_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a claim ends before its worker's lease does."""
+    monkeypatch.setattr(claiming, "LINE_UPS", 2)
+    monkeypatch.setattr(lanes, "LINED_UP", 5)
+    with SqliteStore(tmp_path / "store.db") as store:
+        store.accept([message(change(f"P{n}"), control_id=f"C{n}") for n in range(23)], NOW)
+        handed_out = [len(claim(store)) for _ in range(3)]
+        assert handed_out == [10, 10, 3]
+        assert store.next_due("main", NOW) == NOW + 60
