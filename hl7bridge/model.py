@@ -444,6 +444,9 @@ class Task:
     due_within: float = 0.0
 
 
+WRITES_REFUSED = "writes-refused"
+"""Why a destination is paused, and the kind of the task that says so: its server takes no writes from us."""
+
 STANDING_TASKS = frozenset({"leaver-access", "shared-person", "deleted-in-source"})
 """Kinds of tasks that are about a person: they stay open however the delivery that opened them ends."""
 

@@ -47,5 +47,5 @@ def test_sections_are_written_anew_and_the_rest_stays() -> None:
     new = reference.updated(text)
     assert new.startswith("# Title\n\n<!-- reference: exit codes -->\n\n| code | meaning |")
     assert "\n\nwords\n\n" in new
-    assert "old" not in new
+    assert "\nold\n" not in new
     assert reference.updated(new) == new

@@ -21,7 +21,8 @@ from hl7bridge.cli import output
 from hl7bridge.cli.output import ExitCode
 from hl7bridge.errors import ConfigError, Hl7BridgeError, MessageError
 
-COMMANDS = ("demo", "init", "check", "run", "send", "view", "map", "msg", "replay", "keys", "token", "sandbox")
+COMMANDS: tuple[str, ...] = ("demo", "init", "check", "run", "send", "view", "map", "msg", "replay")
+COMMANDS += ("hold", "task", "destination", "keys", "token", "sandbox")
 """The commands and groups, each a module of this package: `check.check` is a command, `keys.app` a group."""
 
 

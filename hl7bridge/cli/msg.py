@@ -80,11 +80,13 @@ def list_messages(
             since=time.time() - age(since) if since else 0.0,
             limit=limit + 1,
         )
+        pauses = store.pauses()
     more, found = len(found) > limit, found[:limit]
     if as_json:
         rows = [{name: row[name] for name in _LISTED.split()} for row in found]
+        rows = [row | {"received": stored.utc_time(row["received"])} for row in rows]
         output.show_json(
-            "msg-list/1", {"messages": [row | {"received": stored.utc_time(row["received"])} for row in rows]}
+            "msg-list/1", {"messages": rows, "paused": {n: pause["reason"] for n, pause in pauses.items()}}
         )
         return
     output.show_table(
@@ -111,6 +113,11 @@ def list_messages(
         output.say(f"No message fits.{unknown}")
     if more:
         output.say(f"The newest {limit} only; --limit, --since, --state or --person show others.")
+    for name, pause in pauses.items():
+        if not pause["until"]:
+            output.say(
+                ("note: ", "yellow"), f"destination {name} waits for a person ({pause['reason']}); changes queue"
+            )
 
 
 @app.command("show")
@@ -195,23 +202,34 @@ def show_message_data(message: dict[str, Any]) -> None:
     if note := _note(message):
         output.show(f"  note      {note}")
     for record in message["records"]:
-        _show_record(record)
+        show_record(record)
     for answer in message["acknowledgments"]:
         style = _STYLES.get(answer["code"], "")
         output.show(f"acknowledgment  {answer['kind']:<12}", (answer["code"] or "-", style), f"  {answer['state']}")
-    for task in message["tasks"]:
+    show_tasks(message["tasks"])
+    show_history(message["history"])
+
+
+def show_tasks(tasks: list[dict[str, Any]]) -> None:
+    """Tasks with their steps."""
+    for task in tasks:
         output.show(("task  ", "yellow"), f"{task['title']} ({task['kind']}, {task['state']})")
         for step in task["steps"]:
             output.show(f"    - {step}")
-    if message["history"]:
+
+
+def show_history(history: list[dict[str, Any]]) -> None:
+    """What happened, one line each."""
+    if history:
         output.show("history")
-    for row in message["history"]:
+    for row in history:
         delivery = f"delivery {row['delivery_id']} " if row["delivery_id"] else ""
         details = "  ".join(f"{name}={value}" for name, value in row["detail"].items())
         output.show(f"    {stored.local_time(row['at'])}  {delivery}{row['event']}  ", (details, output.QUIET))
 
 
-def _show_record(record: dict[str, Any]) -> None:
+def show_record(record: dict[str, Any]) -> None:
+    """A record as `Store.message` gives it, with its deliveries."""
     echo, change = record["echo"], record["change"]
     what = change["action"] if change else "nothing to do" if not record["failed"] else "not taken"
     key = change["source_key"] if change else echo["key"]
