@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hl7bridge.cli import output
+from hl7bridge.cli.init import PLACEHOLDER_CLIENT, SHIPPED_KEY_SYSTEM
 from hl7bridge.cli.output import ExitCode, JsonOption
 from hl7bridge.errors import ConfigError
 
@@ -104,11 +106,17 @@ def _keys(settings: Settings) -> Iterator[Line]:
         reference = destination.auth.key
         if key is None or reference is None:
             yield Line("good", f"{destination.name}: asks for no token, mode {destination.mode}")
+            if destination.auth.client_id or reference:
+                problem, advice = "is none, so that client_id and key are not used", 'Write type = "smart".'
+                yield Line.of(ConfigError(problem, file=destination.file, key="auth.type", advice=advice), "warning")
             continue
         yield Line("good", f"{destination.name}: {key.algorithm} key {key.kid}, mode {destination.mode}")
         if exposure := reference.exposure():
             advice = "Take the rights away: chmod 600."
             yield Line.of(ConfigError(exposure, file=reference.file, key=reference.key, advice=advice), "warning")
+        if destination.auth.client_id == PLACEHOLDER_CLIENT:
+            problem, advice = "is still that of `hl7bridge init`", "Write the one that the server's owner gave."
+            yield Line.of(ConfigError(problem, file=destination.file, key="auth.client_id", advice=advice), "warning")
 
 
 def _store(settings: Settings) -> Iterator[Line]:
@@ -187,6 +195,10 @@ def _mapping(feed: Feed) -> Iterator[Line]:
     from hl7bridge.mapping.tables import code_tables
     from hl7bridge.service.startup import feed_rules
 
+    if feed.hl7.key_system == SHIPPED_KEY_SYSTEM:
+        advice = f'Before anybody is written, write one that is yours alone: "{uuid.uuid4().urn}".'
+        problem = "is that of the example, which every copy of it shares"
+        yield Line.of(ConfigError(problem, file=feed.file, key="hl7.key_system", advice=advice), "warning")
     known = code_tables()
     for number in feed.tables:
         if number not in known:

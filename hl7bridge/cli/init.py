@@ -28,13 +28,17 @@ class Profile(StrEnum):
 
 _FEED, _DESTINATION = FILES[1], FILES[2]
 
+# What stands in files until a site writes its own: `check` tells where it still does.
+SHIPPED_KEY_SYSTEM = "urn:uuid:00000000-0000-0000-0000-000000000000"
+PLACEHOLDER_CLIENT = "put-your-client-id-here"
+
 # Per profile: file, section ("" = top), key, value as TOML.
 STARTING_VALUES: dict[Profile, tuple[tuple[str, str, str, str], ...]] = {
     Profile.EPIC: (
         (_DESTINATION, "", "base_url", '"https://fhir.example.org/api/FHIR/R4"'),
         (_DESTINATION, "", "profile", '"epic"'),
         (_DESTINATION, "auth", "type", '"smart"'),
-        (_DESTINATION, "auth", "client_id", '"put-your-client-id-here"'),
+        (_DESTINATION, "auth", "client_id", f'"{PLACEHOLDER_CLIENT}"'),
         (_DESTINATION, "auth", "key", '"file:keys/ehr.pem"'),
         (_DESTINATION, "auth", "token_url", '"https://fhir.example.org/oauth2/token"'),
     ),
@@ -119,7 +123,7 @@ def init(
         output.say(f"This machine's time zone could not be told: {_FEED} says UTC. Correct hl7.timezone there.")
     if Profile.EPIC in (profile or ()) and _DESTINATION in written:
         output.say(f"Now put your server's addresses and client id into {_DESTINATION}, and make a key:")
-        output.say("  hl7bridge keys generate keys/ehr.pem")
+        output.say(f"  hl7bridge keys generate {directory / 'keys' / 'ehr.pem'}")
     output.say("Next: hl7bridge check" + (f" {directory}" if directory != Path() else ""))
 
 

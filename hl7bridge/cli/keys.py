@@ -34,7 +34,9 @@ class Algorithm(StrEnum):
 def generate(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Where the private key is written; it must not exist.")],
     algorithm: Annotated[Algorithm, typer.Option("--algorithm", help="ES384: EC P-384. RS384: RSA.")] = Algorithm.ES384,
-    bits: Annotated[int, typer.Option("--bits", help="Size of an RSA key.", min=2048, max=8192)] = 3072,
+    bits: Annotated[
+        int | None, typer.Option("--bits", help="Size of an RSA key; 3072 when left out.", min=2048, max=8192)
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a signing key, and write its private half to a file that only you can read.
@@ -48,7 +50,9 @@ def generate(
     """
     from hl7bridge.fhir import keys
 
-    key = keys.generate("ec" if algorithm is Algorithm.ES384 else "rsa", bits)
+    if bits and algorithm is not Algorithm.RS384:
+        raise ConfigError("is for RSA keys", key="--bits", advice="Leave it out, or add --algorithm RS384.")
+    key = keys.generate("ec" if algorithm is Algorithm.ES384 else "rsa", bits or 3072)
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -62,6 +66,8 @@ def generate(
         return
     output.show((f"wrote {file}", output.GOOD), f"  {key.algorithm}, kid {key.kid}")
     output.say(f"Register its public half at the server: hl7bridge keys jwks {file}")
+    algorithm_line = "" if algorithm is Algorithm.ES384 else f', algorithm = "{algorithm}"'
+    output.say(f'In conf/destinations, [auth]: type = "smart", client_id, key = "file:{file}"{algorithm_line}')
 
 
 @app.command()

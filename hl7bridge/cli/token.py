@@ -35,7 +35,7 @@ _ADDRESS = (
     "base_url is not the FHIR base: its .well-known/smart-configuration is not there",
 )
 _NETWORK = (
-    "the address is wrong, or a firewall or proxy is in between",
+    "nothing answers there: the address is wrong, the server is down, or a firewall or proxy is in between",
     "the server's certificate is not trusted here: set ca_file",
 )
 _LATER = ("the server has trouble, or was asked too often: try again later",)
@@ -45,13 +45,15 @@ def likely_causes(error: TokenError) -> tuple[str, ...]:
     """What usually is behind it, most likely first."""
     if "invalid_scope" in str(error):
         return _SCOPE
+    if not error.status and not error.permanent:
+        return _NETWORK
     if error.status in (404, 405, 410) or 300 <= error.status < 400 or "configuration" in str(error):
         return _ADDRESS
     if error.status in (408, 425, 429) or error.status >= 500:
         return _LATER
     if error.status >= 400:
         return _CLIENT
-    return _NETWORK if not error.permanent else _ADDRESS
+    return _ADDRESS
 
 
 @app.callback()

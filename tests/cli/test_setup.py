@@ -13,7 +13,7 @@ import pytest
 
 from hl7bridge import config
 from hl7bridge.cli import init as init_module
-from hl7bridge.cli.init import FILES, set_key
+from hl7bridge.cli.init import FILES, SHIPPED_KEY_SYSTEM, set_key
 from hl7bridge.errors import ConfigError
 from tests.cli.conftest import Ended
 
@@ -163,6 +163,32 @@ def test_a_key_that_is_there(command: Command, site: Path) -> None:
     ended = command("check", site)
     assert ended.code == 0, ended
     assert "ehr: ES384 key " in ended.out
+
+
+def test_a_key_that_is_not_used_deserves_a_look(command: Command, site: Path) -> None:
+    edit(site, DESTINATION, '# client_id = ""', 'client_id = "me"')
+    ended = command("check", site)
+    assert ended.code == 1
+    assert line_of(ended, "warning").startswith(f"{DESTINATION}: auth.type: is none, so that client_id and key are not")
+
+
+def test_what_the_example_holds_deserves_a_look(command: Command, tmp_path: Path) -> None:
+    assert command("init", tmp_path, "--profile", "epic").code == 0
+    assert command("keys", "generate", tmp_path / "keys" / "ehr.pem").code == 0
+    feed = tmp_path / FEED
+    current = config.load(tmp_path, {}).feeds["staff"].hl7.key_system
+    feed.write_text(feed.read_text().replace(current, SHIPPED_KEY_SYSTEM).replace("port = 2575", "port = 0"))
+    ended = command("check", tmp_path)
+    assert ended.code == 1
+    assert f"{DESTINATION}: auth.client_id: is still that of" in ended.out
+    assert f"{FEED}: hl7.key_system: is that of the example" in ended.out
+
+
+def test_the_size_of_a_key_that_has_none(command: Command, tmp_path: Path) -> None:
+    ended = command("keys", "generate", tmp_path / "a.pem", "--bits", "4096")
+    assert ended.code == 2
+    assert "--algorithm RS384" in ended.err
+    assert not (tmp_path / "a.pem").exists()
 
 
 def test_a_key_for_another_algorithm(command: Command, site: Path) -> None:

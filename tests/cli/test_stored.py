@@ -416,6 +416,7 @@ def test_a_destination_that_is_not_there_or_asks_for_none(command: Command, site
         ("the token endpoint answered HTTP 404", True, 404, "token_url"),
         ("the token endpoint answered HTTP 503", False, 503, "later"),
         ("the token endpoint cannot be reached", False, 0, "firewall"),
+        ("the SMART configuration cannot be reached", False, 0, "down"),
         ("the SMART configuration names no token endpoint", True, 0, "base_url"),
     ],
 )
