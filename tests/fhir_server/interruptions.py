@@ -19,7 +19,7 @@ from tests.hapi.proxy import Answer, Asked, Reset, proxy_to
 from tests.hapi.server import Hapi
 from tests.mllp_peer import read_rows
 
-SETTLE_WITHIN = 300.0
+SETTLE_WITHIN = 600.0
 SHARE = 0.08  # of requests that are spoiled
 HTML = {"Content-Type": "text/html"}
 
