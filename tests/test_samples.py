@@ -47,6 +47,7 @@ def test_the_story_covers_what_it_should() -> None:
     assert {"2.2", "2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.8", "2.9"} <= {h.version for h in headers}
     records = [record for sample in TRIOS for record in sample.records]
     assert {"MAD", "MUP", "MDC", "MAC", "MDL"} <= {record.event for record in records}
+    assert {f"B0{number}" for number in range(1, 9)} <= {h.trigger_event for h in headers if h.message_type == "PMU"}
     assert {"created", "updated", "unchanged", "deactivated", "reactivated", "scheduled", DUPLICATE} <= {
         record.result for record in records
     }
