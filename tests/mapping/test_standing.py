@@ -6,7 +6,19 @@ import pytest
 
 from hl7bridge.mapping.rules import FeedRules
 from hl7bridge.model import Action
-from tests.mapping.building import KEY_SYSTEM, change_of, errors, message, mfe, one, said, staff_change, stf, translate, values
+from tests.mapping.building import (
+    KEY_SYSTEM,
+    change_of,
+    errors,
+    message,
+    mfe,
+    one,
+    said,
+    staff_change,
+    stf,
+    translate,
+    values,
+)
 
 EVENTS = {
     "MAD": Action.ADD,
