@@ -39,6 +39,8 @@ class _Commands(Mapping[str, Any]):
             group.command(name)(getattr(module, name))
         command = typer.main.get_command(group)
         command.name = name
+        for each in (command, *getattr(command, "commands", {}).values()):
+            each.short_help = _in_short(each.help or "")
         return command
 
     def __iter__(self) -> Iterator[str]:
@@ -46,6 +48,16 @@ class _Commands(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(COMMANDS)
+
+
+def _in_short(text: str, longest: int = 60) -> str:
+    """What stands of a help text in a list of commands: its first sentence, or a clause of it, never cut within one."""
+    sentence = " ".join(text.split("\n\n")[0].split())
+    for mark in ("", ":", ";", ","):
+        clause = sentence.partition(mark)[0] + "." if mark else sentence
+        if len(clause) <= longest:
+            return clause
+    return sentence
 
 
 class _Group(typer.core.TyperGroup):

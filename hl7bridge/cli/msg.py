@@ -260,6 +260,8 @@ def _show_delivery(delivery: dict[str, Any]) -> None:
     elif delivery["state"] in ("retry", "unknown"):
         when = f"  next attempt {stored.local_time(delivery['next_attempt'])}"
     output.show(f"    -> {delivery['destination']}: ", (word, _STYLES.get(word, output.GOOD)), f"{about}{when}")
+    if delivery["state"] == "held":
+        output.show("       ", (f"waits for a person: hl7bridge hold show {delivery['id']}", output.QUIET))
     if delivery["text"] or delivery["local"]:
         why = " ".join(filter(None, (delivery["code"], delivery["local"], delivery["text"])))
         output.show(f"       {why}")

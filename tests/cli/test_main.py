@@ -138,6 +138,14 @@ def test_nothing_is_coloured_off_a_terminal(command: Command) -> None:
     assert "\x1b" not in command("init", "--help").out
 
 
+def test_no_line_of_a_list_of_commands_is_cut(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for arguments in ((), ("msg",), ("map",), ("keys",), ("hold",), ("task",), ("destination",)):
+        listed = command(*arguments, "--help").out.partition("Commands:")[2].splitlines()
+        assert len(listed) > 1
+        assert not [line for line in listed if line.endswith("...")]
+
+
 def test_completion_knows_the_commands() -> None:
     environment = {"_HL7BRIDGE_COMPLETE": "complete_bash", "COMP_WORDS": "hl7bridge ms", "COMP_CWORD": "1"}
     code = "from hl7bridge.cli.main import run; run()"
