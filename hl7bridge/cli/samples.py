@@ -40,7 +40,8 @@ SCHEDULED = "scheduled"
 
 @dataclass(frozen=True, slots=True)
 class SampleRecord:
-    """One record of a message: MFE-1 ("" in a PMU), the staff key, and a model.Result word, "duplicate", "scheduled" or a local code."""
+    """One record of a message: MFE-1 ("" in a PMU), the staff key, and a model.Result word, "duplicate", "scheduled" or a
+    local code."""
 
     event: str
     person: str
