@@ -367,6 +367,18 @@ class RetrySettings(Section):
     attempts: Annotated[int, Field(ge=0)] = setting(0, "attempts until the change is held; 0 = no limit")
 
 
+class BrakeSettings(Section):
+    """Deactivations that wait for a person: a mass change that nobody announced may be a mistake, or an attack."""
+
+    deactivations_per_hour: Annotated[int, Field(ge=0)] = setting(
+        20, "people deactivated within an hour; further ones are held; 0 = no limit"
+    )
+    share_of_file: Annotated[float, Field(ge=0, le=100)] = setting(
+        5.0, "percent of one message's records that may deactivate, from 20 records on; 0 = no limit"
+    )
+    protected: Names = setting((), "staff keys of people who are never deactivated without a person")
+
+
 class ElementSettings(Section):
     """Personal details that the destination may receive."""
 
@@ -431,6 +443,7 @@ class Destination(Section):
     )
     auth: AuthSettings = AuthSettings()
     retry: RetrySettings = RetrySettings()
+    brake: BrakeSettings = BrakeSettings()
     systems: Annotated[dict[str, Uri], Written("name = URI")] = setting(
         {}, "identifier system of an assigning authority at this server, where it differs from the feed's"
     )

@@ -89,13 +89,14 @@ def write_configuration(
 
 
 def destination(base_url: str, **settings: Any) -> dict[str, Any]:
-    """A destination's file that writes, without authorization unless told, and tries again soon."""
+    """A destination's file that writes, without authorization or brake unless told, and tries again soon."""
     own = {
         "base_url": base_url,
         "mode": "write",
         "timeout": "3s",
         "auth": {"type": "none"},
         "retry": {"first": "100ms", "longest": "1s"},
+        "brake": {"deactivations_per_hour": 0, "share_of_file": 0},
     }
     return merged(own, settings)
 

@@ -128,7 +128,8 @@ class Stage:
     def _configure(self, token_url: str, pem: Path) -> None:
         feed = {"destinations": ["sandbox"], "listener": {"port": 0}, **FEED_SETTINGS}
         auth = {"type": "smart", "client_id": CLIENT_ID, "key": f"file:{pem.as_posix()}", "token_url": token_url}
-        destination = {"base_url": self.base_url, "mode": "write", "auth": auth}
+        unbraked = {"deactivations_per_hour": 0, "share_of_file": 0}  # people leave here all the time
+        destination = {"base_url": self.base_url, "mode": "write", "auth": auth, "brake": unbraked}
         service = {"service": {"poll_interval": "50ms", "stop_timeout": "5s"}}
         for name, settings in (("hl7bridge", service), ("feeds/staff", feed), ("destinations/sandbox", destination)):
             path = self.folder / "conf" / f"{name}.toml"

@@ -53,6 +53,7 @@ ROLES_A_PAGE = "50"
 
 Answer = TypeVar("Answer", Reply, Resolution)
 WrittenBy = Callable[[str, str], tuple[Written, ...]]
+Permit = Callable[[bool], Outcome | None]
 
 
 def deliver(
@@ -67,6 +68,7 @@ def deliver(
     dry_run: bool = False,
     capabilities: Capabilities | None = None,
     approved: bool = False,
+    permit: Permit = lambda ends: None,
 ) -> Outcome:
     """Deliver a change, or, in mode report and for a dry run, say what delivering it would do (REPORTED).
 
@@ -74,11 +76,14 @@ def deliver(
     now           aware; the date of an end that the message does not date
     capabilities  what the server offers, None = not asked: everything is tried
     approved      a person approved a reactivation that needs approval (STF-29)
+    permit        asked before each write: what happens instead, None = write; its argument says whether the write makes
+                  an active person or role inactive because she leaves
     Never raises for what a server does.
     """
     delivery = _Delivery(change, known, feed, rules, client, written_by, now, capabilities)
     delivery.writes = rules.writes and not dry_run
     delivery.approved = approved
+    delivery.permit = permit
     return delivery.run()
 
 
@@ -101,6 +106,7 @@ class _Delivery:
         self.client, self.written_by, self.now, self.capabilities = client, written_by, now, capabilities
         self.writes = False
         self.approved = False
+        self.permit: Permit = lambda ends: None
         self.person_id, self.version, self.status = known.person_id, "", 0
         self.created = self.active_before = self.active_after = False
         self.wrote = 0
@@ -218,13 +224,17 @@ class _Delivery:
         reactivates = any(difference.path == "active" and difference.after for difference in interaction.differences)
         if change.action is Action.REACTIVATE and change.needs_approval and reactivates and not self.approved:
             return outcomes.approval_needed()
-        return self._offered(interaction)
+        return self._permitted(interaction)
 
-    def _offered(self, interaction: Interaction) -> Outcome | None:
+    def _permitted(self, interaction: Interaction) -> Outcome | None:
+        """What the server does not offer, or we do not permit."""
         resource_type, what = interaction.resource_type, interaction.kind.value
-        if self.capabilities is None or self.capabilities.of(resource_type).offers(what):
-            return None
-        return outcomes.not_offered(what, resource_type)
+        if self.capabilities is not None and not self.capabilities.of(resource_type).offers(what):
+            return outcomes.not_offered(what, resource_type)
+        inactive = any(
+            difference.path == "active" and difference.after is False for difference in interaction.differences
+        )
+        return self.permit(interaction.kind is Kind.UPDATE and inactive and statement(self.change) is False)
 
     def _unwritten(self, interaction: Interaction, own: Written | None, others: tuple[Written, ...]) -> None:
         """Nothing differs, or nothing may be written."""
@@ -323,7 +333,7 @@ class _Delivery:
                 if self.writes:
                     self._remember(interaction.written, intent.own)
                 return None
-            if held := self._offered(interaction) or self._role_under_way(interaction):
+            if held := self._role_under_way(interaction) or self._permitted(interaction):
                 self.interactions.append(interaction)
                 return held
             reply = self._write(interaction, server)

@@ -9,9 +9,12 @@ from __future__ import annotations
 from hl7bridge.fhir.identity import Match, Resolution
 from hl7bridge.fhir.replies import Reply, ReplyKind
 from hl7bridge.fhir.retry import CONFLICT
-from hl7bridge.model import Outcome, Result, Task
+from hl7bridge.model import WRITES_REFUSED, Outcome, Result, Task
 
 UNKNOWN_KEY, DUPLICATE_KEY, LOCKED, INTERNAL, REQUIRED = "204", "205", "206", "207", "101"  # HL7 table 0357
+
+FORBIDDEN, NOT_OFFERED = "forbidden", "not-offered"
+BY_HAND = "write-by-hand"
 
 _DETAILS = {
     "timeout": "did not answer in time",
@@ -73,12 +76,12 @@ def of_reply(reply: Reply, what: str) -> Outcome:
 
 def _held(reply: Reply, kind: ReplyKind, what: str) -> Outcome:
     if kind is ReplyKind.FORBIDDEN:
-        local, text = "forbidden", _said(reply, f"does not permit the {what}")
+        local, text = FORBIDDEN, _said(reply, f"does not permit the {what}")
         task = by_hand(
             what, "The server does not permit our client this interaction: ask its owner for the permission."
         )
     elif kind is ReplyKind.DISABLED:
-        local, text = "not-offered", _said(reply, f"does not offer the {what}")
+        local, text = NOT_OFFERED, _said(reply, f"does not offer the {what}")
         task = by_hand(what, "The server does not offer this interaction.")
     elif kind is ReplyKind.REDIRECT:
         local, text = "redirected", _said(reply, "answered with a redirection, which is never followed")
@@ -109,13 +112,30 @@ def not_offered(what: str, resource_type: str) -> Outcome:
     """The CapabilityStatement does not list the interaction."""
     text = f"The FHIR server does not offer {what} of {resource_type} (CapabilityStatement)"
     task = by_hand(what, "The server does not offer this interaction.")
-    return Outcome(Result.HELD, INTERNAL, "not-offered", text, tasks=(task,))
+    return Outcome(Result.HELD, INTERNAL, NOT_OFFERED, text, tasks=(task,))
+
+
+def writes_refused(text: str) -> Outcome:
+    """While a destination takes no writes: the change stays queued."""
+    return Outcome(Result.PAUSED, INTERNAL, WRITES_REFUSED, text)
+
+
+def writes_refused_task(name: str, text: str) -> Task:
+    """One for the destination, however many changes wait. `text`: what the server said, in our words."""
+    steps = (
+        f"{text}. Nothing more is sent to {name}; changes are taken and queued.",
+        'Ask the server\'s owner for the interaction or the permission; or set mode = "report", if writing is not meant.',
+        "If it is about PractitionerRole alone, roles = false in [elements] leaves roles out.",
+        f"Then: hl7bridge destination retry-writes {name} --reason WHY.",
+        "See to leavers by hand meanwhile: their access goes on.",
+    )
+    return Task(WRITES_REFUSED, "The FHIR server takes no writes from us", steps, due_within=15 * 60.0)
 
 
 def by_hand(what: str, reason: str) -> Task:
     """A write that a person has to make."""
     return Task(
-        "write-by-hand",
+        BY_HAND,
         f"A change waits that the FHIR server does not take ({what})",
         (
             reason,
@@ -173,6 +193,32 @@ def approval_needed() -> Outcome:
         ("Check with the person's department that she is back.", "Approve the change, or reject it with the reason."),
     )
     return Outcome(Result.HELD, "", "approval-needed", text, tasks=(task,))
+
+
+BRAKED = Outcome(
+    Result.HELD,
+    "",
+    "brake",
+    "More people would be deactivated than this destination takes without a person: held until one decides",
+)
+
+PROTECTED = Outcome(
+    Result.HELD,
+    "",
+    "protected",
+    "The person is listed as protected: she is deactivated only when a person says so",
+    tasks=(
+        Task(
+            "protected-person",
+            "A protected person would be deactivated",
+            (
+                "Ask those who own the list of protected people, and the source, whether the person has left.",
+                "If so: hl7bridge hold release; else: hl7bridge hold discard, and have the source corrected.",
+            ),
+            due_within=15 * 60.0,
+        ),
+    ),
+)
 
 
 def look_again(what: str) -> Outcome:

@@ -23,10 +23,12 @@ from hl7bridge.errors import Hl7BridgeError, StoreError
 from hl7bridge.fhir.client import FhirClient
 from hl7bridge.fhir.deliver import deliver
 from hl7bridge.fhir.identity import lane_keys
+from hl7bridge.fhir.outcomes import BRAKED
 from hl7bridge.fhir.retry import CONFLICT, RetryPolicy, next_step
 from hl7bridge.fhir.rules import DestinationRules
-from hl7bridge.model import Outcome, Result, StaffChange, Written
+from hl7bridge.model import WRITES_REFUSED, Outcome, Result, StaffChange, Written
 from hl7bridge.service.log import Log
+from hl7bridge.service.safeguards import Brake, Safeguards
 from hl7bridge.store.store import Claimed, DeliveryState, Settlement, Store
 
 GROUP = 64  # settlements a transaction
@@ -43,6 +45,7 @@ class Target:
     rules: DestinationRules
     client: FhirClient
     retry: RetryPolicy
+    brake: Brake = field(default_factory=Brake)
 
 
 @dataclass(slots=True)
@@ -94,6 +97,7 @@ class DestinationLoop(threading.Thread):
         self._stores: list[Store] = []
         self._paused_until = 0.0
         self._pace = Pace(min(REST_LONGEST, target.retry.longest))
+        self._safeguards = Safeguards(target.rules.name, target.brake, target.client, log)
         self.failed: str = ""
 
     def hint(self) -> None:
@@ -184,7 +188,10 @@ class DestinationLoop(threading.Thread):
             room = 1 if not self._open else 0  # one at a time until the server answers again
             if not room:
                 return False
+        self._safeguards.tell(store)
         claimed = store.claim(rules.name, self.owner, room, time.time(), self._lane_of)
+        if claimed:
+            self._safeguards.resumed()
         for one in claimed:
             self._open[one.delivery_id] = one
             pool.submit(self._deliver, one)
@@ -195,17 +202,24 @@ class DestinationLoop(threading.Thread):
 
     def _deliver(self, claimed: Claimed) -> None:
         """On a worker thread. An exception here is a fault of ours: the change is held with its name, never lost."""
-        target = self._target
+        target, safeguards = self._target, self._safeguards
         try:
-            outcome = deliver(
-                claimed.change,
-                claimed.known,
-                claimed.feed,
-                target.rules,
-                target.client,
-                self._written_by,
-                datetime.now(UTC),
-            )
+            if safeguards.latched:  # claimed before the server refused: not even read
+                outcome = safeguards.refusal
+            else:
+                outcome = deliver(
+                    claimed.change,
+                    claimed.known,
+                    claimed.feed,
+                    target.rules,
+                    target.client,
+                    self._written_by,
+                    datetime.now(UTC),
+                    capabilities=safeguards.offered.current() if target.rules.writes else None,
+                    approved=claimed.approved,
+                    permit=lambda ends: safeguards.permit(claimed, ends, self._own_store),
+                )
+                outcome = safeguards.judge(claimed, outcome)
         except Exception as error:  # the last fence: one poisonous change must not stop the others
             self._log.error(
                 "delivery failed inside", destination=target.rules.name, delivery_id=claimed.delivery_id,
@@ -217,16 +231,21 @@ class DestinationLoop(threading.Thread):
         self._wake.put((claimed, outcome))
 
     def _written_by(self, resource_type: str, resource_id: str) -> tuple[Written, ...]:
+        return self._own_store().written_by(self._target.rules.name, resource_type, resource_id)
+
+    def _own_store(self) -> Store:
+        """The store of the worker thread that asks."""
         store: Store | None = getattr(self._local, "store", None)
         if store is None:
             store = self._local.store = self._open_store()
             self._stores.append(store)
-        return store.written_by(self._target.rules.name, resource_type, resource_id)
+        return store
 
     def _settle(self, store: Store) -> None:
         done, self._done = self._done, []
         if not done:
             return
+        self._safeguards.tell(store)  # first, so that nobody is handed what is given back
         now = time.time()
         settlements = [self._settlement(claimed, outcome, now) for claimed, outcome in done]
         lost = self._recorded(store, settlements, now)
@@ -267,6 +286,8 @@ class DestinationLoop(threading.Thread):
         self._pace.note(outcome, now, random.random)
         step = next_step(outcome, claimed.known.attempts, self._target.retry, random.random)
         name = self._target.rules.name
+        if outcome.local == WRITES_REFUSED:
+            return Settlement(claimed, outcome, DeliveryState.QUEUED)
         if step.kind == "pause":
             if now >= self._paused_until:  # once a pause, not once for each change that was under way
                 self._log.error("destination paused", destination=name, reason=outcome.local, seconds=round(step.delay))
@@ -275,7 +296,7 @@ class DestinationLoop(threading.Thread):
                 claimed, outcome, DeliveryState.QUEUED, pause=outcome.local or "paused", pause_until=now + step.delay
             )
         state = _STATES[step.kind]
-        if state is not DeliveryState.ENDED:
+        if state is not DeliveryState.ENDED and outcome.local != BRAKED.local:  # of the brake, one alert tells
             self._log.warning(
                 "delivery waits", destination=name, delivery_id=claimed.delivery_id, state=state.value,
                 local=outcome.local, status=outcome.http_status, seconds=round(step.delay, 1),

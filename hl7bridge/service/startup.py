@@ -33,6 +33,7 @@ from hl7bridge.service.children import Child
 from hl7bridge.service.delivery import DeliveryRole, DestinationLoop, Target
 from hl7bridge.service.intake import FeedPolicy, Intake
 from hl7bridge.service.listener import Limits, MllpListener
+from hl7bridge.service.safeguards import Brake
 from hl7bridge.service.web import stop_reactor, take_signals
 from hl7bridge.service.writer import StoreWriter
 from hl7bridge.store.opening import open_store
@@ -101,6 +102,12 @@ def retry_policy(destination: Destination) -> RetryPolicy:
     return RetryPolicy(
         first=destination.retry.first, longest=destination.retry.longest, attempts=destination.retry.attempts
     )
+
+
+def brake_of(destination: Destination) -> Brake:
+    """How many people may be deactivated there without a person."""
+    given = destination.brake
+    return Brake(given.deactivations_per_hour, given.share_of_file, frozenset(given.protected))
 
 
 # --- the listener role -----------------------------------------------------------------------------------------------
@@ -357,7 +364,7 @@ def start_delivery(settings: Settings, settled: Callable[[], None]) -> DeliveryR
         log.info("delivering", destination=name, mode=str(destination.mode))
         role.loops.append(
             DestinationLoop(
-                Target(rules, client_for(destination, rules), retry_policy(destination)),
+                Target(rules, client_for(destination, rules), retry_policy(destination), brake_of(destination)),
                 lambda: open_store(location),
                 log,
                 settled=settled,

@@ -1,0 +1,159 @@
+"""What stands between a plan and the wire: the brake, protected people, and the latch of a server that refuses writes.
+
+A worker asks `permit` right before each write and hands each outcome to `judge`; the loop calls `tell` before it settles
+or claims. What lasts is in the store, so that it holds for other processes and after a restart.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from hl7bridge.fhir import outcomes
+from hl7bridge.fhir.capabilities import Capabilities, read_capabilities
+from hl7bridge.fhir.client import FhirClient
+from hl7bridge.model import WRITES_REFUSED, Outcome, Result
+from hl7bridge.service.log import Log
+from hl7bridge.store.store import Braked, Claimed, Store
+
+HOUR = 3600.0
+READ_AGAIN = 300.0  # seconds until a server that gave no CapabilityStatement is asked for one again
+PEOPLE = 3  # so many in a row whom the server forbids to write: it forbids all
+
+_WROTE = frozenset({Result.CREATED, Result.UPDATED, Result.DEACTIVATED, Result.REACTIVATED})
+
+
+@dataclass(frozen=True, slots=True)
+class Brake:
+    """How many people may be deactivated without a person. 0 = no limit.
+
+    per_hour       at this destination within an hour
+    share_of_file  percent of the records of one message, for messages of 20 records and more
+    protected      staff keys that are never deactivated without a person
+    """
+
+    per_hour: int = 0
+    share_of_file: float = 0.0
+    protected: frozenset[str] = frozenset()
+
+
+class Offered:
+    """What the server says that it offers, read with the first delivery and again each hour. Thread-safe."""
+
+    def __init__(self, client: FhirClient, clock: Callable[[], float] = time.monotonic) -> None:
+        self._client, self._clock = client, clock
+        self._lock = threading.Lock()
+        self._known: Capabilities | None = None
+        self._due: float | None = None
+
+    def current(self) -> Capabilities | None:
+        """The latest statement; None where the server gave none so far: then everything is tried.
+
+        The first caller reads, and the others wait for it; later, only the one who reads again waits.
+        """
+        if self._due is not None and self._clock() < self._due:
+            return self._known
+        if not self._lock.acquire(blocking=self._due is None):
+            return self._known
+        try:
+            if self._due is None or self._clock() >= self._due:
+                self._read()
+            return self._known
+        finally:
+            self._lock.release()
+
+    def _read(self) -> None:
+        try:
+            read = read_capabilities(self._client)
+        except Exception:  # nothing that a server says there may stop deliveries
+            read = None
+        if isinstance(read, Capabilities) and read.resources:
+            self._known, self._due = read, self._clock() + HOUR
+        else:
+            self._due = self._clock() + READ_AGAIN
+
+    def forget(self) -> None:
+        """Read again with the next delivery."""
+        with self._lock:
+            self._known, self._due = None, None
+
+
+class Safeguards:
+    """Those of one destination in one process. `permit` and `judge` are for workers, `tell` and `resumed` for the loop."""
+
+    def __init__(self, name: str, brake: Brake, client: FhirClient, log: Log) -> None:
+        self._name, self._brake, self._log = name, brake, log
+        self.offered = Offered(client)
+        self._lock = threading.Lock()
+        self._forbidden: list[tuple[str, str]] = []
+        self._refused = ""  # what the server said, once its writes are latched
+        self._told = False
+
+    # -- workers --
+
+    def permit(self, claimed: Claimed, ends: bool, store: Callable[[], Store]) -> Outcome | None:
+        """What happens instead of a write; None = write. `ends`: it makes an active person, or her role, inactive."""
+        if self._refused:
+            return outcomes.writes_refused(self._refused)
+        if not ends or claimed.approved:
+            return None
+        if claimed.change.source_key in self._brake.protected:
+            return outcomes.PROTECTED
+        per_hour, share = self._brake.per_hour, self._brake.share_of_file
+        if not per_hour and not share:
+            return None
+        answer = store().may_end(claimed, per_hour, share, time.time())
+        if answer is Braked.TOLD:
+            self._log.error(
+                "brake: further deactivations are held", destination=self._name,
+                text=f"deactivations_per_hour = {per_hour}, share_of_file = {share:g}",
+            )  # fmt: skip
+        return None if answer is Braked.FREE else outcomes.BRAKED
+
+    def judge(self, claimed: Claimed, outcome: Outcome) -> Outcome:
+        """The outcome as it counts: one that shows that writes are refused latches, and its change stays queued."""
+        with self._lock:
+            if outcome.result in _WROTE:
+                self._forbidden.clear()
+            if outcome.result is not Result.HELD or outcome.local not in (outcomes.NOT_OFFERED, outcomes.FORBIDDEN):
+                return outcome
+            if outcome.local == outcomes.FORBIDDEN:
+                person = (claimed.feed, claimed.change.source_key)
+                self._forbidden = [*(known for known in self._forbidden if known != person), person]
+                if len(self._forbidden) < PEOPLE and not self._refused:
+                    return outcome
+            self._refused = self._refused or outcome.text
+        kept = tuple(task for task in outcome.tasks if task.kind != outcomes.BY_HAND)
+        return replace(outcome, result=Result.PAUSED, local=WRITES_REFUSED, tasks=kept)
+
+    @property
+    def latched(self) -> bool:
+        """Whether no write leaves any more."""
+        return bool(self._refused)
+
+    @property
+    def refusal(self) -> Outcome:
+        """What becomes of changes while it is latched."""
+        return outcomes.writes_refused(self._refused)
+
+    # -- the loop --
+
+    def tell(self, store: Store) -> None:
+        """Write a new latch down; whoever is the first to do so tells people."""
+        if not self._refused or self._told:
+            return
+        task = outcomes.writes_refused_task(self._name, self._refused)
+        if store.pause(self._name, WRITES_REFUSED, time.time(), note=self._refused, task=task):
+            text = "writes refused, destination paused until a person tries again"
+            self._log.error(text, destination=self._name, text=self._refused)
+        self._told = True
+
+    def resumed(self) -> None:
+        """The store hands out changes: if it was latched, a person ended that."""
+        if self._told:
+            with self._lock:
+                self._refused, self._told = "", False
+                self._forbidden.clear()
+            self.offered.forget()

@@ -1,0 +1,149 @@
+"""What latches a destination, what the brake lets through, how often the server is asked what it offers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+import structlog
+
+from hl7bridge.fhir import outcomes
+from hl7bridge.fhir.client import FhirClient
+from hl7bridge.fhir.rules import DestinationRules
+from hl7bridge.model import WRITES_REFUSED, Action, Known, Outcome, Result, StaffChange, Task
+from hl7bridge.service.safeguards import HOUR, READ_AGAIN, Brake, Offered, Safeguards
+from hl7bridge.store.opening import open_store
+from hl7bridge.store.store import Claimed, Store
+
+RULES = DestinationRules(name="fhir", base_url="http://127.0.0.1/fhir", mode="write")
+DONE = Outcome(Result.UPDATED)
+SAME = Outcome(Result.UNCHANGED)
+FORBIDDEN = Outcome(Result.HELD, "207", "forbidden", "Not permitted", tasks=(Task("write-by-hand", "Write"),))
+NOT_OFFERED = outcomes.not_offered("create", "Practitioner")
+INVALID = Outcome(Result.HELD, "207", "server-refused", "Invalid")
+
+
+def claimed(key: str, *, approved: bool = False) -> Claimed:
+    change = StaffChange(Action.DEACTIVATE, key, ())
+    return Claimed(1, 1, 1, "hr", "fhir", change, Known(), 1, approved=approved)
+
+
+def safeguards(brake: Brake | None = None) -> Safeguards:
+    return Safeguards("fhir", brake or Brake(), FhirClient(RULES), structlog.get_logger())
+
+
+def no_store() -> Store:
+    raise AssertionError("the store is asked only where there is something to count")
+
+
+@pytest.mark.parametrize(
+    ("story", "latched"),
+    [
+        ([("A", NOT_OFFERED)], True),
+        ([("A", FORBIDDEN), ("B", FORBIDDEN)], False),
+        ([("A", FORBIDDEN), ("B", FORBIDDEN), ("C", FORBIDDEN)], True),
+        ([("A", FORBIDDEN), ("A", FORBIDDEN), ("A", FORBIDDEN)], False),
+        ([("A", FORBIDDEN), ("B", FORBIDDEN), ("D", DONE), ("C", FORBIDDEN)], False),
+        ([("A", FORBIDDEN), ("B", FORBIDDEN), ("D", SAME), ("C", FORBIDDEN)], True),
+        ([("A", INVALID), ("B", INVALID), ("C", INVALID)], False),
+    ],
+)
+def test_what_latches(story: list[tuple[str, Outcome]], latched: bool) -> None:
+    guards = safeguards()
+    judged = [guards.judge(claimed(key), outcome) for key, outcome in story]
+    assert guards.latched is latched
+    assert judged[:-1] == [outcome for _, outcome in story[:-1]], "those before it stay as they are"
+    last = judged[-1]
+    if latched:
+        assert (last.result, last.local, last.tasks) == (Result.PAUSED, WRITES_REFUSED, ())
+        assert guards.permit(claimed("Z"), False, no_store) == guards.refusal
+        assert guards.judge(claimed("Z"), FORBIDDEN).result is Result.PAUSED
+    else:
+        assert last == story[-1][1]
+        assert guards.permit(claimed("Z"), False, no_store) is None
+
+
+def test_what_was_written_before_the_refusal_is_kept() -> None:
+    access = Task("leaver-access", "End access")
+    half = Outcome(Result.HELD, "207", "not-offered", "No", tasks=(access, *NOT_OFFERED.tasks), person_id="p1")
+    judged = safeguards().judge(claimed("A"), half)
+    assert (judged.tasks, judged.person_id) == ((access,), "p1")
+
+
+def test_it_is_told_once_and_ends_when_the_store_hands_out_again(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "store.db")
+    guards, others = safeguards(), safeguards()
+    guards.tell(store)
+    assert store.paused() == {}
+    for one in (guards, others):
+        one.judge(claimed("A"), NOT_OFFERED)
+        one.resumed()
+        assert one.latched, "what was claimed before it was told does not end it"
+        one.tell(store)
+        one.tell(store)
+    assert store.paused() == {"fhir": WRITES_REFUSED}
+    assert len(store.tasks()) == 1
+    guards.resumed()
+    assert not guards.latched
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("key", "ends", "approved", "local"),
+    [
+        ("P1", True, False, "protected"),
+        ("P1", True, True, ""),
+        ("P1", False, False, ""),
+        ("A", True, False, ""),
+    ],
+)
+def test_protected_people(key: str, ends: bool, approved: bool, local: str) -> None:
+    guards = safeguards(Brake(protected=frozenset({"P1"})))
+    answer = guards.permit(claimed(key, approved=approved), ends, no_store)
+    assert (answer.local if answer else "") == local
+
+
+def test_the_brake_asks_the_store_for_those_who_end_and_are_not_approved(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "store.db")
+    guards = safeguards(Brake(per_hour=1))
+    assert guards.permit(claimed("A"), False, no_store) is None
+    assert guards.permit(claimed("A", approved=True), True, no_store) is None
+    assert guards.permit(claimed("A"), True, lambda: store) is None
+    store.close()
+
+
+STATEMENT = b'{"resourceType":"CapabilityStatement","rest":[{"mode":"server","resource":[{"type":"Practitioner"}]}]}'
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "known", "again"),
+    [
+        (STATEMENT, 200, True, HOUR),
+        (b'{"resourceType":"CapabilityStatement"}', 200, False, READ_AGAIN),
+        (b"<html>", 200, False, READ_AGAIN),
+        (b"{}", 404, False, READ_AGAIN),
+        (b"[" * 100_000, 200, False, READ_AGAIN),
+    ],
+)
+def test_what_it_offers_is_read_now_and_then(body: bytes, status: int, known: bool, again: float) -> None:
+    asked: list[str] = []
+    now = 1000.0
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        return httpx.Response(status, content=body, headers={"content-type": "application/fhir+json"})
+
+    clock: Callable[[], float] = lambda: now  # noqa: E731
+    offered = Offered(FhirClient(RULES, transport=httpx.MockTransport(serve)), clock)
+    assert (offered.current() is not None) is known
+    now += again - 1
+    assert (offered.current() is not None) is known
+    assert asked == ["/fhir/metadata"]
+    now += 1
+    offered.current()
+    assert len(asked) == 2
+    offered.forget()
+    offered.current()
+    assert len(asked) == 3
