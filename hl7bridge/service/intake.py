@@ -37,6 +37,7 @@ from hl7bridge.store.store import (
 
 CLOSE = "close"
 STORED_TEXT = "stored, delivery pending"
+CLOCKS_DIFFER = 300.0  # seconds that a sender's clock may be ahead of ours
 SLICE = 50  # records translated before a large message lets other threads run
 
 _UNREADABLE = b"MSH|^~\\&|||||||ACK||P|2.5.1"
@@ -143,10 +144,13 @@ class Intake:
             if family not in events.TAKEN:
                 return self._not_ours(header, raw, peer)
             message = Message(raw, self.policy.charset)
-            translation = self._translate(message, slices)
+            return self._translated(message, raw, peer, self._translate(message, slices))
         except MessageError as error:
             return self._refused(header, raw, peer, error, keep=keep, intact=not defect)
-        return self._translated(message, raw, peer, translation)
+        except Exception as error:  # the last fence: who gets no answer sends the same bytes again and again
+            text = f"A fault of this service ({type(error).__name__}): the message could not be read"
+            fault = MessageError("207", "internal-error", text)
+            return self._refused(header, raw, peer, fault, keep=keep, intact=not defect)
 
     def _check_header(self, header: Header, defect: str) -> None:
         if not header.message_type:
@@ -344,7 +348,8 @@ class Intake:
 def new_deliveries(policy: FeedPolicy, change: StaffChange | None, now: float) -> tuple[NewDelivery, ...]:
     """One delivery per destination of the feed; none for a record without a change.
 
-    A scheduled change is ordered by its effective time, any other by MSH-7 where it has seconds.
+    A scheduled change is ordered by its effective time, any other by MSH-7 where it has seconds and is not of the future:
+    one message with a wrong clock would make every later one of that person stale.
     """
     if change is None:
         return ()
@@ -352,18 +357,25 @@ def new_deliveries(policy: FeedPolicy, change: StaffChange | None, now: float) -
     if change.effective:
         effective = datetime.fromisoformat(change.effective)
         not_before = effective.timestamp()
-        order_time = effective.astimezone(UTC).isoformat(timespec="milliseconds")
+        order_time = _in_utc(effective)
     if not_before <= now:
-        not_before = 0.0
+        not_before, order_time = 0.0, ""
         if change.message_time and change.message_time_exact:
-            sent = datetime.fromisoformat(change.message_time).astimezone(UTC)
-            order_time = sent.isoformat(timespec="milliseconds")
-        else:
-            order_time = ""
+            sent = datetime.fromisoformat(change.message_time)
+            if sent.timestamp() <= now + CLOCKS_DIFFER:
+                order_time = _in_utc(sent)
     return tuple(
         NewDelivery(name, lane_keys(change, policy.name, rules), not_before, order_time)
         for name, rules in policy.destinations.items()
     )
+
+
+def _in_utc(moment: datetime) -> str:
+    """As the stale rule compares it; "" for a moment that UTC cannot tell (the last hours of 9999 west of it)."""
+    try:
+        return moment.astimezone(UTC).isoformat(timespec="milliseconds")
+    except OverflowError:
+        return ""
 
 
 def header_fields(header: Header) -> dict[str, str]:
