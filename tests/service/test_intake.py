@@ -1,0 +1,67 @@
+"""What is decided about one message before anything is written: times at the edges, and faults of ours."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from hl7bridge.fhir.rules import DestinationRules
+from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.model import Action, StaffChange, StaffIdentifier
+from hl7bridge.service import intake
+from hl7bridge.service.intake import FeedPolicy, Intake, new_deliveries
+from hl7bridge.store.store import MessageState
+from tests.journey import KEY_SYSTEM, mfn, person
+
+NOW = datetime(2026, 3, 2, 9, tzinfo=UTC).timestamp()
+DESTINATION = DestinationRules(name="fhir", base_url="http://127.0.0.1/fhir", mode="write")
+POLICY = FeedPolicy("staff", FeedRules(KEY_SYSTEM, timezone="America/New_York"), {"fhir": DESTINATION})
+CHANGE = StaffChange(Action.UPDATE, "K1", (StaffIdentifier("K1", KEY_SYSTEM),), message_time_exact=True)
+
+
+def prepared(body: bytes):
+    (one,) = Intake(POLICY, b"x" * 32, clock=lambda: NOW).prepare(body, "127.0.0.1:1")
+    assert one.new
+    return one.new
+
+
+@pytest.mark.parametrize(
+    "when", ["99991231235959-1200", "99991231235959", "99991231235959.9999-0001", "00010101000000+1400"]
+)
+@pytest.mark.parametrize("where", ["MSH-7", "MFE-3"])
+def test_a_time_that_utc_cannot_tell_is_no_reason_to_fall_silent(where: str, when: str) -> None:
+    body = mfn("edge-1", person("MAD", "K1", "Tamsworth^Ilse"), **({"when": when} if where == "MSH-7" else {}))
+    if where == "MFE-3":
+        body = body.replace(b"MFE|MAD|K1||", b"MFE|MAD|K1|" + when.encode() + b"|")
+    new = prepared(body)
+    assert new.acknowledgments[0].code in ("AA", "AE")
+    assert new.note != "internal-error"
+
+
+@pytest.mark.parametrize(
+    ("sent", "order_time"),
+    [
+        ("2026-03-02T09:59:59+01:00", "2026-03-02T08:59:59.000+00:00"),
+        ("2026-03-02T09:04:59+00:00", "2026-03-02T09:04:59.000+00:00"),  # clocks differ
+        ("2026-03-02T09:05:01+00:00", ""),
+        ("2027-03-02T09:00:00+00:00", ""),  # a sender with a wrong year: nobody is stale against it
+    ],
+)
+def test_the_stale_rule_does_not_believe_a_time_of_the_future(sent: str, order_time: str) -> None:
+    (delivery,) = new_deliveries(POLICY, replace(CHANGE, message_time=sent), NOW)
+    assert delivery.order_time == order_time
+
+
+def test_a_fault_of_ours_is_answered_and_the_bytes_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise IndexError("Tamsworth")
+
+    monkeypatch.setattr(intake.staff, "translate", fails)
+    new = prepared(mfn("fault-1", person("MAD", "K1", "Tamsworth^Ilse")))
+    answer = new.acknowledgments[0]
+    assert (new.state, new.note, answer.code) == (MessageState.REFUSED, "internal-error", "AE")
+    assert b"IndexError" in answer.body
+    assert b"Tamsworth" not in answer.body
+    assert new.body is not None
