@@ -451,7 +451,7 @@ class _ResourcePlan:
         server = self.server or {}
         resource_id = str(server.get("id", self.own.resource_id if self.own else ""))
         written = self._written(resource_id, tuple(self.base), holds_active, version_in(server))
-        changed = bool(self.differences)
+        changed = len(self.differences)
         return Interaction(
             kind=Kind.UPDATE if changed else Kind.NONE,
             resource_type=self.resource_type,
@@ -459,7 +459,7 @@ class _ResourcePlan:
             body=self.body if changed else None,
             version=version_in(server),
             differences=tuple(self.differences),
-            reason=reason or (f"{len(self.differences)} differences" if changed else "no difference"),
+            reason=reason or (f"{changed} difference{'s' if changed > 1 else ''}" if changed else "no difference"),
             drift=tuple(self.drift),
             written=written,
         )

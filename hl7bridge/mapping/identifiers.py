@@ -132,7 +132,9 @@ def add(draft: Draft, number: int, value: str, system: str, authority: str, type
         if value == draft.key and not authority:
             draft.leave("the staff key again")
             return
-        text = "no system for this assigning authority in [authorities] of the feed: the identifier is left out"
+        text = "the identifier names no assigning authority: it is left out"
+        if authority:
+            text = "no system for this assigning authority in [authorities] of the feed: the identifier is left out"
         draft.warn("103", "unmapped-authority", text, number if number > 1 else 0)
         if draft.trace is not None:
             draft.trace.unmapped.append((draft.row.label, "authorities", authority))
