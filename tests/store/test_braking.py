@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from hl7bridge.model import Action, Result
@@ -121,3 +124,15 @@ def test_one_task_and_one_line_of_history_an_hour(store: Store) -> None:
     assert told
     assert [row["event"] for row in told["history"]].count("brake") == 1
     assert store.may_end(claimed[8], 1, 0, NOW + HOUR - 1) is HELD
+
+
+def test_many_who_ask_at_once_are_counted_one_by_one(open_store: OpenStore) -> None:
+    claimed = leavers(open_store(), 40)
+    stores = [open_store() for _ in range(8)]
+    with ThreadPoolExecutor(len(stores)) as pool:
+        parts = [
+            pool.submit(lambda store, mine: [store.may_end(one, 10, 0, NOW) for one in mine], store, claimed[n::8])
+            for n, store in enumerate(stores)
+        ]
+        answers = Counter(answer for part in parts for answer in part.result())
+    assert answers == {FREE: 10, TOLD: 1, HELD: 29}
