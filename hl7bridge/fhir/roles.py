@@ -87,7 +87,7 @@ def _listed(
     intents = [
         RoleIntent(role, OPEN, by_key.get(role.key))
         for role in change.roles
-        if (create or role.key in by_key) and role.key not in asleep
+        if (create or (role.key in by_key and by_key[role.key].holds_active)) and role.key not in asleep
     ]
     for base in (*open_roles, *(resting if returns else ())):
         replaced = base.origin in origins or base.role_key == STAFF or _is_cleared(change, base.origin)
