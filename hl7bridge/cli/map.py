@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,9 +14,12 @@ from hl7bridge.cli import msg, output, stored
 from hl7bridge.cli.messages import messages_of
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
 from hl7bridge.errors import MessageError
+from hl7bridge.model import ElementValue
 
 if TYPE_CHECKING:
-    from hl7bridge.mapping.explain import Explanation
+    from hl7bridge.config import Feed
+    from hl7bridge.fhir.rules import DestinationRules
+    from hl7bridge.mapping.explain import ExplainedValue, Explanation
     from hl7bridge.mapping.rules import FeedRules
 
 app = typer.Typer(
@@ -50,50 +53,57 @@ def explain_messages(
       hl7bridge map explain 42 --json
 
     Every field that holds something is accounted for: used, left out on purpose, unused (with the reason), or of a segment
-    that the mapping does not know. Codes without an entry in their table are listed with how often they came. Works
-    without a configuration; then the feed's own systems, codes and time zone are not known.
+    that the mapping does not know. Codes without an entry in their table are listed with how often they came, and what a
+    destination does not get (its [elements]). Works without a configuration; then the feed's own systems, codes and time
+    zone are not known.
 
     Ends with 1 when a record could not be mapped.
     """
     failed, documents = False, []
-    for name, charset, rules, body in _chosen(what, feed, config):
+    for name, charset, rules, destinations, body in _chosen(what, feed, config):
         found = _explained(body, charset, rules)
         failed = failed or isinstance(found, MessageError) or any(r.failed for r in found.translation.records)
         if as_json:
-            documents.append({"message": name, **_as_data(found)})
+            documents.append({"message": name, **_as_data(found, destinations)})
         else:
             output.show((name, "bold"))
-            _show(found, everything)
+            _show(found, destinations, everything)
     if as_json:
         output.show_json("map-explain/1", {"messages": documents})
     if failed:
         raise typer.Exit(ExitCode.FINDINGS)
 
 
-def _chosen(what: str, feed_name: str, directory: Path) -> Iterator[tuple[str, tuple[str, ...], FeedRules, bytes]]:
-    """(name, character sets, rules, bytes) of each message."""
+def _chosen(
+    what: str, feed_name: str, directory: Path
+) -> Iterator[tuple[str, tuple[str, ...], FeedRules, tuple[DestinationRules, ...], bytes]]:
+    """(name, character sets, the feed's rules, its destinations' rules, bytes) of each message."""
     from hl7bridge.config import SERVICE_FILE, load
     from hl7bridge.mapping.rules import FeedRules
-    from hl7bridge.service.startup import feed_rules
+    from hl7bridge.service.startup import destination_rules, feed_rules
 
     message_id = int(what) if what.isdecimal() and not Path(what).exists() else 0
     if not message_id and not feed_name and not (directory / SERVICE_FILE).exists():
         output.say("No configuration here: read without a feed's own systems, codes and time zone.")
         for path, body in messages_of([Path(what)]):
-            yield str(path), ("utf-8", "cp1252"), FeedRules(_NO_KEY_SYSTEM), body
+            yield str(path), ("utf-8", "cp1252"), FeedRules(_NO_KEY_SYSTEM), (), body
         return
     settings = load(directory)
+
+    def destinations(feed: Feed) -> tuple[DestinationRules, ...]:
+        return tuple(destination_rules(settings.destinations[name]) for name in feed.destinations)
+
     if message_id:
         with stored.opened(settings) as store:
             name = stored.message_of(store, message_id)["feed"]
             body = stored.body_of(store, message_id)
         feed = stored.feed_named(settings, feed_name or name)
-        yield f"message {message_id}", feed.hl7.charset, feed_rules(feed), body
+        yield f"message {message_id}", feed.hl7.charset, feed_rules(feed), destinations(feed), body
         return
     feed = stored.feed_named(settings, feed_name)
     rules = feed_rules(feed)
     for path, body in messages_of([Path(what)]):
-        yield str(path), feed.hl7.charset, rules, body
+        yield str(path), feed.hl7.charset, rules, destinations(feed), body
 
 
 def _explained(body: bytes, charset: tuple[str, ...], rules: FeedRules) -> Explanation | MessageError:
@@ -106,7 +116,30 @@ def _explained(body: bytes, charset: tuple[str, ...], rules: FeedRules) -> Expla
         return error
 
 
-def _as_data(found: Explanation | MessageError) -> dict[str, Any]:
+def _withheld(found: Explanation, rules: DestinationRules) -> list[ExplainedValue]:
+    """The values that are mapped and that this destination does not get, by its [elements]."""
+    from hl7bridge.fhir import desired
+
+    kept_back = {
+        (record.position, one.field, one.value)
+        for record in found.translation.records
+        for one in (record.change.identifiers if record.change else ())
+        if one.system and not desired.system_at(one, rules)
+    }
+
+    def stays(row: ExplainedValue) -> bool:
+        resource_type, _, element = row.element.partition(".")
+        if not element:
+            return False
+        if element == "identifier" and isinstance(row.value, dict):
+            return (row.position, row.field, row.value.get("value")) in kept_back
+        value = ElementValue(element, row.value, row.field)
+        return resource_type in rules.withheld or not desired.allowed(resource_type, [value], rules)
+
+    return [row for row in found.rows if stays(row)]
+
+
+def _as_data(found: Explanation | MessageError, destinations: Sequence[DestinationRules]) -> dict[str, Any]:
     if isinstance(found, MessageError):
         return {"error": str(found)}
     return {
@@ -123,6 +156,7 @@ def _as_data(found: Explanation | MessageError) -> dict[str, Any]:
         ],
         "values": [asdict(row) for row in found.rows],
         "left": [asdict(row) for row in found.left],
+        "withheld": {rules.name: [asdict(row) for row in _withheld(found, rules)] for rules in destinations},
         "unknown_segments": [asdict(row) for row in found.segments],
         "unmapped_codes": [asdict(row) for row in found.unmapped],
         "findings": [asdict(finding) for finding in found.findings],
@@ -136,7 +170,7 @@ def _as_data(found: Explanation | MessageError) -> dict[str, Any]:
     }
 
 
-def _show(found: Explanation | MessageError, everything: bool) -> None:
+def _show(found: Explanation | MessageError, destinations: Sequence[DestinationRules], everything: bool) -> None:
     from hl7bridge.mapping.explain import ENVELOPE
 
     if isinstance(found, MessageError):
@@ -157,6 +191,9 @@ def _show(found: Explanation | MessageError, everything: bool) -> None:
     if everything:
         _show_list("frames the message", [(r.field, r.source) for r in found.rows if r.element == ENVELOPE])
         _show_list("left out on purpose", [(r.field, r.source, r.reason) for r in found.left if r.dropped])
+    for rules in destinations:
+        title = f"not sent to {rules.name} ([elements] of conf/destinations/{rules.name}.toml)"
+        _show_list(title, [(row.field, row.element, stored.value_text(row.value)) for row in _withheld(found, rules)])
     _show_list("unused", [(_place(r.field, r.occurrence), r.source, r.reason) for r in found.left if not r.dropped])
     _show_list("unknown segments", [(s.name, f"{s.fields} field(s), kept in the stored bytes") for s in found.segments])
     _show_list(

@@ -49,6 +49,25 @@ def test_every_field_is_accounted_for(command: Command, file: Path, nowhere: Pat
     assert found["records"] == [{"position": 1, "action": "add", "source_key": "E100", "failed": False}]
 
 
+def test_what_a_destination_does_not_get_is_told(command: Command, site: Path, nowhere: Path) -> None:
+    sample = packaged("sample_messages") / "01-add-physician.hl7"
+    [found] = command("map", "explain", sample, "--json", "--config", site).json["messages"]
+    assert [(row["element"], row["field"]) for row in found["withheld"]["ehr"]] == [
+        ("Practitioner.birthDate", "STF-6"),
+        ("Practitioner.telecom", "STF-10[3]"),
+    ]
+    assert "not sent to ehr ([elements] of" in command("map", "explain", sample, "--config", site).out
+    destination = site / "conf/destinations/ehr.toml"
+    destination.write_text(destination.read_text().replace("# birth_date = false", "birth_date = true"))
+    destination.write_text(destination.read_text().replace("# roles = true", "roles = false"))
+    [found] = command("map", "explain", sample, "--json", "--config", site).json["messages"]
+    kept_back = [row["element"] for row in found["withheld"]["ehr"]]
+    assert "Practitioner.birthDate" not in kept_back
+    assert "PractitionerRole.organization" in kept_back
+    [found] = command("map", "explain", sample, "--json", "--config", nowhere).json["messages"]
+    assert found["withheld"] == {}
+
+
 def test_the_feeds_own_rules_count(command: Command, site: Path, file: Path) -> None:
     feed = site / "conf/feeds/staff.toml"
     feed.write_text(feed.read_text().replace("[authorities]\n", '[authorities]\nNORTH = "urn:oid:1.2.3"\n'))
