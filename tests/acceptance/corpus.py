@@ -42,8 +42,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 class Expected:
     """What one message of a frame asks for. `accept`, `application`: AL, NE, ER or SU; both "" in original mode.
 
-    `readable`: there is an MSH that can be answered to. `ours`: a staff master file or personnel message for production. `records`: it has the
-    segments that an MFK must echo.
+    `readable`: there is an MSH that can be answered to. `ours`: a staff master file or personnel message for production.
+    `records`: it has the segments that an MFK must echo.
     """
 
     readable: bool
