@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import uuid
@@ -35,8 +36,9 @@ def observer(server_url: str) -> Iterator[Observer]:
         yield watching
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def proxy(server_url: str) -> Iterator[Proxy]:
+    """In front of the server, for all tests of a module."""
     with proxy_to(server_url) as between:
         yield between
 
@@ -47,10 +49,16 @@ def key_system() -> str:
     return f"urn:uuid:{uuid.uuid4()}"
 
 
+@pytest.fixture(scope="session")
+def blocks() -> Iterator[int]:
+    """From somewhere on, so that two runs on one server hardly ever meet."""
+    return itertools.count(random.SystemRandom().randrange(1, 90_000))
+
+
 @pytest.fixture
-def block() -> int:
-    """Ten thousand NPIs (tests.hapi.roster) that no other test uses, very likely."""
-    return random.SystemRandom().randrange(1, 9_000)
+def block(blocks: Iterator[int]) -> int:
+    """The number of a block of NPIs (tests.hapi.roster.BLOCK) that this test has for itself."""
+    return next(blocks)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from tests.bridges import Bridge, Feed, running_bridge
 from tests.fhir_server.story import place_of
 from tests.hapi.observer import JsonObject, Observer, values
 from tests.hapi.proxy import Asked, proxy_to
+from tests.hapi.roster import BLOCK
 from tests.mllp_peer import Connection, read_answer
 
 FEEDS = {"hospital": "CARD^Cardiology", "clinic": "NEPH^Nephrology"}
@@ -90,7 +91,7 @@ def crowd(count: int, block: int, rng: random.Random) -> list[Pair]:
     made = []
     for place in range(count):
         number, family, given = (
-            stream.npi(block * 10_000 + place),
+            stream.npi(block * BLOCK + place),
             rng.choice(stream.FAMILIES),
             rng.choice(stream.GIVEN),
         )

@@ -12,19 +12,14 @@ import pytest
 from tests.acceptance.stream import npi
 from tests.bridges import Bridge, Feed, running_bridge
 from tests.hapi.observer import NPI, JsonObject, Observer, content, values, version
-from tests.hapi.proxy import Answer, Asked, Proxy, proxy_to
+from tests.hapi.proxy import Answer, Asked, Proxy
+from tests.hapi.roster import BLOCK
 from tests.journey import KEY_SYSTEM, ask, mfn, person
 
 THEIRS = {"system": "phone", "use": "work", "value": "555 7777"}
 PHOTO = {"contentType": "image/png", "title": "portrait", "data": "AAEC"}
 NAME = "Ivarsdottir^Jorunn"
 UNIT = "NEPH^Nephrology"
-
-
-@pytest.fixture(scope="module")
-def proxy(server_url: str) -> Iterator[Proxy]:
-    with proxy_to(server_url) as between:
-        yield between
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +33,7 @@ def bridge(proxy: Proxy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[B
 @pytest.fixture
 def number(block: int) -> str:
     """An NPI of this test alone; the staff key is made of it, too."""
-    return npi(block * 10_000)
+    return npi(block * BLOCK)
 
 
 class Colleague:
@@ -99,9 +94,9 @@ def test_an_edit_of_the_person_stays(
         answer = colleague(asked, answer)
         return Answer(status, answer.headers, answer.body) if answer.status == 409 else answer
 
-    proxy.after, place = after, len(proxy.passed)
-    send(bridge, f"move-{number}", moved(number))
-    proxy.calm()
+    place = len(proxy.passed)
+    with proxy.interfering(after=after):
+        send(bridge, f"move-{number}", moved(number))
     passed = Counter(f"{p.asked.method} {p.status}" for p in proxy.since(place) if p.asked.id == before["id"])
     assert passed == {"GET 200": times + 1, f"PUT {status}": times, "PUT 200": 1}
 
@@ -115,9 +110,8 @@ def test_an_edit_of_the_person_stays(
 
 def test_an_edit_of_a_leaver_stays(bridge: Bridge, proxy: Proxy, observer: Observer, number: str) -> None:
     before, role = joined(bridge, observer, number)
-    proxy.after = Colleague(observer, before["id"], add_phone)
-    send(bridge, f"leave-{number}", person("MDC", f"J{number}", NAME, flag="I"))
-    proxy.calm()
+    with proxy.interfering(after=Colleague(observer, before["id"], add_phone)):
+        send(bridge, f"leave-{number}", person("MDC", f"J{number}", NAME, flag="I"))
     _, edited, now = observer.history("Practitioner", before["id"])
     assert content(now) == {**content(edited), "active": False}
     assert [r["active"] for r in observer.history("PractitionerRole", role["id"])] == [True, False]
@@ -125,9 +119,9 @@ def test_an_edit_of_a_leaver_stays(bridge: Bridge, proxy: Proxy, observer: Obser
 
 def test_an_edit_of_the_role_stays(bridge: Bridge, proxy: Proxy, observer: Observer, number: str) -> None:
     before, role = joined(bridge, observer, number)
-    proxy.after, place = Colleague(observer, role["id"], add_phone), len(proxy.passed)
-    send(bridge, f"move-{number}", moved(number))
-    proxy.calm()
+    place = len(proxy.passed)
+    with proxy.interfering(after=Colleague(observer, role["id"], add_phone)):
+        send(bridge, f"move-{number}", moved(number))
     assert [p.status for p in proxy.since(place) if p.asked.line == f"PUT /PractitionerRole/{role['id']}"] == [409, 200]
     *_, now = observer.history("PractitionerRole", role["id"])
     assert version(now) == 3
@@ -146,9 +140,8 @@ def test_an_edit_between_the_search_and_the_adoption_stays(
         "telecom": [THEIRS],
     }
     before = observer.post(theirs)
-    proxy.after = Colleague(observer, before["id"], add_phone)
-    send(bridge, f"join-{number}", person("MAD", f"J{number}", NAME, phone="5550131", npi=number))
-    proxy.calm()
+    with proxy.interfering(after=Colleague(observer, before["id"], add_phone)):
+        send(bridge, f"join-{number}", person("MAD", f"J{number}", NAME, phone="5550131", npi=number))
     _, edited, now = observer.history("Practitioner", before["id"])
     assert observer.with_npi([number]) == [now]
     assert now["photo"] == edited["photo"] == [PHOTO]
@@ -169,9 +162,8 @@ def test_what_was_deleted_meanwhile_does_not_come_back(
                 assert observer.send("DELETE", f"/{place}").status_code == 200
         return answer
 
-    proxy.after = after
-    send(bridge, f"move-{number}", moved(number))
-    proxy.calm()
+    with proxy.interfering(after=after):
+        send(bridge, f"move-{number}", moved(number))
     assert observer.send("GET", f"/Practitioner/{before['id']}").status_code == 410
     assert observer.with_npi([number]) == []
     assert bridge.held() == held + 1

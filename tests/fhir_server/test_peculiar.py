@@ -13,7 +13,8 @@ import pytest
 from tests.acceptance.stream import npi
 from tests.bridges import Bridge, Feed, running_bridge
 from tests.hapi.observer import NPI, Observer, content, values
-from tests.hapi.proxy import Answer, Asked, Proxy, proxy_to
+from tests.hapi.proxy import Answer, Asked, Proxy
+from tests.hapi.roster import BLOCK
 from tests.journey import KEY_SYSTEM, ask, mfn, person
 
 NAME = "Pemberly^Thea"
@@ -27,12 +28,6 @@ def search_method(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def proxy(server_url: str) -> Iterator[Proxy]:
-    with proxy_to(server_url) as between:
-        yield between
-
-
-@pytest.fixture(scope="module")
 def bridge(proxy: Proxy, search_method: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
     to = {"timeout": "10s", "search_method": search_method}
     folder: Path = tmp_path_factory.mktemp("bridge")
@@ -43,7 +38,7 @@ def bridge(proxy: Proxy, search_method: str, tmp_path_factory: pytest.TempPathFa
 @pytest.fixture
 def number(block: int) -> str:
     """An NPI of this test alone."""
-    return npi(block * 10_000)
+    return npi(block * BLOCK)
 
 
 def send(bridge: Bridge, *records: str) -> None:
@@ -90,9 +85,9 @@ def test_whoever_is_created_meanwhile_is_not_created_again(
             observer.post(hers)
         return answer
 
-    proxy.after, place = after, len(proxy.passed)
-    send(bridge, person("MAD", f"M{number}", NAME, phone="5550161", npi=number))
-    proxy.calm()
+    place = len(proxy.passed)
+    with proxy.interfering(after=after):
+        send(bridge, person("MAD", f"M{number}", NAME, phone="5550161", npi=number))
     created = [p.status for p in proxy.since(place) if p.asked.line == "POST /Practitioner"]
     assert created == [200]
     (found,) = observer.with_npi([number])

@@ -11,6 +11,7 @@ from tests.acceptance.stream import npi
 from tests.bridges import Bridge, Feed, running_bridge
 from tests.hapi.observer import Observer
 from tests.hapi.proxy import Proxy, proxy_to
+from tests.hapi.roster import BLOCK
 from tests.journey import KEY_SYSTEM, ask, mfn, person
 
 UNITS = ("NEPH^Nephrology", "CARD^Cardiology")
@@ -19,12 +20,6 @@ UNITS = ("NEPH^Nephrology", "CARD^Cardiology")
 @pytest.fixture(scope="module", params=[True, False], ids=["conditional create", "plain create"])
 def conditional(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
-
-
-@pytest.fixture(scope="module")
-def proxy(server_url: str) -> Iterator[Proxy]:
-    with proxy_to(server_url) as between:
-        yield between
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +51,7 @@ def cost(bridge: Bridge, proxy: Proxy, block: int) -> Cost:
 
 
 def test_a_practitioner_alone(cost: Cost, conditional: bool, block: int) -> None:
-    key, number = f"P{block}", npi(block * 10_000)
+    key, number = f"P{block}", npi(block * BLOCK)
 
     def record(action: str, name: str = "Halloway^Runa", flag: str = "A") -> str:
         return person(action, key, name, flag=flag, npi=number)
@@ -78,7 +73,7 @@ def test_a_practitioner_alone(cost: Cost, conditional: bool, block: int) -> None
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_roles_cost_one_search_and_one_write_each(cost: Cost, block: int, count: int) -> None:
-    key, number = f"Q{block}", npi(block * 10_000)
+    key, number = f"Q{block}", npi(block * BLOCK)
 
     def record(action: str, phone: str, flag: str = "A") -> str:
         lines = person(action, key, "Halloway^Runa", phone=phone, flag=flag, npi=number)
@@ -97,7 +92,7 @@ def test_roles_cost_one_search_and_one_write_each(cost: Cost, block: int, count:
 
 
 def test_report_mode_sends_no_write(server_url: str, observer: Observer, block: int, tmp_path: Path) -> None:
-    numbers = [npi(block * 10_000 + place) for place in range(5)]
+    numbers = [npi(block * BLOCK + place) for place in range(5)]
     records = [person("MAD", f"V{number}", "Halloway^Runa", unit=UNITS[0], npi=number) for number in numbers]
     feeds = [Feed("staff", KEY_SYSTEM)]
     with (
@@ -107,5 +102,5 @@ def test_report_mode_sends_no_write(server_url: str, observer: Observer, block: 
         assert ask(bridge, mfn(f"report-{block}", *records)).code == "AA"
         bridge.wait_delivered()
         assert bridge.counts()["deliveries"]["fhir"] == {"reported": len(records)}
-        assert {passed.asked.line.partition("?")[0] for passed in proxy.passed} == {"GET /Practitioner"}
+        assert {passed.asked.line.partition("?")[0] for passed in proxy.since(0)} == {"GET /Practitioner"}
     assert observer.with_npi(numbers) == []

@@ -5,6 +5,7 @@
         proxy.passed                # every request so far, with its answer
         proxy.before = hook         # hook(asked) -> Answer instead of the server's, Reset, or None to let it pass
         proxy.after = hook          # hook(asked, answer) -> Answer to hand back, or Reset: the server did it, nobody hears
+        with proxy.interfering(before=hook, after=hook): ...    # the same for a while
 
 No request may leave what a staff bridge has any business with; `proxy_to` fails otherwise, whatever the test is about.
 """
@@ -15,6 +16,7 @@ import http.client
 import re
 import socket
 import struct
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -27,7 +29,7 @@ from urllib.parse import parse_qsl, urlsplit
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"}
 PATIENCE = 60.0
 PROPER = re.compile(
-    r"GET (/metadata|/Practitioner(Role)?(/[^/?]+|\?.*)|/?\?_getpages=.*)"
+    r"GET (/metadata|/\.well-known/smart-configuration|/Practitioner(Role)?(/[^/?]+|\?.*)|/?\?_getpages=.*)"
     r"|POST /Practitioner(Role)?(/_search)?|PUT /Practitioner(Role)?/[^/?]+"
 )
 
@@ -79,14 +81,27 @@ class Passed:
     status: int
 
 
+Before = Callable[[Asked], Answer | None]
+After = Callable[[Asked, Answer], Answer]
+
+
+def let_pass(asked: Asked) -> None:
+    """The hook `before` that does nothing."""
+
+
+def hand_back(asked: Asked, answer: Answer) -> Answer:
+    """The hook `after` that does nothing."""
+    return answer
+
+
 class Proxy:
     """See the top of the file. `base_url` may be pointed elsewhere by setting `target`."""
 
     def __init__(self, target: str) -> None:
         self.target = target
         self.passed: list[Passed] = []
-        self.before: Callable[[Asked], Answer | None] = lambda asked: None
-        self.after: Callable[[Asked, Answer], Answer] = lambda asked, answer: answer
+        self.before: Before = let_pass
+        self.after: After = hand_back
         self.lock = threading.Lock()
         proxy = self
 
@@ -105,10 +120,14 @@ class Proxy:
         self._server.server_close()
         self._thread.join()
 
-    def calm(self) -> None:
-        """Let everything pass from now on."""
-        self.before = lambda asked: None
-        self.after = lambda asked, answer: answer
+    @contextmanager
+    def interfering(self, *, before: Before | None = None, after: After | None = None) -> Iterator[None]:
+        """With these hooks while the block runs."""
+        self.before, self.after = before or self.before, after or self.after
+        try:
+            yield
+        finally:
+            self.before, self.after = let_pass, hand_back
 
     def note(self, asked: Asked, status: int) -> None:
         with self.lock:
@@ -120,9 +139,9 @@ class Proxy:
             return Counter(f"{passed.asked.method} {passed.status}" for passed in self.passed)
 
     def since(self, place: int) -> list[Passed]:
-        """The requests from that place in `passed` on."""
+        """The requests for resources from that place in `passed` on; what the server can do is asked apart from them."""
         with self.lock:
-            return self.passed[place:]
+            return [p for p in self.passed[place:] if p.asked.resource_type not in ("metadata", ".well-known")]
 
     def improper(self) -> list[str]:
         """Requests that a staff bridge has no business with: another resource type, another method, another path."""
@@ -158,7 +177,9 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 64
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that broke is no news here."""
+        """A connection that broke is no news here; anything else is a fault of a hook or of this file."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Conversation(BaseHTTPRequestHandler):

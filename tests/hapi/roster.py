@@ -20,6 +20,7 @@ SPECIALTIES = {"207RC0000X": "Cardiovascular Disease", "207RN0300X": "Nephrology
 DEGREES = {"MD": "Doctor of Medicine", "DO": "Doctor of Osteopathy", "PHD": "Doctor of Philosophy"}
 LANGUAGES = {"en": "English", "es": "Spanish", "ig": "Igbo", "fr": "French"}
 GENDERS = {"F": "female", "M": "male", "O": "other"}
+BLOCK = 1_000  # NPIs that one test has for itself; a larger roster takes several
 FEED_SETTINGS = {"authorities": {"99UNIT": UNIT_SYSTEM}, "hl7": {"timezone": "UTC"}}
 
 
@@ -95,12 +96,12 @@ class Member:
 
 
 def roster(count: int, seed: int, block: int) -> list[Member]:
-    """`count` people. `block`: NPIs from block * 10,000 on, so that runs on one server do not meet."""
+    """`count` people. `block`: NPIs from block * BLOCK on, so that runs on one server do not meet."""
     rng = random.Random(seed)
     return [
         Member(
             key=f"R{place:05d}",
-            npi=npi(block * 10_000 + place),
+            npi=npi(block * BLOCK + place),
             family=rng.choice(FAMILIES),
             given=rng.choice(GIVEN),
             sex=rng.choice(list(GENDERS)),
