@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from hl7bridge.errors import Hl7BridgeError, StoreError
+from hl7bridge.errors import Hl7BridgeError
 from hl7bridge.fhir.client import FhirClient
 from hl7bridge.fhir.deliver import deliver
 from hl7bridge.fhir.identity import lane_keys
@@ -362,4 +362,4 @@ class DeliveryRole:
         return any(not loop.is_alive() for loop in self.loops)
 
 
-__all__ = ["LEASE", "DeliveryRole", "DestinationLoop", "Pace", "StoreError", "Target"]
+__all__ = ["LEASE", "DeliveryRole", "DestinationLoop", "Pace", "Target"]
