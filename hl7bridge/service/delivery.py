@@ -123,8 +123,11 @@ class DestinationLoop(threading.Thread):
             self._log.error("delivery stopped", destination=rules.name, error=self.failed)
         finally:
             pool.shutdown(wait=not self.failed, cancel_futures=True)
-            for opened in self._stores:
-                opened.close()
+            if not self.failed:
+                # After a failure a worker may still be reading, and a connection closed under it takes the interpreter
+                # down with it: they end with the process then, which the parent starts anew.
+                for opened in self._stores:
+                    opened.close()
             if store is not None:
                 store.close()
 

@@ -81,6 +81,7 @@ PUBLIC = EC.private.public_key().public_bytes(
         (pem_of(ed25519.Ed25519PrivateKey.generate()), None, "neither"),
         (pem_of(rsa.generate_private_key(65537, 1024)), None, "2048"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_no_usable_key(pem: bytes, password: bytes | None, word: str) -> None:
     with pytest.raises(ConfigError, match=word) as caught:

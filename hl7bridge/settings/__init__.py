@@ -1,0 +1,43 @@
+"""What every setting is: its key, type, default and meaning, and how values are written.
+
+One class per file and per section; `config` reads the files into them. A key's meaning stands beside it here, once: the
+README's table and the advice in errors are made from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hl7bridge.settings.destination import Destination
+from hl7bridge.settings.feed import Feed
+from hl7bridge.settings.service import LogSettings, ServiceFile, ServiceSettings, StoreSettings
+from hl7bridge.settings.values import Section, Written, Wrong, is_loopback
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings of one installation. `directory` is the folder that holds `conf/`."""
+
+    directory: Path
+    service: ServiceSettings
+    store: StoreSettings
+    log: LogSettings
+    feeds: Mapping[str, Feed]
+    destinations: Mapping[str, Destination]
+
+
+__all__ = [
+    "Destination",
+    "Feed",
+    "LogSettings",
+    "Section",
+    "ServiceFile",
+    "ServiceSettings",
+    "Settings",
+    "StoreSettings",
+    "Written",
+    "Wrong",
+    "is_loopback",
+]

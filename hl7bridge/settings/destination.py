@@ -1,0 +1,189 @@
+"""The keys of conf/destinations/NAME.toml: one FHIR server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from hl7bridge.secrets import SecretReference
+from hl7bridge.settings.values import (
+    Duration,
+    Names,
+    Section,
+    Uri,
+    Url,
+    Written,
+    optional_server_address,
+    path_of,
+    scope,
+    secret,
+    setting,
+    several,
+)
+
+R = TypeVar("R")
+
+EPIC_BUDGET = {"in_flight": 2, "requests_per_second": 2.0}
+
+
+class AuthSettings(Section):
+    """SMART Backend Services (OAuth 2.0 client credentials with a signed assertion)."""
+
+    type: Literal["smart", "none"] = setting("smart", "none is for servers on this machine, such as the sandbox")
+    client_id: str = setting("", "the client id that the server's owner gave you")
+    key: Annotated[SecretReference | None, BeforeValidator(secret), Written("reference")] = setting(
+        None, "private key: file:PATH, env:NAME or keyring:SERVICE/NAME; never the key itself"
+    )
+    algorithm: Literal["ES384", "RS384"] = setting("ES384", "signature; it must suit the key")
+    token_url: Annotated[str, AfterValidator(optional_server_address), Written("URL")] = setting(
+        "", "the token endpoint; empty = what the server's .well-known/smart-configuration names"
+    )
+    token_hosts: Names = setting((), "hosts, beside the server's own, that .well-known/smart-configuration may name")
+    key_id: str = setting("", "kid of the key, where the server gave it one; empty = its RFC 7638 thumbprint")
+    audience: str = setting("", "aud of the assertion where it is not the token endpoint (behind a proxy)")
+    scopes: Annotated[tuple[Annotated[str, AfterValidator(scope)], ...], BeforeValidator(several), Written("list")] = (
+        setting((), "scopes to ask for; empty = read in mode report, read and write in mode write")
+    )
+
+
+class RetrySettings(Section):
+    """Attempts after a failure in passing."""
+
+    first: Duration = setting("1s", "wait before the second attempt; each further wait doubles, with jitter")
+    longest: Duration = setting("5m", "the longest wait between attempts")
+    attempts: Annotated[int, Field(ge=0)] = setting(0, "attempts until the change is held; 0 = no limit")
+
+
+class BrakeSettings(Section):
+    """Deactivations that wait for a person: a mass change that nobody announced may be a mistake, or an attack."""
+
+    deactivations_per_hour: Annotated[int, Field(ge=0)] = setting(
+        20, "people deactivated within an hour; further ones are held; 0 = no limit"
+    )
+    share_of_file: Annotated[float, Field(ge=0, le=100)] = setting(
+        5.0, "percent of one message's records that may deactivate, from 20 records on; 0 = no limit"
+    )
+    protected: Names = setting((), "staff keys of people who are never deactivated without a person")
+
+
+class ElementSettings(Section):
+    """Personal details that the destination may receive."""
+
+    roles: bool = setting(True, "PractitionerRole resources at all")
+    gender: bool = setting(True, "administrative gender (STF-5)")
+    birth_date: bool = setting(False, "date of birth (STF-6)")
+    home_address: bool = setting(False, "home addresses (STF-11)")
+    home_phone: bool = setting(False, "home telephone numbers and e-mail (STF-10, STF-15)")
+    ssn: bool = setting(False, "social security number")
+    driver_license: bool = setting(False, "driver licence number (STF-22)")
+    tax_id: bool = setting(False, "tax number")
+
+    def withheld(self) -> frozenset[str]:
+        """What the destination must not receive, in the words of its rules: element, element.use, identifier.TYPE."""
+        return frozenset(name for key, name in _WITHHELD.items() if not getattr(self, key))
+
+
+_WITHHELD = {
+    "roles": "PractitionerRole",
+    "gender": "gender",
+    "birth_date": "birthDate",
+    "home_address": "address.home",
+    "home_phone": "telecom.home",
+    "ssn": "identifier.SS",
+    "driver_license": "identifier.DL",
+    "tax_id": "identifier.TAX",
+}
+
+
+class Destination(Section):
+    """One FHIR server. `name` is the file's name."""
+
+    name: str = ""
+    base_url: Url = Field(description="FHIR R4 base address, such as https://fhir.example.org/r4")
+    mode: Literal["report", "write"] = setting(
+        "report", "report reads and plans and writes nothing; write sends the changes"
+    )
+    profile: Literal["generic", "epic"] = setting("generic", "starting values: epic = 2 requests/s, 2 in flight")
+    on_drift: Literal["overwrite", "keep"] = setting(
+        "overwrite", "a value of ours that someone changed at the server: write it again, or leave theirs"
+    )
+    lifecycle_scope: Literal["both", "practitioner", "role"] = setting(
+        "both", "what a deactivation ends: the person, this feed's roles, or both"
+    )
+    b05_deactivates: bool = setting(
+        True, "who is away for a time (PMU^B05) is inactive meanwhile; false: only the roles are"
+    )
+    allow_npi_change: bool = setting(
+        False, "update a person whose NPI is another than the message's, instead of holding the change"
+    )
+    search_method: Literal["get", "post"] = setting(
+        "get", "post keeps identifiers out of addresses and proxy logs, where the server offers _search"
+    )
+    conditional_create: bool = setting(True, "create with If-None-Exist, where the server offers it")
+    timeout: Duration = setting("10s", "longest wait for one answer of the server")
+    in_flight: Annotated[int, Field(ge=1, le=64)] = setting(8, "requests at one time (profile epic: 2)")
+    requests_per_second: Annotated[float, Field(ge=0)] = setting(
+        0.0, "most requests a second; 0 = no limit (profile epic: 2)"
+    )
+    ca_file: Annotated[Path | None, BeforeValidator(path_of), Written("path")] = setting(
+        "", "certificates to trust (PEM); empty = those of the system"
+    )
+    auth: AuthSettings = AuthSettings()
+    retry: RetrySettings = RetrySettings()
+    brake: BrakeSettings = BrakeSettings()
+    systems: Annotated[dict[str, Uri], Written("name = URI")] = setting(
+        {}, "identifier system of an assigning authority at this server, where it differs from the feed's"
+    )
+    elements: ElementSettings = ElementSettings()
+    owners: Annotated[dict[str, Names], Written("element = list of feeds")] = setting(
+        {}, "where several feeds give one element: feeds in order, a later one only fills gaps"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_profile(cls, data: Any) -> Any:
+        return {**EPIC_BUDGET, **data} if isinstance(data, dict) and data.get("profile") == "epic" else data
+
+    @property
+    def file(self) -> str:
+        """The destination's file, as errors name it."""
+        return f"conf/destinations/{self.name}.toml"
+
+    def rules(self, make: Callable[..., R]) -> R:
+        """What planning and delivery need, as `make` (the class of their rules) takes it."""
+        return make(
+            name=self.name,
+            base_url=self.base_url,
+            mode=self.mode,
+            systems=dict(self.systems),
+            withheld=self.elements.withheld(),
+            on_drift=self.on_drift,
+            owners=dict(self.owners),
+            lifecycle_scope=self.lifecycle_scope,
+            b05_deactivates=self.b05_deactivates,
+            allow_npi_change=self.allow_npi_change,
+            search_method=self.search_method,
+            conditional_create=self.conditional_create,
+            timeout=self.timeout,
+            in_flight=self.in_flight,
+            requests_per_second=self.requests_per_second,
+            ca_file=str(self.ca_file or ""),
+        )
+
+    def smart_rules(self, make: Callable[..., R]) -> R:
+        """What SMART Backend Services needs, as `make` (the class of its rules) takes it; the key aside."""
+        return make(
+            base_url=self.base_url,
+            client_id=self.auth.client_id,
+            mode=self.mode,
+            token_url=self.auth.token_url,
+            token_hosts=frozenset(self.auth.token_hosts),
+            audience=self.auth.audience,
+            scopes=self.auth.scopes,
+            key_id=self.auth.key_id,
+            timeout=self.timeout,
+            ca_file=str(self.ca_file or ""),
+        )

@@ -1,0 +1,120 @@
+"""The keys of conf/feeds/NAME.toml: one staff feed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from hl7bridge.settings.values import (
+    Code,
+    Duration,
+    DurationOrNone,
+    Names,
+    Section,
+    Size,
+    Uri,
+    Version,
+    Written,
+    charset_name,
+    peer_address,
+    setting,
+    several,
+    time_zone,
+)
+
+
+class ListenerSettings(Section):
+    """Where the feed's engine connects to (MLLP)."""
+
+    host: Annotated[str, Field(pattern=r"^\S+$")] = setting(
+        "127.0.0.1", "address to listen on; 0.0.0.0 lets other machines connect"
+    )
+    port: Annotated[int, Field(ge=0, le=65535), Written("port")] = Field(
+        description="TCP port to listen on; 0 = one that the system chooses"
+    )
+    max_frame: Size = setting("10MiB", "largest message; a larger one is refused and skipped")
+    max_connections: Annotated[int, Field(ge=1)] = setting(64, "connections at one time; one more is closed")
+    frame_timeout: Duration = setting("30s", "a message that began must end within this time")
+    idle_timeout: DurationOrNone = setting("0s", "a connection silent for so long is closed; 0s = never")
+    end_of_block_timeout: Duration = setting("2s", "wait for the CR after FS; then the message counts as complete")
+
+
+class Hl7Settings(Section):
+    """How the feed's messages are read."""
+
+    charset: Annotated[
+        tuple[Annotated[str, AfterValidator(charset_name)], ...],
+        BeforeValidator(several),
+        Field(min_length=1),
+        Written("name, or list of names"),
+    ] = setting("utf-8", "character set where MSH-18 is empty; a list is tried in order")
+    fallback_version: Version = setting("2.5.1", "HL7 version where MSH-12 is empty")
+    key_system: Uri = Field(
+        description="code system of this feed's staff keys (STF-1); never change it once people have been written"
+    )
+    timezone: Annotated[str, AfterValidator(time_zone), Written("time zone")] = setting(
+        "UTC", "time zone of times without an offset"
+    )
+    unsupported: Literal["reject", "ignore"] = setting(
+        "reject", "other message types and events: refused (AR), or answered AA and counted"
+    )
+
+
+class CodeSettings(Section):
+    """MSA-1 in original mode, by the reason of a refusal."""
+
+    content: Code = setting("AE", "unreadable or unmappable content")
+    unsupported: Code = setting("AR", "type, event, version or processing id that is not taken")
+    unavailable: Literal["AR", "AE", "close"] = setting(
+        "AR", "storage failed, stopping; close = no answer, for engines that skip a message on any NAK"
+    )
+    mixed: Literal["AE", "AA"] = setting("AE", "some records of the message are good, some are not")
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """(reason, code) pairs; the reasons are those of `model.Refusal`."""
+        return tuple(self.model_dump().items())
+
+
+class AcknowledgmentSettings(Section):
+    """When and how the feed's messages are answered."""
+
+    acknowledge_when: Literal["stored", "delivered"] = setting(
+        "stored", "answer when the message is safe on disk, or when the FHIR server's answer is known"
+    )
+    ack_deadline: Duration = setting("4s", "the longest wait for outcomes; keep it below the sender's own limit")
+    when_pending: Literal["accept", "refuse"] = setting(
+        "accept", "at the deadline: accept and say so, or refuse and withdraw what has not been sent"
+    )
+    acknowledge_for: Names = setting((), "destinations whose outcome counts; empty = all of the feed")
+    application_acknowledgment_to: Annotated[str, AfterValidator(peer_address), Written("host:port")] = setting(
+        "", "enhanced mode: where a late application acknowledgment goes when its connection is gone"
+    )
+    duplicate_window: DurationOrNone = setting(
+        "7d", "the same message again within this time has no second effect; 0s = no such rule"
+    )
+    codes: CodeSettings = CodeSettings()
+
+
+class Feed(Section):
+    """One staff feed. `name` is the file's name."""
+
+    name: str = ""
+    destinations: Annotated[Names, Field(min_length=1), Written("list of names")] = Field(
+        description="where its changes go: names of files in conf/destinations"
+    )
+    listener: ListenerSettings
+    hl7: Hl7Settings
+    acknowledgment: AcknowledgmentSettings = AcknowledgmentSettings()
+    authorities: Annotated[dict[str, Uri], Written("name = URI")] = setting(
+        {}, "identifier system of an assigning authority, by the name that the sender gives it"
+    )
+    tables: Annotated[dict[str, dict[str, str]], Written("table of code = code")] = setting(
+        {}, 'local codes, by HL7 table number: [tables.0182] "DR" = "MD"'
+    )
+
+    @property
+    def file(self) -> str:
+        """The feed's file, as errors name it."""
+        return f"conf/feeds/{self.name}.toml"

@@ -1,0 +1,2 @@
+-- What operating needs beside delivering: modes and going live, identity decisions, restores, tasks that verify
+-- themselves, reconciliation, known practitioners of ADT, codes without a mapping.
