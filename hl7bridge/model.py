@@ -452,6 +452,22 @@ STANDING_TASKS = frozenset({"leaver-access", "shared-person", "deleted-in-source
 
 
 @dataclass(frozen=True, slots=True)
+class Image:
+    """A resource as the server gave it before a write, and as it was after it: what a restore goes by.
+
+    before  None when the write created the resource
+    after   what the server said afterwards; what was sent, where nothing is known of it
+    own     this record's base until then, None = it had none
+    """
+
+    resource_type: str
+    resource_id: str
+    before: JsonObject | None = dataclass_field(default=None, repr=False)
+    after: JsonObject | None = dataclass_field(default=None, repr=False)
+    own: Written | None = dataclass_field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one attempt to deliver one change to one destination. A value, never an exception.
 
@@ -460,6 +476,9 @@ class Outcome:
     http_status        of the deciding response; 0 when there was none
     interactions       what was planned, with differences; written: new bases to remember
     person_id, version the Practitioner that the change is about, "" when unknown
+    candidates         where it is not clear whom the change is about: those whom a person has to look at, each as
+                       id, active, names, identifiers and birth date stand at the server
+    images             of each write that was sent
     """
 
     result: Result
@@ -476,6 +495,16 @@ class Outcome:
     tasks: tuple[Task, ...] = ()
     drift: tuple[Difference, ...] = ()
     warnings: tuple[Finding, ...] = ()
+    candidates: tuple[JsonObject, ...] = dataclass_field(default=(), repr=False)
+    images: tuple[Image, ...] = dataclass_field(default=(), repr=False)
+
+
+class Link(StrEnum):
+    """Who says that a crosswalk entry is right."""
+
+    FOUND = ""  # the identifiers do
+    LINKED = "linked"  # a person does, whatever the identifiers say
+    FORCED = "forced"  # a person does, whatever name and birth date say, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -483,6 +512,7 @@ class Known:
     """What the store knows before a delivery: the crosswalk and what feeds wrote.
 
     person_id  the crosswalk's Practitioner id for (destination, feed, source key), "" when none
+    link       who says that it is
     own        what this feed wrote for this source key (Practitioner and roles)
     ambiguous  an earlier attempt may have reached the server without our learning the result
     """
@@ -491,3 +521,4 @@ class Known:
     own: tuple[Written, ...] = ()
     ambiguous: bool = False
     attempts: int = 0
+    link: Link = Link.FOUND
