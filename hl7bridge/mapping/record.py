@@ -157,9 +157,10 @@ class Opening:
 
     def _qualifications(self, draft: Draft) -> StaffChange | None:
         if not draft.practitioner:
+            # An error, for the sender means a certificate: success would say that it was granted or revoked.
             text = "no CER that could be read: there is nothing to grant or to revoke"
             draft.findings.append(
-                Finding("101", "no-certificate", text, Severity.WARNING, Location("CER"), draft.position)
+                Finding("101", "no-certificate", text, Severity.ERROR, Location("CER"), draft.position)
             )
             return None
         return StaffChange(

@@ -198,9 +198,12 @@ def test_certificates_bring_nothing_but_themselves(event: str) -> None:
 
 
 @pytest.mark.parametrize("event", ["B07", "B08"])
-def test_certificates_without_any_are_nothing_to_do(event: str) -> None:
-    record = one(event)
-    assert (record.change, record.failed, warned(record)) == (None, False, ["no-certificate@CER"])
+@pytest.mark.parametrize("unreadable", [[], ["CER|1"]], ids=["none", "one that says nothing"])
+def test_certificates_without_any_fail(event: str, unreadable: list[str]) -> None:
+    """An answer of success would say that something was granted, or revoked."""
+    record = one(event, stf(), *unreadable)
+    assert (record.change, record.failed) == (None, True)
+    assert "no-certificate" in [finding.local for finding in record.findings]
 
 
 @pytest.mark.parametrize(
