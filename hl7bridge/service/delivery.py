@@ -24,10 +24,11 @@ from hl7bridge.fhir.client import FhirClient
 from hl7bridge.fhir.deliver import deliver
 from hl7bridge.fhir.identity import lane_keys
 from hl7bridge.fhir.outcomes import BRAKED
-from hl7bridge.fhir.retry import CONFLICT, RetryPolicy, next_step
+from hl7bridge.fhir.retry import RetryPolicy, next_step
 from hl7bridge.fhir.rules import DestinationRules
 from hl7bridge.model import WRITES_REFUSED, Outcome, Result, StaffChange, Written
 from hl7bridge.service.log import Log
+from hl7bridge.service.pace import REST_LONGEST, Pace
 from hl7bridge.service.safeguards import Brake, Safeguards
 from hl7bridge.store.store import Claimed, DeliveryState, Settlement, Store
 
@@ -35,7 +36,6 @@ GROUP = 64  # settlements a transaction
 GROUP_SECONDS = 0.1  # and the longest that a settlement waits for company
 LEASE = 5.0  # seconds that a worker's claims outlive its last renewal
 UNWRITABLE = "unwritable-outcome"
-REST_LONGEST = 30.0  # seconds that a destination rests at most after failing in passing, again and again
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,29 +46,6 @@ class Target:
     client: FhirClient
     retry: RetryPolicy
     brake: Brake = field(default_factory=Brake)
-
-
-@dataclass(slots=True)
-class Pace:
-    """How long a destination rests after failures in passing, so that a long queue does not storm a server that is down.
-
-    One answer of another kind ends it.
-    """
-
-    longest: float = REST_LONGEST
-    failures: int = 0
-    rest_until: float = 0.0
-
-    def note(self, outcome: Outcome, now: float, draw: Callable[[], float]) -> None:
-        """Learn from one outcome. `draw` returns a number in [0, 1)."""
-        if outcome.result is Result.RETRY and outcome.local != CONFLICT:
-            if now >= self.rest_until:  # what was under way when the first one failed counts with it
-                self.failures += 1
-                rest = min(self.longest, 0.25 * 2.0 ** min(self.failures, 10))
-                self.rest_until = now + rest * (0.5 + draw() / 2)
-            self.rest_until = max(self.rest_until, now + outcome.retry_after)
-        elif outcome.result is not Result.UNKNOWN and outcome.result is not Result.RETRY:
-            self.failures, self.rest_until = 0, 0.0
 
 
 class DestinationLoop(threading.Thread):
@@ -96,7 +73,7 @@ class DestinationLoop(threading.Thread):
         self._local = threading.local()
         self._stores: list[Store] = []
         self._paused_until = 0.0
-        self._pace = Pace(min(REST_LONGEST, target.retry.longest))
+        self._pace = Pace(target.rules.in_flight, min(REST_LONGEST, target.retry.longest))
         self._safeguards = Safeguards(target.rules.name, target.brake, target.client, log)
         self.failed: str = ""
 
@@ -184,13 +161,9 @@ class DestinationLoop(threading.Thread):
     def _claim(self, store: Store, pool: ThreadPoolExecutor) -> bool:
         """Claim up to what the workers can take next. True when there may be more at once."""
         rules = self._target.rules
-        room = 2 * rules.in_flight - len(self._open)
+        room = self._pace.room(len(self._open))
         if room <= 0:
             return False
-        if self._pace.failures:
-            room = 1 if not self._open else 0  # one at a time until the server answers again
-            if not room:
-                return False
         self._safeguards.tell(store)
         claimed = store.claim(rules.name, self.owner, room, time.time(), self._lane_of)
         if claimed:
@@ -365,4 +338,4 @@ class DeliveryRole:
         return any(not loop.is_alive() for loop in self.loops)
 
 
-__all__ = ["LEASE", "DeliveryRole", "DestinationLoop", "Pace", "Target"]
+__all__ = ["LEASE", "DeliveryRole", "DestinationLoop", "Target"]

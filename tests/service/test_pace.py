@@ -1,45 +1,104 @@
-"""A destination that fails in passing rests longer and longer, and goes on at once when it answers."""
+"""A server that fails in passing now and then is sent to at nearly its own rate; one that is down is left in peace."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
 
 from hl7bridge.fhir.retry import CONFLICT
 from hl7bridge.model import Outcome, Result
-from hl7bridge.service.delivery import Pace
+from hl7bridge.service.pace import IN_A_ROW, Pace
 
 BUSY = Outcome(Result.RETRY, local="server-busy")
+DONE = Outcome(Result.UPDATED)
 
 
-def test_rests_double_up_to_the_longest():
-    pace, rests, now = Pace(longest=4.0), [], 100.0
-    for _ in range(6):
+def fail(pace: Pace, times: int, now: float = 100.0) -> None:
+    for _ in range(times):
         pace.note(BUSY, now, lambda: 1.0)
+
+
+def test_a_failure_alone_makes_no_rest_and_halves_what_is_sent_at_one_time():
+    pace = Pace(in_flight=8)
+    assert pace.room(0) == 16, "claimed ahead while all is well"
+    fail(pace, 1)
+    assert (pace.rest_until, pace.room(0), pace.room(3), pace.room(9)) == (0.0, 4, 1, 0)
+    fail(pace, 2)
+    assert (pace.rest_until, pace.room(0)) == (0.0, 1)
+    for _ in range(7):
+        pace.note(DONE, 100.0, lambda: 0.5)
+    assert pace.room(0) == 16
+
+
+def test_a_success_between_failures_is_no_row():
+    pace = Pace()
+    for _ in range(20):
+        fail(pace, IN_A_ROW - 1)
+        pace.note(DONE, 100.0, lambda: 0.5)
+    assert pace.rest_until == 0.0
+
+
+def test_rests_double_up_to_the_longest_and_one_at_a_time_asks_whether_it_is_back():
+    pace, rests, now = Pace(longest=4.0), [], 100.0
+    fail(pace, IN_A_ROW - 1)
+    for _ in range(6):
+        fail(pace, 1, now)
         rests.append(pace.rest_until - now)
+        assert pace.room(0) == 1
+        assert pace.room(1) == 0
         now = pace.rest_until
     assert rests == [0.5, 1.0, 2.0, 4.0, 4.0, 4.0]
 
 
-def test_what_was_under_way_together_fails_once():
+def test_what_was_under_way_when_a_rest_began_does_not_prolong_it():
     pace = Pace()
-    for _ in range(16):
-        pace.note(BUSY, 100.0, lambda: 1.0)
-    assert (pace.failures, pace.rest_until) == (1, 100.5)
+    fail(pace, 16)
+    assert (pace.rests, pace.rest_until) == (1, 100.5)
 
 
-def test_the_server_may_ask_for_more():
+def test_the_server_may_ask_for_more_and_is_heard_at_once():
     pace = Pace()
     pace.note(Outcome(Result.RETRY, local="server-busy", retry_after=90.0), 100.0, lambda: 0.0)
     assert pace.rest_until == 190.0
 
 
-def test_one_answer_of_another_kind_ends_it():
+@pytest.mark.parametrize("result", [Result.HELD, Result.UNCHANGED, Result.CREATED])
+def test_one_answer_of_another_kind_ends_a_rest(result):
     pace = Pace()
-    pace.note(BUSY, 100.0, lambda: 0.5)
-    pace.note(Outcome(Result.HELD), 100.0, lambda: 0.5)
-    assert (pace.failures, pace.rest_until) == (0, 0.0)
+    fail(pace, 8)
+    pace.note(Outcome(result), 100.0, lambda: 0.5)
+    assert (pace.failures, pace.rests, pace.rest_until) == (0, 0, 0.0)
 
 
-def test_a_lost_reply_and_a_version_conflict_say_nothing_of_the_destination():
+@pytest.mark.parametrize(
+    "outcome", [Outcome(Result.UNKNOWN), Outcome(Result.RETRY, local=CONFLICT), Outcome(Result.PAUSED)]
+)
+def test_what_says_nothing_of_the_destination(outcome):
     pace = Pace()
-    pace.note(BUSY, 100.0, lambda: 0.5)
-    before = (pace.failures, pace.rest_until)
-    pace.note(Outcome(Result.UNKNOWN), 200.0, lambda: 0.5)
-    pace.note(Outcome(Result.RETRY, local=CONFLICT), 200.0, lambda: 0.5)
-    assert (pace.failures, pace.rest_until) == before
+    fail(pace, 8)
+    before = (pace.at_once, pace.failures, pace.rest_until)
+    pace.note(outcome, 200.0, lambda: 0.5)
+    assert (pace.at_once, pace.failures, pace.rest_until) == before
+
+
+class Round:
+    """Deliveries in rounds of one second, as many as there is room for, against a server that fails a share of them."""
+
+    def __init__(self, share: float, seconds: int, seed: int = 7) -> None:
+        self.sent = self.done = 0
+        pace, draw = Pace(in_flight=8), random.Random(seed)
+        for second in range(seconds):
+            now = 1000.0 + second
+            if pace.rest_until > now:
+                continue
+            for _ in range(min(8, pace.room(0))):
+                fails = draw.random() < share
+                self.sent, self.done = self.sent + 1, self.done + (not fails)
+                pace.note(BUSY if fails else DONE, now, draw.random)
+
+
+def test_a_server_that_fails_a_little_loses_little_and_one_that_is_down_is_hardly_asked():
+    flaky, down = Round(0.08, 1000), Round(1.0, 3600)
+    assert flaky.done > 0.75 * 8 * 1000, flaky.done
+    assert down.sent < 3600 / 15, down.sent
