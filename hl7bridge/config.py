@@ -436,7 +436,7 @@ def _as_toml(value: object) -> str:
     if isinstance(value, dict):
         return "none"
     if isinstance(value, tuple):
-        return "[]"
+        return f"[{', '.join(map(_as_toml, value))}]"
     return f'"{value or ""}"' if value is None or isinstance(value, str) else f"{value:g}"
 
 

@@ -16,6 +16,9 @@ OVERWRITE = "overwrite"
 KEEP = "keep"
 LIFECYCLE_SCOPES = ("practitioner", "role", "both")
 
+CROSSWALK, STAFF_KEY, ALL_IDENTIFIERS = "crosswalk", "key", "all"
+IDENTITY_ORDER = (CROSSWALK, ALL_IDENTIFIERS)
+
 DEFAULT_WITHHELD = frozenset(
     {"birthDate", "address.home", "telecom.home", "identifier.SS", "identifier.DL", "identifier.TAX"}
 )
@@ -42,6 +45,8 @@ class DestinationRules:
     in_flight           requests at one time; requests_per_second: 0 = no limit
     lifecycle_scope     what a deactivation ends: "practitioner", "role" (shared directories) or "both"
     b05_deactivates     who is away for a time (PMU^B05) is inactive meanwhile; else only the roles are
+    identity_order      how a person is found: "crosswalk" (where she was found before), "key" (the staff key), type codes
+                        of table 0203 or systems, "all" (every identifier); each further step is a search of its own
     allow_npi_change    a person whose NPI differs from the message's is updated instead of held
     ca_file             PEM file of trusted certificates; "" = those of the system
     search_method       "get", or "post" ([type]/_search keeps identifiers out of URLs)
@@ -63,6 +68,7 @@ class DestinationRules:
     lifecycle_scope: str = "both"
     b05_deactivates: bool = True
     allow_npi_change: bool = False
+    identity_order: tuple[str, ...] = IDENTITY_ORDER
     ca_file: str = ""
     search_method: str = "get"
     looks: int = 3

@@ -16,6 +16,8 @@ from hl7bridge.settings.values import (
     Uri,
     Url,
     Written,
+    Wrong,
+    identity_step,
     optional_server_address,
     path_of,
     scope,
@@ -67,6 +69,29 @@ class BrakeSettings(Section):
         5.0, "percent of one message's records that may deactivate, from 20 records on; 0 = no limit"
     )
     protected: Names = setting((), "staff keys of people who are never deactivated without a person")
+
+
+class IdentitySettings(Section):
+    """How a person is found at the server."""
+
+    order: Annotated[
+        tuple[Annotated[str, AfterValidator(identity_step)], ...], BeforeValidator(several), Written("list")
+    ] = setting(
+        ("crosswalk", "all"),
+        "steps: crosswalk (where found before; first), key (the staff key), codes of table 0203 such as EI or NPI,"
+        " identifier systems, all; what is not listed finds nobody",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> IdentitySettings:
+        steps = self.order
+        if "crosswalk" in steps[1:]:
+            raise Wrong("has crosswalk behind another step", "It stands first, or is left out.")
+        if not set(steps) - {"crosswalk"}:
+            raise Wrong("names no identifier", "Add all, or those that find a person.")
+        if len(set(steps)) < len(steps):
+            raise Wrong("names a step twice")
+        return self
 
 
 class ElementSettings(Section):
@@ -137,6 +162,7 @@ class Destination(Section):
     systems: Annotated[dict[str, Uri], Written("name = URI")] = setting(
         {}, "identifier system of an assigning authority at this server, where it differs from the feed's"
     )
+    identity: IdentitySettings = IdentitySettings()
     elements: ElementSettings = ElementSettings()
     owners: Annotated[dict[str, Names], Written("element = list of feeds")] = setting(
         {}, "where several feeds give one element: feeds in order, a later one only fills gaps"
@@ -165,6 +191,7 @@ class Destination(Section):
             lifecycle_scope=self.lifecycle_scope,
             b05_deactivates=self.b05_deactivates,
             allow_npi_change=self.allow_npi_change,
+            identity_order=self.identity.order,
             search_method=self.search_method,
             conditional_create=self.conditional_create,
             timeout=self.timeout,

@@ -124,6 +124,14 @@ def peer_address(value: str) -> str:
     return value
 
 
+def network(value: str) -> str:
+    """A network as CIDR, or one address."""
+    try:
+        return str(ipaddress.ip_network(value))
+    except ValueError:
+        raise Wrong("is not a network", 'Write it as CIDR, such as "10.20.0.0/16", or one address.') from None
+
+
 def time_zone(value: str) -> str:
     try:
         zoneinfo.ZoneInfo(value)
@@ -148,6 +156,22 @@ def scope(value: str) -> str:
             "Only system/Practitioner and system/PractitionerRole are ever needed; leave scopes out to follow the mode.",
         )
     return value
+
+
+def identity_step(value: str) -> str:
+    """A step of [identity] order: crosswalk, key, all, a code of table 0203 (in capitals), or an identifier system."""
+    step = value.strip()
+    if step.lower() in ("crosswalk", "key", "all"):
+        return step.lower()
+    if re.fullmatch(r"[A-Za-z0-9]{1,20}", step):
+        return step.upper()
+    try:
+        return _absolute_uri(step)
+    except Wrong:
+        raise Wrong(
+            "is no step by which a person can be found",
+            'Write "crosswalk", "key", "all", a type code such as "EI" or "NPI", or an identifier system.',
+        ) from None
 
 
 def path_of(value: str, info: ValidationInfo) -> Path | None:
