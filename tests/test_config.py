@@ -189,6 +189,14 @@ MISTAKES = {
         "no time",
         "above zero",
     ),
+    "not a network": (
+        FEED_FILE,
+        "2575",
+        '2575\nallow = "10.1.2.3/8"',
+        "listener.allow",
+        "not a network",
+        '"10.20.0.0/16"',
+    ),
     "not a size": (FEED_FILE, "2575", '2575\nmax_frame = "big"', "listener.max_frame", "not a size", '"10MiB"'),
     "not one of its values": (
         DESTINATION_FILE,

@@ -7,6 +7,7 @@ messages of their own. (MLLP Release 1, HL7 v2 implementation guide appendix C; 
 
 from __future__ import annotations
 
+import socket
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from hl7bridge.hl7.mllp import NEED_DATA, BytesDiscarded, Decoder, FrameReceived, FrameTooLarge, frame
+from hl7bridge.service.admission import Admission
 from hl7bridge.service.intake import CLOSE, Intake, Prepared
 from hl7bridge.service.log import Log
 from hl7bridge.store.store import Accepted, Acknowledgment, AcknowledgmentState, NewMessage
@@ -43,13 +45,23 @@ class Committing(Interface):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one listener: bytes, connections, seconds (0 = no limit)."""
+    """Bounds of one listener: bytes, connections, seconds (0 = no limit); `allow`: networks (CIDR), () = every one."""
 
     max_frame: int = 10 * 1024 * 1024
     max_connections: int = 64
     frame_timeout: float = 30.0
     idle_timeout: float = 0.0
     end_of_block_timeout: float = 2.0
+    allow: tuple[str, ...] = ()
+
+
+def keep_alive(transport: Any) -> None:
+    """Have the system find out within about two minutes that a peer is gone (its own default is two hours)."""
+    transport.setTcpKeepAlive(True)
+    connection = transport.getHandle() if hasattr(transport, "getHandle") else None
+    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
+        if connection is not None and hasattr(socket, name):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 class Slot:
@@ -68,8 +80,9 @@ class MllpConnection(protocol.Protocol):
 
     factory: MllpListener
 
-    def __init__(self, peer: str) -> None:
-        self.peer = peer
+    def __init__(self, host: str, port: int) -> None:
+        self.host, self.peer = host, f"{host}:{port}"
+        self.silent_since = 0.0
         self._slots: deque[Slot] = deque()
         self._busy = False  # a large frame is being translated: frames behind it wait, so that order holds
         self._gone = False
@@ -84,12 +97,13 @@ class MllpConnection(protocol.Protocol):
 
     def connectionMade(self) -> None:
         self._decoder = Decoder(self.factory.limits.max_frame)
+        self.silent_since = self.factory.clock.seconds()
         if not self.factory.admit(self):
             self._gone = True
             self._transport.abortConnection()
             return
         self._transport.setTcpNoDelay(True)
-        self._transport.setTcpKeepAlive(True)
+        keep_alive(self._transport)
         self._transport.registerProducer(self, True)  # tells us when answers pile up, and when they are read
         self._keep_time()
 
@@ -107,6 +121,7 @@ class MllpConnection(protocol.Protocol):
     def dataReceived(self, data: bytes) -> None:
         if self._gone or self._closing:
             return
+        self.silent_since = self.factory.clock.seconds()
         self._decoder.receive_data(data)
         self._pump()
         self._keep_time()
@@ -354,6 +369,17 @@ class MllpConnection(protocol.Protocol):
         self._stop_timer()
         self._timer = self.factory.clock.callLater(CLOSE_WITHIN, self._transport.abortConnection)
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is owed to it, and no message of it is under way."""
+        inside = self._decoder.inside_frame or bool(self._decoder.outside_frame)
+        return not (self._slots or self._busy or self._closing or inside)
+
+    def give_way(self) -> None:
+        """Close at once, for a new connection: it has been silent for long, and may be half open."""
+        self.factory.log.info("connection silent for long, closed to make room", peer=self.peer)
+        self._transport.abortConnection()
+
     def finish(self) -> None:
         """Service stop: take nothing more, close once what is owed has been written."""
         self._pause(True)
@@ -390,19 +416,32 @@ class MllpListener(protocol.Factory):
         self.intake, self.commits, self.limits, self.reactor, self.log = intake, commits, limits, reactor, log
         self.clock: Any = clock or reactor
         self.send_elsewhere = send_elsewhere
+        self.admission = Admission(limits.allow, log, lambda: float(self.clock.seconds()))
         self.connections: set[MllpConnection] = set()
         self.counts: dict[str, int] = {}
         self.stopping = False
 
     def buildProtocol(self, addr: Any) -> Any:
-        connection = MllpConnection(f"{getattr(addr, 'host', '?')}:{getattr(addr, 'port', 0)}")
+        connection = MllpConnection(getattr(addr, "host", "?"), getattr(addr, "port", 0))
         connection.factory = self
         return connection
 
     def admit(self, connection: MllpConnection) -> bool:
-        """False when the listener is full or stopping (the connection is then closed at once, and named in the log)."""
-        if self.stopping or len(self.connections) >= self.limits.max_connections:
-            self.log.warning("connection refused: max_connections reached or stopping", peer=connection.peer)
+        """False when the address is not allowed, all places are taken or the service stops: it is then closed at once."""
+        why = ""
+        if self.stopping:
+            why = "stopping"
+        elif not self.admission.allows(connection.host):
+            why = "address not in listener.allow"
+        elif len(self.connections) >= self.limits.max_connections:
+            silent = self.admission.longest_silent(self.connections)
+            if silent is None:
+                why = "max_connections reached"
+            else:
+                self.connections.discard(silent)
+                silent.give_way()
+        if why:
+            self.admission.refused(connection.peer, why)
             return False
         self.connections.add(connection)
         return True

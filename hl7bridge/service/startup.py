@@ -277,6 +277,7 @@ def limits_of(feed: Feed) -> Limits:
         frame_timeout=given.frame_timeout,
         idle_timeout=given.idle_timeout,
         end_of_block_timeout=given.end_of_block_timeout,
+        allow=given.allow,
     )
 
 

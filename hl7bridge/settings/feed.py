@@ -18,6 +18,7 @@ from hl7bridge.settings.values import (
     Version,
     Written,
     charset_name,
+    network,
     peer_address,
     setting,
     several,
@@ -34,8 +35,13 @@ class ListenerSettings(Section):
     port: Annotated[int, Field(ge=0, le=65535), Written("port")] = Field(
         description="TCP port to listen on; 0 = one that the system chooses"
     )
+    allow: Annotated[
+        tuple[Annotated[str, AfterValidator(network)], ...], BeforeValidator(several), Written("list of networks")
+    ] = setting((), "networks (CIDR) whose connections are taken; empty = every one")
     max_frame: Size = setting("10MiB", "largest message; a larger one is refused and skipped")
-    max_connections: Annotated[int, Field(ge=1)] = setting(64, "connections at one time; one more is closed")
+    max_connections: Annotated[int, Field(ge=1)] = setting(
+        64, "connections at one time; one silent for a minute or more gives way to a new one"
+    )
     frame_timeout: Duration = setting("30s", "a message that began must end within this time")
     idle_timeout: DurationOrNone = setting("0s", "a connection silent for so long is closed; 0s = never")
     end_of_block_timeout: Duration = setting("2s", "wait for the CR after FS; then the message counts as complete")
