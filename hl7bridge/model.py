@@ -200,6 +200,8 @@ class StaffChange:
     until         of a temporary one: the day on which the person is expected back, a FHIR date, "" = not said
     qualifications_only  brings single qualifications; all else of the person, and the other qualifications, stay
     revokes       the qualifications that it brings end; none is added
+    only_if_missing  a mention in a patient message: creates the person where nobody carries the identifiers, and says
+                  nothing else; whoever is there stays as she is
     event_field   the HL7 field that says what is asked for
     """
 
@@ -224,11 +226,14 @@ class StaffChange:
     qualifications_only: bool = False
     revokes: bool = False
     event_field: str = "MFE-1"
+    only_if_missing: bool = False
 
     @property
     def kind(self) -> str:
         """The action, as far as it matters which change makes another one needless: being away is not leaving, and a
-        certificate says nothing of the rest of the person."""
+        certificate says nothing of the rest of the person. A mention says nothing of anybody who is there."""
+        if self.only_if_missing:
+            return "mention"
         if self.qualifications_only:
             return "revoke" if self.revokes else "grant"
         return "rest" if self.temporary else self.action.value
@@ -246,6 +251,8 @@ class StaffChange:
     def overtakes(self, earlier: str) -> bool:
         """Whether this change, applied, leaves nothing to do for one of kind `earlier` that came before it. A leaver is
         overtaken only by a word about whether she is there: a new telephone number must not keep her in."""
+        if self.only_if_missing:
+            return earlier == "mention"
         if self.qualifications_only or earlier in ("grant", "revoke"):
             return False
         return self.says_active is not None or earlier not in (Action.DEACTIVATE, Action.REMOVE)
@@ -277,6 +284,7 @@ class StaffChange:
                 "qualifications_only": self.qualifications_only,
                 "revokes": self.revokes,
                 "event_field": self.event_field,
+                "only_if_missing": self.only_if_missing,
             }
         )
 
