@@ -66,11 +66,15 @@ class ClaimLost(StoreError):
 
 
 class TokenError(Hl7BridgeError):
-    """The token endpoint gave no token. `permanent`: it refused (4xx), so that waiting alone will not help."""
+    """The token endpoint gave no token. `permanent`: it refused (4xx), so that waiting alone will not help.
 
-    def __init__(self, text: str, *, permanent: bool, status: int = 0) -> None:
+    code  the error code of RFC 6749, 5.2, "" when it gave none
+    hint  what its own words are about: "audience", "clock", "key", "client", "scope", "" when it does not explain itself
+    """
+
+    def __init__(self, text: str, *, permanent: bool, status: int = 0, code: str = "", hint: str = "") -> None:
         super().__init__(text)
-        self.permanent, self.status = permanent, status
+        self.permanent, self.status, self.code, self.hint = permanent, status, code, hint
 
 
 class Unreachable(Hl7BridgeError):

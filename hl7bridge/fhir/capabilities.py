@@ -11,6 +11,7 @@ from typing import Any
 
 from hl7bridge.fhir.client import FhirClient
 from hl7bridge.fhir.replies import Reply
+from hl7bridge.fhir.rules import DestinationRules
 from hl7bridge.model import JsonObject
 
 
@@ -61,6 +62,27 @@ def read_capabilities(client: FhirClient) -> Capabilities | Reply:
     """Ask the server; the failing reply where there is no statement."""
     reply = client.capabilities()
     return Capabilities.from_statement(reply.resource) if reply.done and reply.resource else reply
+
+
+READING, WRITING = ("read", "search-type"), ("create", "update")
+SEARCHED = {"Practitioner": "identifier", "PractitionerRole": "practitioner"}
+"""The search parameter that finds each type."""
+
+
+def types_used(rules: DestinationRules) -> tuple[str, ...]:
+    """The resource types that this destination keeps in step."""
+    return tuple(name for name in SEARCHED if name not in rules.withheld)
+
+
+def not_offered(offered: Capabilities, rules: DestinationRules, *, writing: bool = True) -> tuple[str, ...]:
+    """What the destination needs, or in mode write would need, and the statement does not offer: "create Practitioner"."""
+    wanted = (*READING, *(WRITING if writing else ()))
+    return tuple(
+        f"{interaction.removesuffix('-type')} {name}"
+        for name in types_used(rules)
+        for interaction in wanted
+        if not offered.of(name).offers(interaction)
+    )
 
 
 def _resource(resource: JsonObject) -> ResourceCapabilities:

@@ -186,6 +186,28 @@ class FhirClient:
             return replace(reply, kind=ReplyKind.TRANSIENT, resource=None, detail="not-fhir")
         return reply
 
+    def smart_configuration(self) -> Reply:
+        """GET .well-known/smart-configuration, without a token; `resource` is the JSON object that it holds."""
+        return self._send("GET", ".well-known/smart-configuration", with_token=False)
+
+    def page(self, resource_type: str, parameters: Parameters = (), *, link: str = "") -> Reply:
+        """One page of a search as it came: `resource` is the Bundle, `resources` its matches. `link`: the `next` link of
+        the page before. For looking at a server; what decides about a person is `search`, which reads every page."""
+        if link:
+            reply = self._page(link)
+        elif self.rules.search_method == "post":
+            reply = self._send("POST", f"{resource_type}/_search", form=query(parameters))
+        else:
+            reply = self._send("GET", f"{resource_type}?{query(parameters)}")
+        if not reply.done or reply.resource is None:
+            return reply
+        if not _is_searchset(reply.resource):
+            return replace(reply, kind=ReplyKind.TRANSIENT, resource=None, detail="not-fhir")
+        matches, errors, _ = _entries(reply.resource, resource_type)
+        if errors:
+            return replace(reply, kind=kind_of_issues(errors), resource=None, issues=errors, detail="error-in-success")
+        return replace(reply, resources=tuple(matches))
+
     # --- pages -------------------------------------------------------------------------------------------------------
 
     def _search_once(self, resource_type: str, parameters: Parameters) -> tuple[Reply, bool]:
@@ -214,7 +236,7 @@ class FhirClient:
             found += matches
             if first_page and isinstance(page.get("total"), int):
                 total = page["total"]
-            link = _next_link(page)
+            link = next_link(page)
             if not link:
                 once = {resource["id"]: resource for resource in found}
                 done = replace(reply, resource=None, version="", total=total, resources=tuple(once.values()))
@@ -400,7 +422,8 @@ def _entries(bundle: JsonObject, resource_type: str) -> tuple[list[JsonObject], 
     return found, errors, sound
 
 
-def _next_link(bundle: JsonObject) -> str:
+def next_link(bundle: JsonObject) -> str:
+    """The `next` link of a searchset, as the server wrote it; "" on the last page."""
     for link in bundle.get("link", []):
         if isinstance(link, dict) and link.get("relation") == "next" and isinstance(link.get("url"), str):
             return str(link["url"])

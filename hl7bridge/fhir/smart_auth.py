@@ -7,6 +7,7 @@ memory only, is never decoded, and is in no text, log or exception. However many
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 import uuid
@@ -136,7 +137,9 @@ class TokenSource:
                 return current
             if self._fetches != seen and self._failure is not None:
                 failed = self._failure  # someone tried while we waited for the lock
-                raise TokenError(str(failed), permanent=failed.permanent, status=failed.status)
+                raise TokenError(
+                    str(failed), permanent=failed.permanent, status=failed.status, code=failed.code, hint=failed.hint
+                )
             return self._fetched()
 
     def drop(self, token: Token) -> None:
@@ -282,8 +285,26 @@ def _refusal(status: int, read: dict[str, Any]) -> TokenError:
     """Why the token endpoint gave none. 4xx but 408, 425 and 429 is a matter of configuration."""
     permanent = 300 <= status < 500 and status not in (408, 425, 429)
     error = read.get("error")
-    code = f", {error}" if isinstance(error, str) and error in _OAUTH_ERRORS else ""
-    return TokenError(f"the token endpoint answered HTTP {status}{code}", permanent=permanent, status=status)
+    code = error if isinstance(error, str) and error in _OAUTH_ERRORS else ""
+    text = f"the token endpoint answered HTTP {status}" + (f", {code}" if code else "")
+    hint = _hint(read.get("error_description"))
+    return TokenError(text, permanent=permanent, status=status, code=code, hint=hint)
+
+
+# Words of refusals -> what they are about; the first that is found counts.
+_HINTS = (
+    ("audience", r"\baud(ience)?\b"),
+    ("clock", r"\b(exp|iat|nbf)\b|expir|in the future|not yet valid|clock|too (old|late|early)"),
+    ("scope", r"\bscopes?\b"),
+    ("key", r"\bkid\b|\bkeys?\b|jwks|signature|\balg\b|algorithm"),
+    ("client", r"\biss\b|\bsub\b|issuer|client[ _]?id|unknown client|not registered|not a registered"),
+)
+
+
+def _hint(description: Any) -> str:
+    """What a server's explanation is about. Its text goes no further: it may repeat the assertion."""
+    text = description.lower()[:1000] if isinstance(description, str) else ""
+    return next((about for about, words in _HINTS if re.search(words, text)), "")
 
 
 def _seconds(value: Any) -> float:

@@ -1,0 +1,121 @@
+"""Whether a server can be reached at all: its name, its port, its certificate. Nothing is asked of it yet."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from cryptography import x509
+
+from hl7bridge.fhir.gate import tls_context
+from hl7bridge.fhir.rules import origin
+
+ENDS_SOON = 30  # days
+
+
+class State(StrEnum):
+    """How a check ended. SKIPPED: something that it needs failed, or there is nothing to check."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at. `code` says what was found, `facts` the figures; no token, no key, no person.
+
+    The words for people are made from the code, elsewhere (cli/diagnosis.py).
+    """
+
+    subject: str
+    state: State
+    code: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def reach(url: str, ca_file: str, timeout: float, now: datetime) -> Iterator[Check]:
+    """Name, port and certificate of the server at `url`; the first problem ends it."""
+    scheme, host, port = origin(url)
+    place = {"host": host, "port": port}
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        yield Check("address", State.PROBLEM, "no-address", place)
+        return
+    addresses = sorted({str(entry[4][0]) for entry in found})
+    yield Check("address", State.OK, "address", place | {"addresses": addresses[:4]})
+    try:
+        socket.create_connection((host, port), timeout).close()
+    except OSError as error:
+        code = "refused" if isinstance(error, ConnectionRefusedError) else "no-connection"
+        yield Check("connection", State.PROBLEM, code, place | {"seconds": timeout})
+        return
+    yield Check("connection", State.OK, "connected", place)
+    if scheme == "http":
+        yield Check("tls", State.OK, "plain-http", place)
+    else:
+        yield _tls(url, ca_file, timeout, now)
+
+
+def _tls(url: str, ca_file: str, timeout: float, now: datetime) -> Check:
+    _, host, port = origin(url)
+    facts: dict[str, Any] = {"host": host}
+    try:
+        version, der = _handshake(host, port, tls_context(url, ca_file), timeout)
+    except ssl.SSLCertVerificationError as error:
+        return Check("tls", State.PROBLEM, _WHY.get(error.verify_code, "untrusted"), _seen(facts, host, port, timeout))
+    except ssl.SSLError:
+        return Check("tls", State.PROBLEM, "no-tls", facts)
+    except OSError:
+        return Check("tls", State.PROBLEM, "tls-broken", facts)
+    facts |= {"version": version, **_certificate(der)}
+    days = (datetime.fromisoformat(facts["ends"]).replace(tzinfo=UTC) - now).days if facts["ends"] else ENDS_SOON
+    soon = days < ENDS_SOON
+    return Check("tls", State.WARNING if soon else State.OK, "ends-soon" if soon else "tls", facts | {"days": days})
+
+
+# X.509 verification results of OpenSSL
+_WHY = {9: "not-yet-valid", 10: "expired", 62: "other-name", 64: "other-name"}
+
+
+def _handshake(host: str, port: int, context: ssl.SSLContext, timeout: float) -> tuple[str, bytes]:
+    """Protocol version and the server's certificate (DER)."""
+    with (
+        socket.create_connection((host, port), timeout) as plain,
+        context.wrap_socket(plain, server_hostname=host) as secured,
+    ):
+        return secured.version() or "", secured.getpeercert(True) or b""
+
+
+def _seen(facts: dict[str, Any], host: str, port: int, timeout: float) -> dict[str, Any]:
+    """What an unacceptable certificate says of itself. Nothing is sent over this connection."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        return facts | _certificate(_handshake(host, port, context, timeout)[1])
+    except OSError:
+        return facts | _certificate(b"")
+
+
+def _certificate(der: bytes) -> dict[str, str]:
+    """Its first and last day and its names; each "" where it can't be read."""
+    names: list[str] = []
+    try:
+        read = x509.load_der_x509_certificate(der)
+        begins, ends = read.not_valid_before_utc.date().isoformat(), read.not_valid_after_utc.date().isoformat()
+        alternatives = read.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        names += alternatives.get_values_for_type(x509.DNSName)
+        names += [str(address) for address in alternatives.get_values_for_type(x509.IPAddress)]
+    except x509.ExtensionNotFound:
+        pass
+    except (ValueError, x509.DuplicateExtension):
+        return {"begins": "", "ends": "", "names": ""}
+    return {"begins": begins, "ends": ends, "names": ", ".join(names[:8])}
