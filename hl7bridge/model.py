@@ -484,6 +484,7 @@ class Outcome:
     http_status        of the deciding response; 0 when there was none
     interactions       what was planned, with differences; written: new bases to remember
     person_id, version the Practitioner that the change is about, "" when unknown
+    refused            the interaction that the server does not offer or permit ("Practitioner create"), "" = none
     candidates         where it is not clear whom the change is about: those whom a person has to look at, each as
                        id, active, names, identifiers and birth date stand at the server
     images             of each write that was sent
@@ -503,6 +504,7 @@ class Outcome:
     tasks: tuple[Task, ...] = ()
     drift: tuple[Difference, ...] = ()
     warnings: tuple[Finding, ...] = ()
+    refused: str = ""
     candidates: tuple[JsonObject, ...] = dataclass_field(default=(), repr=False)
     images: tuple[Image, ...] = dataclass_field(default=(), repr=False)
 

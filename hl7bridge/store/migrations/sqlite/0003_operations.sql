@@ -1,2 +1,106 @@
 -- What operating needs beside delivering: modes and going live, identity decisions, restores, tasks that verify
 -- themselves, reconciliation, known practitioners of ADT, codes without a mapping.
+
+-- Identity. link: '' = the identifiers say whom a record is about, 'linked' = a person does, 'forced' = a person does,
+-- whatever name and birth date say.
+ALTER TABLE crosswalk ADD COLUMN link TEXT NOT NULL DEFAULT '';
+
+-- Restores. What each write found and left at the server, and the feed's base until then: zlib-compressed JSON, before
+-- `codec` is applied. Goes when the body of its message goes.
+CREATE TABLE image (
+    delivery_id INTEGER NOT NULL REFERENCES delivery (id),
+    attempt INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    at REAL NOT NULL,
+    resource_type TEXT NOT NULL,
+    resource_id TEXT NOT NULL,
+    codec INTEGER NOT NULL,
+    key_id TEXT NOT NULL,
+    content BLOB NOT NULL,
+    PRIMARY KEY (delivery_id, attempt, number)
+);
+
+-- A delivery that a person had taken back, or wants to. state: waiting (for approval by somebody else), applied, rejected.
+-- elements: JSON, "resource type/id/element" of what was brought back; undone: when a later message changed it again.
+CREATE TABLE restore (
+    id INTEGER PRIMARY KEY,
+    delivery_id INTEGER NOT NULL REFERENCES delivery (id),
+    message_id INTEGER NOT NULL,
+    destination TEXT NOT NULL,
+    feed TEXT NOT NULL,
+    source_key TEXT NOT NULL,
+    state TEXT NOT NULL,
+    asked REAL NOT NULL,
+    who TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    decided REAL NOT NULL DEFAULT 0,
+    decided_by TEXT NOT NULL DEFAULT '',
+    elements TEXT NOT NULL DEFAULT '',
+    undone REAL NOT NULL DEFAULT 0
+);
+
+CREATE INDEX restore_person ON restore (source_key, feed, destination) WHERE state = 'applied' AND undone = 0;
+CREATE INDEX restore_delivery ON restore (delivery_id);
+
+-- Tasks whose steps are closed one by one, by a person or by what a read of the server shows.
+--   owner       who is to do it: a team, or a person
+--   told        how often people were told that it is overdue
+--   by_facts    1 = what reads show closes the task, whatever else is open
+ALTER TABLE task ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+ALTER TABLE task ADD COLUMN told INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE task ADD COLUMN by_facts INTEGER NOT NULL DEFAULT 0;
+
+CREATE INDEX task_person ON task (destination, feed, source_key) WHERE state = 'open';
+CREATE INDEX task_due ON task (destination, due) WHERE state = 'open' AND due > 0;
+
+-- Of the steps of a task (lines of `task.steps`, numbered from 1), those that are closed, or that a read may close.
+--   fact   what a read must show; '' = a person says so
+--   gate   1 = the steps that are no gate wait for it
+--   state  open, done (a person said so), verified (a read showed it)
+CREATE TABLE task_item (
+    task_id INTEGER NOT NULL REFERENCES task (id),
+    number INTEGER NOT NULL,
+    fact TEXT NOT NULL,
+    gate INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    changed REAL NOT NULL DEFAULT 0,
+    who TEXT NOT NULL DEFAULT '',
+    evidence TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (task_id, number)
+) WITHOUT ROWID;
+
+-- Leavers that are not dealt with yet: the periodic look for those that take too long reads nothing else.
+CREATE INDEX delivery_leaver ON delivery (destination, message_id) WHERE leaver = 1 AND state <> 'ended';
+
+-- Practitioners whom patient messages (ADT) named, by their source key, and when a destination was last asked about them:
+-- until that is old, messages that name them lead to no delivery.
+CREATE TABLE known_practitioner (
+    feed TEXT NOT NULL,
+    destination TEXT NOT NULL,
+    source_key TEXT NOT NULL,
+    asked REAL NOT NULL,
+    PRIMARY KEY (feed, destination, source_key)
+) WITHOUT ROWID;
+
+-- Modes. What each destination may write, as it ran last (JSON): one that would write more than it did, while something
+-- that it only reported waits, goes on when a person says so.
+CREATE TABLE ran_as (
+    destination TEXT PRIMARY KEY,
+    settings TEXT NOT NULL,
+    changed REAL NOT NULL
+) WITHOUT ROWID;
+
+-- Interactions ("Practitioner create") that a server turned out not to offer or permit: not asked for until a person
+-- tries again.
+CREATE TABLE latch (
+    destination TEXT NOT NULL,
+    operation TEXT NOT NULL,
+    since REAL NOT NULL,
+    text TEXT NOT NULL,
+    PRIMARY KEY (destination, operation)
+) WITHOUT ROWID;
+
+-- Who asked for what did not come over a feed: the account that ran the command. They can't approve it themselves.
+ALTER TABLE message ADD COLUMN requested_by TEXT NOT NULL DEFAULT '';
+-- 1 = the release answers what was asked of a person; 0 = it is tried again as it was.
+ALTER TABLE released ADD COLUMN approves INTEGER NOT NULL DEFAULT 1;
