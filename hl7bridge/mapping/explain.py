@@ -105,6 +105,7 @@ def explain(message: Message, rules: FeedRules, now: datetime) -> Explanation:
 class _Accounts:
     def __init__(self, message: Message, rules: FeedRules, trace: Trace, translation: Translation) -> None:
         self.message = message
+        self.family = events.family(message.header)
         self.trace = trace
         self.translation = translation
         self.table: Mapping[str, Mapping[str, str]] = fields_in_force(rules)
@@ -135,7 +136,7 @@ class _Accounts:
 
     def close(self) -> Explanation:
         position, staff_seen = 0, 0
-        personnel = events.family(self.message.header) == events.PERSONNEL
+        personnel = self.family == events.PERSONNEL
         for segment in self.message.segments:
             if segment.name == "MFE":
                 position, staff_seen = position + 1, 0
@@ -149,6 +150,7 @@ class _Accounts:
         for entry in self.trace.entries:
             place = entry.place
             position, segment = self.at[place.segment, place.occurrence]
+            position = position or self._mentioned(entry.field)
             source = segment.raw(place.number)
             rows.append(ExplainedValue(position, entry.element, entry.value, entry.rule, entry.field, source))
         codes = Counter((field.partition("[")[0], table, code) for field, table, code in self.trace.unmapped)
@@ -166,8 +168,24 @@ class _Accounts:
             self.counts["unknown"],
         )
 
+    def _mentioned(self, field: str) -> int:
+        """The record of the practitioner whom a field of a patient message names; 0 = none."""
+        for record in self.translation.records:
+            if record.change and any(identifier.field == field for identifier in record.change.identifiers):
+                return record.position
+        return 0
+
     def _account(self, segment: Segment, position: int, staff_seen: int) -> None:
         valued = [number for number in range(1, segment.fields + 1) if segment.raw(number)]
+        if self.family == events.ADT and segment.name not in self.whole:
+            for number in valued:
+                place = Place(segment.name, segment.occurrence, number)
+                if place in self.used_places:
+                    self.counts["used"] += 1
+                else:
+                    reason = self.trace.left.get(place) or self.said.get(place) or "about the patient: not read"
+                    self._leave(place, position, segment, reason, "dropped")
+            return
         if segment.name not in self.whole and segment.name not in self.mapped:
             self.counts["unknown"] += len(valued)
             self.segments.append(UnknownSegment(position, segment.name, segment.occurrence, len(valued)))

@@ -11,7 +11,11 @@ from functools import cached_property
 from zoneinfo import ZoneInfo
 
 from hl7bridge.errors import ConfigError
+from hl7bridge.mapping.site import STANDARD, SiteMap
 from hl7bridge.mapping.tables import Codes, mapping_version, merged, named
+
+PLACEHOLDERS = ("UNKNOWN", "UNK", "SELF", "NONE", "NOBODY", "UNASSIGNED", "TBD", "NOT ON FILE", "NOPCP", "ZZZ")
+"""What senders write where no physician is: as an identifier or as a family name, in any case."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +31,8 @@ class FeedRules:
     tables            codes by HL7 table number, over the packaged ones: {"0182": {"DR": "system|code|display"}}
     fields            rows of fields.toml by field, over the packaged ones: {"STF-9": {"drop": "not wanted"}}
     fallback_version  HL7 version where MSH-12 is empty
+    takes             what the feed takes: "staff" (MFN, PMU), "adt" (practitioners whom patient messages name)
+    placeholders      identifiers and family names that stand for nobody real, besides `PLACEHOLDERS`
     """
 
     key_system: str
@@ -35,6 +41,8 @@ class FeedRules:
     tables: Mapping[str, Codes] = field(default_factory=dict)
     fields: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     fallback_version: str = "2.5.1"
+    takes: frozenset[str] = frozenset({"staff"})
+    placeholders: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         # Here, at the start, and not with the first message.
@@ -58,11 +66,25 @@ class FeedRules:
         """Assigning authority -> identifier system: the packaged ones, overridden by the feed's."""
         return {**named("authorities"), **self.authorities}
 
+    def is_placeholder(self, identifier: str, family: str) -> bool:
+        """Whether an identifier or a family name is one that senders fill in where there is nobody: `PLACEHOLDERS`, those of
+        the feed, and numbers of nines or noughts alone."""
+        if identifier[:3] in ("000", "999") and len(set(identifier)) == 1:
+            return True
+        return identifier.casefold() in self._placeholders or family.casefold() in self._placeholders
+
+    @cached_property
+    def _placeholders(self) -> frozenset[str]:
+        return frozenset(name.casefold() for name in (*PLACEHOLDERS, *self.placeholders))
+
     @cached_property
     def mapping_version(self) -> str:
         """The mapping's version; with settings that change what comes out, `version+hash` of these."""
         settings = [dict(self.authorities), {k: dict(v) for k, v in self.tables.items()}]
         settings.append({k: dict(v) for k, v in self.fields.items()})
+        if said := self.site.as_data():
+            settings.append(said)
+        settings.append(dict.fromkeys(self.placeholders, ""))
         if not any(settings):
             return mapping_version()
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

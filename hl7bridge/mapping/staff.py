@@ -1,4 +1,4 @@
-"""MFN^M02 and PMU -> staff changes: `translate`. Of a master file one for each MFE; personnel.py reads PMU.
+"""MFN^M02 and PMU -> staff changes: `translate`. Of a master file one for each MFE; personnel.py reads PMU, visits.py ADT.
 
 Every MFE stands for itself: its own event, and the segments up to the next MFE. A record that cannot be read or mapped has
 findings instead of a change, and does not touch the others. HL7 v2.9 chapter 8.5 (MFI, MFE), 15.4 (STF, PRA, ...).
@@ -17,6 +17,7 @@ from hl7bridge.mapping.personnel import PersonnelMessage
 from hl7bridge.mapping.reading import FieldReader
 from hl7bridge.mapping.record import BEFORE_RECORDS, Opening, due, moment_of
 from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.mapping.visits import VisitMessage, is_read
 from hl7bridge.model import (
     Action,
     Finding,
@@ -60,12 +61,14 @@ def records(message: Message, rules: FeedRules, now: datetime) -> Iterator[Recor
 
 
 def opened(message: Message, rules: FeedRules, now: datetime, trace: Trace | None = None) -> Opening:
-    """The reader of a staff message, by its message type and trigger event. Raises what `translate` raises."""
+    """The reader of a message, by what the feed takes, its type and trigger event. Raises what `translate` raises."""
     family = events.family(message.header)
-    if family == events.STAFF:
+    if family == events.STAFF and "staff" in rules.takes:
         return MasterFile(message, rules, now, trace)
-    if family == events.PERSONNEL:
+    if family == events.PERSONNEL and "staff" in rules.takes:
         return PersonnelMessage(message, rules, now, trace)
+    if family == events.ADT and "adt" in rules.takes and is_read(message.header):
+        return VisitMessage(message, rules, now, trace)
     raise events.unsupported(message.header)
 
 

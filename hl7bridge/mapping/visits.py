@@ -1,0 +1,339 @@
+"""ADT -> the practitioners whom a patient message names, each a staff change that creates her where she is missing.
+
+A patient message is no word about staff: it justifies that somebody exists, and nothing more (facts: PV1 is about a visit).
+So whoever is known stays as she is, nobody is ever ended, and who cannot be identified for certain is left out: there must
+be a family name and an identifier whose system is known. HL7 v2.9 chapters 3.3 (ADT), 3.4.3 (PV1), 7.3.4 (PRT), 15.4.7
+(ROL).
+
+Of the patient nothing is read but the identifiers, to tell that a field of a shifted segment holds the patient and not a
+physician; and nothing is kept: `stored_form` rebuilds the message from MSH, EVN-1, EVN-2 and the practitioners alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from hl7bridge.errors import MessageError
+from hl7bridge.hl7.charset import codec_of_field
+from hl7bridge.hl7.escapes import Separators
+from hl7bridge.hl7.header import Header
+from hl7bridge.hl7.message import Message, Segment
+from hl7bridge.mapping import events
+from hl7bridge.mapping.datatypes import human_names
+from hl7bridge.mapping.draft import Draft, Purpose, Row, Trace
+from hl7bridge.mapping.identifiers import add, system_for, type_of
+from hl7bridge.mapping.record import Opening
+from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.model import Action, Finding, Location, Record, RecordEcho, Severity, StaffChange, StaffIdentifier
+
+_READ = "A01 A02 A03 A04 A05 A06 A07 A08 A09 A10 A14 A15 A16 A21 A22 A28 A31 A54 A61"
+_NOT_READ = (
+    "A11 A12 A13 A17 A18 A19 A20 A23 A24 A25 A26 A27 A29 A30 A32 A33 A34 A35 A36 A37 A38 A39 A40 A41 A42 A43 A44 A45"
+    " A46 A47 A48 A49 A50 A51 A52 A53 A55 A60 A62"
+)
+
+READ = frozenset(_READ.split())
+"""The trigger events (table 0003) whose practitioners are looked at: admissions, transfers, registrations, updates."""
+
+NOT_READ = frozenset(_NOT_READ.split())
+"""Those that are acknowledged and not read: cancels (they carry the physician of before), merges, links, queries."""
+
+SAME, EACH = "same", "each"
+
+PLACES = {
+    "PV1": {7: SAME, 8: SAME, 9: EACH, 17: SAME, 52: EACH},  # attending, referring, consulting, admitting, other
+    "PD1": {4: EACH},  # primary care
+    "ROL": {4: SAME},
+    "PRT": {5: SAME},
+}
+"""Where practitioners stand (XCN). SAME: repetitions give further identifiers of one person; EACH: other persons."""
+
+_ENDED = {"ROL": frozenset({"DE", "D", "UN"}), "PRT": frozenset({"DE", "D", "UN"})}
+"""ROL-2, PRT-2 (tables 0287, 0206): the participation ends; such a segment introduces nobody."""
+
+_OF_PATIENTS = frozenset(
+    {"MR", "MRT", "PI", "PT", "PNT", "AN", "ANON", "VN", "VS", "PE", "SS", "MA", "MC", "HC", "JHN", "WC"}
+)
+"""Identifier types (table 0203) that no practitioner is known by: a field that holds one holds the patient, or a visit."""
+
+_PATIENT_SEGMENTS = "PID|PD1|PV1|PV2|MRG|GT1|IN1|IN2|IN3|OBX|OBR|DG1|AL1|PR1|ACC|UB1|UB2|DB1|PDA|ARV"
+_PATIENT = re.compile(rb"[\r\n]\s*(?:" + _PATIENT_SEGMENTS.encode() + rb")[^A-Za-z0-9\s]")
+
+_NAMES = "name"
+_RULE = "mentioned_practitioner"
+_TYPE = re.compile(r"[A-Z]{3}")
+_VERSION = re.compile(r"2\.[1-9](?:\.[1-9])?")
+
+
+def holds_patient(raw: bytes) -> bool:
+    """Whether a message has a segment about a patient, whatever its header says. A search over the bytes."""
+    return _PATIENT.search(raw) is not None
+
+
+def is_sound(header: Header) -> bool:
+    """Whether MSH is what it seems: its type, version and character set stand where they belong. Of any other header
+    nobody can say that no field of a patient was moved into it."""
+    if not (_TYPE.fullmatch(header.message_type) and _VERSION.fullmatch(header.version) and not header.field(20)):
+        return False
+    if len(header.processing_id) > 1 or len(header.control_id) > 50 or not header.control_id.isprintable():
+        return False
+    try:
+        codec_of_field(header.charsets)
+    except MessageError:
+        return False
+    return True
+
+
+def is_read(header: Header) -> bool:
+    """Whether practitioners are looked for in such a message (an ADT), by its trigger event."""
+    return events.trigger_event(header) in READ
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Mention:
+    """A practitioner as one field names her: its place, the numbers of the repetitions that are hers, what they say."""
+
+    segment: Segment
+    number: int
+    repetitions: list[int]
+    draft: Draft
+
+
+class VisitMessage(Opening):
+    """An ADT message that is read: one record for each practitioner that it names."""
+
+    event_field = "MSH-9"
+
+    def __init__(self, message: Message, rules: FeedRules, now: datetime, trace: Trace | None = None) -> None:
+        super().__init__(message, rules, now, trace)
+        self.envelope.master_file = False
+        self.mentions: list[_Mention] = []
+
+    def records(self) -> Iterator[Record]:
+        """One record a practitioner, in order of first mention; whoever cannot be told is a finding of the message."""
+        people: list[_Mention] = []
+        patient = self._identifiers_of_the_patient()
+        for segment in self.envelope.message.segments:
+            for number, meaning in PLACES.get(segment.name, {}).items():
+                if raw := segment.raw(number):
+                    for mention in self._mentions(segment, number, meaning, raw, patient):
+                        self.mentions.append(mention)
+                        known = next((one for one in people if _share(one.draft, mention.draft)), None)
+                        if known is None:
+                            people.append(mention)
+                        else:
+                            _join(known.draft, mention.draft)
+        for position, mention in enumerate(people, 1):
+            yield self._record(position, mention.draft)
+
+    def _record(self, position: int, draft: Draft) -> Record:
+        first = _first(draft.identifiers)
+        ordered = (first, *(one for one in draft.identifiers if one is not first))
+        change = StaffChange(
+            action=Action.ADD,
+            source_key=f"{first.system}|{first.value}",
+            identifiers=ordered,
+            practitioner=tuple(draft.practitioner),
+            mapping_version=self.envelope.rules.mapping_version,
+            event_field=self.event_field,
+            only_if_missing=True,
+        )
+        findings = tuple(replace(finding, position=position) for finding in draft.findings)
+        return Record(position, RecordEcho(), change, findings)
+
+    def _identifiers_of_the_patient(self) -> frozenset[str]:
+        """What PID and PV1 know the patient and the visit by."""
+        reader, found = self.envelope.reader, set()
+        for name, numbers in (("PID", (2, 3, 4, 18, 19)), ("PV1", (19, 50))):
+            for segment in self.envelope.message.all(name):
+                for number in numbers:
+                    found.update(reader.parts(one)[0] for one in reader.repetitions(segment.raw(number)))
+        return frozenset(found - {""})
+
+    def _mentions(
+        self, segment: Segment, number: int, meaning: str, raw: str, patient: frozenset[str]
+    ) -> Iterator[_Mention]:
+        """The practitioners of one field. Repetitions that claim to be one person, and differ in the family name or in an
+        identifier of one system, are different persons: never two physicians in one."""
+        reader = self.envelope.reader
+        if (ended := _ENDED.get(segment.name)) and reader.first(segment.raw(2)) in ended:
+            return
+        row = _row(segment.name, number, self.envelope.rules)
+        here: list[_Mention] = []
+        for place, repetition in enumerate(reader.repetitions(raw), 1):
+            if not repetition:
+                continue
+            draft = self._named(segment, row, place, repetition, patient)
+            if draft is None:
+                continue
+            same = next((one for one in here if meaning == SAME and _may_be_one(one.draft, draft)), None)
+            if same is None:
+                here.append(_Mention(segment, number, [place], draft))
+            else:
+                same.repetitions.append(place)
+                _join(same.draft, draft)
+        yield from here
+
+    def _named(self, segment: Segment, row: Row, place: int, repetition: str, patient: frozenset[str]) -> Draft | None:
+        """One repetition of an XCN (CN before 2.3), or None where it names nobody for certain."""
+        envelope = self.envelope
+        reader = envelope.reader
+        parts = reader.parts(repetition)
+        value, family, type_text = parts[0], parts[1], parts[12]
+        if not (value or family):
+            return None
+        draft = Draft(envelope, 0, "", Purpose(Action.ADD))
+        draft.segment, draft.row = segment, row
+        if not value or not family:
+            text = "without both an identifier and a family name nobody is created"
+            self._leave(draft, place, "101", "practitioner-incomplete", text)
+            return None
+        if value in patient or type_text in _OF_PATIENTS:
+            text = "holds an identifier of the patient or the visit, not a practitioner's: not read"
+            self._leave(draft, place, "102", "not-a-practitioner", text)
+            return None
+        if envelope.rules.is_placeholder(value, family):
+            self._leave(
+                draft, place, "103", "placeholder", "stands for nobody real (placeholders of the feed): not read"
+            )
+            return None
+        self._identify(draft, parts, repetition, place)
+        identifiers = [one for one in draft.identifiers if one.system]
+        if not identifiers:
+            self.findings += draft.findings
+            return None
+        draft.identifiers = identifiers
+        given = repetition.split(reader.component)
+        given += [""] * (21 - len(given))
+        name = reader.component.join([*given[1:7], given[9], *[""] * 6, given[20]])
+        for value_of_name in human_names(draft, name, 1):
+            draft.person(_NAMES, value_of_name, place)
+        return draft
+
+    def _identify(self, draft: Draft, parts: list[str], repetition: str, place: int) -> None:
+        """XCN.1 with its assigning authority (XCN.9, before 2.7 often XCN.8) and type (XCN.13)."""
+        envelope = self.envelope
+        type_code, extra = type_of(draft, parts[12])
+        namespace, universal_id, universal_type = envelope.reader.subparts(repetition, 9)[:3]
+        authority = namespace or universal_id
+        system = system_for(envelope.rules, namespace, universal_id, universal_type, type_code)
+        if not (system or authority):
+            by_authority = envelope.rules.systems_by_authority
+            sender = envelope.message.read("MSH-4.1").strip()
+            for name in (parts[7], parts[21], parts[22] if len(parts) > 22 else "", parts[12], draft.row.label, sender):
+                if name and name in by_authority:
+                    authority, system = name, by_authority[name]
+                    break
+            else:
+                authority = parts[7]
+        add(draft, place, parts[0], system, authority, type_code, extra)
+
+    def _leave(self, draft: Draft, place: int, code: str, local: str, text: str) -> None:
+        draft.leave(text)  # no value of it is told: it may be the patient's
+        at = Location(draft.segment.name, draft.segment.occurrence, draft.row.number, place if place > 1 else 0)
+        self.findings.append(Finding(code, local, text, Severity.INFORMATION, at))
+
+
+def _row(segment: str, number: int, rules: FeedRules) -> Row:
+    label = f"{segment}-{number}"
+    return Row(number, label, _RULE, None, "0200", rules.codes["0200"], "", True)
+
+
+def _first(identifiers: Iterable[StaffIdentifier]) -> StaffIdentifier:
+    """By which identifier the bridge knows the person: the NPI, which every sender gives alike, else the first."""
+    known = list(identifiers)
+    return next((one for one in known if one.type_code == "NPI"), known[0])
+
+
+def _tokens(draft: Draft) -> set[tuple[str, str]]:
+    return {(one.system, one.value) for one in draft.identifiers}
+
+
+def _share(one: Draft, other: Draft) -> bool:
+    return not _tokens(one).isdisjoint(_tokens(other))
+
+
+def _may_be_one(one: Draft, other: Draft) -> bool:
+    """Whether two repetitions speak of one person: the same family name, and no two values of one system."""
+    if _share(one, other):
+        return True
+    systems = {identifier.system for identifier in one.identifiers}
+    return _family(one) == _family(other) and systems.isdisjoint(i.system for i in other.identifiers)
+
+
+def _family(draft: Draft) -> str:
+    return str(draft.practitioner[0].value.get("family", "")).casefold() if draft.practitioner else ""
+
+
+def _join(one: Draft, other: Draft) -> None:
+    """Take the identifiers that the other mention adds; its name says nothing new."""
+    have = _tokens(one)
+    one.identifiers += [
+        identifier for identifier in other.identifiers if (identifier.system, identifier.value) not in have
+    ]
+    one.findings += [finding for finding in other.findings if finding not in one.findings]
+
+
+# --- what is stored --------------------------------------------------------------------------------------------------
+
+_KEPT_OF_HEADER = frozenset({1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 15, 16, 18})
+_KEPT_OF_XCN = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 21, 22, 23})
+_EVENT = re.compile(r"[A-Z0-9]{3}")
+_TIME = re.compile(r"[0-9.+-]{4,26}")
+
+
+def stored_form(message: Message, opening: VisitMessage) -> bytes:
+    """The message without the patient: MSH-1 to MSH-12, -15, -16 and -18, EVN-1, EVN-2, and of each practitioner who was
+    read the field in its segment. It is read to the same records as the message itself.
+
+    `opening` has been read to its end. Raises UnicodeEncodeError where the character set cannot give back what it read.
+    """
+    separators = message.separators
+    field = separators.field
+    lines = [_header(message)]
+    event = message.first("EVN")
+    if event is not None:
+        named, recorded = event.raw(1), event.raw(2)
+        kept = [named if _EVENT.fullmatch(named) else "", recorded if _TIME.fullmatch(recorded) else ""]
+        lines.append(field.join(["EVN", *kept]))
+    by_segment: dict[tuple[str, int], dict[int, set[int]]] = {}
+    for mention in opening.mentions:
+        places = by_segment.setdefault((mention.segment.name, mention.segment.occurrence), {})
+        places.setdefault(mention.number, set()).update(mention.repetitions)
+    for segment in message.segments:
+        numbers = by_segment.get((segment.name, segment.occurrence))
+        if numbers:
+            fields = [segment.name, *[""] * max(numbers)]
+            for number, kept_places in numbers.items():
+                fields[number] = _practitioners(segment.raw(number), kept_places, separators)
+            lines.append(field.join(fields))
+    return ("\r".join(lines) + "\r").encode(message.codec)
+
+
+def _header(message: Message) -> str:
+    segment = message.segments[0]
+    field = message.separators.field
+    kept = [segment.raw(number) if number in _KEPT_OF_HEADER else "" for number in range(2, 19)]
+    return field.join(["MSH", *kept]).rstrip(field)
+
+
+def _practitioners(raw: str, places: set[int], separators: Separators) -> str:
+    """The field with the repetitions of practitioners alone, each in its place, and of each what XCN knows of a person."""
+    component = separators.component or "\0"
+    repetition = separators.repetition or "\0"
+    kept = []
+    for place, text in enumerate(raw.split(repetition), 1):
+        if place not in places:
+            kept.append("")
+            continue
+        parts = text.split(component)
+        kept.append(
+            component.join(part if n in _KEPT_OF_XCN else "" for n, part in enumerate(parts, 1)).rstrip(component)
+        )
+    return repetition.join(kept).rstrip(repetition)
