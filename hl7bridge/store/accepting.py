@@ -255,7 +255,7 @@ class _Batch:
                 delivery_id,
                 keys_to_text({lane_key(new.destination, key) for key in new.lane}),
                 NEW,
-                change.action in LEAVERS,
+                change.action in LEAVERS or change.says_active is False,
                 _order_time(new.order_time),
                 message.force,
                 new.not_before,

@@ -51,12 +51,7 @@ class Braking(Claiming):
 
     def _alert(self, claimed: Claimed, now: float) -> bool:
         """Tell people, unless they were told within the hour."""
-        told = self._execute(
-            "INSERT INTO alert (destination, kind, at) VALUES (?, ?, ?)"
-            " ON CONFLICT (destination, kind) DO UPDATE SET at = excluded.at WHERE alert.at <= ?",
-            (claimed.destination, BRAKE, now, now - HOUR),
-        )
-        if not told.rowcount:
+        if not self._told_first(claimed.destination, BRAKE, now, HOUR):
             return False
         self._note(now, claimed.message_id, claimed.delivery_id, "brake", destination=claimed.destination)
         self._open_task(_TASK, claimed.message_id, 0, claimed.destination, claimed.feed, "", now)

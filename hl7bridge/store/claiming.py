@@ -12,8 +12,9 @@ from typing import Any
 from hl7bridge.errors import ClaimLost
 from hl7bridge.model import LIFECYCLE, Known, Result, StaffChange, Task, Written
 from hl7bridge.store.encoding import unseal, written_from_row
-from hl7bridge.store.lanes import NEWCOMERS, Lanes, keys_from_text, keys_to_text, lane_key
+from hl7bridge.store.lanes import NEWCOMERS, keys_from_text, keys_to_text, lane_key
 from hl7bridge.store.store import Claimed
+from hl7bridge.store.tasking import Tasking
 
 PROMOTED = 500  # scheduled deliveries that one claim lines up at most; the next claim takes the next ones
 LINE_UPS = 10  # transactions in which one claim lines up new deliveries at most, so that its lease outlives it
@@ -55,7 +56,7 @@ CANDIDATE = (
 )
 
 
-class Claiming(Lanes):
+class Claiming(Tasking):
     """Leases and claims."""
 
     # -- leases --
@@ -270,35 +271,6 @@ class Claiming(Lanes):
             self._enter(delivery_id, place, more)
             self._execute("UPDATE delivery SET lane = ? WHERE id = ?", (keys_to_text(keys), delivery_id))
         return keys
-
-    def _open_task(
-        self, task: Task, message_id: int, delivery_id: int, destination: str, feed: str, source_key: str, now: float
-    ) -> None:
-        """Open a task unless an earlier attempt of the same delivery opened it."""
-        known = self._execute(
-            "SELECT 1 FROM task WHERE message_id = ? AND delivery_id = ? AND kind = ? AND title = ? AND destination = ?"
-            " AND state = 'open'",
-            (message_id, delivery_id, task.kind, task.title, destination),
-        ).fetchone()
-        if known:
-            return
-        self._execute(
-            "INSERT INTO task (opened, kind, title, steps, feed, source_key, destination, message_id, delivery_id, state,"
-            " due) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'open', ?)",
-            (
-                now,
-                task.kind,
-                task.title,
-                "\n".join(task.steps),
-                feed,
-                source_key,
-                destination,
-                message_id,
-                delivery_id,
-                now + task.due_within if task.due_within else 0,
-            ),
-        )
-        self._note(now, message_id, delivery_id, "task opened", kind=task.kind)
 
     # -- when to look again --
 

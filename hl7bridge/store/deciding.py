@@ -130,12 +130,20 @@ class Deciding(Reading, Settling):
         return {row.pop("destination"): row for row in rows}
 
     def pause(
-        self, destination: str, reason: str, now: float, *, who: str = "", note: str = "", task: Task | None = None
+        self,
+        destination: str,
+        reason: str,
+        now: float,
+        *,
+        who: str = "",
+        note: str = "",
+        task: Task | None = None,
+        until: float = 0.0,
     ) -> bool:
-        """Pause a destination until a person resumes it, and open the task that says so. False, and nothing is done, when
-        it is paused so already: whoever gets True tells people, once."""
+        """Pause a destination until a person resumes it (or `until`), and open the task that says so. False, and nothing is
+        done, when it is paused so already, or for longer: whoever gets True tells people, once."""
         with self._writing():
-            if not self._pause_until(destination, reason, now, 0, who=who, note=note):
+            if not self._pause_until(destination, reason, now, until, who=who, note=note):
                 return False
             if task:
                 self._open_task(task, 0, 0, destination, "", "", now)
@@ -157,33 +165,31 @@ class Deciding(Reading, Settling):
     # -- tasks --
 
     def tasks(
-        self, *, task_id: int = 0, state: str = "", kind: str = "", destination: str = "", limit: int = 50
+        self,
+        *,
+        task_id: int = 0,
+        state: str = "",
+        kind: str = "",
+        destination: str = "",
+        owner: str = "",
+        source_key: str = "",
+        limit: int = 50,
     ) -> list[dict[str, Any]]:
-        """Oldest first: id, opened, kind, title, steps, feed, source_key, destination, message_id, delivery_id, state,
-        due, closed (Unix seconds, 0 = none), closed_by, evidence."""
+        """Oldest first: id, opened, kind, title, steps, feed, source_key, destination, message_id, delivery_id, state, due,
+        closed (Unix seconds, 0 = none), closed_by, evidence, owner, told, by_facts; items: for each step its number, text,
+        fact, gate, state (open, done, verified), changed, who, evidence; blocked_by: the numbers of open gates."""
         where, values = _conditions(
-            {"id = ?": task_id, "state = ?": state, "kind = ?": kind, "destination = ?": destination}
+            {
+                "id = ?": task_id,
+                "state = ?": state,
+                "kind = ?": kind,
+                "destination = ?": destination,
+                "owner = ?": owner,
+                "source_key = ?": source_key,
+            }
         )
         with self._reading():
-            rows = self._dicts(f"SELECT * FROM task WHERE 1{where} ORDER BY id LIMIT ?", [*values, limit])  # noqa: S608
-        return [row | {"steps": row["steps"].split("\n") if row["steps"] else []} for row in rows]
-
-    def finish_task(self, task_id: int, now: float, *, who: str, evidence: str) -> bool:
-        """Close an open task as done. False when it is not open (any more)."""
-        with self._writing():
-            row = self._execute(
-                "SELECT message_id, delivery_id, kind FROM task WHERE id = ? AND state = 'open'", (task_id,)
-            ).fetchone()
-            if row:
-                self._execute(
-                    "UPDATE task SET state = 'done', closed = ?, closed_by = ?, evidence = ? WHERE id = ?",
-                    (now, who, evidence, task_id),
-                )
-                message_id, delivery_id, kind = row
-                self._note(
-                    now, message_id, delivery_id, "task done", task=task_id, kind=kind, who=who, evidence=evidence
-                )
-            return bool(row)
+            return self._tasks(where, values, limit)
 
 
 def _conditions(filters: dict[str, Any]) -> tuple[str, list[Any]]:

@@ -22,7 +22,7 @@ import hashlib
 import json
 from collections.abc import Collection
 
-from hl7bridge.model import STANDING_TASKS, Result
+from hl7bridge.model import LEAVER_UNVERIFIED, STANDING_TASKS, Result
 from hl7bridge.store.database import Database, each, marks
 from hl7bridge.store.store import OPEN_LANE, DeliveryState
 
@@ -32,7 +32,7 @@ LINED_UP = 1000  # deliveries that one transaction lines up at most: bounds how 
 OCCUPIED = each("lane", "key")
 _END_TASKS = (
     "UPDATE task SET state = ?, closed = ? WHERE delivery_id = ? AND state = 'open'"  # noqa: S608 (marks alone)
-    f" AND kind NOT IN ({marks(len(STANDING_TASKS))})"
+    f" AND kind NOT IN ({marks(len(STANDING_TASKS))}) AND NOT (kind = ? AND ? = 'released')"
 )
 NEWCOMERS = (
     "SELECT id, place, lane FROM delivery"
@@ -110,5 +110,6 @@ class Lanes(Database):
         self._note(now, message_id, delivery_id, result.value, was=state, **detail)
 
     def _end_tasks(self, delivery_id: int, state: str, now: float) -> None:
-        """Close the open tasks of a delivery, but for those that are about the person."""
-        self._execute(_END_TASKS, (state, now, delivery_id, *sorted(STANDING_TASKS)))
+        """Close the open tasks of a delivery, but for those that are about the person. A release is no proof that a leaver
+        is inactive."""
+        self._execute(_END_TASKS, (state, now, delivery_id, *sorted(STANDING_TASKS), LEAVER_UNVERIFIED, state))

@@ -36,6 +36,14 @@ HELD_OF_PERSON = (
 _CHANGED_THE_SERVER = frozenset({Result.CREATED, Result.UPDATED, Result.DEACTIVATED, Result.REACTIVATED})
 
 
+def _evidence(settlement: Settlement) -> str:
+    """What showed the facts of an outcome, in words."""
+    outcome = settlement.outcome
+    seen = f"Practitioner/{outcome.person_id}" if outcome.person_id else "nobody carries the record's identifiers"
+    version = f" version {outcome.version}" if outcome.person_id and outcome.version else ""
+    return f"{seen}{version}, message {settlement.claimed.message_id}"
+
+
 class Settling(Claiming):
     """What workers bring back."""
 
@@ -104,6 +112,11 @@ class Settling(Claiming):
                 claimed.change.source_key,
                 now,
             )
+        self._verify(
+            claimed.destination, claimed.feed, claimed.change.source_key, outcome.facts, _evidence(settlement), now
+        )
+        if ended:
+            self._close_unverified(claimed.delivery_id, outcome.result.value, now)
         detail = {"result": outcome.result.value, "local": outcome.local, "status": outcome.http_status}
         event = "given back" if state is DeliveryState.QUEUED else state.value
         self._note(now, claimed.message_id, claimed.delivery_id, event, fence=claimed.fence, **detail)

@@ -321,10 +321,18 @@ class Store(Protocol):
         """By destination: reason, since, until (0 = until a person resumes it), who, note."""
 
     def pause(
-        self, destination: str, reason: str, now: float, *, who: str = "", note: str = "", task: Task | None = None
+        self,
+        destination: str,
+        reason: str,
+        now: float,
+        *,
+        who: str = "",
+        note: str = "",
+        task: Task | None = None,
+        until: float = 0.0,
     ) -> bool:
-        """Pause a destination until a person resumes it, and open the task that says so. False, and nothing is done, when
-        it is paused so already: whoever gets True tells people, once."""
+        """Pause a destination until a person resumes it (or `until`), and open the task that says so. False, and nothing is
+        done, when it is paused so already, or for longer: whoever gets True tells people, once."""
 
     def resume(self, destination: str, now: float, *, who: str = "", note: str = "") -> bool:
         """End a destination's pause, and the open tasks whose kind is its reason. False when it was not paused."""
@@ -359,13 +367,49 @@ class Store(Protocol):
         """End a held delivery as withdrawn. False when it is not held (any more)."""
 
     def tasks(
-        self, *, task_id: int = 0, state: str = "", kind: str = "", destination: str = "", limit: int = 50
+        self,
+        *,
+        task_id: int = 0,
+        state: str = "",
+        kind: str = "",
+        destination: str = "",
+        owner: str = "",
+        source_key: str = "",
+        limit: int = 50,
     ) -> list[dict[str, Any]]:
-        """Oldest first: id, opened, kind, title, steps, feed, source_key, destination, message_id, delivery_id, state,
-        due, closed (0 = none), closed_by, evidence."""
+        """Oldest first: id, opened, kind, title, steps, feed, source_key, destination, message_id, delivery_id, state, due,
+        closed (Unix seconds, 0 = none), closed_by, evidence, owner, told, by_facts; items: for each step its number, text,
+        fact, gate, state (open, done, verified), changed, who, evidence; blocked_by: the numbers of open gates."""
 
     def finish_task(self, task_id: int, now: float, *, who: str, evidence: str) -> bool:
-        """Close an open task as done. False when it is not open (any more)."""
+        """Close an open task as done, with the steps that are open. False when it is not open (any more), or a step that
+        the others wait for is."""
+
+    def finish_item(self, task_id: int, number: int, now: float, *, who: str, evidence: str) -> bool:
+        """Close one step of an open task, and the task with its last one. False when it is not open (any more), or waits
+        for another step."""
+
+    def assign_task(self, task_id: int, owner: str, now: float, *, who: str) -> bool:
+        """Give an open task to somebody. False when it is not open (any more)."""
+
+    def word_tasks(self, wording: Callable[[Task, Any], Task]) -> None:
+        """Let tasks that this store opens be worded so (see `tasking.Subject`)."""
+
+    def watch_leavers(self, destination: str, task: Task, now: float) -> int:
+        """Open `task` for each person whose end was asked for more than `task.due_within` seconds ago and is not done. One
+        a person; it is due at once. Returns how many were opened."""
+
+    def verify(
+        self, destination: str, feed: str, source_key: str, facts: Collection[str], evidence: str, now: float
+    ) -> None:
+        """Close the steps of a person's open tasks that wait for one of these facts. `evidence`: what showed it."""
+
+    def overdue_tasks(self, destination: str, now: float) -> list[dict[str, Any]]:
+        """Open tasks of which people are to be told now, each once for each state of escalation, over processes and
+        restarts: id, kind, due, told (how often by now)."""
+
+    def tell_once(self, destination: str, kind: str, now: float, every: float, task: Task | None = None) -> bool:
+        """Whether people are to be told of this, for they were not within `every` seconds; opens the task that says so."""
 
     def secret(self, name: str) -> bytes:
         """A random key of 32 bytes, made once per store (the keyed hash of ADT duplicates)."""

@@ -104,3 +104,76 @@ CREATE TABLE latch (
 ALTER TABLE message ADD COLUMN requested_by TEXT NOT NULL DEFAULT '';
 -- 1 = the release answers what was asked of a person; 0 = it is tried again as it was.
 ALTER TABLE released ADD COLUMN approves INTEGER NOT NULL DEFAULT 1;
+
+-- What runs on a schedule, in one process at a time. last: when it ended last, or was first seen (Unix seconds).
+-- owner has it until `expiry`; without an owner, `expiry` is the time before which it is not tried again.
+CREATE TABLE job (
+    name TEXT PRIMARY KEY,
+    last REAL NOT NULL,
+    owner TEXT NOT NULL DEFAULT '',
+    expiry REAL NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+
+-- Reconciliation: each run of all people of a destination, and what it found. counts: JSON, kind of difference -> number.
+-- problem: why it ended early; '' = everybody was compared.
+CREATE TABLE reconciliation (
+    id INTEGER PRIMARY KEY,
+    destination TEXT NOT NULL,
+    feed TEXT NOT NULL,
+    began REAL NOT NULL,
+    ended REAL NOT NULL,
+    people INTEGER NOT NULL,
+    scanned INTEGER NOT NULL,
+    counts TEXT NOT NULL,
+    problem TEXT NOT NULL
+);
+
+CREATE INDEX reconciliation_latest ON reconciliation (destination, id);
+
+-- `codec` speaks of `content` (JSON: differing fields, candidates).
+CREATE TABLE drift (
+    reconciliation_id INTEGER NOT NULL REFERENCES reconciliation (id),
+    number INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    feed TEXT NOT NULL,
+    source_key TEXT NOT NULL,
+    resource_type TEXT NOT NULL,
+    resource_id TEXT NOT NULL,
+    verified REAL NOT NULL,
+    codec INTEGER NOT NULL,
+    key_id TEXT NOT NULL,
+    content BLOB NOT NULL,
+    PRIMARY KEY (reconciliation_id, number)
+) WITHOUT ROWID;
+
+-- How each person stood at the server when she was last looked at by a reconciliation. active: 1, 0, -1 = nobody there.
+CREATE TABLE verified (
+    destination TEXT NOT NULL,
+    feed TEXT NOT NULL,
+    source_key TEXT NOT NULL,
+    resource_id TEXT NOT NULL,
+    active INTEGER NOT NULL,
+    at REAL NOT NULL,
+    PRIMARY KEY (destination, feed, source_key)
+) WITHOUT ROWID;
+
+-- Messages that replace the whole file (MFI-3 REP). part: '' = the message is the whole file. decision: '' = not compared
+-- yet; else what became of it.
+CREATE TABLE full_file (
+    message_id INTEGER PRIMARY KEY REFERENCES message (id),
+    part TEXT NOT NULL,
+    decided REAL NOT NULL DEFAULT 0,
+    decision TEXT NOT NULL DEFAULT '',
+    known INTEGER NOT NULL DEFAULT 0,
+    missing INTEGER NOT NULL DEFAULT 0
+);
+
+CREATE INDEX full_file_waiting ON full_file (message_id) WHERE decision = '';
+
+-- People of the feed who are absent from such a file. delivery_id: the held deactivation, 0 = none.
+CREATE TABLE full_file_missing (
+    message_id INTEGER NOT NULL REFERENCES full_file (message_id),
+    source_key TEXT NOT NULL,
+    delivery_id INTEGER NOT NULL,
+    PRIMARY KEY (message_id, source_key)
+) WITHOUT ROWID;

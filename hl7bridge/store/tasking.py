@@ -1,0 +1,304 @@
+"""Tasks: opening them, closing their steps one by one, and telling people of those that take too long.
+
+A step is closed by a person who says so with evidence, or, where it names a fact, by a read of the server that shows it:
+each keeps who or what closed it, and when. Steps that are gates come first: the others wait for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hl7bridge.model import LEAVER_UNVERIFIED, Task
+from hl7bridge.store.database import marks
+from hl7bridge.store.lanes import Lanes
+
+US = "hl7bridge"  # who closed what a read showed
+ESCALATIONS = (0.0, 3600.0, 86400.0)  # seconds after the due time at which people are told, each once
+UNVERIFIED_AT_ONCE = 500  # people for whom one look opens a task at most; the next look takes the next ones
+
+LATE_LEAVERS = (
+    "SELECT d.id, d.message_id, d.feed, d.source_key, d.person_id FROM delivery d JOIN message m ON m.id = d.message_id"
+    " WHERE d.destination = ? AND d.leaver = 1 AND d.state <> 'ended' AND d.state <> 'scheduled' AND d.action <> 'rest'"
+    " AND m.received <= ? AND d.not_before <= ?"
+    " AND NOT EXISTS (SELECT 1 FROM task t WHERE t.state = 'open' AND t.kind = ? AND t.destination = d.destination"
+    " AND t.feed = d.feed AND t.source_key = d.source_key)"
+    # Whom this feed ended before is inactive already: another word of it changes nothing.
+    " AND NOT EXISTS (SELECT 1 FROM feed_write w WHERE w.destination = d.destination AND w.feed = d.feed"
+    " AND w.source_key = d.source_key AND w.resource_type = 'Practitioner' AND w.holds_active = 0)"
+    " ORDER BY d.id LIMIT ?"
+)
+OVERDUE = (
+    "SELECT id, kind, due, told FROM task WHERE state = 'open' AND due > 0 AND due <= ? AND destination = ? AND told < ?"
+    " ORDER BY due, id"
+)
+TO_VERIFY = (
+    "SELECT t.id, i.number FROM task t JOIN task_item i ON i.task_id = t.id WHERE t.state = 'open' AND t.destination = ?"
+    " AND t.feed = ? AND t.source_key = ? AND i.state = 'open' AND i.fact <> ''"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whom a task is about; "" = nobody in particular."""
+
+    destination: str
+    source_key: str = ""
+    person_id: str = ""
+
+
+Wording = Callable[[Task, Subject], Task]
+
+
+class Tasking(Lanes):
+    """What is asked of people."""
+
+    _wording: Wording = staticmethod(lambda task, subject: task)
+
+    def word_tasks(self, wording: Wording) -> None:
+        """Let tasks that this store opens be worded so: title, steps, owner and due time of a site."""
+        self._wording = wording
+
+    # -- opening --
+
+    def _open_task(
+        self, task: Task, message_id: int, delivery_id: int, destination: str, feed: str, source_key: str, now: float
+    ) -> int:
+        """Open a task unless an earlier attempt of the same delivery opened it; returns its id, 0 where it stood."""
+        person = self._execute(
+            "SELECT person_id FROM crosswalk WHERE destination = ? AND feed = ? AND source_key = ?",
+            (destination, feed, source_key),
+        ).fetchone()
+        task = self._wording(task, Subject(destination, source_key, person[0] if person else ""))
+        known = self._execute(
+            "SELECT 1 FROM task WHERE message_id = ? AND delivery_id = ? AND kind = ? AND title = ? AND destination = ?"
+            " AND state = 'open'",
+            (message_id, delivery_id, task.kind, task.title, destination),
+        ).fetchone()
+        if known:
+            return 0
+        gates = [check for check in task.checks if check.gate]
+        others = [check for check in task.checks if not check.gate]
+        steps = [*(check.text for check in gates), *task.steps, *(check.text for check in others)]
+        (task_id,) = self._execute(
+            "INSERT INTO task (opened, kind, title, steps, feed, source_key, destination, message_id, delivery_id, state,"
+            " due, owner, by_facts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'open', ?, ?, ?) RETURNING id",
+            (
+                now,
+                task.kind,
+                task.title,
+                "\n".join(steps),
+                feed,
+                source_key,
+                destination,
+                message_id,
+                delivery_id,
+                now + task.due_within if task.due_within else 0,
+                task.owner,
+                task.by_facts,
+            ),
+        ).fetchone()
+        first_other = len(gates) + len(task.steps) + 1
+        numbered = [*enumerate(gates, 1), *enumerate(others, first_other)]
+        self._executemany(
+            "INSERT INTO task_item (task_id, number, fact, gate, state) VALUES (?, ?, ?, ?, 'open')",
+            [(task_id, number, check.fact, check.gate) for number, check in numbered],
+        )
+        self._note(now, message_id, delivery_id, "task opened", kind=task.kind)
+        return int(task_id)
+
+    def watch_leavers(self, destination: str, task: Task, now: float) -> int:
+        """Open `task` for each person whose end was asked for more than `task.due_within` seconds ago and is not done: the
+        server is down, or the change is held. One a person; it is due at once. Returns how many were opened."""
+        asked = (destination, now - task.due_within, now - task.due_within, LEAVER_UNVERIFIED, UNVERIFIED_AT_ONCE)
+        with self._reading():
+            if not self._execute(LATE_LEAVERS, asked).fetchone():
+                return 0
+        people = set()
+        with self._writing():
+            for delivery_id, message_id, feed, source_key, _ in self._execute(LATE_LEAVERS, asked).fetchall():
+                if (feed, source_key) not in people:
+                    people.add((feed, source_key))
+                    task_id = self._open_task(task, message_id, delivery_id, destination, feed, source_key, now)
+                    self._execute("UPDATE task SET due = ? WHERE id = ?", (now, task_id))
+        return len(people)
+
+    # -- closing --
+
+    def verify(
+        self, destination: str, feed: str, source_key: str, facts: Collection[str], evidence: str, now: float
+    ) -> None:
+        """Close the steps of a person's open tasks that wait for one of these facts. `evidence`: what showed it, in our
+        words, such as the resource and its version."""
+        with self._writing():
+            self._verify(destination, feed, source_key, facts, evidence, now)
+
+    def _verify(
+        self, destination: str, feed: str, source_key: str, facts: Collection[str], evidence: str, now: float
+    ) -> None:
+        if not facts:
+            return
+        sql = f"{TO_VERIFY} AND i.fact IN ({marks(len(facts))}) ORDER BY t.id, i.number"
+        found = self._execute(sql, (destination, feed, source_key, *sorted(facts))).fetchall()
+        for task_id, number in found:
+            self._close_item(task_id, number, "verified", now, US, evidence)
+        for task_id in dict.fromkeys(task_id for task_id, _ in found):
+            self._close_if_settled(task_id, now, US, evidence)
+
+    def finish_task(self, task_id: int, now: float, *, who: str, evidence: str) -> bool:
+        """Close an open task as done, with the steps that are open. False when it is not open (any more), or a step that
+        the others wait for is."""
+        with self._writing():
+            row = self._execute("SELECT steps FROM task WHERE id = ? AND state = 'open'", (task_id,)).fetchone()
+            if not row or self._gates_open(task_id):
+                return False
+            for number in self._open_items(task_id, row[0]):
+                self._close_item(task_id, number, "done", now, who, evidence, told=False)
+            self._close(task_id, now, who, evidence)
+            return True
+
+    def finish_item(self, task_id: int, number: int, now: float, *, who: str, evidence: str) -> bool:
+        """Close one step of an open task, and the task with its last one. False when it is not open (any more), or waits
+        for another step."""
+        with self._writing():
+            row = self._execute("SELECT steps FROM task WHERE id = ? AND state = 'open'", (task_id,)).fetchone()
+            if not row or number not in self._open_items(task_id, row[0]):
+                return False
+            gates = self._gates_open(task_id)
+            if gates and number not in gates:
+                return False
+            self._close_item(task_id, number, "done", now, who, evidence)
+            self._close_if_settled(task_id, now, who, evidence)
+            return True
+
+    def assign_task(self, task_id: int, owner: str, now: float, *, who: str) -> bool:
+        """Give an open task to somebody. False when it is not open (any more)."""
+        with self._writing():
+            row = self._execute(
+                "UPDATE task SET owner = ? WHERE id = ? AND state = 'open' RETURNING message_id, delivery_id",
+                (owner, task_id),
+            ).fetchone()
+            if row:
+                self._note(now, row[0], row[1], "task assigned", task=task_id, owner=owner, who=who)
+            return bool(row)
+
+    def _open_items(self, task_id: int, steps: str) -> list[int]:
+        closed = {
+            row[0]
+            for row in self._execute("SELECT number FROM task_item WHERE task_id = ? AND state <> 'open'", (task_id,))
+        }
+        return [number for number in range(1, len(_lines(steps)) + 1) if number not in closed]
+
+    def _gates_open(self, task_id: int) -> list[int]:
+        sql = "SELECT number FROM task_item WHERE task_id = ? AND gate = 1 AND state = 'open'"
+        return [row[0] for row in self._execute(sql, (task_id,))]
+
+    def _close_item(
+        self, task_id: int, number: int, state: str, now: float, who: str, evidence: str, *, told: bool = True
+    ) -> None:
+        self._execute(
+            "INSERT INTO task_item (task_id, number, fact, gate, state, changed, who, evidence)"
+            " VALUES (?, ?, '', 0, ?, ?, ?, ?) ON CONFLICT (task_id, number) DO UPDATE SET state = excluded.state,"
+            " changed = excluded.changed, who = excluded.who, evidence = excluded.evidence",
+            (task_id, number, state, now, who, evidence),
+        )
+        if told:
+            sql = "SELECT message_id, delivery_id FROM task WHERE id = ?"
+            message_id, delivery_id = self._execute(sql, (task_id,)).fetchone()
+            event = f"task item {state}"
+            self._note(now, message_id, delivery_id, event, task=task_id, item=number, who=who, evidence=evidence)
+
+    def _close_if_settled(self, task_id: int, now: float, who: str, evidence: str) -> None:
+        """Close the task when nothing of it is open, or nothing that it hangs on."""
+        steps, by_facts = self._execute("SELECT steps, by_facts FROM task WHERE id = ?", (task_id,)).fetchone()
+        unseen = self._execute(
+            "SELECT 1 FROM task_item WHERE task_id = ? AND fact <> '' AND state = 'open'", (task_id,)
+        ).fetchone()
+        if (by_facts and not unseen) or not self._open_items(task_id, steps):
+            self._close(task_id, now, who, evidence)
+
+    def _close(self, task_id: int, now: float, who: str, evidence: str) -> None:
+        message_id, delivery_id, kind = self._execute(
+            "UPDATE task SET state = 'done', closed = ?, closed_by = ?, evidence = ? WHERE id = ?"
+            " RETURNING message_id, delivery_id, kind",
+            (now, who, evidence, task_id),
+        ).fetchone()
+        self._note(now, message_id, delivery_id, "task done", task=task_id, kind=kind, who=who, evidence=evidence)
+
+    def _close_unverified(self, delivery_id: int, result: str, now: float) -> None:
+        """A leaver's change ended, and nothing is left to wait for (another source holds her active, for one)."""
+        rows = self._execute(
+            "SELECT id FROM task WHERE delivery_id = ? AND kind = ? AND state = 'open'",
+            (delivery_id, LEAVER_UNVERIFIED),
+        ).fetchall()
+        for (task_id,) in rows:
+            self._close(task_id, now, US, f"the change ended as {result}")
+
+    # -- telling --
+
+    def overdue_tasks(
+        self, destination: str, now: float, escalations: Sequence[float] = ESCALATIONS
+    ) -> list[dict[str, Any]]:
+        """Open tasks of which people are to be told now, each once for each of `escalations` (seconds after the due time),
+        over processes and restarts: id, kind, due, told (how often by now)."""
+        with self._reading():
+            if not self._late(destination, now, escalations):
+                return []
+        with self._writing():
+            late = self._late(destination, now, escalations)
+            self._executemany("UPDATE task SET told = ? WHERE id = ?", [(row["told"], row["id"]) for row in late])
+        return late
+
+    def _late(self, destination: str, now: float, escalations: Sequence[float]) -> list[dict[str, Any]]:
+        rows = self._dicts(OVERDUE, (now, destination, len(escalations)))
+        passed = [(row, sum(row["due"] + after <= now for after in escalations)) for row in rows]
+        return [row | {"told": count} for row, count in passed if count > row["told"]]
+
+    def tell_once(self, destination: str, kind: str, now: float, every: float, task: Task | None = None) -> bool:
+        """Whether people are to be told of this, for they were not within `every` seconds; opens the task that says so."""
+        with self._writing():
+            if not self._told_first(destination, kind, now, every):
+                return False
+            if task:
+                self._open_task(task, 0, 0, destination, "", "", now)
+            return True
+
+    def _told_first(self, destination: str, kind: str, now: float, every: float) -> bool:
+        told = self._execute(
+            "INSERT INTO alert (destination, kind, at) VALUES (?, ?, ?)"
+            " ON CONFLICT (destination, kind) DO UPDATE SET at = excluded.at WHERE alert.at <= ?",
+            (destination, kind, now, now - every),
+        )
+        return bool(told.rowcount)
+
+    # -- for people --
+
+    def _tasks(self, where: str, values: Sequence[Any], limit: int) -> list[dict[str, Any]]:
+        rows = self._dicts(f"SELECT * FROM task WHERE 1{where} ORDER BY id LIMIT ?", [*values, limit])  # noqa: S608 (our names)
+        for row in rows:
+            row["by_facts"] = bool(row["by_facts"])
+            row["steps"] = _lines(row["steps"])
+            kept = {
+                item["number"]: item
+                for item in self._dicts(
+                    "SELECT number, fact, gate, state, changed, who, evidence FROM task_item WHERE task_id = ?",
+                    (row["id"],),
+                )
+            }
+            row["items"] = [
+                {"number": number, "text": text, **_UNTOUCHED, **kept.get(number, {})}
+                for number, text in enumerate(row["steps"], 1)
+            ]
+            for item in row["items"]:
+                item["gate"] = bool(item["gate"])
+            gates = [item["number"] for item in row["items"] if item["gate"] and item["state"] == "open"]
+            row["blocked_by"] = gates if row["state"] == "open" else []
+        return rows
+
+
+_UNTOUCHED = {"fact": "", "gate": False, "state": "open", "changed": 0.0, "who": "", "evidence": ""}
+
+
+def _lines(steps: str) -> list[str]:
+    return steps.split("\n") if steps else []
