@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from hl7bridge.model import LIFECYCLE, Action, Result, StaffChange
@@ -59,6 +60,9 @@ _ACKNOWLEDGMENT = (
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
+COUNTED_FOR = 7 * 86400.0
+"""Seconds for which a message that is only counted keeps its row."""
+
 _Chain = tuple[str, str, str, str]  # control id, feed, MSH-3, MSH-4: what makes two messages the same id
 
 
@@ -73,7 +77,24 @@ class Accepting(Lanes):
             batch = _Batch(self, messages, now)
             accepted = [batch.add(message) for message in messages]
             batch.write()
+            self._forget_counted(sum(message.state is MessageState.COUNTED for message in messages), now)
         return accepted
+
+    def _forget_counted(self, come: int, now: float) -> None:
+        """As many rows of counted messages go as come, and a few more, once they are old: no task of its own is needed."""
+        if not come:
+            return
+        oldest = "SELECT id, received FROM message WHERE state = 'counted' ORDER BY id LIMIT ?"
+        old = [(row[0],) for row in self._execute(oldest, (2 * come,)) if row[1] < now - COUNTED_FOR]
+        if old:
+            self._executemany("DELETE FROM message WHERE id = ?", old)
+
+    def known_practitioners(self, feed: str, since: float) -> list[tuple[str, str, float]]:
+        """(destination, source key, when it was asked about) of the people whom patient messages of the feed named and about
+        whom a destination was asked since then."""
+        with self._reading():
+            sql = "SELECT destination, source_key, asked FROM known_practitioner WHERE feed = ? AND asked > ?"
+            return [(str(name), str(key), float(asked)) for name, key, asked in self._execute(sql, (feed, since))]
 
     def acknowledged(self, message_id: int, kind: str, acknowledgment: Acknowledgment, now: float) -> None:
         """Record what was answered (a pending one that was built) or what became of it (sent, not sent)."""
@@ -125,6 +146,7 @@ class _Batch:
         self._seen = store._present(SEEN, ids)
         self._chains: dict[_Chain, list[tuple[int, NewMessage]]] = {}
         self._scheduled: set[tuple[str, str, str]] = set()
+        self._asked: set[tuple[str, str, str]] = set()
         self._clear()
 
     def _clear(self) -> None:
@@ -154,6 +176,9 @@ class _Batch:
         """Apply the duplicate rule, then take the message or link it to the first."""
         message_id = self._message_id
         self._message_id += 1
+        if message.state is MessageState.COUNTED:
+            self._add_message(message_id, message, message.state, "", 0, False)
+            return Accepted(message_id, acknowledgments=message.acknowledgments)
         link, linked_to, same_content = "replay" if message.replay_of else "", message.replay_of, False
         control_id = _control_id(message)
         if message.duplicate_window > 0 and control_id and not message.replay_of:
@@ -209,6 +234,8 @@ class _Batch:
         if message.body is not None:
             self._bodies.append((message_id, PLAIN, message.body))
         for acknowledgment in message.acknowledgments:
+            if not message.keep_answers:
+                acknowledgment = replace(acknowledgment, body=b"")
             self._acknowledgments.append(
                 _acknowledgment_row(message_id, acknowledgment.kind, acknowledgment, self._now)
             )
@@ -229,10 +256,30 @@ class _Batch:
             )
             if change:
                 for delivery in new.deliveries:
+                    if change.only_if_missing and not self._asks(message, change, delivery.destination):
+                        continue
                     state = self._add_delivery(message_id, record.position, message, change, delivery)
                     placed.setdefault(state, []).append(self._delivery_id - 1)
         detail = json.dumps(placed) if placed else ""
         self._history.append((self._now, message_id, 0, message.state.value, detail))
+
+    def _asks(self, message: NewMessage, change: StaffChange, destination: str) -> bool:
+        """Whether the destination is to be asked about the person of a mention; it counts as asked from here on."""
+        person = (message.feed, destination, change.source_key)
+        if message.recheck > 0:
+            if person in self._asked:
+                return False
+            sql = "SELECT asked FROM known_practitioner WHERE feed = ? AND destination = ? AND source_key = ?"
+            known = self._store._execute(sql, person).fetchone()
+            if known and known[0] > self._now - message.recheck:
+                return False
+        self._asked.add(person)
+        self._store._execute(
+            "INSERT INTO known_practitioner (feed, destination, source_key, asked) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (feed, destination, source_key) DO UPDATE SET asked = excluded.asked",
+            (*person, self._now),
+        )
+        return True
 
     def _add_delivery(
         self, message_id: int, position: int, message: NewMessage, change: StaffChange, new: NewDelivery

@@ -30,6 +30,7 @@ class MessageState(StrEnum):
     REFUSED = "refused"  # answered negatively; bytes kept (staff messages), nothing is delivered
     DUPLICATE = "duplicate"  # the same message again: answered like the first, no effect
     IGNORED = "ignored"  # not ours and not refused: counted
+    COUNTED = "counted"  # there is nothing to do in it, as in nearly every patient message: a row alone, for some days
     WITHDRAWN = "withdrawn"  # refused after the deadline; what had not been sent is withdrawn
 
 
@@ -116,6 +117,8 @@ class NewMessage:
     `digest`: hash of the original bytes (keyed for ADT). `duplicate_window` in seconds, 0 = no duplicate rule (replay).
     `header`: MSH-3 to MSH-12 by name, for lists: sending_application, sending_facility, message_type, trigger_event,
     control_id, version, message_time.
+    `recheck`: seconds for which a mention (`StaffChange.only_if_missing`) of a person about whom the destination was asked
+    leads to no delivery. `keep_answers` False: bodies of acknowledgments stay off the disk (they echo a doubtful header).
     """
 
     feed: str
@@ -133,6 +136,8 @@ class NewMessage:
     replay_of: int = 0
     note: str = ""
     force: bool = False  # replay --force: the stale rule does not apply
+    recheck: float = 0.0
+    keep_answers: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +231,10 @@ class Store(Protocol):
     # -- accept (the listener's writer thread) --
     def accept(self, messages: Sequence[NewMessage], now: float) -> list[Accepted]:
         """Commit all of them in one transaction, in order. Raises StoreError: then nothing of it is stored."""
+
+    def known_practitioners(self, feed: str, since: float) -> list[tuple[str, str, float]]:
+        """(destination, source key, when it was asked about) of the people whom patient messages of the feed named and about
+        whom a destination was asked since then."""
 
     def acknowledged(self, message_id: int, kind: str, acknowledgment: Acknowledgment, now: float) -> None:
         """Record what was answered (a pending one that was built) or what became of it (sent, not sent)."""
