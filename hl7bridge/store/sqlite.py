@@ -19,6 +19,7 @@ from hl7bridge.errors import StoreBusy, StoreError
 from hl7bridge.store.braking import Braking
 from hl7bridge.store.database import Rows
 from hl7bridge.store.deciding import Deciding
+from hl7bridge.store.jobs import Jobs
 from hl7bridge.store.migrating import MIGRATIONS, migrate
 from hl7bridge.store.turn import Turn
 
@@ -51,7 +52,7 @@ _ADVICE = {
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 
 
-class SqliteStore(Deciding, Braking):
+class SqliteStore(Deciding, Braking, Jobs):
     """A `Store` in one file."""
 
     def __init__(

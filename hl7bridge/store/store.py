@@ -21,6 +21,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from hl7bridge.model import Known, Outcome, Record, RecordEcho, Result, StaffChange, Task, Written
+from hl7bridge.store.jobs import JobStore
 
 
 class MessageState(StrEnum):
@@ -225,7 +226,7 @@ class PendingAcknowledgment:
     is_open: bool = False
 
 
-class Store(Protocol):
+class Store(JobStore, Protocol):
     """The durable middle. See the module docstring for what each implementation promises."""
 
     # -- accept (the listener's writer thread) --
