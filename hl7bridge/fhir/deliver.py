@@ -31,11 +31,12 @@ from hl7bridge.fhir.plan import (
 )
 from hl7bridge.fhir.replies import Reply, ReplyKind
 from hl7bridge.fhir.roles import is_of_person, role_at_server, role_intents
-from hl7bridge.fhir.rules import DestinationRules
+from hl7bridge.fhir.rules import APPROVE, REPORT, DestinationRules
 from hl7bridge.model import (
     Action,
     Exchange,
     Finding,
+    Image,
     Interaction,
     JsonObject,
     Kind,
@@ -53,7 +54,7 @@ ROLES_A_PAGE = "50"
 
 Answer = TypeVar("Answer", Reply, Resolution)
 WrittenBy = Callable[[str, str], tuple[Written, ...]]
-Permit = Callable[[bool], Outcome | None]
+Permit = Callable[[Interaction, bool], Outcome | None]
 
 
 def deliver(
@@ -68,20 +69,21 @@ def deliver(
     dry_run: bool = False,
     capabilities: Capabilities | None = None,
     approved: bool = False,
-    permit: Permit = lambda ends: None,
+    permit: Permit = lambda interaction, ends: None,
 ) -> Outcome:
-    """Deliver a change, or, in mode report and for a dry run, say what delivering it would do (REPORTED).
+    """Deliver a change, or, where the mode is report and for a dry run, say what delivering it would do (REPORTED).
 
     written_by    (resource type, id) -> what every record of this bridge wrote to that resource
     now           aware; the date of an end that the message does not date
     capabilities  what the server offers, None = not asked: everything is tried
-    approved      a person approved a reactivation that needs approval (STF-29)
-    permit        asked before each write: what happens instead, None = write; its argument says whether the write makes
-                  an active person or role inactive because she leaves
+    approved      a person approved what needs approval (mode approve, a reactivation with STF-29)
+    permit        asked before each write: what happens instead, None = write; its second argument says whether the write
+                  makes an active person or role inactive because she leaves
     Never raises for what a server does.
     """
     delivery = _Delivery(change, known, feed, rules, client, written_by, now, capabilities)
-    delivery.writes = rules.writes and not dry_run
+    delivery.in_cohort = rules.cohort.holds(change, feed, known.own)
+    delivery.writes = rules.writes and not dry_run and delivery.in_cohort
     delivery.approved = approved
     delivery.permit = permit
     return delivery.run()
@@ -104,9 +106,10 @@ class _Delivery:
     ) -> None:
         self.change, self.known, self.feed, self.rules = change, known, feed, rules
         self.client, self.written_by, self.now, self.capabilities = client, written_by, now, capabilities
-        self.writes = False
+        self.writes = self.reported = False
+        self.in_cohort = True
         self.approved = False
-        self.permit: Permit = lambda ends: None
+        self.permit: Permit = lambda interaction, ends: None
         self.person_id, self.version, self.status = known.person_id, "", 0
         self.created = self.active_before = self.active_after = False
         self.wrote = 0
@@ -115,6 +118,7 @@ class _Delivery:
         self.written: list[Written] = []
         self.tasks: list[Task] = []
         self.warnings: list[Finding] = []
+        self.images: list[Image] = []
         self.own = [base for base in known.own if base.resource_type == "Practitioner"]
         self.own_roles = [base for base in known.own if base.resource_type == "PractitionerRole"]
 
@@ -131,6 +135,7 @@ class _Delivery:
             tasks=(*ended.tasks, *self.tasks),
             drift=tuple(difference for interaction in self.interactions for difference in interaction.drift),
             warnings=tuple(self.warnings),
+            images=tuple(self.images),
         )
 
     # --- the person --------------------------------------------------------------------------------------------------
@@ -163,16 +168,17 @@ class _Delivery:
             if held := self._not_to_be_written(interaction):
                 self.interactions.append(interaction)
                 return held
-            if not self.writes or interaction.kind is Kind.NONE:
+            if interaction.kind is Kind.NONE or self._mode(interaction) == REPORT:
                 self._unwritten(interaction, own, others)
                 return None
             reply = self._write(interaction, found.resource)
             again = self._person_to_plan_again(interaction, reply)
             if again is None:
                 self.interactions.append(interaction)
+                self._keep_image(interaction, reply, found.resource, own)
                 if reply.done:
                     return self._verify_person(interaction, reply, own, others)
-                return outcomes.of_reply(reply, interaction.kind.value)
+                return _failed(interaction, reply)
             known = replace(known, person_id=again)
         self.interactions.append(interaction)
         return outcomes.of_reply(replace(reply, kind=ReplyKind.CONFLICT), interaction.kind.value)
@@ -218,7 +224,7 @@ class _Delivery:
 
     def _not_to_be_written(self, interaction: Interaction) -> Outcome | None:
         """What a person has to decide or do first."""
-        if not self.writes or interaction.kind is Kind.NONE:
+        if interaction.kind is Kind.NONE or self._mode(interaction) == REPORT:
             return None
         change = self.change
         reactivates = any(difference.path == "active" and difference.after for difference in interaction.differences)
@@ -231,10 +237,22 @@ class _Delivery:
         resource_type, what = interaction.resource_type, interaction.kind.value
         if self.capabilities is not None and not self.capabilities.of(resource_type).offers(what):
             return outcomes.not_offered(what, resource_type)
+        if self._mode(interaction) == APPROVE and not self.approved:
+            return outcomes.APPROVAL
+        return self.permit(interaction, self._ends(interaction))
+
+    def _ends(self, interaction: Interaction) -> bool:
+        """Whether it makes an active person, or her role, inactive because she leaves."""
         inactive = any(
             difference.path == "active" and difference.after is False for difference in interaction.differences
         )
-        return self.permit(interaction.kind is Kind.UPDATE and inactive and statement(self.change) is False)
+        return interaction.kind is Kind.UPDATE and inactive and statement(self.change) is False
+
+    def _mode(self, interaction: Interaction) -> str:
+        """What may become of it: "report", "approve" or "write"."""
+        if not self.writes:
+            return REPORT
+        return self.rules.mode_of("deactivate" if self._ends(interaction) else interaction.kind.value)
 
     def _unwritten(self, interaction: Interaction, own: Written | None, others: tuple[Written, ...]) -> None:
         """Nothing differs, or nothing may be written."""
@@ -246,8 +264,12 @@ class _Delivery:
         if interaction.kind is Kind.NONE and self.known.ambiguous and self.writes:
             text = "An earlier request whose answer was lost had arrived"
             self.warnings.append(Finding("0", "earlier-request-arrived", text, Severity.INFORMATION))
-        if self.writes:
+        if self.writes and interaction.kind is Kind.NONE:
             self._remember(interaction.written, own)
+        elif self.writes:
+            # What depends on it is reported as well; but who leaves leaves as far as she may.
+            self.reported = True
+            self.writes = interaction.kind is Kind.UPDATE and statement(self.change) is False
         self._tasks_of_leaving(own, others)
 
     def _verify_person(
@@ -280,6 +302,7 @@ class _Delivery:
             resource, version = again.resource, again.version
         if not happened(interaction, resource):
             return outcomes.not_verified("Practitioner", self.status)
+        self._image_verified(person_id, resource)
         self.version = version
         self.wrote += 1
         self.created = interaction.kind is Kind.CREATE
@@ -328,10 +351,11 @@ class _Delivery:
                 self.change, intent, self.feed, self.rules, self.person_id, server, others, self.now
             )
             interaction = replace(interaction, version=version or interaction.version)
-            if not self.writes or interaction.kind is Kind.NONE:
+            if interaction.kind is Kind.NONE or self._mode(interaction) == REPORT:
                 self.interactions.append(interaction)
-                if self.writes:
+                if self.writes and interaction.kind is Kind.NONE:
                     self._remember(interaction.written, intent.own)
+                self.reported = self.reported or interaction.kind is not Kind.NONE
                 return None
             if held := self._role_under_way(interaction) or self._permitted(interaction):
                 self.interactions.append(interaction)
@@ -344,8 +368,9 @@ class _Delivery:
                 server, version = again.resource, again.version
                 continue
             self.interactions.append(interaction)
+            self._keep_image(interaction, reply, server, intent.own)
             if not reply.done:
-                return outcomes.of_reply(reply, interaction.kind.value)
+                return _failed(interaction, reply)
             return self._verify_role(interaction, intent, reply, taken)
         return outcomes.of_reply(Reply(ReplyKind.CONFLICT), "update")
 
@@ -369,6 +394,7 @@ class _Delivery:
             resource, version = again.resource, again.version
         if not happened(interaction, resource):
             return outcomes.not_verified("PractitionerRole", reply.status)
+        self._image_verified(role_id, resource)
         taken.add(role_id)
         self.wrote += 1
         self._remember(interaction.written, intent.own, role_id, version)
@@ -377,8 +403,10 @@ class _Delivery:
     # --- the end -----------------------------------------------------------------------------------------------------
 
     def _done(self) -> Outcome:
-        if not self.writes:
-            return Outcome(Result.REPORTED)
+        if self.reported and self.wrote:
+            return outcomes.PARTLY_REPORTED
+        if self.reported or not self.writes:
+            return Outcome(Result.REPORTED) if self.in_cohort else outcomes.OUTSIDE_COHORT
         if self.created:
             return Outcome(Result.CREATED)
         if not self.wrote:
@@ -403,8 +431,9 @@ class _Delivery:
         if held_by_others(others):
             self.tasks += [outcomes.SHARED] if turns else []
             return
-        if turns or (self.active_before and (not self.active_after or not self.writes)):
-            self.tasks.append(outcomes.LEAVER if self.writes else outcomes.LEAVER_REPORTED)
+        writes = self.writes and not self.reported
+        if turns or (self.active_before and (not self.active_after or not writes)):
+            self.tasks.append(outcomes.LEAVER if writes else outcomes.LEAVER_REPORTED)
         tagged = own is not None and any(value.element == TAG_MARK for value in own.values)
         if self.change.action is Action.REMOVE and self.writes and not tagged:
             self.tasks.append(outcomes.DELETED)
@@ -447,6 +476,18 @@ class _Delivery:
             )
         )
 
+    def _keep_image(
+        self, interaction: Interaction, reply: Reply, server: JsonObject | None, own: Written | None
+    ) -> None:
+        """What a write found and sends, also one that may have arrived: a person may want it taken back."""
+        if reply.done or reply.kind is ReplyKind.AMBIGUOUS:
+            image = Image(interaction.resource_type, interaction.resource_id, server, interaction.body, own)
+            self.images.append(image)
+
+    def _image_verified(self, resource_id: str, resource: JsonObject) -> None:
+        """The latest write is there, as the server shows it now."""
+        self.images[-1] = replace(self.images[-1], resource_id=resource_id, after=resource)
+
     def _own(self, person_id: str) -> Written | None:
         """This record's base, if it is about that very resource."""
         return next((base for base in self.own if base.resource_id == person_id), None)
@@ -474,6 +515,15 @@ class _Delivery:
         for old in stale:  # what was written to a resource that is another one's by now, or is no more
             if old.resource_id != base.resource_id and (old.holds_active or old.values):
                 self.written.append(replace(old, values=(), holds_active=False))
+
+
+def _failed(interaction: Interaction, reply: Reply) -> Outcome:
+    """The outcome of a write that failed, and, where the server refuses all such writes, which."""
+    what = interaction.kind.value
+    outcome = outcomes.of_reply(reply, what)
+    if outcome.local not in (outcomes.NOT_OFFERED, outcomes.FORBIDDEN):
+        return outcome
+    return replace(outcome, refused=outcomes.operation(interaction.resource_type, what))
 
 
 def _is_partial(resource: JsonObject | None) -> bool:

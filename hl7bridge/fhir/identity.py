@@ -1,8 +1,9 @@
 """Who at the server a staff change is about.
 
-The crosswalk first, then one search over every identifier. Whatever is found must carry one of them: servers ignore
-search parameters, and test environments are refreshed under the same ids. Names and a birth date may veto, never match;
-more than one candidate, or a disagreement, is nobody's to decide but a person's (design.md section 6).
+The crosswalk first, then a search over every identifier, or step by step as the destination's `identity_order` says.
+Whatever is found must carry one of them: servers ignore search parameters, and test environments are refreshed under the
+same ids. Names and a birth date may veto, never match; more than one candidate, or a disagreement, is nobody's to decide
+but a person's (design.md section 6). What she decided (`Link`) outweighs identifiers.
 """
 
 from __future__ import annotations
@@ -14,13 +15,30 @@ from enum import StrEnum
 from typing import Any
 
 from hl7bridge.fhir.client import FhirClient, token
-from hl7bridge.fhir.desired import system_at
+from hl7bridge.fhir.desired import ENDING, system_at
 from hl7bridge.fhir.replies import Reply, ReplyKind
-from hl7bridge.fhir.rules import DestinationRules
+from hl7bridge.fhir.rules import ALL_IDENTIFIERS, CROSSWALK, STAFF_KEY, DestinationRules
 from hl7bridge.fhir.systems import NPI, canonical_system, names_of_system
-from hl7bridge.model import Exchange, JsonObject, Known, StaffChange
+from hl7bridge.model import Exchange, JsonObject, Known, Link, StaffChange, StaffIdentifier
 
 Token = tuple[str, str]
+
+QUARANTINE = frozenset(
+    {
+        "several-people",
+        "identifier-of-another",
+        "npi-differs",
+        "recycled-key",
+        "birth-date-differs",
+        "name-not-confirmed",
+    }
+    | {"crosswalk-strayed", "linked-gone", "linked-name-differs", "identifier-retired", "merged-at-server"}
+    | {"deleted-at-server", "redirected"}
+)
+"""Causes of a hold that say: a person has to decide whom the record is about. Stable."""
+
+_MERGED_TAG = ("http://hapifhir.io/fhir/NamingSystem/mdm-record-status", "REDIRECTED")  # HAPI's master data management
+_SHOWN = ("id", "active", "name", "identifier", "birthDate")
 
 
 class Match(StrEnum):
@@ -38,7 +56,8 @@ class Match(StrEnum):
 class Resolution:
     """The answer. `how`: "crosswalk" or "search". `local`, `text`: why not, in our own words, without any value.
 
-    `candidates`: ids of the resources that a person has to look at, with what each of them carries.
+    `candidates`: ids of the resources that a person has to look at, with what each of them carries; `people`: the same as
+    they stand at the server, cut down to `summary`.
     """
 
     match: Match
@@ -46,6 +65,7 @@ class Resolution:
     version: str = ""
     how: str = ""
     candidates: tuple[tuple[str, str], ...] = ()
+    people: tuple[JsonObject, ...] = field(default=(), repr=False)
     local: str = ""
     text: str = ""
     reply: Reply | None = None
@@ -71,14 +91,37 @@ def known_tokens(change: StaffChange, rules: DestinationRules) -> tuple[Token, .
     return tuple(dict.fromkeys(tokens))
 
 
+def search_steps(change: StaffChange, rules: DestinationRules) -> tuple[tuple[Token, ...], ...]:
+    """What to search for, one search a step of the destination's order: identifiers under every name that a server may
+    hold the system under. Each identifier stands in the first step that names it; what no step names finds nobody."""
+    steps = []
+    taken: set[int] = set()
+    for step in rules.identity_order:
+        tokens: list[Token] = []
+        for number, identifier in enumerate(change.identifiers):
+            system, value = system_at(identifier, rules), identifier.value.strip()
+            if number not in taken and system and value and _is_named(step, number, identifier, system):
+                taken.add(number)
+                tokens += [(name, value) for name in names_of_system(system)]
+        if tokens:
+            steps.append(tuple(dict.fromkeys(tokens)))
+    return tuple(steps)
+
+
+def _is_named(step: str, number: int, identifier: StaffIdentifier, system: str) -> bool:
+    """Whether a step of the order speaks of an identifier, the `number`-th of its record."""
+    if step in (ALL_IDENTIFIERS, CROSSWALK):
+        return step == ALL_IDENTIFIERS
+    if step == STAFF_KEY:
+        return number == 0
+    if step == "NPI" and canonical_system(system) == NPI:
+        return True
+    return step == identifier.type_code.upper() or canonical_system(step) == canonical_system(system)
+
+
 def search_tokens(change: StaffChange, rules: DestinationRules) -> tuple[Token, ...]:
-    """What to search for: `known_tokens` under every name that a server may hold the system under."""
-    tokens = []
-    for identifier in change.identifiers:
-        system, value = system_at(identifier, rules), identifier.value.strip()
-        if system and value:
-            tokens += [(name, value) for name in names_of_system(system)]
-    return tuple(dict.fromkeys(tokens))
+    """All that is searched for, in whatever step."""
+    return tuple(dict.fromkeys(token for step in search_steps(change, rules) for token in step))
 
 
 def lane_keys(change: StaffChange, feed: str, rules: DestinationRules) -> tuple[str, ...]:
@@ -93,8 +136,14 @@ def lane_keys(change: StaffChange, feed: str, rules: DestinationRules) -> tuple[
 
 
 def resolve(client: FhirClient, change: StaffChange, known: Known, rules: DestinationRules) -> Resolution:
-    """Find the person: one read where the crosswalk knows her, else one search."""
+    """Find the person: one read where the crosswalk knows her (and a search for identifiers that are new there), else a
+    search a step."""
     return _Question(client, change, known, rules).answer()
+
+
+def summary(resource: JsonObject) -> JsonObject:
+    """What a person needs to see of a candidate: id, active, names, identifiers, birth date."""
+    return {element: resource[element] for element in _SHOWN if element in resource}
 
 
 class _Question:
@@ -102,21 +151,28 @@ class _Question:
 
     def __init__(self, client: FhirClient, change: StaffChange, known: Known, rules: DestinationRules) -> None:
         self.client, self.change, self.known, self.rules = client, change, known, rules
-        self.tokens = known_tokens(change, rules)
+        self.steps = search_steps(change, rules)
+        self.named = known_tokens(change, rules)
+        resolving = {(canonical_system(system), value) for step in self.steps for system, value in step}
+        self.tokens = tuple(one for one in self.named if one in resolving)
         first = change.identifiers[0] if change.identifiers else None
         # The staff key, which stands first, is the one identifier that needs no confirmation.
-        self.key = self.tokens[0] if first and system_at(first, rules) and first.value.strip() else None
+        key = self.named[0] if first and system_at(first, rules) and first.value.strip() else None
+        self.key = key if key in resolving else None
+        self.linked = bool(known.person_id) and known.link is not Link.FOUND
         self.exchanges: tuple[Exchange, ...] = ()
 
     def answer(self) -> Resolution:
-        if not self.tokens:
+        if not self.tokens and not self.linked:
             text = "The record has no identifier that this destination may be searched by"
             return self._resolution(Match.DISAGREEMENT, local="no-identifier", text=text)
-        if not self.known.person_id:
+        if not self.known.person_id or not (self.linked or CROSSWALK in self.rules.identity_order):
             return self._searched()
         reply = self.client.read("Practitioner", self.known.person_id)
         self.exchanges += reply.exchanges
         if reply.done and reply.resource is not None:
+            if self.linked:
+                return self._judged(reply.resource, reply.version, "linked")
             if self._carried(reply.resource):
                 return self._judged(reply.resource, reply.version, "crosswalk")
             return self._after_straying(reply.resource, self._searched())
@@ -126,25 +182,38 @@ class _Question:
         if reply.kind is ReplyKind.GONE and found.match is Match.NONE:
             text = "The person's Practitioner was deleted at the server, and nobody else carries the identifiers"
             return self._resolution(Match.GONE, local="deleted-at-server", text=text, reply=reply)
-        return found
+        return self._after_losing(found) if self.linked else found
 
     def _searched(self) -> Resolution:
-        asked = ",".join(token(system, value) for system, value in search_tokens(self.change, self.rules))
-        reply = self.client.search("Practitioner", [("identifier", asked)])
-        self.exchanges += reply.exchanges
-        if not reply.done:
-            return self._resolution(Match.FAILED, reply=reply)
-        carriers = [resource for resource in reply.resources if self._carried(resource)]
+        """Step by step until one finds somebody; then what is left at once, for somebody else may carry that."""
+        carriers: dict[str, JsonObject] = {}
+        not_honoured = False
+        steps = list(self.steps)
+        while steps:
+            reply = self._asked(steps.pop(0))
+            if not reply.done:
+                return self._resolution(Match.FAILED, reply=reply)
+            found = {str(resource["id"]): resource for resource in reply.resources if self._carried(resource)}
+            not_honoured = not_honoured or (not found and bool(reply.resources or reply.total > 0))
+            if found and not carriers:
+                left = tuple(one for step in steps for one in step)
+                steps = [left] if left else []
+            carriers |= found
         if len(carriers) > 1:
             text = f"{len(carriers)} Practitioners carry identifiers of this record"
-            sides = tuple((str(resource["id"]), self._what(resource)) for resource in carriers)
-            return self._resolution(Match.AMBIGUOUS, candidates=sides, local="several-people", text=text)
+            return self._unclear(Match.AMBIGUOUS, "several-people", text, *carriers.values())
         if carriers:
-            return self._judged(carriers[0], "", "search")
-        if reply.resources or reply.total > 0:
+            return self._judged(next(iter(carriers.values())), "", "search")
+        if not_honoured:
             text = "The server answers a search by identifier with people who carry none: it ignores the parameter"
             return self._resolution(Match.DISAGREEMENT, local="search-not-honoured", text=text)
         return self._resolution(Match.NONE)
+
+    def _asked(self, tokens: tuple[Token, ...]) -> Reply:
+        asked = ",".join(token(system, value) for system, value in tokens)
+        reply = self.client.search("Practitioner", [("identifier", asked)])
+        self.exchanges += reply.exchanges
+        return reply
 
     def _after_straying(self, strayed: JsonObject, found: Resolution) -> Resolution:
         """The crosswalk's resource carries none of the identifiers any more. Somebody else may be believed only if he
@@ -154,35 +223,86 @@ class _Question:
         if found.resource is not None and self.key in self._carried(found.resource):
             return found
         sides = [(str(strayed["id"]), "was written for this record, carries none of its identifiers now")]
+        people = [summary(strayed)]
         if found.resource is not None:
             sides.append((found.person_id, self._what(found.resource)))
+            people.append(summary(found.resource))
         text = "The Practitioner that was written for this record carries none of its identifiers any more"
-        return self._resolution(Match.DISAGREEMENT, candidates=tuple(sides), local="crosswalk-strayed", text=text)
+        return self._resolution(
+            Match.DISAGREEMENT, candidates=tuple(sides), people=tuple(people), local="crosswalk-strayed", text=text
+        )
+
+    def _after_losing(self, found: Resolution) -> Resolution:
+        """The resource that a person linked is not there. Only one with the staff key may take its place unasked."""
+        if found.match not in (Match.NONE, Match.FOUND):
+            return found
+        if found.resource is not None and self.key in self._carried(found.resource):
+            return found
+        text = "The Practitioner that a person linked this record to is not at the server any more"
+        others = [found.resource] if found.resource is not None else []
+        return self._unclear(Match.DISAGREEMENT, "linked-gone", text, *others)
+
+    def _elsewhere(self, resource: JsonObject) -> Resolution | None:
+        """Whether an identifier that the crosswalk's person lacks, and would get, is somebody else's; None = it is not."""
+        lacking = set(self.tokens) - self._carried(resource)
+        if not lacking or self.change.action in ENDING or self.change.qualifications_only:
+            return None
+        asked = [one for step in self.steps for one in step if (canonical_system(one[0]), one[1]) in lacking]
+        reply = self._asked(tuple(asked))
+        if not reply.done:
+            return self._resolution(Match.FAILED, reply=reply)
+        others = [other for other in reply.resources if other["id"] != resource["id"] and self._carried(other)]
+        if not others:
+            return None
+        text = "An identifier of this record is carried by another Practitioner than the one that was written for it"
+        return self._unclear(Match.AMBIGUOUS, "identifier-of-another", text, resource, *others)
 
     def _judged(self, resource: JsonObject, version: str, how: str) -> Resolution:
         """The one candidate, unless something speaks against it."""
         objection = self._objection(resource, how)
-        if objection is None:
-            return self._resolution(Match.FOUND, resource=resource, version=version, how=how)
-        local, text = objection
-        sides = ((str(resource["id"]), self._what(resource)),)
-        return self._resolution(Match.DISAGREEMENT, candidates=sides, local=local, text=text)
+        if objection is not None:
+            return self._unclear(Match.DISAGREEMENT, *objection, resource)
+        another = self._elsewhere(resource) if how == "crosswalk" else None
+        return another or self._resolution(Match.FOUND, resource=resource, version=version, how=how)
 
     def _objection(self, resource: JsonObject, how: str) -> tuple[str, str] | None:
-        change, carried = self.change, self._carried(resource)
+        change, carried, linked = self.change, self._carried(resource), how == "linked"
+        if self.linked and self.known.link is Link.FORCED and linked:
+            return None
+        if _is_merged(resource):
+            return "merged-at-server", "The server says that another Practitioner has replaced this record's"
         theirs = {value for system, value in _identifiers(resource) if system == NPI}
-        ours = {value for system, value in self.tokens if system == NPI}
-        if theirs and ours and not theirs & ours and not self.rules.allow_npi_change:
-            return "npi-differs", "The Practitioner with an identifier of this record has another NPI"
+        ours = {value for system, value in self.named if system == NPI}
+        if theirs and ours and not theirs & ours and not linked:
+            if self.key in carried and _families_differ(change, resource):
+                text = "The Practitioner with the staff key has another NPI and another family name: was the key used again?"
+                return "recycled-key", text
+            if not self.rules.allow_npi_change:
+                return "npi-differs", "The Practitioner with an identifier of this record has another NPI"
         births = [value.value for value in change.practitioner if value.element == "birthDate"]
         differs = births and not _same_birth(births[-1], resource.get("birthDate"))
         if differs and not (self._wrote_birth_date(resource) and _families_agree(change, resource)):
             return "birth-date-differs", "The Practitioner with an identifier of this record has another birth date"
+        if linked:
+            begun = any(base.resource_id == resource["id"] and base.values for base in self.known.own)
+            if not begun and _families_differ(change, resource):
+                return "linked-name-differs", "The Practitioner that a person linked has another family name"
+            return None
+        if not carried & _identifiers(resource, valid=True):
+            text = (
+                "The Practitioner carries identifiers of this record only as old ones: they may be somebody else's now"
+            )
+            return "identifier-retired", text
         confirmed = how == "crosswalk" or self.key in carried or len(carried) > 1
         if not confirmed and not _families_agree(change, resource):
             text = "The Practitioner was found by a single identifier, and no family name confirms it"
             return "name-not-confirmed", text
         return None
+
+    def _unclear(self, match: Match, local: str, text: str, *people: JsonObject) -> Resolution:
+        """Nobody, with those whom a person has to look at."""
+        sides = tuple((str(resource["id"]), self._what(resource)) for resource in people)
+        return self._resolution(match, candidates=sides, people=tuple(map(summary, people)), local=local, text=text)
 
     def _wrote_birth_date(self, resource: JsonObject) -> bool:
         """Whether the resource's birth date is this record's own: then the source may be correcting it."""
@@ -203,7 +323,8 @@ class _Question:
         further = sum(system != NPI for system, _ in others)
         if further:
             words.append(f"{further} further identifier" + ("s" if further > 1 else ""))
-        return "carries " + ", ".join(words)
+        inactive = " (inactive)" if resource.get("active") is False else ""
+        return ("carries " + ", ".join(words) if words else "carries none of its identifiers") + inactive
 
     def _resolution(self, match: Match, **more: Any) -> Resolution:
         return Resolution(match, exchanges=self.exchanges, **more)
@@ -212,11 +333,14 @@ class _Question:
 # --- comparing -------------------------------------------------------------------------------------------------------
 
 
-def _identifiers(resource: JsonObject) -> frozenset[Token]:
-    """Identifiers of a resource, padding removed (Epic pads some), systems by their canonical names."""
+def _identifiers(resource: JsonObject, *, valid: bool = False) -> frozenset[Token]:
+    """Identifiers of a resource, padding removed (Epic pads some), systems by their canonical names. `valid`: without
+    those of use "old" (R4: no longer considered valid, but may be relevant for search purposes)."""
     found = set()
     for identifier in resource.get("identifier", []):
         system, value = identifier.get("system"), identifier.get("value")
+        if valid and identifier.get("use") == "old":
+            continue
         if isinstance(system, str) and isinstance(value, str):
             found.add((canonical_system(system), value.strip()))
     return frozenset(found)
@@ -228,6 +352,27 @@ def _same_birth(ours: Any, theirs: Any) -> bool:
         return True
     length = min(len(ours), len(theirs))
     return ours[:length] == theirs[:length]
+
+
+def _is_merged(resource: JsonObject) -> bool:
+    """Whether the server marks the resource as replaced by another. R4 gives Practitioner no `link`; servers that merge
+    staff all the same use Patient's, or a tag."""
+    links, tags = resource.get("link"), resource.get("meta", {}).get("tag")
+    replaced = any(isinstance(one, dict) and one.get("type") == "replaced-by" for one in _list(links))
+    return replaced or any(
+        isinstance(tag, dict) and (tag.get("system"), tag.get("code")) == _MERGED_TAG for tag in _list(tags)
+    )
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _families_differ(change: StaffChange, resource: JsonObject) -> bool:
+    """Whether both name the person, and no family name of one is one of the other."""
+    ours = {_folded(value.value.get("family")) for value in change.practitioner if value.element == "name"} - {""}
+    theirs = {_folded(name.get("family")) for name in resource.get("name", [])} - {""}
+    return bool(ours and theirs) and not ours & theirs
 
 
 def _families_agree(change: StaffChange, resource: JsonObject) -> bool:

@@ -112,7 +112,18 @@ def not_offered(what: str, resource_type: str) -> Outcome:
     """The CapabilityStatement does not list the interaction."""
     text = f"The FHIR server does not offer {what} of {resource_type} (CapabilityStatement)"
     task = by_hand(what, "The server does not offer this interaction.")
-    return Outcome(Result.HELD, INTERNAL, NOT_OFFERED, text, tasks=(task,))
+    return Outcome(Result.HELD, INTERNAL, NOT_OFFERED, text, tasks=(task,), refused=operation(resource_type, what))
+
+
+def operation(resource_type: str, what: str) -> str:
+    """How an interaction is named where it is refused: "Practitioner create"."""
+    return f"{resource_type} {what}"
+
+
+def latched(refused: str, text: str) -> Outcome:
+    """For a change that needs an interaction that the server has refused before: nothing is sent. `text`: what it said."""
+    task = by_hand(refused.partition(" ")[2], f"{text}.")
+    return Outcome(Result.HELD, INTERNAL, NOT_OFFERED, text, tasks=(task,), refused=refused)
 
 
 def writes_refused(text: str) -> Outcome:
@@ -177,11 +188,11 @@ def of_resolution(found: Resolution, *, ends: bool) -> Outcome:
         steps.append(
             "Compare both sides, decide who the record is about, and mend the identifiers where they are wrong."
         )
-        steps.append("Then send the record again.")
+        steps.append("`hl7bridge identity list` shows both; `hl7bridge identity link` says whom the record is about.")
     if ends:
         steps.append("The record is about a leaver: see to it that her access is ended meanwhile.")
     task = Task("identity-review", "It is not clear which Practitioner a record is about", tuple(steps))
-    return Outcome(Result.HELD, code, found.local, found.text, tasks=(task,))
+    return Outcome(Result.HELD, code, found.local, found.text, tasks=(task,), candidates=found.people)
 
 
 def approval_needed() -> Outcome:
@@ -194,6 +205,24 @@ def approval_needed() -> Outcome:
     )
     return Outcome(Result.HELD, "", "approval-needed", text, tasks=(task,))
 
+
+APPROVAL = Outcome(
+    Result.HELD,
+    "",
+    "approval",
+    "Each write of this kind waits for a person's approval at this destination (mode approve)",
+)
+
+OUTSIDE_COHORT = Outcome(
+    Result.REPORTED, local="outside-cohort", text="The person is not of the cohort that this destination writes"
+)
+
+PARTLY_REPORTED = Outcome(
+    Result.REPORTED, local="partly-reported", text="A part was written; the rest is of a kind that is only reported"
+)
+
+DECIDED_BY_A_PERSON = frozenset({"approval", "approval-needed", "brake", "protected"})
+"""Held for these a change is sound, and waits for a person's word: `hold release` is that word."""
 
 BRAKED = Outcome(
     Result.HELD,

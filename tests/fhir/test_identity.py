@@ -237,9 +237,28 @@ def test_a_search_that_fails_says_so() -> None:
 
 
 def test_the_crosswalk_is_one_read() -> None:
-    found = resolved(change(npi=GOOD_NPI), person("a", (NPI, GOOD_NPI), family="Other"), known="a")
+    found = resolved(change(), person("a", (KEYS, "S100"), (NPI, GOOD_NPI), family="Other"), known="a")
     assert (found.match, found.how, found.version) == (Match.FOUND, "crosswalk", "1")
     assert len(found.exchanges) == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "match", "requests"),
+    [
+        pytest.param(change(npi=GOOD_NPI), Match.AMBIGUOUS, 2, id="an NPI that is somebody else's"),
+        pytest.param(change(npi=OTHER_NPI), Match.FOUND, 2, id="an NPI that nobody has yet"),
+        pytest.param(change(), Match.FOUND, 1, id="nothing new"),
+        pytest.param(change(Action.DEACTIVATE, npi=GOOD_NPI), Match.FOUND, 1, id="a leaver gets no identifier"),
+    ],
+)
+def test_an_identifier_that_is_new_to_the_crosswalks_person_must_be_nobody_elses(
+    one: StaffChange, match: Match, requests: int
+) -> None:
+    found = resolved(one, person("a", (KEYS, "S100")), person("b", (NPI, GOOD_NPI)), known="a")
+    assert (found.match, len(found.exchanges)) == (match, requests)
+    if match is Match.AMBIGUOUS:
+        assert found.local == "identifier-of-another"
+        assert found.candidates == (("a", "carries the staff key"), ("b", "carries the NPI"))
 
 
 @pytest.mark.parametrize(
