@@ -71,6 +71,14 @@ class SecretReference:
             return f"the file's mode is {mode:04o}: other accounts of this machine can read the key"
         return ""
 
+    def age(self, now: float) -> float | None:
+        """Seconds since the secret's file was written (`now`: Unix seconds); None for the other kinds, or without one."""
+        path = self.path
+        try:
+            return max(0.0, now - path.stat().st_mtime) if path is not None else None
+        except OSError:
+            return None
+
     def _from_environment(self) -> bytes:
         value = os.environ.get(self.name, "")
         if not value:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from hl7bridge.cli.output import ExitCode, JsonOption
 from hl7bridge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from hl7bridge.config import Feed, Settings
+    from hl7bridge.config import Destination, Feed, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +115,22 @@ def _keys(settings: Settings) -> Iterator[Line]:
         if exposure := reference.exposure():
             advice = "Take the rights away: chmod 600."
             yield Line.of(ConfigError(exposure, file=reference.file, key=reference.key, advice=advice), "warning")
+        if key_is_old(destination, time.time()):
+            problem, advice = f"is older than {destination.auth.key_max_age / 86400:g} days", REPLACE_KEY
+            yield Line.of(ConfigError(problem, file=destination.file, key="auth.key", advice=advice), "warning")
         if destination.auth.client_id == PLACEHOLDER_CLIENT:
             problem, advice = "is still that of `hl7bridge init`", "Write the one that the server's owner gave."
             yield Line.of(ConfigError(problem, file=destination.file, key="auth.client_id", advice=advice), "warning")
+
+
+REPLACE_KEY = "Make a new one, register it beside the old one, then switch: hl7bridge keys generate."
+
+
+def key_is_old(destination: Destination, now: float) -> bool:
+    """Whether the key's file is older than `auth.key_max_age`; False where its age can't be told."""
+    reference, limit = destination.auth.key, destination.auth.key_max_age
+    age = reference.age(now) if reference is not None else None
+    return bool(limit) and age is not None and age > limit
 
 
 def _store(settings: Settings) -> Iterator[Line]:

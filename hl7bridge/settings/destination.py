@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from hl7bridge.secrets import SecretReference
 from hl7bridge.settings.values import (
     Duration,
+    DurationOrNone,
     Names,
     Section,
     Uri,
@@ -38,6 +39,9 @@ class AuthSettings(Section):
     client_id: str = setting("", "the client id that the server's owner gave you")
     key: Annotated[SecretReference | None, BeforeValidator(secret), Written("reference")] = setting(
         None, "private key: file:PATH, env:NAME or keyring:SERVICE/NAME; never the key itself"
+    )
+    key_max_age: DurationOrNone = setting(
+        "365d", "a key file older than this is warned of by check and doctor; 0d = never"
     )
     algorithm: Literal["ES384", "RS384"] = setting("ES384", "signature; it must suit the key")
     token_url: Annotated[str, AfterValidator(optional_server_address), Written("URL")] = setting(
@@ -149,6 +153,9 @@ class Destination(Section):
     )
     conditional_create: bool = setting(True, "create with If-None-Exist, where the server offers it")
     timeout: Duration = setting("10s", "longest wait for one answer of the server")
+    capabilities_interval: Duration = setting(
+        "1h", "how often the server is asked what it offers (CapabilityStatement), beside each start"
+    )
     in_flight: Annotated[int, Field(ge=1, le=64)] = setting(8, "requests at one time (profile epic: 2)")
     requests_per_second: Annotated[float, Field(ge=0)] = setting(
         0.0, "most requests a second; 0 = no limit (profile epic: 2)"
