@@ -25,8 +25,9 @@ ALLOWED: dict[str, set[str]] = {
     "fhir": {"model", "errors"},
     "config": {"errors"},
     "sandbox": {"model", "errors"},
+    "invented": {"model", "errors", "hl7"},
     "service": {"model", "errors", "hl7", "mapping", "store", "fhir", "config"},
-    "cli": {"", "model", "errors", "hl7", "mapping", "store", "fhir", "config", "sandbox", "service"},
+    "cli": {"", "model", "errors", "hl7", "mapping", "store", "fhir", "config", "sandbox", "invented", "service"},
 }
 CONFIG = {"config", "settings", "secrets"}
 
