@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 
 from hl7bridge.errors import ConfigError
+from hl7bridge.model import Action, ElementValue, StaffChange, Written
 
 REPORT = "report"
+APPROVE = "approve"
 WRITE = "write"
+MODES = (REPORT, APPROVE, WRITE)
+OPERATIONS = ("create", "update", "deactivate")
 OVERWRITE = "overwrite"
 KEEP = "keep"
 LIFECYCLE_SCOPES = ("practitioner", "role", "both")
@@ -28,11 +33,49 @@ MAX_RESPONSE = 32 * 1024 * 1024  # bytes; a page of 50 roles is below 1 MiB
 
 
 @dataclass(frozen=True, slots=True)
+class Cohort:
+    """Who is written while a destination is piloted: whoever is of a listed feed, or of a listed department, or is listed.
+
+    departments  unit codes (ORG-2, STF-8): a change belongs to one that it names, or that this feed wrote before for the
+                 person; a leaver's message often names none
+    All empty: everybody.
+    """
+
+    feeds: frozenset[str] = frozenset()
+    departments: frozenset[str] = frozenset()
+    staff_keys: frozenset[str] = frozenset()
+
+    @property
+    def limits(self) -> bool:
+        """Whether anybody is left out."""
+        return bool(self.feeds or self.departments or self.staff_keys)
+
+    def holds(self, change: StaffChange, feed: str, own: Iterable[Written] = ()) -> bool:
+        """Whether the change may be written. `own`: what the feed wrote of the person."""
+        if not self.limits or feed in self.feeds or change.source_key in self.staff_keys:
+            return True
+        values = [*change.practitioner, *change.shared_role, *(v for role in change.roles for v in role.values)]
+        values += [value for base in own for value in base.values]
+        return any(unit_code(value) in self.departments for value in values)
+
+
+def unit_code(value: ElementValue) -> str:
+    """The code of the unit that a role's `organization` names, "" where it names none."""
+    if value.element != "organization" or not isinstance(value.value, dict):
+        return ""
+    identifier = value.value.get("identifier")
+    code = identifier.get("value") if isinstance(identifier, dict) else ""
+    return code if isinstance(code, str) else ""
+
+
+@dataclass(frozen=True, slots=True)
 class DestinationRules:
     """One destination. Raises ConfigError for a base URL that is not acceptable or an unknown word.
 
     base_url            FHIR R4 base: https, or http to this machine; no user, query or fragment
-    mode                "report" (reads and plans, writes nothing) or "write"
+    mode                "report" (reads and plans, writes nothing), "approve" (a person approves each write) or "write"
+    modes               operation ("create", "update", "deactivate": making inactive who leaves) -> its own mode
+    cohort              who is written; everybody else is reported
     systems             assigning authority, as the message gives it -> identifier system at this server
     withheld            what this destination must not get: "birthDate" (an element), "address.home" (the items of an
                         element with that use), "identifier.SS" (identifiers of that type code, table 0203),
@@ -56,6 +99,8 @@ class DestinationRules:
     name: str
     base_url: str
     mode: str = REPORT
+    modes: Mapping[str, str] = field(default_factory=dict)
+    cohort: Cohort = Cohort()
     systems: Mapping[str, str] = field(default_factory=dict)
     withheld: frozenset[str] = DEFAULT_WITHHELD
     on_drift: str = OVERWRITE
@@ -78,7 +123,9 @@ class DestinationRules:
     def __post_init__(self) -> None:
         checked_url(self.base_url, "base_url")
         for key, value, words in (
-            ("mode", self.mode, (REPORT, WRITE)),
+            ("mode", self.mode, MODES),
+            *((f"modes.{operation}", mode, MODES) for operation, mode in self.modes.items()),
+            *(("modes", operation, OPERATIONS) for operation in self.modes),
             ("on_drift", self.on_drift, (OVERWRITE, KEEP)),
             ("lifecycle_scope", self.lifecycle_scope, LIFECYCLE_SCOPES),
             ("search_method", self.search_method, ("get", "post")),
@@ -88,13 +135,51 @@ class DestinationRules:
 
     @property
     def writes(self) -> bool:
-        """Whether this destination may be written to."""
-        return self.mode == WRITE
+        """Whether this destination may be written to at all."""
+        return any(self.mode_of(operation) != REPORT for operation in OPERATIONS)
+
+    def mode_of(self, operation: str) -> str:
+        """The mode of "create", "update" or "deactivate"."""
+        return self.modes.get(operation) or self.mode
+
+    def reports_only(self, change: StaffChange, feed: str) -> bool:
+        """Whether nothing that the change may lead to is written, as far as the change itself tells."""
+        leads_to = {"deactivate"} if change.says_active is False else set()
+        if change.action not in (Action.DEACTIVATE, Action.REMOVE):
+            leads_to |= {"create", "update"}
+        reported = all(self.mode_of(operation) == REPORT for operation in leads_to)
+        return reported or not self.cohort.holds(change, feed)
+
+    def ran_as(self) -> dict[str, Any]:
+        """What decides whether a change is written: JSON to remember, see `writes_more`."""
+        cohort = self.cohort
+        return {
+            "modes": {operation: self.mode_of(operation) for operation in OPERATIONS},
+            "cohort": [sorted(cohort.feeds), sorted(cohort.departments), sorted(cohort.staff_keys)]
+            if cohort.limits
+            else None,
+        }
 
     def rank(self, element: str, feed: str) -> int:
         """The feed's place in `owners` for that element; feeds that are not listed stand together behind all listed."""
         order = self.owners.get(element, ())
         return order.index(feed) if feed in order else len(order)
+
+
+def writes_more(now: Mapping[str, Any], before: Mapping[str, Any] | None) -> bool:
+    """Whether a destination that ran as `before` (None: it is new, or nobody knows) would write now what it reported then.
+
+    Both as `DestinationRules.ran_as` gives them.
+    """
+    if before is None:
+        return any(mode != REPORT for mode in now["modes"].values())
+    if any(mode != REPORT and before["modes"].get(operation) == REPORT for operation, mode in now["modes"].items()):
+        return True
+    if before["cohort"] is None:
+        return False
+    return now["cohort"] is None or any(
+        set(new) - set(old) for new, old in zip(now["cohort"], before["cohort"], strict=True)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +189,7 @@ class SmartRules:
     token_url    the token endpoint; "" = what `.well-known/smart-configuration` names
     token_hosts  hosts (with port, where it is not the scheme's own) that may be a token endpoint beside the base's origin
     audience     `aud` of the assertion; "" = the token endpoint
+    mode         "report" for a destination that is only read; `verbs`: what is written else, "c" (create), "u" (update)
     scopes       what to ask for; () = what the mode needs, in the form (v1 or v2) that the server says it takes
     key_id       `kid`; "" = the key's RFC 7638 thumbprint
     """
@@ -111,6 +197,7 @@ class SmartRules:
     base_url: str
     client_id: str
     mode: str = REPORT
+    verbs: str = "cu"
     token_url: str = ""
     token_hosts: frozenset[str] = frozenset()
     audience: str = ""

@@ -167,7 +167,7 @@ class DestinationLoop(threading.Thread):
         self._safeguards.tell(store)
         claimed = store.claim(rules.name, self.owner, room, time.time(), self._lane_of)
         if claimed:
-            self._safeguards.resumed()
+            self._safeguards.resumed(store)
         for one in claimed:
             self._open[one.delivery_id] = one
             pool.submit(self._deliver, one)
@@ -193,7 +193,7 @@ class DestinationLoop(threading.Thread):
                     datetime.now(UTC),
                     capabilities=safeguards.offered.current() if target.rules.writes else None,
                     approved=claimed.approved,
-                    permit=lambda ends: safeguards.permit(claimed, ends, self._own_store),
+                    permit=lambda interaction, ends: safeguards.permit(claimed, interaction, ends, self._own_store),
                 )
                 outcome = safeguards.judge(claimed, outcome)
         except Exception as error:  # the last fence: one poisonous change must not stop the others

@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 from hl7bridge.fhir import outcomes
 from hl7bridge.fhir.capabilities import Capabilities, read_capabilities
 from hl7bridge.fhir.client import FhirClient
-from hl7bridge.model import WRITES_REFUSED, Outcome, Result
+from hl7bridge.model import WRITES_REFUSED, Interaction, Outcome, Result
 from hl7bridge.service.log import Log
 from hl7bridge.store.store import Braked, Claimed, Store
 
 HOUR = 3600.0
 READ_AGAIN = 300.0  # seconds until a server that gave no CapabilityStatement is asked for one again
 PEOPLE = 3  # so many in a row whom the server forbids to write: it forbids all
+UPDATE_PERSON = outcomes.operation("Practitioner", "update")
 
 _WROTE = frozenset({Result.CREATED, Result.UPDATED, Result.DEACTIVATED, Result.REACTIVATED})
 
@@ -81,22 +82,33 @@ class Offered:
 
 
 class Safeguards:
-    """Those of one destination in one process. `permit` and `judge` are for workers, `tell` and `resumed` for the loop."""
+    """Those of one destination in one process. `permit` and `judge` are for workers, the others for the loop.
+
+    What a server does not offer, or forbids to three people in a row, is latched for each interaction by itself: a change
+    that needs it is held, with a task, and not sent. Only a server that does not let a Practitioner be updated pauses as a
+    whole: there leavers wait, and whatever else is written would hide that.
+    """
 
     def __init__(self, name: str, brake: Brake, client: FhirClient, log: Log) -> None:
         self._name, self._brake, self._log = name, brake, log
         self.offered = Offered(client)
         self._lock = threading.Lock()
-        self._forbidden: list[tuple[str, str]] = []
-        self._refused = ""  # what the server said, once its writes are latched
-        self._told = False
+        self._forbidden: dict[str, list[tuple[str, str]]] = {}
+        self._latched: dict[str, str] = {}  # interaction -> what the server said
+        self._told: set[str] | None = None  # None: what an earlier process latched is not read yet
 
     # -- workers --
 
-    def permit(self, claimed: Claimed, ends: bool, store: Callable[[], Store]) -> Outcome | None:
+    def permit(
+        self, claimed: Claimed, interaction: Interaction, ends: bool, store: Callable[[], Store]
+    ) -> Outcome | None:
         """What happens instead of a write; None = write. `ends`: it makes an active person, or her role, inactive."""
-        if self._refused:
-            return outcomes.writes_refused(self._refused)
+        if self.latched:
+            return self.refusal
+        operation = outcomes.operation(interaction.resource_type, interaction.kind.value)
+        said = self._latched.get(operation)
+        if said is not None:
+            return outcomes.latched(operation, said)
         if not ends or claimed.approved:
             return None
         if claimed.change.source_key in self._brake.protected:
@@ -113,47 +125,69 @@ class Safeguards:
         return None if answer is Braked.FREE else outcomes.BRAKED
 
     def judge(self, claimed: Claimed, outcome: Outcome) -> Outcome:
-        """The outcome as it counts: one that shows that writes are refused latches, and its change stays queued."""
+        """The outcome as it counts. One that shows that an interaction is refused latches it; where that pauses the
+        destination, its change stays queued."""
         with self._lock:
             if outcome.result in _WROTE:
-                self._forbidden.clear()
-            if outcome.result is not Result.HELD or outcome.local not in (outcomes.NOT_OFFERED, outcomes.FORBIDDEN):
+                for made in outcome.interactions:
+                    self._forbidden.pop(outcomes.operation(made.resource_type, made.kind.value), None)
+            if outcome.result is not Result.HELD or not outcome.refused:
                 return outcome
+            operation = outcome.refused
             if outcome.local == outcomes.FORBIDDEN:
                 person = (claimed.feed, claimed.change.source_key)
-                self._forbidden = [*(known for known in self._forbidden if known != person), person]
-                if len(self._forbidden) < PEOPLE and not self._refused:
+                people = [known for known in self._forbidden.get(operation, []) if known != person]
+                self._forbidden[operation] = [*people, person]
+                if len(people) + 1 < PEOPLE and operation not in self._latched:
                     return outcome
-            self._refused = self._refused or outcome.text
+            self._latched.setdefault(operation, outcome.text)
+        if operation != UPDATE_PERSON:
+            return outcome
         kept = tuple(task for task in outcome.tasks if task.kind != outcomes.BY_HAND)
         return replace(outcome, result=Result.PAUSED, local=WRITES_REFUSED, tasks=kept)
 
     @property
     def latched(self) -> bool:
         """Whether no write leaves any more."""
-        return bool(self._refused)
+        return UPDATE_PERSON in self._latched
 
     @property
     def refusal(self) -> Outcome:
-        """What becomes of changes while it is latched."""
-        return outcomes.writes_refused(self._refused)
+        """What becomes of changes while no write leaves."""
+        return outcomes.writes_refused(self._latched.get(UPDATE_PERSON, ""))
 
     # -- the loop --
 
     def tell(self, store: Store) -> None:
-        """Write a new latch down; whoever is the first to do so tells people."""
-        if not self._refused or self._told:
-            return
-        task = outcomes.writes_refused_task(self._name, self._refused)
-        if store.pause(self._name, WRITES_REFUSED, time.time(), note=self._refused, task=task):
-            text = "writes refused, destination paused until a person tries again"
-            self._log.error(text, destination=self._name, text=self._refused)
-        self._told = True
-
-    def resumed(self) -> None:
-        """The store hands out changes: if it was latched, a person ended that."""
-        if self._told:
+        """Write new latches down; whoever is the first to do so tells people."""
+        if self._told is None:
+            earlier = store.latches(self._name)
             with self._lock:
-                self._refused, self._told = "", False
-                self._forbidden.clear()
-            self.offered.forget()
+                self._latched = earlier | self._latched
+            self._told = set(earlier)
+        for operation, said in list(self._latched.items()):
+            if operation in self._told:
+                continue
+            if operation == UPDATE_PERSON:
+                task = outcomes.writes_refused_task(self._name, said)
+                if store.pause(self._name, WRITES_REFUSED, time.time(), note=said, task=task):
+                    text = "writes refused, destination paused until a person tries again"
+                    self._log.error(text, destination=self._name, text=said)
+            elif store.latch(self._name, operation, said, time.time()):
+                text = "writes refused, changes that need them are held until a person tries again"
+                self._log.error(text, destination=self._name, interaction=operation, text=said)
+            self._told.add(operation)
+
+    def resumed(self, store: Store) -> None:
+        """The store hands out changes: what was latched, and is not any more, a person ended."""
+        if not self._told:
+            return
+        ended = self._told - store.latches(self._name).keys()
+        if not ended:
+            return
+        with self._lock:
+            for operation in ended:
+                self._latched.pop(operation, None)
+                self._forbidden.pop(operation, None)
+        self._told -= ended
+        self.offered.forget()

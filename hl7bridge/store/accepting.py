@@ -44,7 +44,8 @@ SEEN = each("message", "control_id")
 _MESSAGE = (
     "INSERT INTO message (id, received, feed, state, sending_application, sending_facility, message_type, trigger_event,"
     " control_id, version, message_time, processing_id, other_header, digest, size, records, mapping_version, peer, note,"
-    " link, linked_to, same_content) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " link, linked_to, same_content, requested_by)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _BODY = "INSERT INTO body (message_id, codec, key_id, content) VALUES (?, ?, '', ?)"
 _RECORD = (
@@ -227,6 +228,7 @@ class _Batch:
                 link,
                 linked_to,
                 same_content,
+                message.requested_by,
             )
         )
 

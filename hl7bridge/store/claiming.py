@@ -47,7 +47,7 @@ DUE = (
 BLOCKED = "SELECT EXISTS (SELECT 1 FROM lane WHERE key = ? AND place < ?) OR EXISTS (SELECT 1 FROM claim WHERE key = ?)"
 CANDIDATE = (
     "SELECT d.message_id, d.position, d.feed, d.source_key, d.place, d.lane, d.order_time, d.force, d.attempts,"
-    " d.ambiguous, CASE WHEN f.change IS NULL THEN r.codec ELSE f.codec END, COALESCE(f.change, r.change), f.at,"
+    " d.ambiguous, CASE WHEN f.change IS NULL THEN r.codec ELSE f.codec END, COALESCE(f.change, r.change), f.approves,"
     " x.person_id, x.order_time"
     " FROM delivery d JOIN record r ON r.message_id = d.message_id AND r.position = d.position"
     " LEFT JOIN released f ON f.delivery_id = d.id"
@@ -209,7 +209,7 @@ class Claiming(Tasking):
     ) -> Claimed | None:
         row = self._execute(CANDIDATE, (delivery_id,)).fetchone()
         message_id, position, feed, source_key, place, lane, order_time, force, attempts = row[:9]
-        ambiguous, codec, content, released, person_id, applied = row[9:]
+        ambiguous, codec, content, approves, person_id, applied = row[9:]
         change = StaffChange.from_json(unseal(codec, content).decode())
         keys = self._claim_keys(delivery_id, destination, place, lane, change, feed, person_id, lane_of)
         if any(self._execute(BLOCKED, (key, place, key)).fetchone()[0] for key in keys):
@@ -241,7 +241,7 @@ class Claiming(Tasking):
             known,
             fence,
             bool(force),
-            released is not None,
+            bool(approves),
         )
 
     def _bases(self, sql: str, *parameters: str) -> tuple[Written, ...]:

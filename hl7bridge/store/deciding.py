@@ -10,17 +10,18 @@ from hl7bridge.store.encoding import PLAIN, unseal
 from hl7bridge.store.lanes import NEW, keys_from_text, keys_to_text, lane_key
 from hl7bridge.store.reading import Reading
 from hl7bridge.store.settling import Settling
-from hl7bridge.store.store import Released
+from hl7bridge.store.store import Released, same_person
 
 HOLDS = (
     "SELECT d.id, d.message_id, d.position, d.destination, d.feed, d.source_key, d.action, d.code, d.local, d.text,"
-    " d.http_status, d.person_id, d.attempts,"
+    " d.http_status, d.person_id, d.attempts, m.requested_by,"
     " COALESCE((SELECT MAX(a.at) FROM attempt a WHERE a.delivery_id = d.id), 0) AS since"
-    " FROM delivery d WHERE d.state = 'held'"
+    " FROM delivery d JOIN message m ON m.id = d.message_id WHERE d.state = 'held'"
 )
 HELD = (
     "SELECT d.message_id, d.destination, d.feed, d.source_key, d.lane, d.local, COALESCE(f.place, d.place), d.force,"
-    " r.codec, r.change FROM delivery d JOIN record r ON r.message_id = d.message_id AND r.position = d.position"
+    " r.codec, r.change, m.requested_by FROM delivery d JOIN message m ON m.id = d.message_id"
+    " JOIN record r ON r.message_id = d.message_id AND r.position = d.position"
     " LEFT JOIN released f ON f.delivery_id = d.id WHERE d.id = ? AND d.state = 'held'"
 )
 # A word about the same person that is younger than the held one, and under way.
@@ -68,18 +69,32 @@ class Deciding(Reading, Settling):
         reason: str,
         change: StaffChange | None = None,
         lane: Sequence[str] = (),
+        approves: bool = True,
     ) -> Released:
         """Put a held delivery back into its lane, at the end, as new and approved.
 
         `change`: the record translated again, with its lane; None = it goes as it was stored. A release of somebody who
-        leaves is not stale, whatever was applied since: nothing of it spoke of her leaving (see `overtakes`).
+        leaves is not stale, whatever was applied since: nothing of it spoke of her leaving (see `overtakes`). Not
+        approved where `approves` is False, or `who` asked for the change: then it is tried again as it was.
         """
         while True:
             with self._writing():
                 row = self._execute(HELD, (delivery_id,)).fetchone()
                 if not row:
                     return Released.NOT_HELD
-                message_id, destination, feed, source_key, keys_text, local, first_place, force, codec, content = row
+                (
+                    message_id,
+                    destination,
+                    feed,
+                    source_key,
+                    keys_text,
+                    local,
+                    first_place,
+                    force,
+                    codec,
+                    content,
+                    asked,
+                ) = row
                 if self._line_up(destination):
                     continue  # in a transaction of its own, so that nobody waits long for the store
                 keys = set(keys_from_text(keys_text))
@@ -100,11 +115,21 @@ class Deciding(Reading, Settling):
                     ),
                 )
                 self._execute(
-                    "INSERT INTO released (delivery_id, at, who, reason, place, codec, key_id, change)"
-                    " VALUES (?, ?, ?, ?, ?, ?, '', ?) ON CONFLICT (delivery_id) DO UPDATE SET at = excluded.at,"
+                    "INSERT INTO released (delivery_id, at, who, reason, place, codec, key_id, change, approves)"
+                    " VALUES (?, ?, ?, ?, ?, ?, '', ?, ?) ON CONFLICT (delivery_id) DO UPDATE SET at = excluded.at,"
                     " who = excluded.who, reason = excluded.reason, codec = excluded.codec, key_id = excluded.key_id,"
-                    " change = excluded.change",
-                    (delivery_id, now, who, reason, first_place, PLAIN, change.to_json().encode() if change else None),
+                    " change = excluded.change,"
+                    " approves = CASE WHEN excluded.approves = 1 THEN 1 ELSE released.approves END",
+                    (
+                        delivery_id,
+                        now,
+                        who,
+                        reason,
+                        first_place,
+                        PLAIN,
+                        change.to_json().encode() if change else None,
+                        approves and not same_person(who, asked),
+                    ),
                 )
                 self._end_tasks(delivery_id, "released", now)
                 version = change.mapping_version if change else ""

@@ -15,7 +15,7 @@ passed in by the caller, so that tests need no sleep. All methods block; one `St
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -63,6 +63,12 @@ class Released(StrEnum):
     QUEUED = "queued"
     NOT_HELD = "not held"  # ended, released or never held
     OVERTAKEN = "overtaken"  # a younger change of the same person is under way: look again when it has ended
+
+
+def same_person(one: str, other: str) -> bool:
+    """Whether two accounts are of one person: `root (sudo: ana)` is ana. Who asked over a feed ("") is nobody."""
+    names = [account.removesuffix(")").rpartition("(sudo: ")[2] for account in (one, other)]
+    return bool(names[0]) and names[0] == names[1]
 
 
 class Braked(StrEnum):
@@ -137,6 +143,7 @@ class NewMessage:
     replay_of: int = 0
     note: str = ""
     force: bool = False  # replay --force: the stale rule does not apply
+    requested_by: str = ""  # the account of the person who asked for it; "" = it came over the feed
     recheck: float = 0.0
     keep_answers: bool = True
 
@@ -174,6 +181,22 @@ class Claimed:
     fence: int
     force: bool = False
     approved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A delivery that was only reported. `place`: its order. `overtaken`: a younger change of the person was applied since,
+    and leaves nothing to do for it."""
+
+    delivery_id: int
+    message_id: int
+    place: int
+    feed: str
+    source_key: str
+    change: StaffChange
+    order_time: str
+    force: bool
+    overtaken: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +323,34 @@ class Store(JobStore, Protocol):
     def next_due(self, destination: str, now: float) -> float | None:
         """Unix seconds at which something may become claimable (scheduled, retry, pause, foreign lease), None = nothing."""
 
+    # -- modes --
+    def ran_as(self, destination: str) -> dict[str, Any] | None:
+        """What was remembered of the destination's last run; None = it never ran."""
+
+    def remember_ran_as(self, destination: str, settings: dict[str, Any], now: float) -> None:
+        """Remember as what the destination runs: JSON that the store does not look into."""
+
+    def has_reported(self, destination: str) -> bool:
+        """Whether anything was reported there, and not queued since."""
+
+    def reported(self, destination: str, after: int = 0, limit: int = 1000) -> list[Reported]:
+        """What was reported there, in order of place, from behind place `after`."""
+
+    def go_live(
+        self, destination: str, deliveries: Sequence[int], now: float, *, who: str, reason: str
+    ) -> Iterator[int]:
+        """Queue again what was reported, each at its old place: before all that came since. One that was applied since
+        ends as superseded. Yields how many are done so far; the destination must be paused meanwhile."""
+
+    def latches(self, destination: str) -> dict[str, str]:
+        """Interaction ("Practitioner create") -> what the server said; changes that need it are held."""
+
+    def latch(self, destination: str, operation: str, text: str, now: float) -> bool:
+        """Ask for that interaction no more. True for the first who says so: who tells people."""
+
+    def unlatch(self, destination: str, now: float, *, who: str, note: str) -> list[str]:
+        """Ask for all of them again; returns those that were latched."""
+
     # -- people --
     def messages(
         self,
@@ -369,9 +420,11 @@ class Store(JobStore, Protocol):
         reason: str,
         change: StaffChange | None = None,
         lane: Sequence[str] = (),
+        approves: bool = True,
     ) -> Released:
         """Put a held delivery back into its lane, at the end, as new and approved. `change`: the record translated again,
-        with its lane; None = it goes as it was stored."""
+        with its lane; None = it goes as it was stored. Not approved where `approves` is False, or `who` asked for the
+        change: then it is tried again as it was."""
 
     def discard(self, delivery_id: int, now: float, *, who: str, reason: str) -> bool:
         """End a held delivery as withdrawn. False when it is not held (any more)."""
@@ -445,6 +498,7 @@ __all__ = [
     "RecordEcho",
     "RecordStatus",
     "Released",
+    "Reported",
     "Settlement",
     "Store",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hl7bridge.fhir import outcomes
-from hl7bridge.model import Action, Outcome, Result, StaffChange
+from hl7bridge.model import Action, Interaction, Outcome, Result, StaffChange
 from tests.fhir.people import GOOD_NPI, Bridge, change, name, phone, unit
 from tests.fhir.server import FakeFhir
 
@@ -28,7 +28,7 @@ def test_it_says_whether_somebody_ends(bridge: Bridge, server: FakeFhir, later: 
     bridge.deliver(JOINS)
     found: list[bool] = []
 
-    def permit(ends: bool) -> Outcome | None:
+    def permit(interaction: Interaction, ends: bool) -> Outcome | None:
         found.append(ends)
         return None
 
@@ -45,7 +45,7 @@ def test_what_is_not_permitted_is_not_written(
 ) -> None:
     bridge.deliver(JOINS)
     bridge.asked()
-    outcome = bridge.deliver(later, permit=lambda ends: answer)
+    outcome = bridge.deliver(later, permit=lambda interaction, ends: answer)
     assert (outcome.result, outcome.local, outcome.tasks) == (answer.result, answer.local, answer.tasks)
     assert outcome.interactions, "what was planned is told"
     assert not [line for line in bridge.asked() if not line.startswith("GET")]
@@ -55,7 +55,7 @@ def test_what_is_not_permitted_is_not_written(
 def test_somebody_new_who_is_inactive_ends_nobody(bridge: Bridge) -> None:
     found: list[bool] = []
     inactive = change(Action.ADD, name(), npi=GOOD_NPI, active=False)
-    outcome = bridge.deliver(inactive, permit=lambda ends: found.append(ends))
+    outcome = bridge.deliver(inactive, permit=lambda interaction, ends: found.append(ends))
     assert outcome.result is Result.CREATED
     assert found == [False]
 
@@ -64,7 +64,7 @@ def test_a_role_that_moves_ends_nobody(bridge: Bridge) -> None:
     bridge.deliver(JOINS)
     found: list[bool] = []
     moves = change(Action.UPDATE, name(), npi=GOOD_NPI, active=True, roles=(unit("ER"),))
-    bridge.deliver(moves, permit=lambda ends: found.append(ends))
+    bridge.deliver(moves, permit=lambda interaction, ends: found.append(ends))
     assert found
     assert not any(found)
 
@@ -72,7 +72,7 @@ def test_a_role_that_moves_ends_nobody(bridge: Bridge) -> None:
 def test_a_dry_run_asks_nobody(bridge: Bridge) -> None:
     bridge.deliver(JOINS)
 
-    def permit(ends: bool) -> Outcome | None:
+    def permit(interaction: Interaction, ends: bool) -> Outcome | None:
         raise AssertionError("nothing is written")
 
     assert bridge.deliver(LEAVES, permit=permit, dry_run=True).result is Result.REPORTED

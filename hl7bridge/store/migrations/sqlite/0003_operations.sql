@@ -50,7 +50,7 @@ ALTER TABLE task ADD COLUMN owner TEXT NOT NULL DEFAULT '';
 ALTER TABLE task ADD COLUMN told INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE task ADD COLUMN by_facts INTEGER NOT NULL DEFAULT 0;
 
-CREATE INDEX task_person ON task (destination, feed, source_key) WHERE state = 'open';
+CREATE INDEX task_person ON task (destination, feed, source_key);
 CREATE INDEX task_due ON task (destination, due) WHERE state = 'open' AND due > 0;
 
 -- Of the steps of a task (lines of `task.steps`, numbered from 1), those that are closed, or that a read may close.
@@ -89,6 +89,8 @@ CREATE TABLE ran_as (
     settings TEXT NOT NULL,
     changed REAL NOT NULL
 ) WITHOUT ROWID;
+
+CREATE INDEX delivery_reported ON delivery (destination, place) WHERE state = 'ended' AND result = 'reported';
 
 -- Interactions ("Practitioner create") that a server turned out not to offer or permit: not asked for until a person
 -- tries again.
