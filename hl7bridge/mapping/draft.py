@@ -20,9 +20,11 @@ from hl7bridge.model import Action, ElementValue, Finding, Location, Severity, S
 
 FieldRule = Callable[["Draft", "Row", str], None]
 SegmentRule = Callable[["Draft"], None]
+Condition = Callable[["Draft", "Row", str], bool]
 
 FIELD_RULES: dict[str, FieldRule] = {}
 SEGMENT_RULES: dict[str, SegmentRule] = {}
+CONDITIONS: dict[str, Condition] = {}
 
 
 def field_rule(function: FieldRule) -> FieldRule:
@@ -42,7 +44,8 @@ class Row:
     """One field that is mapped.
 
     `codes` is its code table in force, `system` the code system of that table's plain targets, `decides` says that the
-    field tells who the person is or in what standing, so that a lifecycle event reads it, too.
+    field tells who the person is or in what standing, so that a lifecycle event reads it, too. Of a site's rows alone:
+    `when` is the condition without which the row is passed over, `authority` the one that the sender does not name.
     """
 
     number: int
@@ -53,6 +56,8 @@ class Row:
     codes: Codes
     system: str
     decides: bool
+    when: Condition | None = None
+    authority: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -299,13 +304,17 @@ class Draft:
         self.segment = segment
         self.plan = plan
         self.fields = fields = segment.text.split(self.reader.field)
+        if segment.name in self.envelope.rules.site.shifts:
+            self.fields = fields = self.envelope.rules.site.straightened(segment.name, fields)
         if plan.segment_rule is not None:
             plan.segment_rule(self)
             return
         for number, raw in enumerate(fields):
             if raw and (row := rows.get(number)) is not None:
                 self.row = row
-                if raw == NULL:
+                if row.when is not None and not row.when(self, row, raw):
+                    self.leave(f"{row.when.__name__} does not hold")
+                elif raw == NULL:
                     self.clear()
                 elif row.apply is not None:
                     row.apply(self, row, raw)
@@ -318,6 +327,9 @@ class Draft:
         raw = self.fields[number]
         if raw:
             self.row = row
+            if row.when is not None and not row.when(self, row, raw):
+                self.leave(f"{row.when.__name__} does not hold")
+                return ""
             if raw == NULL:
                 self.clear()
                 return ""
@@ -413,16 +425,20 @@ class Draft:
         number: int | None = None,
     ) -> None:
         """A finding about the current field (or field `number`; 0 = the segment)."""
-        field = self.row.number if number is None else number
+        field = self._sent_at(self.row.number if number is None else number)
         location = Location(self.segment.name, self.segment.occurrence, field, repetition, component)
         self.findings.append(Finding(code, local, text, severity, location, self.position))
 
     def warn(self, code: str, local: str, text: str, repetition: int = 0, component: int = 0) -> None:
         """A warning about the current field."""
-        segment, number = self.segment, self.row.number
+        segment, number = self.segment, self._sent_at(self.row.number)
         self.findings.append(
             _warning(code, local, text, segment.name, segment.occurrence, number, repetition, component, self.position)
         )
+
+    def _sent_at(self, number: int) -> int:
+        """Where the sender has a field of the current segment: a finding names what he can look up."""
+        return self.envelope.rules.site.sent_at(self.segment.name, number) or number
 
     def misfit(self, text: str, repetition: int = 0, component: int = 0) -> None:
         """A value that is not what its field holds: perhaps the sender's fields are shifted. Never used, always said."""
@@ -433,8 +449,9 @@ class Draft:
     def unmapped(self, code: str, table: str, repetition: int = 0, component: int = 0, *, lost: bool = False) -> None:
         """A code without an entry in its table: information where its text is sent all the same, a warning where not."""
         row, segment = self.row, self.segment
+        number = self._sent_at(row.number)
         self.findings.append(
-            _unmapped(table, lost, segment.name, segment.occurrence, row.number, repetition, component, self.position)
+            _unmapped(table, lost, segment.name, segment.occurrence, number, repetition, component, self.position)
         )
         if self.trace is not None:
             self.trace.unmapped.append((self.row.label, table, code))

@@ -17,7 +17,7 @@ from hl7bridge.hl7.message import Message, Segment
 from hl7bridge.mapping import events
 from hl7bridge.mapping.draft import Place, Trace
 from hl7bridge.mapping.plans import fields_in_force
-from hl7bridge.mapping.record import BEFORE_RECORDS
+from hl7bridge.mapping.record import BEFORE_RECORDS, NOT_A_PRACTITIONER
 from hl7bridge.mapping.rules import FeedRules
 from hl7bridge.mapping.staff import opened
 from hl7bridge.mapping.tables import mapping_version, segment_table
@@ -27,6 +27,7 @@ MAPPING_VERSION = mapping_version()
 """Of the packaged tables and the code; a feed with tables of its own adds to it (`FeedRules.mapping_version`)."""
 
 ENVELOPE = "envelope"
+_SET_ASIDE = frozenset({NOT_A_PRACTITIONER, "placeholder"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,7 @@ class _Accounts:
     def __init__(self, message: Message, rules: FeedRules, trace: Trace, translation: Translation) -> None:
         self.message = message
         self.family = events.family(message.header)
+        self.site = rules.site
         self.trace = trace
         self.translation = translation
         self.table: Mapping[str, Mapping[str, str]] = fields_in_force(rules)
@@ -116,7 +118,7 @@ class _Accounts:
             *(finding for record in translation.records for finding in record.findings),
         )
         self.said = {
-            Place(at.segment, at.occurrence, at.field): finding.text
+            Place(at.segment, at.occurrence, rules.site.standard(at.segment, at.field) or at.field): finding.text
             for finding in reversed(self.findings)
             if (at := finding.location) is not None and at.field
         }
@@ -151,7 +153,7 @@ class _Accounts:
             place = entry.place
             position, segment = self.at[place.segment, place.occurrence]
             position = position or self._mentioned(entry.field)
-            source = segment.raw(place.number)
+            source = self._sent(segment, place.number)
             rows.append(ExplainedValue(position, entry.element, entry.value, entry.rule, entry.field, source))
         codes = Counter((field.partition("[")[0], table, code) for field, table, code in self.trace.unmapped)
         return Explanation(
@@ -190,7 +192,11 @@ class _Accounts:
             self.counts["unknown"] += len(valued)
             self.segments.append(UnknownSegment(position, segment.name, segment.occurrence, len(valued)))
             return
-        for number in valued:
+        for sent in valued:
+            number = self.site.standard(segment.name, sent)
+            if not number:
+                self._leave_sent(segment, position, sent)
+                continue
             place = Place(segment.name, segment.occurrence, number)
             row = self.table.get(f"{segment.name}-{number}", {})
             whole = self.whole.get(segment.name, {})
@@ -209,8 +215,18 @@ class _Accounts:
     def _leave(self, place: Place, position: int, segment: Segment, reason: str, kind: str) -> None:
         self.counts[kind] += 1
         field = f"{place.segment}-{place.number}"
-        source = segment.raw(place.number)
+        source = self._sent(segment, place.number)
         self.left.append(LeftField(position, field, place.occurrence, source, reason, kind == "dropped"))
+
+    def _leave_sent(self, segment: Segment, position: int, sent: int) -> None:
+        """A field that the sender put in between, by the site's map."""
+        self.counts["dropped"] += 1
+        field, text = f"{segment.name}-{sent}", "by the site's map ([shift]) a field of the sender's own"
+        self.left.append(LeftField(position, field, segment.occurrence, segment.raw(sent), text, True))
+
+    def _sent(self, segment: Segment, number: int) -> str:
+        """A field by its place in the standard, as this sender sent it."""
+        return segment.raw(self.site.sent_at(segment.name, number))
 
     def _reason(self, place: Place, position: int, row: Mapping[str, str], staff_seen: int) -> str:
         """Why a field that the tables map gave nothing."""
@@ -227,6 +243,8 @@ class _Accounts:
         record = self.translation.records[position - 1]
         if record.change is None and record.failed:
             return "the record is refused"
+        if record.change is None and record.findings and record.findings[0].local in _SET_ASIDE:
+            return record.findings[0].text
         if record.change is not None and record.change.qualifications_only:
             return "the event speaks of certificates alone"
         if record.change is not None and record.change.action in (Action.DEACTIVATE, Action.REMOVE):

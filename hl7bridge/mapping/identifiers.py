@@ -194,6 +194,8 @@ def staff_identifier(draft: Draft, row: Row, raw: str) -> None:
 def _without_authority(draft: Draft, parts: list[str], number: int) -> tuple[str, str]:
     """CX.4 is empty: other fields may name an authority that the feed's table knows; which one it was is said."""
     by_authority = draft.envelope.rules.systems_by_authority
+    if draft.row.authority:  # declared by the site: nothing is assumed
+        return by_authority.get(draft.row.authority, ""), draft.row.authority
     candidates = (
         (parts[4], "the identifier type"),
         (parts[5], "the assigning facility"),

@@ -87,14 +87,20 @@ class PersonnelMessage(Opening):
         staff = next((segment for segment in group if segment.name == "STF"), None)
         if staff is None:
             return _refused("100", "segment-missing", "STF is missing: the record names nobody", Location("STF"))
-        key, source = self._staff_key(staff)
+        if self.envelope.rules.site.key:
+            key, source = self._declared_key("", group)
+        else:
+            key, source = self._staff_key(staff)
         if not key:
             text = "STF-1 is empty, and STF-2 holds no identifier that can be the key"
             return _refused("101", "key-missing", text, Location("STF", field=2))
+        if (aside := self._set_aside(key, self.purpose, group, 1)) is not None:
+            return Record(1, RecordEcho(), None, (aside,))
         draft = Draft(self.envelope, 1, key, self.purpose)
         draft.effective = self.effective
         text = f"the staff key is taken from {source}"
-        place = Location("STF", 1, int(source[4]))
+        segment, _, number = source.partition("[")[0].partition("-")
+        place = Location(segment, 1, self.envelope.rules.site.sent_at(segment, int(number)))
         draft.findings.append(Finding("0", "key-source", text, Severity.INFORMATION, place, 1))
         draft.identifiers.append(
             StaffIdentifier(key, self.envelope.rules.key_system, field=source, extra={"use": "secondary"})

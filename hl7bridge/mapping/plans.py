@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import cache, lru_cache
 
 # The rules register themselves when their modules are imported.
 from hl7bridge.errors import ConfigError
-from hl7bridge.mapping import identifiers, practitioner, role, standing
-from hl7bridge.mapping.draft import FIELD_RULES, SEGMENT_RULES, Plan, Row
+from hl7bridge.mapping import conditions, identifiers, practitioner, role, site_rules, standing
+from hl7bridge.mapping.draft import CONDITIONS, FIELD_RULES, SEGMENT_RULES, Plan, Row
 from hl7bridge.mapping.rules import FeedRules
 from hl7bridge.mapping.tables import field_table, named
 
-RULE_MODULES = (identifiers, practitioner, role, standing)
+RULE_MODULES = (identifiers, practitioner, role, standing, site_rules, conditions)
 
 _DECIDING = frozenset({"identity", "standing"})
 
@@ -38,6 +38,35 @@ def _checked(place: str, row: Mapping[str, str]) -> None:
         near = get_close_matches(rule, known, 1)
         advice = f"Did you mean {near[0]!r}?" if near else "Give a rule, or `drop` with the reason"
         raise ConfigError(f"unknown rule {rule!r}", key=f"fields.{place}", advice=advice)
+    when = row.get("when", "")
+    if when and when not in CONDITIONS:
+        near = get_close_matches(when, CONDITIONS, 1)
+        advice = f"Did you mean {near[0]!r}?" if near else "`hl7bridge map lint --conditions` lists them"
+        raise ConfigError(f"unknown condition {when!r}", key=f"fields.{place}", advice=advice)
+
+
+def target_of(row: Mapping[str, str]) -> str:
+    """What a row's field becomes: its `to`, else what its rule gives."""
+    return row.get("to") or next(iter(targets().get(row.get("rule", ""), ())), "")
+
+
+@cache
+def targets() -> Mapping[str, tuple[str, ...]]:
+    """Rule -> what it can give (`to`), the first being what the packaged rows say first."""
+    found: dict[str, dict[str, None]] = {}
+    for row in field_table().values():
+        if "rule" in row:
+            found.setdefault(row["rule"], {})[row["to"]] = None
+    return {**{rule: tuple(names) for rule, names in found.items()}, **FOR_SITES}
+
+
+FOR_SITES = {
+    "site_identifier": ("identity",),
+    "phone_fax_email": ("Practitioner.telecom",),
+    "specialty_of_scheme": ("PractitionerRole.specialty",),
+    "healthcare_service": ("PractitionerRole.healthcareService",),
+}
+"""What the rules give that no packaged row names."""
 
 
 @lru_cache(maxsize=64)
@@ -66,10 +95,12 @@ def plans_for(rules: FeedRules) -> Mapping[str, Plan]:
                 table,
                 rules.codes.get(table, {}),
                 systems.get(table, ""),
-                row.get("to", "") in _DECIDING,
+                target_of(row) in _DECIDING,
+                CONDITIONS[row["when"]] if row.get("when") else None,
+                row.get("authority", ""),
             )
         )
-        if row.get("to", "") == "identity":
+        if target_of(row) == "identity":
             identifying.add(place)
     plans = {}
     for segment, rows in by_segment.items():

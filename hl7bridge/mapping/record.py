@@ -29,6 +29,9 @@ SHIFT_LIMIT = 3
 BEFORE_RECORDS = frozenset({"MSH", "SFT", "UAC", "ARV", "MFI", "NTE", "EVN"})
 """Segments that may stand before the first record."""
 
+NOT_A_PRACTITIONER = "not-a-practitioner"
+"""Local code of the finding on a record that the site's map leaves out."""
+
 _PERSONAL = frozenset({"SS", "DL", "TAX", "PPN", "NI", "CZ"})
 _OF_OTHERS = frozenset(
     {"NPI", "DEA", "UPIN", "MCR", "MCD", "SL", "LN", "MD", "DO", "DN", "PA", "NP", "RN", "RPH", "LI", "CY", "QA", "GL"}
@@ -75,11 +78,11 @@ class Opening:
         that the sender gave himself (an employee number, any type of his own) before the first licence or registration.
         Numbers of the private person are never the key: they would go where the destination withholds them."""
         reader = self.envelope.reader
-        if key := reader.first(staff.raw(1)):
+        if key := reader.first(self._raw(staff, 1)):
             return key, "STF-1"
         types = self.envelope.rules.codes["0203"]
         later: tuple[str, str] = ("", "STF-2")
-        for number, repetition in enumerate(reader.repetitions(staff.raw(2)), 1):
+        for number, repetition in enumerate(reader.repetitions(self._raw(staff, 2)), 1):
             parts = reader.parts(repetition)
             kind = types.get(parts[4], "")
             if not parts[0] or kind in _PERSONAL:
@@ -89,6 +92,56 @@ class Opening:
                 return found
             later = later if later[0] else found
         return later
+
+    def _declared_key(self, sent: str, group: list[Segment]) -> tuple[str, str]:
+        """The staff key from the first place of the site's `key` that holds one, and that place. `sent`: MFE-4."""
+        reader, types = self.envelope.reader, self.envelope.rules.codes["0203"]
+        for source in self.envelope.rules.site.key_sources:
+            if source.segment == "MFE":
+                if key := reader.leaf(first_component(reader, sent)):
+                    return key, "MFE-4"
+                continue
+            label = f"{source.segment}-{source.number}"
+            for segment in group:
+                if segment.name != source.segment:
+                    continue
+                for number, repetition in enumerate(reader.repetitions(self._raw(segment, source.number)), 1):
+                    parts = reader.parts(repetition)
+                    key = parts[source.component - 1]
+                    if key and (not source.type_code or source.type_code in (parts[4], types.get(parts[4]))):
+                        return key, label if number == 1 else f"{label}[{number}]"
+        return "", ""
+
+    def _raw(self, segment: Segment, number: int) -> str:
+        """A field by its place in the standard, wherever this sender has it."""
+        return segment.raw(self.envelope.rules.site.sent_at(segment.name, number))
+
+    def _set_aside(self, key: str, purpose: Purpose, group: list[Segment], position: int) -> Finding | None:
+        """Why nothing is made of a record that could be read: by the site's map it is nobody, or no practitioner.
+
+        Never of one that ends somebody: who was written before the map said so has to be ended all the same.
+        """
+        site, reader = self.envelope.rules.site, self.envelope.reader
+        if purpose.ending:
+            return None
+        staff = next((segment for segment in group if segment.name == "STF"), None)
+        if staff is not None and (site.nobody_keys or site.nobody_names):
+            name = reader.parts(reader.repetitions(self._raw(staff, 3))[0])
+            if site.is_nobody(key, name[0], name[1]):
+                text = "by the site's map this is a placeholder, no real person: nothing is made of the record"
+                return Finding(
+                    "103", "placeholder", text, Severity.WARNING, Location("STF", staff.occurrence), position
+                )
+        if site.staff_types:
+            name_of_segment, _, number = site.staff_type_field.partition("-")
+            segment = next((segment for segment in group if segment.name == name_of_segment), None)
+            raw = self._raw(segment, int(number)) if segment is not None else ""
+            sent = {part for one in reader.repetitions(raw) for part in reader.parts(one)[:1] if part}
+            if segment is not None and sent and not sent & set(site.staff_types):
+                text = f"by the site's map the staff type ({site.staff_type_field}) is not that of a practitioner"
+                place = Location(segment.name, segment.occurrence, site.sent_at(segment.name, int(number)))
+                return Finding("0", NOT_A_PRACTITIONER, text, Severity.INFORMATION, place, position)
+        return None
 
     def _read(self, draft: Draft, staff: Segment | None, group: list[Segment]) -> None:
         """Apply the rules, STF first: what other segments say is measured against it."""
@@ -183,7 +236,7 @@ class Opening:
         for value in draft.practitioner:
             if value.element == "name" and "family" in value.value:
                 return True
-        if staff.raw(3) or action is Action.ADD:
+        if self._raw(staff, 3) or action is Action.ADD:
             location = Location("STF", staff.occurrence, 3, 0, 1)
             text = "STF-3.1 (family name) is empty"
             draft.findings.append(Finding("101", "family-name-missing", text, Severity.ERROR, location, draft.position))
@@ -209,6 +262,11 @@ def _return(draft: Draft) -> str:
         return ""
     draft.use(expected, "notAvailable.during.end", expected.date)
     return expected.date
+
+
+def first_component(reader: FieldReader, raw: str) -> str:
+    """The first component of a field's first repetition, as sent."""
+    return raw.split(reader.repetition, 1)[0].split(reader.component, 1)[0]
 
 
 def moment_of(text: str, envelope: Envelope) -> datetime | None:

@@ -33,6 +33,7 @@ class FeedRules:
     fallback_version  HL7 version where MSH-12 is empty
     takes             what the feed takes: "staff" (MFN, PMU), "adt" (practitioners whom patient messages name)
     placeholders      identifiers and family names that stand for nobody real, besides `PLACEHOLDERS`
+    site              the sender's dialect: key order, shifts, who is a practitioner
     """
 
     key_system: str
@@ -43,6 +44,7 @@ class FeedRules:
     fallback_version: str = "2.5.1"
     takes: frozenset[str] = frozenset({"staff"})
     placeholders: tuple[str, ...] = ()
+    site: SiteMap = STANDARD
 
     def __post_init__(self) -> None:
         # Here, at the start, and not with the first message.
@@ -70,6 +72,8 @@ class FeedRules:
         """Whether an identifier or a family name is one that senders fill in where there is nobody: `PLACEHOLDERS`, those of
         the feed, and numbers of nines or noughts alone."""
         if identifier[:3] in ("000", "999") and len(set(identifier)) == 1:
+            return True
+        if self.site.is_nobody(identifier, family):
             return True
         return identifier.casefold() in self._placeholders or family.casefold() in self._placeholders
 

@@ -14,8 +14,7 @@ from hl7bridge.hl7.message import Message, Segment
 from hl7bridge.mapping import events
 from hl7bridge.mapping.draft import Draft, Purpose, Trace
 from hl7bridge.mapping.personnel import PersonnelMessage
-from hl7bridge.mapping.reading import FieldReader
-from hl7bridge.mapping.record import BEFORE_RECORDS, Opening, due, moment_of
+from hl7bridge.mapping.record import BEFORE_RECORDS, NOT_A_PRACTITIONER, Opening, due, first_component, moment_of
 from hl7bridge.mapping.rules import FeedRules
 from hl7bridge.mapping.visits import VisitMessage, is_read
 from hl7bridge.model import (
@@ -78,6 +77,7 @@ class MasterFile(Opening):
     def __init__(self, message: Message, rules: FeedRules, now: datetime, trace: Trace | None = None) -> None:
         super().__init__(message, rules, now, trace)
         self.replaces = False
+        self.other_file = False
         self.file_effective: datetime | None = None
         self._read_file_header(message)
 
@@ -108,11 +108,14 @@ class MasterFile(Opening):
         """Whether an MFE says by itself what is to be done to whom."""
         reader = self.envelope.reader
         known = reader.first(entry.raw(1)) in self.envelope.rules.codes["0180"]
-        return known and bool(reader.leaf(_first_component(reader, entry.raw(4))))
+        return known and bool(reader.leaf(first_component(reader, entry.raw(4))))
 
     def _read_mfi(self, mfi: Segment) -> None:
         reader, codes = self.envelope.reader, self.envelope.rules.codes
-        if codes["0175"].get(reader.first(mfi.raw(1))) != "staff":
+        master_files = self.envelope.rules.site.master_files
+        if master_files:
+            self.other_file = reader.first(mfi.raw(1)) not in master_files
+        elif codes["0175"].get(reader.first(mfi.raw(1))) != "staff":
             if self.envelope.message.header.trigger_event == "M01":
                 text = "MFI-1 names another master file than staff (STF, PRA)"
                 raise UnsupportedMessage("201", "unsupported-master-file", text, Location("MFI", field=1))
@@ -183,13 +186,23 @@ class MasterFile(Opening):
         if staff is None and not purpose.ending:
             text = "STF is missing: the record has no content"
             return refused("100", "segment-missing", text, Location("STF", entry.occurrence))
-        key, source = self._key(echo.key, staff)
+        key, source = self._key(echo.key, staff, group)
         if not key:
             return refused("101", "key-missing", "MFE-4 (primary key) is empty, and STF-1 and STF-2 give none", at(4))
 
+        if self.other_file and not purpose.ending:
+            text = "by the site's map this master file (MFI-1) holds no practitioners"
+            place = Location("MFI", field=1)
+            aside: Finding | None = Finding("0", NOT_A_PRACTITIONER, text, Severity.INFORMATION, place, position)
+        else:
+            aside = self._set_aside(key, purpose, group, position)
+        if aside is not None:
+            return Record(position, echo, None, (aside,))
         draft = Draft(envelope, position, key, purpose)
         findings = draft.findings
-        if source != "MFE-4":
+        if envelope.rules.site.key:
+            pass  # where the key stands is declared: nothing is assumed
+        elif source != "MFE-4":
             text = f"MFE-4 (primary key) is empty: the key is taken from {source}"
             findings.append(Finding("101", "key-assumed", text, Severity.WARNING, at(4), position))
         elif reader.repetition in echo.key:
@@ -207,10 +220,12 @@ class MasterFile(Opening):
                 change = None
         return Record(position, echo, change, tuple(findings))
 
-    def _key(self, sent: str, staff: Segment | None) -> tuple[str, str]:
-        """The staff key and the field that gives it: the first component of MFE-4, else what STF says."""
+    def _key(self, sent: str, staff: Segment | None, group: list[Segment]) -> tuple[str, str]:
+        """The staff key and the field that gives it: where the site says, else MFE-4's first component, else STF's."""
+        if self.envelope.rules.site.key:
+            return self._declared_key(sent, group)
         reader = self.envelope.reader
-        key = reader.leaf(_first_component(reader, sent))
+        key = reader.leaf(first_component(reader, sent))
         if key or staff is None:
             return key, "MFE-4"
         return self._staff_key(staff)
@@ -227,7 +242,3 @@ class MasterFile(Opening):
                 location = Location("MFE", entry.occurrence, 3)
                 draft.findings.append(Finding("102", "invalid-time", text, Severity.WARNING, location, draft.position))
         return due(moment, envelope)
-
-
-def _first_component(reader: FieldReader, raw: str) -> str:
-    return raw.split(reader.repetition, 1)[0].split(reader.component, 1)[0]

@@ -10,7 +10,7 @@ from hl7bridge.errors import ConfigError
 from hl7bridge.mapping import tables
 from hl7bridge.mapping.draft import FIELD_RULES, SEGMENT_RULES
 from hl7bridge.mapping.explain import MAPPING_VERSION
-from hl7bridge.mapping.plans import fields_in_force, plans_for
+from hl7bridge.mapping.plans import FOR_SITES, fields_in_force, plans_for
 from hl7bridge.mapping.rules import FeedRules
 from hl7bridge.model import Action
 from tests.mapping.building import (
@@ -68,7 +68,7 @@ def test_row_names_a_rule_or_a_reason(place: str) -> None:
 
 def test_every_rule_is_documented_and_used_or_offered_to_sites() -> None:
     used = {row.get("rule") for row in FIELDS.values()}
-    assert set(FIELD_RULES) | set(SEGMENT_RULES) == (used - {None}) | {"healthcare_service"}
+    assert set(FIELD_RULES) | set(SEGMENT_RULES) == (used - {None}) | set(FOR_SITES)
     for rule in (*FIELD_RULES.values(), *SEGMENT_RULES.values()):
         assert rule.__doc__
 
