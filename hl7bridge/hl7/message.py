@@ -25,6 +25,7 @@ __all__ = [
     "Repetition",
     "Segment",
     "Separators",
+    "codec_of_message",
     "escape",
     "read_header",
     "unescape",
@@ -208,8 +209,9 @@ class Message:
 
     __slots__ = ("_by_name", "codec", "header", "line_ending", "raw", "segments", "separators")
 
-    def __init__(self, raw: bytes, charset: str | Sequence[str] = "utf-8") -> None:
+    def __init__(self, raw: bytes, charset: str | Sequence[str] = "utf-8", *, codec: str = "") -> None:
         """Decode and cut. MSH-18 decides the character set; `charset` (one name, or several tried in order) a blank one.
+        `codec`: that of the whole message, where `raw` is a part of it (`codec_of_message`).
 
         Raises UnreadableMessage when MSH is not readable or a byte does not belong to the set, UnsupportedMessage when
         MSH-18 names a set that cannot be read.
@@ -224,7 +226,7 @@ class Message:
                 "MSH-2 must hold the encoding characters, such as ^~\\&, and neither letters, digits nor blanks",
                 Location("MSH", 1, 2),
             )
-        text, self.codec = _decode(raw, header, charset)
+        text, self.codec = (_without_mark(raw).decode(codec), codec) if codec else _decode(raw, header, charset)
         self.line_ending, lines = _lines(text, separators.field)
         by_name: dict[str, list[Segment]] = {}
         self._by_name = by_name
@@ -252,6 +254,10 @@ class Message:
     def all(self, name: str) -> list[Segment]:
         """Every segment of that name, in order."""
         return list(self._by_name.get(name, ()))
+
+    def counts(self) -> dict[str, int]:
+        """How many segments of each name there are."""
+        return {name: len(found) for name, found in self._by_name.items()}
 
     def read(self, path: str) -> str:
         """The text at a place such as `STF-3.1`, `PRA-6[2].1`, `MFE[2]-4`, `STF-2.4.2`; "" when absent or null.
@@ -320,6 +326,15 @@ def _place(path: str) -> tuple[str, int, int, int, int, int]:
     name, *numbers = match.groups()
     occurrence, field, repetition, component, subcomponent = (int(number or 1) for number in numbers)
     return name, occurrence or 1, field, repetition or 1, component, subcomponent
+
+
+def codec_of_message(raw: bytes, charset: str | Sequence[str] = "utf-8") -> str:
+    """The Python codec that reads the message, by the rules of `Message`. Raises what `Message` raises about it."""
+    return _decode(raw, read_header(raw, charset), charset)[1]
+
+
+def _without_mark(raw: bytes) -> bytes:
+    return raw.removeprefix(BYTE_ORDER_MARK)
 
 
 def _decode(raw: bytes, header: Header, charset: str | Sequence[str]) -> tuple[str, str]:
