@@ -59,12 +59,13 @@ _OF_PATIENTS = frozenset(
 )
 """Identifier types (table 0203) that no practitioner is known by: a field that holds one holds the patient, or a visit."""
 
-_PATIENT_SEGMENTS = "PID|PD1|PV1|PV2|MRG|GT1|IN1|IN2|IN3|OBX|OBR|DG1|AL1|PR1|ACC|UB1|UB2|DB1|PDA|ARV"
+_PATIENT_SEGMENTS = "PID|PD1|PV1|PV2|MRG|GT1|IN1|IN2|IN3|OBX|OBR|DG1|AL1|PR1|ACC|UB1|UB2|DB1|PDA"
 _PATIENT = re.compile(rb"[\r\n]\s*(?:" + _PATIENT_SEGMENTS.encode() + rb")[^A-Za-z0-9\s]")
 
 _NAMES = "name"
 _RULE = "mentioned_practitioner"
 _TYPE = re.compile(r"[A-Z]{3}")
+_SCHEMES = ("", "ISO 2022-1994", "2.3")  # MSH-20, table 0356
 _VERSION = re.compile(r"2\.[1-9](?:\.[1-9])?")
 
 
@@ -76,7 +77,8 @@ def holds_patient(raw: bytes) -> bool:
 def is_sound(header: Header) -> bool:
     """Whether MSH is what it seems: its type, version and character set stand where they belong. Of any other header
     nobody can say that no field of a patient was moved into it."""
-    if not (_TYPE.fullmatch(header.message_type) and _VERSION.fullmatch(header.version) and not header.field(20)):
+    kind, version = header.message_type, header.version
+    if not (_TYPE.fullmatch(kind or "ADT") and _VERSION.fullmatch(version or "2.5") and header.field(20) in _SCHEMES):
         return False
     if len(header.processing_id) > 1 or len(header.control_id) > 50 or not header.control_id.isprintable():
         return False
@@ -149,7 +151,8 @@ class VisitMessage(Opening):
 
     def _identifiers_of_the_patient(self) -> frozenset[str]:
         """What PID and PV1 know the patient and the visit by."""
-        reader, found = self.envelope.reader, set()
+        reader = self.envelope.reader
+        found: set[str] = set()
         for name, numbers in (("PID", (2, 3, 4, 18, 19)), ("PV1", (19, 50))):
             for segment in self.envelope.message.all(name):
                 for number in numbers:

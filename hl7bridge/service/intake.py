@@ -23,9 +23,10 @@ from hl7bridge.fhir.identity import lane_keys
 from hl7bridge.fhir.rules import DestinationRules
 from hl7bridge.hl7 import acknowledgment, batch
 from hl7bridge.hl7.message import Header, Message, read_header
-from hl7bridge.mapping import events, staff
+from hl7bridge.mapping import events, staff, visits
 from hl7bridge.mapping.rules import FeedRules
 from hl7bridge.model import Finding, Location, Record, RecordEcho, Refusal, Severity, StaffChange, Translation
+from hl7bridge.service.acquaintance import KnownPractitioners
 from hl7bridge.store.store import (
     Acknowledgment,
     AcknowledgmentState,
@@ -60,6 +61,7 @@ class FeedPolicy:
     application_acknowledgment_to: str = ""
     duplicate_window: float = 7 * 86400.0
     codes: Mapping[Refusal, str] = field(default_factory=dict)
+    recheck: float = 86400.0
 
     def code(self, refusal: Refusal) -> str:
         """The acknowledgment code of a refusal in original mode (`AE`, `AR`, `CE`...), or "close"."""
@@ -97,11 +99,20 @@ def new_control_id() -> str:
 
 
 class Intake:
-    """The rules of one feed, applied to one frame at a time. Thread-safe: holds no state that changes."""
+    """The rules of one feed, applied to one frame at a time. Thread-safe: what changes is `known` alone, and only by
+    `stored`."""
 
-    def __init__(self, policy: FeedPolicy, secret: bytes, clock: Callable[[], float] = time.time) -> None:
-        """`secret`: 32 random bytes of the store, the key of the hash over messages whose bytes must not be kept."""
+    def __init__(
+        self,
+        policy: FeedPolicy,
+        secret: bytes,
+        clock: Callable[[], float] = time.time,
+        known: KnownPractitioners | None = None,
+    ) -> None:
+        """`secret`: 32 random bytes of the store, the key of the hash over messages whose bytes must not be kept. `known`:
+        the practitioners whom earlier patient messages named."""
         self.policy = policy
+        self.known = known or KnownPractitioners(policy.recheck)
         self._secret = secret
         self._clock = clock
 
@@ -137,12 +148,20 @@ class Intake:
             return self._refused(read_header(_UNREADABLE), raw, peer, error, keep=False)
         if acknowledgment.is_acknowledgment(header):
             return Prepared(None, header, "acknowledgment")
-        family = events.family(header)
-        keep = family in events.TAKEN
+        family, takes = events.family(header), self.policy.rules.takes
+        staff_message = family in events.TAKEN and "staff" in takes
+        of_patient = staff_message and visits.holds_patient(raw)
+        # Beside patient messages, what cannot be read cannot be told apart from them.
+        keep = staff_message and not of_patient and "adt" not in takes
         try:
             self._check_header(header, defect)
-            if family not in events.TAKEN:
+            if family == events.ADT and "adt" in takes:
+                return self._visit(header, raw, peer)
+            if not staff_message:
                 return self._not_ours(header, raw, peer)
+            if of_patient:
+                text = "segments about a patient stand in a staff message: it is not read, and not kept"
+                raise UnreadableMessage("100", "patient-segments", text)
             message = Message(raw, self.policy.charset)
             return self._translated(message, raw, peer, self._translate(message, slices))
         except MessageError as error:
@@ -178,6 +197,54 @@ class Intake:
         acks = self._acknowledgments(header, "AA", "CA", text="not taken, ignored")
         new = self._new(header, raw, peer, MessageState.IGNORED, None, acknowledgments=acks, note=error.finding.local)
         return Prepared(new, header, "ignored", self._unavailable(header))
+
+    def _visit(self, header: Header, raw: bytes, peer: str) -> Prepared:
+        """A patient message on a feed that takes them: of whom it names, only people whom nobody was asked about lately lead
+        to deliveries, and what is stored is rebuilt without the patient. The answer waits for no delivery: it is about the
+        message, and nothing that becomes of a practitioner concerns its sender."""
+        acks = self._acknowledgments(header, "AA", "CA")
+        if not visits.is_read(header):
+            note = "event-not-read" if events.trigger_event(header) in visits.NOT_READ else "unsupported-event"
+            return self._counted(header, raw, peer, acks, note)
+        message, now = Message(raw, self.policy.charset), self._clock()
+        opening = visits.VisitMessage(message, self.policy.rules, datetime.fromtimestamp(now, UTC))
+        records = tuple(
+            NewRecord(record, self._unknown(self._deliveries(record.change, now), record.change, now))
+            for record in opening.records()
+        )
+        if not any(record.deliveries for record in records):
+            return self._counted(header, raw, peer, acks, "known" if records else _why_nobody(opening.findings))
+        body = visits.stored_form(message, opening)
+        new = self._new(
+            header,
+            raw,
+            peer,
+            MessageState.ACCEPTED,
+            body,
+            records=records,
+            acknowledgments=acks,
+            mapping_version=self.policy.rules.mapping_version,
+        )
+        return Prepared(replace(new, recheck=self.known.recheck), header, new.state.value, self._unavailable(header))
+
+    def _unknown(
+        self, deliveries: tuple[NewDelivery, ...], change: StaffChange | None, now: float
+    ) -> tuple[NewDelivery, ...]:
+        key = change.source_key if change else ""
+        return tuple(new for new in deliveries if not self.known.knows(new.destination, key, now))
+
+    def _counted(self, header: Header, raw: bytes, peer: str, acks: tuple[Acknowledgment, ...], note: str) -> Prepared:
+        """A patient message with nothing to do: a row, so that it can be found, and outside the duplicate rule, for it has
+        no effect to be repeated."""
+        new = self._new(header, raw, peer, MessageState.COUNTED, None, acknowledgments=acks, note=note)
+        return Prepared(replace(new, duplicate_window=0.0), header, "counted", self._unavailable(header))
+
+    def stored(self, new: NewMessage) -> None:
+        """The message is committed: whom it asks about is known from here on. Call it on one thread."""
+        for record in new.records:
+            if record.record.change is not None and record.record.change.only_if_missing:
+                for delivery in record.deliveries:
+                    self.known.note(delivery.destination, record.record.change.source_key, new.received)
 
     def _translate(self, message: Message, slices: bool) -> Translation:
         now = datetime.fromtimestamp(self._clock(), UTC)
@@ -325,13 +392,15 @@ class Intake:
         note: str = "",
         size: int = 0,
     ) -> NewMessage:
-        digest = hashlib.sha256(raw).digest()
-        if body is None:
-            digest = hmac.digest(self._secret, raw, "sha256")
+        as_received = body is raw
+        digest = hashlib.sha256(raw).digest() if as_received else hmac.digest(self._secret, raw, "sha256")
+        fields, sound = header_fields(header), as_received or visits.is_sound(header)
+        if not sound:  # something of a patient may have been moved into it
+            fields = dict.fromkeys(fields, "")
         return NewMessage(
             feed=self.policy.name,
             received=self._clock(),
-            header=header_fields(header),
+            header=fields,
             digest=digest,
             size=size or len(raw),
             body=body,
@@ -342,6 +411,7 @@ class Intake:
             mapping_version=mapping_version,
             peer=peer,
             note=note,
+            keep_answers=sound,
         )
 
 
@@ -453,6 +523,12 @@ def _build(header: Header, kind: str, code: str, **given: Any) -> bytes:
 
 def _ready(kind: str, code: str, body: bytes) -> Acknowledgment:
     return Acknowledgment(kind, AcknowledgmentState.OWED, code, code in ("AA", "CA"), body)
+
+
+def _why_nobody(findings: Sequence[Finding]) -> str:
+    """Why a patient message gives no practitioner: for lists, which count what a feed's table has no system for."""
+    said = {finding.local for finding in findings}
+    return next((local for local in ("unmapped-authority", "npi-check-digit") if local in said), "no-practitioner")
 
 
 def _required(number: int, text: str) -> UnsupportedMessage:

@@ -22,7 +22,7 @@ from hl7bridge.hl7.mllp import NEED_DATA, BytesDiscarded, Decoder, FrameReceived
 from hl7bridge.service.admission import Admission
 from hl7bridge.service.intake import CLOSE, Intake, Prepared
 from hl7bridge.service.log import Log
-from hl7bridge.store.store import Accepted, Acknowledgment, AcknowledgmentState, NewMessage
+from hl7bridge.store.store import Accepted, Acknowledgment, AcknowledgmentState, MessageState, NewMessage
 
 LARGE = 256 * 1024  # bytes above which a frame is translated off the reactor thread
 MOST_UNANSWERED = 256  # answers owed to one connection before its reading pauses
@@ -224,6 +224,9 @@ class MllpConnection(protocol.Protocol):
             acks = accepted.acknowledgments if accepted.duplicate_of else new.acknowledgments
             if accepted.duplicate_of:
                 self.factory.counted("duplicate")
+            elif new.state is MessageState.COUNTED:
+                message_id = 0
+            self.factory.intake.stored(new)
             self._give(message_id, acks, slot)
 
         return answer
@@ -261,6 +264,8 @@ class MllpConnection(protocol.Protocol):
 
     def _noting(self, message_id: int, kind: str) -> Callable[[bool], None]:
         def note(sent: bool) -> None:
+            if not message_id:  # of a message that is only counted, no answer is kept
+                return
             state = AcknowledgmentState.SENT if sent else AcknowledgmentState.NOT_SENT
             self.factory.commits.note(message_id, kind, state)
 
@@ -273,7 +278,8 @@ class MllpConnection(protocol.Protocol):
             if body is None:
                 return
             if self._gone:
-                self.factory.send_elsewhere(message_id, body)
+                if message_id:
+                    self.factory.send_elsewhere(message_id, body)
                 return
             self._transport.write(frame(body))
             note(True)

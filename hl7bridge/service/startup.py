@@ -28,6 +28,7 @@ from hl7bridge.mapping.rules import FeedRules
 from hl7bridge.model import Refusal
 from hl7bridge.service import log as logs
 from hl7bridge.service.acknowledging import Acknowledger
+from hl7bridge.service.acquaintance import KnownPractitioners
 from hl7bridge.service.authorization import authorization
 from hl7bridge.service.children import Child
 from hl7bridge.service.delivery import DeliveryRole, DestinationLoop, Target
@@ -56,6 +57,7 @@ def feed_rules(feed: Feed) -> FeedRules:
         authorities=dict(feed.authorities),
         tables={name: dict(codes) for name, codes in feed.tables.items()},
         fallback_version=feed.hl7.fallback_version,
+        takes=frozenset(feed.hl7.takes),
     )
 
 
@@ -66,14 +68,16 @@ def destination_rules(destination: Destination) -> DestinationRules:
 
 def feed_policy(feed: Feed, settings: Settings) -> FeedPolicy:
     """What the intake needs: the feed's rules, its destinations' rules, its acknowledgment settings."""
-    answers = feed.acknowledgment
+    answers, said = feed.acknowledgment, feed.hl7.model_fields_set
+    counts_others = "adt" in feed.hl7.takes and "unsupported" not in said
     return FeedPolicy(
         name=feed.name,
         rules=feed_rules(feed),
         destinations={name: destination_rules(settings.destinations[name]) for name in feed.destinations},
         charset=feed.hl7.charset,
         processing_ids=frozenset({settings.service.processing_id}),
-        unsupported=feed.hl7.unsupported,
+        unsupported="ignore" if counts_others else feed.hl7.unsupported,
+        recheck=feed.adt.recheck,
         acknowledge_when=answers.acknowledge_when,
         ack_deadline=answers.ack_deadline,
         when_pending=answers.when_pending,
@@ -211,8 +215,9 @@ def start_listener(settings: Settings, reactor: Any, arguments: Sequence[str], *
     location = store_location(settings)
     first = open_store(location)  # creates and migrates it before any thread needs it
     secret = first.secret("duplicates")
-    first.close()
     policies = {name: feed_policy(feed, settings) for name, feed in settings.feeds.items()}
+    known = {name: known_practitioners(first, policy) for name, policy in policies.items()}
+    first.close()
 
     def settled() -> None:
         acknowledger.hint()
@@ -246,7 +251,7 @@ def start_listener(settings: Settings, reactor: Any, arguments: Sequence[str], *
     try:
         for name, feed in settings.feeds.items():
             listeners[name] = MllpListener(
-                Intake(policies[name], secret),
+                Intake(policies[name], secret, known=known[name]),
                 commits,
                 limits_of(feed),
                 reactor,
@@ -266,6 +271,14 @@ def start_listener(settings: Settings, reactor: Any, arguments: Sequence[str], *
     for name, address in role.addresses().items():
         log.info("listening", feed=name, host=address["host"], port=address["port"])
     return role
+
+
+def known_practitioners(store: Store, policy: FeedPolicy) -> KnownPractitioners:
+    """Whom a feed's patient messages named lately, as the store remembers it."""
+    known = KnownPractitioners(policy.recheck)
+    if "adt" in policy.rules.takes:
+        known.load(store.known_practitioners(policy.name, time.time() - policy.recheck))
+    return known
 
 
 def limits_of(feed: Feed) -> Limits:

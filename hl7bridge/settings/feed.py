@@ -63,8 +63,11 @@ class Hl7Settings(Section):
     timezone: Annotated[str, AfterValidator(time_zone), Written("time zone")] = setting(
         "UTC", "time zone of times without an offset"
     )
+    takes: Annotated[
+        tuple[Literal["staff", "adt"], ...], BeforeValidator(several), Field(min_length=1), Written("list of names")
+    ] = setting("staff", 'what comes on it: "staff" (MFN, PMU), "adt" (practitioners in patient messages), or both')
     unsupported: Literal["reject", "ignore"] = setting(
-        "reject", "other message types and events: refused (AR), or answered AA and counted"
+        "reject", "other message types: refused (AR), or answered AA and counted (unless said, where ADT is taken)"
     )
 
 
@@ -103,6 +106,12 @@ class AcknowledgmentSettings(Section):
     codes: CodeSettings = CodeSettings()
 
 
+class AdtSettings(Section):
+    """What patient messages may do, where the feed takes them."""
+
+    recheck: Duration = setting("1d", "ask a destination no more often about a practitioner whom such messages name")
+
+
 class Feed(Section):
     """One staff feed. `name` is the file's name."""
 
@@ -113,6 +122,7 @@ class Feed(Section):
     listener: ListenerSettings
     hl7: Hl7Settings
     acknowledgment: AcknowledgmentSettings = AcknowledgmentSettings()
+    adt: AdtSettings = AdtSettings()
     authorities: Annotated[dict[str, Uri], Written("name = URI")] = setting(
         {}, "identifier system of an assigning authority, by the name that the sender gives it"
     )
