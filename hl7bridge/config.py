@@ -3,6 +3,7 @@
     conf/hl7bridge.toml            the service itself
     conf/feeds/NAME.toml           one staff feed: where it comes in, how it is read and answered, where it goes
     conf/destinations/NAME.toml    one FHIR server: how to reach it, what it may receive
+    conf/tasks/KIND.toml           a site's own words for one kind of task
 
 The file's name is the feed's (or destination's) name everywhere: in logs, metrics and lists. Relative paths start at the
 folder that holds `conf/`. `HL7BRIDGE_STORE__PATH` in the environment overrides `path` in `[store]`,
@@ -33,9 +34,11 @@ from hl7bridge.settings import (
     Section,
     ServiceFile,
     Settings,
+    TaskText,
     Written,
     Wrong,
     is_loopback,
+    unknown_kind,
 )
 
 SERVICE_FILE = "conf/hl7bridge.toml"
@@ -43,7 +46,7 @@ NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 PREFIX = "HL7BRIDGE_"
 OWNED: tuple[str, ...] = ("name", "telecom", "address", "gender", "birthDate", "qualification", "communication")
 OWNED += ("code", "specialty", "organization", "location", "healthcareService", "period")  # those of roles
-KINDS: tuple[tuple[str, type[Section]], ...] = (("feeds", Feed), ("destinations", Destination))
+KINDS: tuple[tuple[str, type[Section]], ...] = (("feeds", Feed), ("destinations", Destination), ("tasks", TaskText))
 
 M = TypeVar("M", bound=Section)
 
@@ -81,6 +84,10 @@ def examine(
         reading.problems += _feed_problems(feed, tuple(destinations))
     for destination in good_destinations.values():
         reading.problems += _destination_problems(destination, tuple(feeds))
+    tasks = {kind: reading.model(TaskText, f"conf/tasks/{kind}.toml", kind) for kind in reading.names["tasks"]}
+    for kind in tasks:
+        if advice := unknown_kind(kind):
+            reading.problem("is for no kind of task that there is", f"conf/tasks/{kind}.toml", advice=advice)
     reading.problems += _port_problems(tuple(good_feeds.values()))
     if service is not None and not feeds:
         advice = "Write conf/feeds/NAME.toml, or let `hl7bridge init` write a first one."
@@ -94,6 +101,7 @@ def examine(
         service.log,
         MappingProxyType(good_feeds),
         MappingProxyType(good_destinations),
+        MappingProxyType({kind: text for kind, text in tasks.items() if text is not None}),
     )
     return settings, ()
 
@@ -253,6 +261,8 @@ def _field(model: type[Section], path: tuple[int | str, ...]) -> FieldInfo | Non
 
 def _section_of(field: FieldInfo) -> type[Section] | None:
     annotation = field.annotation
+    if get_origin(annotation) is tuple:  # a list of sections
+        annotation = get_args(annotation)[0]
     return annotation if isinstance(annotation, type) and issubclass(annotation, Section) else None
 
 
@@ -412,7 +422,9 @@ def _rows(model: type[Section], prefix: str = "") -> Iterator[Key]:
     for key in _keys(model):
         field = model.model_fields[key]
         section = _section_of(field)
-        if section is not None:
+        if section is not None and get_origin(field.annotation) is tuple:
+            yield Key("", prefix + key, kind(field), "none", field.description or "")
+        elif section is not None:
             yield from _rows(section, f"{prefix}{key}.")
         else:
             default = "" if field.is_required() else _as_toml(field.default)

@@ -7,12 +7,13 @@ README's table and the advice in errors are made from it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hl7bridge.settings.destination import Destination
 from hl7bridge.settings.feed import Feed
 from hl7bridge.settings.service import LogSettings, ServiceFile, ServiceSettings, StoreSettings
+from hl7bridge.settings.tasks import TaskText, unknown_kind
 from hl7bridge.settings.values import Section, Written, Wrong, is_loopback
 
 
@@ -26,6 +27,7 @@ class Settings:
     log: LogSettings
     feeds: Mapping[str, Feed]
     destinations: Mapping[str, Destination]
+    tasks: Mapping[str, TaskText] = field(default_factory=dict)
 
 
 __all__ = [
@@ -37,7 +39,9 @@ __all__ = [
     "ServiceSettings",
     "Settings",
     "StoreSettings",
+    "TaskText",
     "Written",
     "Wrong",
     "is_loopback",
+    "unknown_kind",
 ]

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from hl7bridge.secrets import SecretReference
+from hl7bridge.settings.tasks import Days, Hours, MaintenanceWindow, SecurityClasses, TaskSettings
 from hl7bridge.settings.values import (
     Duration,
     DurationOrNone,
@@ -20,6 +21,7 @@ from hl7bridge.settings.values import (
     Wrong,
     identity_step,
     optional_server_address,
+    optional_time_zone,
     path_of,
     scope,
     secret,
@@ -29,6 +31,7 @@ from hl7bridge.settings.values import (
 
 R = TypeVar("R")
 
+EPIC_TASKS = {"joiner": True}
 EPIC_BUDGET = {"in_flight": 2, "requests_per_second": 2.0}
 
 
@@ -66,6 +69,13 @@ class RetrySettings(Section):
 class BrakeSettings(Section):
     """Deactivations that wait for a person: a mass change that nobody announced may be a mistake, or an attack."""
 
+    office_hours: Hours = setting(
+        "", "hours such as 07:00-19:00; outside of them a mass of changes is told; empty = never"
+    )
+    office_days: Days = setting(("mon", "tue", "wed", "thu", "fri"), "days with office hours")
+    off_hours_changes: Annotated[int, Field(ge=1)] = setting(
+        50, "changes written within an hour outside of office hours that are a mass"
+    )
     deactivations_per_hour: Annotated[int, Field(ge=0)] = setting(
         20, "people deactivated within an hour; further ones are held; 0 = no limit"
     )
@@ -163,6 +173,12 @@ class Destination(Section):
     ca_file: Annotated[Path | None, BeforeValidator(path_of), Written("path")] = setting(
         "", "certificates to trust (PEM); empty = those of the system"
     )
+    timezone: Annotated[str, AfterValidator(optional_time_zone)] = setting(
+        "", "time zone of maintenance windows and office hours; empty = that of this machine"
+    )
+    maintenance: Annotated[tuple[MaintenanceWindow, ...], Written("[[maintenance]]: days, hours")] = setting(
+        (), "hours in which nothing is sent: messages are taken, answered and queued"
+    )
     auth: AuthSettings = AuthSettings()
     retry: RetrySettings = RetrySettings()
     brake: BrakeSettings = BrakeSettings()
@@ -171,6 +187,10 @@ class Destination(Section):
     )
     identity: IdentitySettings = IdentitySettings()
     elements: ElementSettings = ElementSettings()
+    tasks: TaskSettings = TaskSettings()
+    security_classes: SecurityClasses = setting(
+        {}, "class that a joiner's task suggests for job:CODE, department:CODE or category:CODE"
+    )
     owners: Annotated[dict[str, Names], Written("element = list of feeds")] = setting(
         {}, "where several feeds give one element: feeds in order, a later one only fills gaps"
     )
@@ -178,7 +198,10 @@ class Destination(Section):
     @model_validator(mode="before")
     @classmethod
     def _from_profile(cls, data: Any) -> Any:
-        return {**EPIC_BUDGET, **data} if isinstance(data, dict) and data.get("profile") == "epic" else data
+        if not isinstance(data, dict) or data.get("profile") != "epic":
+            return data
+        tasks = data.get("tasks", {})
+        return {**EPIC_BUDGET, **data, "tasks": {**EPIC_TASKS, **tasks} if isinstance(tasks, dict) else tasks}
 
     @property
     def file(self) -> str:

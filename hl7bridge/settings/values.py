@@ -142,6 +142,10 @@ def time_zone(value: str) -> str:
     return value
 
 
+def optional_time_zone(value: str) -> str:
+    return time_zone(value) if value else ""
+
+
 def charset_name(value: str) -> str:
     folded = "".join(letter for letter in value.upper() if letter.isascii() and letter.isalnum())
     if CHARSETS.fullmatch(folded) is None:
