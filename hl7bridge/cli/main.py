@@ -21,7 +21,7 @@ from hl7bridge.cli import output
 from hl7bridge.cli.output import ExitCode
 from hl7bridge.errors import ConfigError, Hl7BridgeError, MessageError
 
-COMMANDS: tuple[str, ...] = ("demo", "init", "check", "run", "send", "view", "map", "msg", "replay")
+COMMANDS: tuple[str, ...] = ("demo", "init", "check", "run", "send", "view", "map", "msg", "replay", "roster")
 COMMANDS += ("hold", "task", "destination", "keys", "token", "generate", "sandbox")
 """The commands and groups, each a module of this package: `check.check` is a command, `keys.app` a group."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import os
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +11,7 @@ import typer
 from hl7bridge.cli import output, stored
 from hl7bridge.cli.deciding import account, why
 from hl7bridge.cli.output import ConfigOption, JsonOption
+from hl7bridge.cli.spreadsheet import table
 from hl7bridge.errors import ConfigError
 
 app = typer.Typer(
@@ -25,7 +24,6 @@ app = typer.Typer(
 ANY = "any"
 COLUMNS: tuple[str, ...] = ("id", "state", "overdue", "kind", "title", "person", "feed", "destination", "message")
 COLUMNS += ("opened", "due", "closed", "closed_by", "evidence", "steps")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 @app.command("list")
@@ -182,11 +180,8 @@ def _as_data(task: dict[str, Any], now: float) -> dict[str, Any]:
 
 
 def write_csv(path: Path, tasks: list[dict[str, Any]], now: float) -> None:
-    """Tasks as CSV (RFC 4180, UTF-8 with a byte order mark, as spreadsheets want it), readable by this user alone."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8-sig", newline="") as file:
-        table = csv.writer(file, quoting=csv.QUOTE_ALL)
-        table.writerow(COLUMNS)
+    """Tasks as CSV, readable by this user alone."""
+    with table(path, COLUMNS) as add:
         for task in tasks:
             row = {
                 **_as_data(task, now),
@@ -195,10 +190,4 @@ def write_csv(path: Path, tasks: list[dict[str, Any]], now: float) -> None:
                 "overdue": "yes" if overdue(task, now) else "",
                 "steps": " ".join(f"{number}. {step}" for number, step in enumerate(task["steps"], 1)),
             }
-            table.writerow([safe_cell(row[name]) for name in COLUMNS])
-
-
-def safe_cell(value: object) -> str:
-    """The text of a cell; one that a spreadsheet might run as a formula begins with an apostrophe."""
-    text = str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+            add(row[name] for name in COLUMNS)

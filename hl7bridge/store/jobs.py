@@ -51,7 +51,8 @@ class Jobs(Database):
         """Have it for longer. False when it is another's by now, or was lost for a time: stop."""
         with self._writing():
             renewed = self._execute(
-                "UPDATE job SET expiry = ? WHERE name = ? AND owner = ? AND expiry > ?", (now + seconds, job, owner, now)
+                "UPDATE job SET expiry = ? WHERE name = ? AND owner = ? AND expiry > ?",
+                (now + seconds, job, owner, now),
             )
             return renewed.rowcount > 0
 

@@ -12,7 +12,7 @@ import pytest
 
 from hl7bridge import config
 from hl7bridge.cli import deciding
-from hl7bridge.cli.task import safe_cell
+from hl7bridge.cli.spreadsheet import safe_cell
 from hl7bridge.model import Outcome, Result, Task
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.store import DeliveryState, Settlement, Store
