@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
-from hl7bridge.fhir import outcomes
+from hl7bridge.fhir import outcomes, tasks
 from hl7bridge.fhir.capabilities import Capabilities
 from hl7bridge.fhir.client import FhirClient, Parameters, token
 from hl7bridge.fhir.desired import ENDING, statement
@@ -33,6 +33,9 @@ from hl7bridge.fhir.replies import Reply, ReplyKind
 from hl7bridge.fhir.roles import is_of_person, role_at_server, role_intents
 from hl7bridge.fhir.rules import APPROVE, REPORT, DestinationRules
 from hl7bridge.model import (
+    ENDED_WELL,
+    PERSON_INACTIVE,
+    ROLES_ENDED,
     Action,
     Exchange,
     Finding,
@@ -113,6 +116,7 @@ class _Delivery:
         self.person_id, self.version, self.status = known.person_id, "", 0
         self.created = self.active_before = self.active_after = False
         self.wrote = 0
+        self.is_inactive = False  # as the server showed her last
         self.exchanges: list[Exchange] = []
         self.interactions: list[Interaction] = []
         self.written: list[Written] = []
@@ -124,6 +128,8 @@ class _Delivery:
 
     def run(self) -> Outcome:
         ended = self._person() or self._roles() or self._done()
+        if self._joins:
+            self.tasks += tasks.joiner(self.change, self.rules.tasks)
         return replace(
             ended,
             http_status=ended.http_status or self.status,
@@ -133,6 +139,7 @@ class _Delivery:
             version=self.version,
             exchanges=tuple(self.exchanges),
             tasks=(*ended.tasks, *self.tasks),
+            facts=self._facts(ended),
             drift=tuple(difference for interaction in self.interactions for difference in interaction.drift),
             warnings=tuple(self.warnings),
             images=tuple(self.images),
@@ -146,6 +153,8 @@ class _Delivery:
         for _ in range(REPLANS + 1):
             self.warnings.clear()
             found = self._noted(resolve(self.client, self.change, known, self.rules))
+            if self.change.only_if_missing and (there := self._there(found)):
+                return there
             if found.match not in (Match.FOUND, Match.NONE):
                 return self._unresolved(found)
             if found.match is Match.NONE and (nobody := self._nobody()):
@@ -215,6 +224,16 @@ class _Delivery:
             self.warnings.append(Finding(outcomes.UNKNOWN_KEY, "unknown-person-created", text, Severity.WARNING))
         return None
 
+    def _there(self, found: Resolution) -> Outcome | None:
+        """A mention of somebody who is there, or was deleted by a person, asks for nothing: whoever she is exactly, nobody
+        is missing. None where nobody is there, or the server gave no answer that could be believed."""
+        if found.match is Match.FOUND:
+            self.person_id = found.person_id
+            return Outcome(Result.UNCHANGED if self.writes else Result.REPORTED)
+        if found.match in (Match.AMBIGUOUS, Match.GONE) or found.candidates:
+            return Outcome(Result.NOTHING_TO_DO)
+        return None
+
     def _unresolved(self, found: Resolution) -> Outcome:
         says = statement(self.change)
         if found.match is Match.GONE and (says is False or self.change.revokes):
@@ -261,6 +280,7 @@ class _Delivery:
         self.version = interaction.version
         body = interaction.body or {}
         self.active_after = body.get("active") is not False if body else self.active_before
+        self.is_inactive = bool(interaction.resource_id) and not self.active_before
         if interaction.kind is Kind.NONE and self.known.ambiguous and self.writes:
             text = "An earlier request whose answer was lost had arrived"
             self.warnings.append(Finding("0", "earlier-request-arrived", text, Severity.INFORMATION))
@@ -307,6 +327,7 @@ class _Delivery:
         self.wrote += 1
         self.created = interaction.kind is Kind.CREATE
         self.active_after = resource.get("active") is not False
+        self.is_inactive = not self.active_after
         self._remember(interaction.written, own, person_id, version)
         self._tasks_of_leaving(own, others)
         return None
@@ -432,11 +453,35 @@ class _Delivery:
             self.tasks += [outcomes.SHARED] if turns else []
             return
         writes = self.writes and not self.reported
-        if turns or (self.active_before and (not self.active_after or not writes)):
-            self.tasks.append(outcomes.LEAVER if writes else outcomes.LEAVER_REPORTED)
+        if self.rules.tasks.leaver and (turns or (self.active_before and (not self.active_after or not writes))):
+            scope = self.rules.lifecycle_scope
+            checks_roles = scope != "practitioner" and "PractitionerRole" not in self.rules.withheld
+            self.tasks.append(
+                tasks.leaver(reported=not writes, checks_person=scope != "role", checks_roles=checks_roles)
+            )
         tagged = own is not None and any(value.element == TAG_MARK for value in own.values)
         if self.change.action is Action.REMOVE and self.writes and not tagged:
             self.tasks.append(outcomes.DELETED)
+
+    @property
+    def _joins(self) -> bool:
+        """Whether she is new at the server, or would be: her account is to be set up."""
+        if not self.rules.tasks.joiner or self.change.only_if_missing or statement(self.change) is False:
+            return False
+        planned = any(one.kind is Kind.CREATE and one.resource_type == "Practitioner" for one in self.interactions)
+        return self.created or (planned and (self.reported or not self.writes))
+
+    def _facts(self, ended: Outcome) -> frozenset[str]:
+        """What the server and the record show of her: see `model.Outcome`."""
+        facts = set(tasks.shown_by_record(self.change, self.rules.tasks))
+        leaves = statement(self.change) is False and not self.change.temporary
+        if self.is_inactive or (leaves and ended.result is Result.NOTHING_TO_DO):
+            facts.add(PERSON_INACTIVE)
+        roles = [one for one in self.interactions if one.resource_type == "PractitionerRole"]
+        reported = any(one.kind is not Kind.NONE for one in roles) and (self.reported or not self.writes)
+        if leaves and not reported and ended.result in ENDED_WELL and self.rules.lifecycle_scope != "practitioner":
+            facts.add(ROLES_ENDED)
+        return frozenset(facts)
 
     # --- small steps -------------------------------------------------------------------------------------------------
 

@@ -56,6 +56,8 @@ TAG_MARK = "meta.tag"
 AWAY_MARK = "active.away"  # of a person or role: inactive for a time (PMU^B05)
 LIFECYCLE_RULE = "lifecycle"  # ElementValue.rule of what every lifecycle decision decides anew
 
+MENTION = "mention"  # Written.origin of a person whom a patient message named
+
 UNKNOWN_CERTIFICATE = "no such qualification at the server"
 
 OPEN = "open"
@@ -100,7 +102,8 @@ def plan_practitioner(
         return _plan_certificates(plan, own)
     if server is None:
         active = statement(change) is not False
-        return plan.created(practitioner_values(change, rules), {"active": active}, active, "new person")
+        holds = active and not change.only_if_missing  # a patient message keeps nobody in: she may have left long ago
+        return plan.created(practitioner_values(change, rules), {"active": active}, holds, "new person")
     desired = () if change.action in ENDING else practitioner_values(change, rules)
     plan.merge(desired, decides_lifecycle=False)
     said = statement(change)
@@ -313,7 +316,9 @@ class _ResourcePlan:
         behind: list[Any] = []
         for other in self.others:
             place = self.rules.rank(element, other.feed)
-            side = before if place < rank else behind if place > rank else beside
+            # What a patient message gave is there until somebody says it who knows.
+            yields = place > rank or other.origin == MENTION
+            side = behind if yields else before if place < rank else beside
             side.extend(value.value for value in other.values if value.element == element)
         taken = {key(value) for value in before} - {None}
         wanted = [
@@ -497,7 +502,7 @@ class _ResourcePlan:
             resource_id=resource_id,
             values=(*values, *self.marks.values()),
             role_key=self.role.key if self.role else "",
-            origin=self.role.origin if self.role else "",
+            origin=self.role.origin if self.role else MENTION if self.change.only_if_missing else "",
             holds_active=holds_active,
             feed=self.feed,
             source_key=self.change.source_key,
