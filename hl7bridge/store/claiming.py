@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from hl7bridge.errors import ClaimLost
-from hl7bridge.model import LIFECYCLE, Known, Result, StaffChange, Task, Written
+from hl7bridge.model import LIFECYCLE, Known, Link, Result, StaffChange, Task, Written
 from hl7bridge.store.encoding import unseal, written_from_row
 from hl7bridge.store.lanes import NEWCOMERS, keys_from_text, keys_to_text, lane_key
 from hl7bridge.store.store import Claimed
@@ -30,7 +30,7 @@ _BASES = (
 WRITTEN_BY = _BASES + "destination = ? AND resource_type = ? AND resource_id = ?"
 OWN = _BASES + "destination = ? AND feed = ? AND source_key = ?"
 
-PERSON = "SELECT person_id FROM crosswalk WHERE destination = ? AND feed = ? AND source_key = ?"
+PERSON = "SELECT person_id, link FROM crosswalk WHERE destination = ? AND feed = ? AND source_key = ?"
 
 READY = (
     "SELECT id, place FROM delivery WHERE head = 1 AND state = 'queued' AND destination = ? AND leaver = ?"
@@ -48,7 +48,7 @@ BLOCKED = "SELECT EXISTS (SELECT 1 FROM lane WHERE key = ? AND place < ?) OR EXI
 CANDIDATE = (
     "SELECT d.message_id, d.position, d.feed, d.source_key, d.place, d.lane, d.order_time, d.force, d.attempts,"
     " d.ambiguous, CASE WHEN f.change IS NULL THEN r.codec ELSE f.codec END, COALESCE(f.change, r.change), f.approves,"
-    " x.person_id, x.order_time"
+    " x.person_id, x.order_time, x.link"
     " FROM delivery d JOIN record r ON r.message_id = d.message_id AND r.position = d.position"
     " LEFT JOIN released f ON f.delivery_id = d.id"
     " LEFT JOIN crosswalk x ON x.destination = d.destination AND x.feed = d.feed AND x.source_key = d.source_key"
@@ -209,7 +209,7 @@ class Claiming(Tasking):
     ) -> Claimed | None:
         row = self._execute(CANDIDATE, (delivery_id,)).fetchone()
         message_id, position, feed, source_key, place, lane, order_time, force, attempts = row[:9]
-        ambiguous, codec, content, approves, person_id, applied = row[9:]
+        ambiguous, codec, content, approves, person_id, applied, link = row[9:]
         change = StaffChange.from_json(unseal(codec, content).decode())
         keys = self._claim_keys(delivery_id, destination, place, lane, change, feed, person_id, lane_of)
         if any(self._execute(BLOCKED, (key, place, key)).fetchone()[0] for key in keys):
@@ -230,7 +230,7 @@ class Claiming(Tasking):
         )
         self._note(now, message_id, delivery_id, "claimed", owner=owner, fence=fence)
         own = self._bases(OWN, destination, feed, source_key)
-        known = Known(person_id or "", own, bool(ambiguous), attempts)
+        known = Known(person_id or "", own, bool(ambiguous), attempts, Link(link or ""))
         return Claimed(
             delivery_id,
             message_id,

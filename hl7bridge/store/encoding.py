@@ -87,10 +87,14 @@ def written_from_row(row: Sequence[Any]) -> Written:
     return Written(resource_type, resource_id, values, role_key, origin, bool(holds_active), feed, source_key, version)
 
 
-def interactions_to_bytes(interactions: Iterable[Interaction], drift: Iterable[Difference]) -> bytes:
-    """What was planned and why, with before and after, without bodies: people ask what a message changed."""
+def interactions_to_bytes(
+    interactions: Iterable[Interaction], drift: Iterable[Difference], candidates: Sequence[JsonObject] = ()
+) -> bytes:
+    """What was planned and why, with before and after, without bodies: people ask what a message changed. `candidates`:
+    whom it may be about, where that is not clear."""
     return write_json(
         {
+            **({"candidates": list(candidates)} if candidates else {}),
             "interactions": [
                 {
                     "kind": interaction.kind.value,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hl7bridge.model import APPLIED, Action, Known, Result, StaffChange, Written
+from hl7bridge.model import APPLIED, Action, Known, Link, Result, StaffChange, Written
 from hl7bridge.store.claiming import OWN, PERSON, WRITTEN_BY, Claiming
 from hl7bridge.store.encoding import (
     PLAIN,
@@ -15,6 +15,7 @@ from hl7bridge.store.encoding import (
     written_to_bytes,
 )
 from hl7bridge.store.lanes import keys_from_text
+from hl7bridge.store.restoring import UNDONE, Restoring
 from hl7bridge.store.store import DeliveryState, Settlement
 
 SETTLED_AS = frozenset(
@@ -44,7 +45,7 @@ def _evidence(settlement: Settlement) -> str:
     return f"{seen}{version}, message {settlement.claimed.message_id}"
 
 
-class Settling(Claiming):
+class Settling(Claiming, Restoring):
     """What workers bring back."""
 
     def settle(self, settlements: Sequence[Settlement], now: float) -> list[int]:
@@ -112,6 +113,10 @@ class Settling(Claiming):
                 claimed.change.source_key,
                 now,
             )
+        person = (claimed.destination, claimed.feed, claimed.change.source_key)
+        changed = outcome.result in _CHANGED_THE_SERVER
+        if changed and self._restores_undone(*person, outcome, claimed.message_id, claimed.delivery_id, now):
+            self._open_task(UNDONE, claimed.message_id, claimed.delivery_id, *person, now)
         self._verify(
             claimed.destination, claimed.feed, claimed.change.source_key, outcome.facts, _evidence(settlement), now
         )
@@ -144,9 +149,10 @@ class Settling(Claiming):
                 exchanges_to_text(outcome.exchanges),
                 findings_to_text(outcome.warnings),
                 PLAIN,
-                interactions_to_bytes(outcome.interactions, outcome.drift),
+                interactions_to_bytes(outcome.interactions, outcome.drift, outcome.candidates),
             ),
         )
+        self._keep_images(claimed.delivery_id, (last[0] or 0) + 1, outcome, claimed.message_id, now)
 
     def _remember_person(self, settlement: Settlement, order_time: str, now: float) -> None:
         """The crosswalk, what was applied last, and the bases. An attempt that failed half way leaves bases, too."""
@@ -158,6 +164,7 @@ class Settling(Claiming):
                 "INSERT INTO crosswalk (destination, feed, source_key, person_id, order_time, changed)"
                 " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (destination, feed, source_key) DO UPDATE SET"
                 " person_id = CASE WHEN excluded.person_id <> '' THEN excluded.person_id ELSE crosswalk.person_id END,"
+                " link = CASE WHEN excluded.person_id NOT IN ('', crosswalk.person_id) THEN '' ELSE crosswalk.link END,"
                 " order_time = CASE WHEN excluded.order_time > crosswalk.order_time THEN excluded.order_time"
                 " ELSE crosswalk.order_time END, changed = excluded.changed",
                 (claimed.destination, claimed.feed, claimed.change.source_key, person_id, order_time, now),
@@ -227,7 +234,8 @@ class Settling(Claiming):
         """What a claim would hand out of that person: the crosswalk's id and what the feed wrote. For a dry run."""
         with self._reading():
             row = self._execute(PERSON, (destination, feed, source_key)).fetchone()
-            return Known(row[0] if row else "", self._bases(OWN, destination, feed, source_key))
+            own = self._bases(OWN, destination, feed, source_key)
+            return Known(row[0], own, link=Link(row[1])) if row else Known(own=own)
 
     def withdraw(self, message_id: int, now: float) -> bool:
         """Withdraw every delivery of the message of which nothing can have reached a server. True when that is all of

@@ -20,6 +20,7 @@ from hl7bridge.store.braking import Braking
 from hl7bridge.store.database import Rows
 from hl7bridge.store.deciding import Deciding
 from hl7bridge.store.jobs import Jobs
+from hl7bridge.store.linking import Linking
 from hl7bridge.store.migrating import MIGRATIONS, migrate
 from hl7bridge.store.modes import Modes
 from hl7bridge.store.turn import Turn
@@ -53,7 +54,7 @@ _ADVICE = {
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 
 
-class SqliteStore(Deciding, Modes, Braking, Jobs):
+class SqliteStore(Deciding, Modes, Braking, Jobs, Linking):
     """A `Store` in one file."""
 
     def __init__(

@@ -22,6 +22,8 @@ from typing import Any, Protocol
 
 from hl7bridge.model import Known, Outcome, Record, RecordEcho, Result, StaffChange, Task, Written
 from hl7bridge.store.jobs import JobStore
+from hl7bridge.store.linking import LinkStore
+from hl7bridge.store.restoring import RestoreStore
 
 
 class MessageState(StrEnum):
@@ -249,7 +251,7 @@ class PendingAcknowledgment:
     is_open: bool = False
 
 
-class Store(JobStore, Protocol):
+class Store(JobStore, LinkStore, RestoreStore, Protocol):
     """The durable middle. See the module docstring for what each implementation promises."""
 
     # -- accept (the listener's writer thread) --

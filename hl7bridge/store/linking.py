@@ -1,0 +1,176 @@
+"""Whom records are about: what is quarantined, which Practitioner a person linked a record to, the map of ids."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any, Protocol
+
+from hl7bridge.model import JsonObject, Link, StaffChange, read_json
+from hl7bridge.store.database import Database, marks
+from hl7bridge.store.encoding import interactions_from_bytes, unseal
+
+CROSSWALK = "SELECT destination, feed, source_key, person_id, link, changed FROM crosswalk"
+
+
+class LinkStore(Protocol):
+    """The part of a store that identity decisions need. Times are Unix seconds."""
+
+    def quarantined(
+        self, causes: Collection[str], *, delivery_id: int = 0, destination: str = "", limit: int = 50
+    ) -> list[dict[str, Any]]:
+        """Deliveries held for one of these causes, oldest first: id, message_id, position, destination, feed, source_key,
+        action, code, local, text, person_id, since, linked (the crosswalk's id), change (the record's side, as JSON),
+        candidates (the server's side, as the last attempt saw it)."""
+
+    def link_of(self, destination: str, feed: str, source_key: str) -> dict[str, Any] | None:
+        """The crosswalk's entry: person_id, link, changed; None where there is none."""
+
+    def linked_to(self, destination: str, person_id: str) -> list[dict[str, Any]]:
+        """The entries that name that Practitioner: destination, feed, source_key, person_id, link, changed."""
+
+    def link(
+        self,
+        destination: str,
+        feed: str,
+        source_key: str,
+        person_id: str,
+        link: Link,
+        now: float,
+        *,
+        who: str,
+        reason: str,
+    ) -> bool:
+        """Set the crosswalk as a person says; "" takes the id away. False while a delivery of the record is under way."""
+
+    def id_map(self, destination: str) -> Iterable[dict[str, Any]]:
+        """Every entry of the destination that names a Practitioner, in order of feed and source key."""
+
+    def import_ids(
+        self, destination: str, rows: Collection[tuple[str, str, str]], now: float, *, who: str, reason: str
+    ) -> tuple[int, int]:
+        """Take in (feed, source key, Practitioner id) where the crosswalk names nobody; returns how many were new, and how
+        many name somebody else and were left as they are."""
+
+
+class Linking(Database):
+    """`LinkStore` in SQL."""
+
+    def quarantined(
+        self, causes: Collection[str], *, delivery_id: int = 0, destination: str = "", limit: int = 50
+    ) -> list[dict[str, Any]]:
+        """Deliveries held for one of these causes, oldest first, with both sides."""
+        given = {"d.id = ?": delivery_id, "d.destination = ?": destination}
+        given = {condition: value for condition, value in given.items() if value}
+        where = "".join(f" AND {condition}" for condition in given)
+        with self._reading():
+            rows = self._dicts(
+                "SELECT d.id, d.message_id, d.position, d.destination, d.feed, d.source_key, d.action, d.code, d.local,"  # noqa: S608
+                " d.text, d.person_id, COALESCE(x.person_id, '') AS linked, a.at AS since, a.codec AS attempt_codec,"
+                " a.interactions, CASE WHEN f.change IS NULL THEN r.codec ELSE f.codec END AS change_codec,"
+                " COALESCE(f.change, r.change) AS change"
+                " FROM delivery d JOIN record r ON r.message_id = d.message_id AND r.position = d.position"
+                " LEFT JOIN released f ON f.delivery_id = d.id"
+                " LEFT JOIN crosswalk x ON x.destination = d.destination AND x.feed = d.feed"
+                " AND x.source_key = d.source_key"
+                " LEFT JOIN attempt a ON a.delivery_id = d.id"
+                " AND a.number = (SELECT MAX(b.number) FROM attempt b WHERE b.delivery_id = d.id)"
+                f" WHERE d.state = 'held' AND d.local IN ({marks(len(causes))}){where} ORDER BY d.id LIMIT ?",
+                [*sorted(causes), *given.values(), limit],
+            )
+        return [_sides(row) for row in rows]
+
+    def link_of(self, destination: str, feed: str, source_key: str) -> dict[str, Any] | None:
+        """The crosswalk's entry: person_id, link, changed; None where there is none."""
+        with self._reading():
+            found = self._dicts(
+                f"{CROSSWALK} WHERE destination = ? AND feed = ? AND source_key = ?", (destination, feed, source_key)
+            )
+        return found[0] if found else None
+
+    def linked_to(self, destination: str, person_id: str) -> list[dict[str, Any]]:
+        """The entries that name that Practitioner."""
+        with self._reading():
+            return self._dicts(
+                f"{CROSSWALK} WHERE destination = ? AND person_id = ? ORDER BY feed, source_key",
+                (destination, person_id),
+            )
+
+    def link(
+        self,
+        destination: str,
+        feed: str,
+        source_key: str,
+        person_id: str,
+        link: Link,
+        now: float,
+        *,
+        who: str,
+        reason: str,
+    ) -> bool:
+        """Set the crosswalk as a person says; "" takes the id away. False while a delivery of the record is under way."""
+        with self._writing():
+            under_way = self._execute(
+                "SELECT 1 FROM delivery d JOIN record r ON r.message_id = d.message_id AND r.position = d.position"
+                " WHERE r.source_key = ? AND d.feed = ? AND d.destination = ? AND d.state IN ('claimed', 'unknown')",
+                (source_key, feed, destination),
+            ).fetchone()
+            if under_way:
+                return False
+            row = self._execute(
+                "SELECT person_id, link FROM crosswalk WHERE destination = ? AND feed = ? AND source_key = ?",
+                (destination, feed, source_key),
+            ).fetchone()
+            before = {"person_id": row[0], "link": row[1]} if row else {"person_id": "", "link": ""}
+            self._set_person(destination, feed, source_key, person_id, link, now)
+            self._note(
+                now, 0, 0, "linked" if person_id else "unlinked", destination=destination, feed=feed,
+                source_key=source_key, who=who, reason=reason, before=before,
+                after={"person_id": person_id, "link": link.value},
+            )  # fmt: skip
+            return True
+
+    def _set_person(self, destination: str, feed: str, source_key: str, person_id: str, link: Link, now: float) -> None:
+        self._execute(
+            "INSERT INTO crosswalk (destination, feed, source_key, person_id, order_time, changed, link)"
+            " VALUES (?, ?, ?, ?, '', ?, ?) ON CONFLICT (destination, feed, source_key) DO UPDATE SET"
+            " person_id = excluded.person_id, changed = excluded.changed, link = excluded.link",
+            (destination, feed, source_key, person_id, now, link.value),
+        )
+
+    def id_map(self, destination: str) -> Iterable[dict[str, Any]]:
+        """Every entry of the destination that names a Practitioner, in order of feed and source key."""
+        with self._reading():
+            return self._dicts(
+                f"{CROSSWALK} WHERE destination = ? AND person_id <> '' ORDER BY feed, source_key", (destination,)
+            )
+
+    def import_ids(
+        self, destination: str, rows: Collection[tuple[str, str, str]], now: float, *, who: str, reason: str
+    ) -> tuple[int, int]:
+        """Take in (feed, source key, Practitioner id) where the crosswalk names nobody; returns how many were new, and how
+        many name somebody else and were left as they are."""
+        new = different = 0
+        with self._writing():
+            for feed, source_key, person_id in rows:
+                known = self._execute(
+                    "SELECT person_id FROM crosswalk WHERE destination = ? AND feed = ? AND source_key = ?",
+                    (destination, feed, source_key),
+                ).fetchone()
+                if known and known[0]:
+                    different += known[0] != person_id
+                    continue
+                self._set_person(destination, feed, source_key, person_id, Link.FOUND, now)
+                new += 1
+            self._note(
+                now, 0, 0, "ids imported", destination=destination, who=who, reason=reason, new=new, different=different
+            )
+        return new, different
+
+
+def _sides(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with the record's side and the server's side in plain."""
+    content, codec = row.pop("change"), row.pop("change_codec")
+    kept, kept_codec = row.pop("interactions"), row.pop("attempt_codec")
+    candidates: list[JsonObject] = interactions_from_bytes(kept_codec, kept).get("candidates", []) if kept else []
+    change = StaffChange.from_json(unseal(codec, content).decode())
+    return row | {"since": row["since"] or 0, "change": read_json(change.to_json()), "candidates": candidates}
