@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from hl7bridge.errors import ConfigError
+from hl7bridge.fhir.tasks import TaskRules
 from hl7bridge.model import Action, ElementValue, StaffChange, Written
 
 REPORT = "report"
@@ -75,7 +76,7 @@ class DestinationRules:
     base_url            FHIR R4 base: https, or http to this machine; no user, query or fragment
     mode                "report" (reads and plans, writes nothing), "approve" (a person approves each write) or "write"
     modes               operation ("create", "update", "deactivate": making inactive who leaves) -> its own mode
-    cohort              who is written; everybody else is reported
+    cohort_feeds, cohort_departments, cohort_staff_keys   who is written (see `Cohort`); everybody else is reported
     systems             assigning authority, as the message gives it -> identifier system at this server
     withheld            what this destination must not get: "birthDate" (an element), "address.home" (the items of an
                         element with that use), "identifier.SS" (identifiers of that type code, table 0203),
@@ -93,6 +94,7 @@ class DestinationRules:
     allow_npi_change    a person whose NPI differs from the message's is updated instead of held
     ca_file             PEM file of trusted certificates; "" = those of the system
     search_method       "get", or "post" ([type]/_search keeps identifiers out of URLs)
+    tasks               what is asked of people
     looks               how often a create without an answer is searched for before it is sent again
     """
 
@@ -100,7 +102,9 @@ class DestinationRules:
     base_url: str
     mode: str = REPORT
     modes: Mapping[str, str] = field(default_factory=dict)
-    cohort: Cohort = Cohort()
+    cohort_feeds: frozenset[str] = frozenset()
+    cohort_departments: frozenset[str] = frozenset()
+    cohort_staff_keys: frozenset[str] = frozenset()
     systems: Mapping[str, str] = field(default_factory=dict)
     withheld: frozenset[str] = DEFAULT_WITHHELD
     on_drift: str = OVERWRITE
@@ -117,6 +121,7 @@ class DestinationRules:
     ca_file: str = ""
     search_method: str = "get"
     looks: int = 3
+    tasks: TaskRules = field(default_factory=TaskRules)
     max_response: int = MAX_RESPONSE
     max_pages: int = 20
 
@@ -137,6 +142,11 @@ class DestinationRules:
     def writes(self) -> bool:
         """Whether this destination may be written to at all."""
         return any(self.mode_of(operation) != REPORT for operation in OPERATIONS)
+
+    @property
+    def cohort(self) -> Cohort:
+        """Who is written."""
+        return Cohort(self.cohort_feeds, self.cohort_departments, self.cohort_staff_keys)
 
     def mode_of(self, operation: str) -> str:
         """The mode of "create", "update" or "deactivate"."""

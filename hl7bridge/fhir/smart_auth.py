@@ -21,7 +21,7 @@ import jwt
 from hl7bridge.errors import ConfigError, TokenError
 from hl7bridge.fhir.gate import tls_context
 from hl7bridge.fhir.keys import SigningKey
-from hl7bridge.fhir.rules import WRITE, SmartRules, checked_url, origin
+from hl7bridge.fhir.rules import REPORT, SmartRules, checked_url, origin
 
 CLOCK_SLACK = 10  # seconds that iat and nbf lie back: a server whose clock is behind must not see them in its future
 ASSERTION_LIFE = 250  # seconds from iat to exp; servers refuse more than 300
@@ -62,15 +62,16 @@ class Token:
     scope: str = ""
 
 
-def needed_scopes(mode: str, capabilities: frozenset[str] = frozenset()) -> tuple[str, ...]:
+def needed_scopes(mode: str, capabilities: frozenset[str] = frozenset(), verbs: str = "cu") -> tuple[str, ...]:
     """The least that the mode needs; a destination in report mode never asks to write.
 
-    SMART v2 form (`.rs`, `.cu`) where the server takes that alone, else the v1 form (`.read`, `.write`).
+    SMART v2 form (`.rs`, `.cu`) where the server takes that alone, else the v1 form (`.read`, `.write`), which cannot tell
+    apart what is written: `verbs`, "c" to create, "u" to update.
     """
     only_v2 = "permission-v2" in capabilities and "permission-v1" not in capabilities
-    reading, writing = ("rs", "cu") if only_v2 else ("read", "write")
-    verbs = (reading, writing) if mode == WRITE else (reading,)
-    return tuple(f"system/{resource}.{verb}" for resource in RESOURCES for verb in verbs)
+    reading, writing = ("rs", verbs) if only_v2 else ("read", "write")
+    asked = (reading,) if mode == REPORT or not verbs else (reading, writing)
+    return tuple(f"system/{resource}.{verb}" for resource in RESOURCES for verb in asked)
 
 
 class TokenSource:
@@ -156,7 +157,7 @@ class TokenSource:
 
     def scopes(self) -> tuple[str, ...]:
         """What to ask for. Raises TokenError where that needs discovery and it fails."""
-        return self.rules.scopes or needed_scopes(self.rules.mode, self.discover().capabilities)
+        return self.rules.scopes or needed_scopes(self.rules.mode, self.discover().capabilities, self.rules.verbs)
 
     def missing_scopes(self, granted: str) -> tuple[str, ...]:
         """The scopes asked for that the server did not grant; () where it did not say what it granted (RFC 6749, 5.1)."""

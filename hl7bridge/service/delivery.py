@@ -23,10 +23,11 @@ from hl7bridge.errors import Hl7BridgeError
 from hl7bridge.fhir.client import FhirClient
 from hl7bridge.fhir.deliver import deliver
 from hl7bridge.fhir.identity import lane_keys
-from hl7bridge.fhir.outcomes import BRAKED
+from hl7bridge.fhir.outcomes import APPROVAL, BRAKED, NOT_OFFERED
 from hl7bridge.fhir.retry import RetryPolicy, next_step
 from hl7bridge.fhir.rules import DestinationRules
 from hl7bridge.model import WRITES_REFUSED, Outcome, Result, StaffChange, Written
+from hl7bridge.service.leaving import LEAVING_REPORT, LeavingReport
 from hl7bridge.service.log import Log
 from hl7bridge.service.pace import REST_LONGEST, Pace
 from hl7bridge.service.safeguards import Brake, Safeguards
@@ -36,6 +37,7 @@ GROUP = 64  # settlements a transaction
 GROUP_SECONDS = 0.1  # and the longest that a settlement waits for company
 LEASE = 5.0  # seconds that a worker's claims outlive its last renewal
 UNWRITABLE = "unwritable-outcome"
+_EXPECTED = frozenset({APPROVAL.local, NOT_OFFERED})  # held as the mode says, or as one alert has told
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ class DestinationLoop(threading.Thread):
         self._local = threading.local()
         self._stores: list[Store] = []
         self._paused_until = 0.0
+        self._paused_for = ""  # why nothing was handed out, until something is delivered again
+        self._leaving = LeavingReport(target.rules, log)
         self._pace = Pace(target.rules.in_flight, min(REST_LONGEST, target.retry.longest))
         self._safeguards = Safeguards(target.rules.name, target.brake, target.client, log)
         self.failed: str = ""
@@ -165,9 +169,14 @@ class DestinationLoop(threading.Thread):
         if room <= 0:
             return False
         self._safeguards.tell(store)
+        if not self._leaving.may_go(store):
+            self._paused_for = LEAVING_REPORT
+            return False
         claimed = store.claim(rules.name, self.owner, room, time.time(), self._lane_of)
         if claimed:
             self._safeguards.resumed(store)
+        else:
+            self._paused_for = store.paused().get(rules.name, self._paused_for)
         for one in claimed:
             self._open[one.delivery_id] = one
             pool.submit(self._deliver, one)
@@ -272,7 +281,16 @@ class DestinationLoop(threading.Thread):
                 claimed, outcome, DeliveryState.QUEUED, pause=outcome.local or "paused", pause_until=now + step.delay
             )
         state = _STATES[step.kind]
-        if state is not DeliveryState.ENDED and outcome.local != BRAKED.local:  # of the brake, one alert tells
+        if self._paused_for and state in (DeliveryState.ENDED, DeliveryState.HELD):
+            self._log.info("destination delivered to again", destination=name, was=self._paused_for)
+            self._paused_for = ""
+        if state is DeliveryState.HELD and outcome.local != BRAKED.local:  # of the brake, one alert tells
+            tell = self._log.info if outcome.local in _EXPECTED else self._log.warning
+            tell(
+                "delivery held", destination=name, delivery_id=claimed.delivery_id, message_id=claimed.message_id,
+                local=outcome.local, status=outcome.http_status,
+            )  # fmt: skip
+        elif state in (DeliveryState.RETRY, DeliveryState.UNKNOWN):
             self._log.warning(
                 "delivery waits", destination=name, delivery_id=claimed.delivery_id, state=state.value,
                 local=outcome.local, status=outcome.http_status, seconds=round(step.delay, 1),

@@ -131,9 +131,9 @@ class Safeguards:
             if outcome.result in _WROTE:
                 for made in outcome.interactions:
                     self._forbidden.pop(outcomes.operation(made.resource_type, made.kind.value), None)
-            if outcome.result is not Result.HELD or not outcome.refused:
+            if outcome.result is not Result.HELD or outcome.local not in (outcomes.NOT_OFFERED, outcomes.FORBIDDEN):
                 return outcome
-            operation = outcome.refused
+            operation = outcome.refused or UPDATE_PERSON  # who may not even read can't update anybody
             if outcome.local == outcomes.FORBIDDEN:
                 person = (claimed.feed, claimed.change.source_key)
                 people = [known for known in self._forbidden.get(operation, []) if known != person]

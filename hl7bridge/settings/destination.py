@@ -66,6 +66,26 @@ class RetrySettings(Section):
     attempts: Annotated[int, Field(ge=0)] = setting(0, "attempts until the change is held; 0 = no limit")
 
 
+Mode = Literal["report", "approve", "write"]
+ModeOrNone = Annotated[Literal["report", "approve", "write", ""], Written("mode")]
+
+
+class ModesSettings(Section):
+    """Modes of single operations; empty = `mode`."""
+
+    create: ModeOrNone = setting("", "of what creates a resource")
+    update: ModeOrNone = setting("", "of what changes one, or makes a person active again")
+    deactivate: ModeOrNone = setting("", "of what makes a person, or her role, inactive because she leaves")
+
+
+class CohortSettings(Section):
+    """Who is written during a pilot: whoever is in one of the lists; all others are reported. All empty = everybody."""
+
+    feeds: Names = setting((), "everybody of these feeds")
+    departments: Names = setting((), "everybody of these units (codes of ORG-2 and STF-8)")
+    staff_keys: Names = setting((), "these people")
+
+
 class BrakeSettings(Section):
     """Deactivations that wait for a person: a mass change that nobody announced may be a mistake, or an attack."""
 
@@ -142,8 +162,8 @@ class Destination(Section):
 
     name: str = ""
     base_url: Url = Field(description="FHIR R4 base address, such as https://fhir.example.org/r4")
-    mode: Literal["report", "write"] = setting(
-        "report", "report reads and plans and writes nothing; write sends the changes"
+    mode: Mode = setting(
+        "report", "report reads and plans and writes nothing; approve holds each write for a person; write sends them"
     )
     profile: Literal["generic", "epic"] = setting("generic", "starting values: epic = 2 requests/s, 2 in flight")
     on_drift: Literal["overwrite", "keep"] = setting(
@@ -179,6 +199,8 @@ class Destination(Section):
     maintenance: Annotated[tuple[MaintenanceWindow, ...], Written("[[maintenance]]: days, hours")] = setting(
         (), "hours in which nothing is sent: messages are taken, answered and queued"
     )
+    modes: ModesSettings = ModesSettings()
+    cohort: CohortSettings = CohortSettings()
     auth: AuthSettings = AuthSettings()
     retry: RetrySettings = RetrySettings()
     brake: BrakeSettings = BrakeSettings()
@@ -214,6 +236,10 @@ class Destination(Section):
             name=self.name,
             base_url=self.base_url,
             mode=self.mode,
+            modes={name: mode for name, mode in self.modes.model_dump().items() if mode},
+            cohort_feeds=frozenset(self.cohort.feeds),
+            cohort_departments=frozenset(self.cohort.departments),
+            cohort_staff_keys=frozenset(self.cohort.staff_keys),
             systems=dict(self.systems),
             withheld=self.elements.withheld(),
             on_drift=self.on_drift,
@@ -232,10 +258,13 @@ class Destination(Section):
 
     def smart_rules(self, make: Callable[..., R]) -> R:
         """What SMART Backend Services needs, as `make` (the class of its rules) takes it; the key aside."""
+        modes = self.modes.model_dump()
+        written = {operation for operation, mode in modes.items() if (mode or self.mode) != "report"}
         return make(
             base_url=self.base_url,
             client_id=self.auth.client_id,
-            mode=self.mode,
+            mode="write" if written else "report",
+            verbs=("c" if "create" in written else "") + ("u" if written - {"create"} else ""),
             token_url=self.auth.token_url,
             token_hosts=frozenset(self.auth.token_hosts),
             audience=self.auth.audience,

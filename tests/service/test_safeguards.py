@@ -12,16 +12,22 @@ import structlog
 from hl7bridge.fhir import outcomes
 from hl7bridge.fhir.client import FhirClient
 from hl7bridge.fhir.rules import DestinationRules
-from hl7bridge.model import WRITES_REFUSED, Action, Known, Outcome, Result, StaffChange, Task
+from hl7bridge.model import WRITES_REFUSED, Action, Interaction, Kind, Known, Outcome, Result, StaffChange, Task
 from hl7bridge.service.safeguards import HOUR, READ_AGAIN, Brake, Offered, Safeguards
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.store import Claimed, Store
 
 RULES = DestinationRules(name="fhir", base_url="http://127.0.0.1/fhir", mode="write")
-DONE = Outcome(Result.UPDATED)
+PUT = Interaction(Kind.UPDATE, "Practitioner", "p1")
+POST = Interaction(Kind.CREATE, "Practitioner")
+DONE = Outcome(Result.UPDATED, interactions=(PUT,))
 SAME = Outcome(Result.UNCHANGED)
-FORBIDDEN = Outcome(Result.HELD, "207", "forbidden", "Not permitted", tasks=(Task("write-by-hand", "Write"),))
-NOT_OFFERED = outcomes.not_offered("create", "Practitioner")
+BY_HAND = (Task("write-by-hand", "Write"),)
+FORBIDDEN = Outcome(Result.HELD, "207", "forbidden", "Not permitted", tasks=BY_HAND, refused="Practitioner update")
+UNREADABLE = Outcome(Result.HELD, "207", "forbidden", "Not permitted", tasks=BY_HAND)
+NOT_OFFERED = outcomes.not_offered("update", "Practitioner")
+NO_CREATE = outcomes.not_offered("create", "Practitioner")
+NO_ROLES = Outcome(Result.HELD, "207", "forbidden", "Not permitted", refused="PractitionerRole update")
 INVALID = Outcome(Result.HELD, "207", "server-refused", "Invalid")
 
 
@@ -48,6 +54,9 @@ def no_store() -> Store:
         ([("A", FORBIDDEN), ("B", FORBIDDEN), ("D", DONE), ("C", FORBIDDEN)], False),
         ([("A", FORBIDDEN), ("B", FORBIDDEN), ("D", SAME), ("C", FORBIDDEN)], True),
         ([("A", INVALID), ("B", INVALID), ("C", INVALID)], False),
+        ([("A", UNREADABLE), ("B", UNREADABLE), ("C", UNREADABLE)], True),
+        ([("A", NO_CREATE)], False),
+        ([("A", NO_ROLES), ("B", NO_ROLES), ("C", NO_ROLES)], False),
     ],
 )
 def test_what_latches(story: list[tuple[str, Outcome]], latched: bool) -> None:
@@ -58,11 +67,11 @@ def test_what_latches(story: list[tuple[str, Outcome]], latched: bool) -> None:
     last = judged[-1]
     if latched:
         assert (last.result, last.local, last.tasks) == (Result.PAUSED, WRITES_REFUSED, ())
-        assert guards.permit(claimed("Z"), False, no_store) == guards.refusal
+        assert guards.permit(claimed("Z"), PUT, False, no_store) == guards.refusal
         assert guards.judge(claimed("Z"), FORBIDDEN).result is Result.PAUSED
     else:
         assert last == story[-1][1]
-        assert guards.permit(claimed("Z"), False, no_store) is None
+        assert guards.permit(claimed("Z"), PUT, False, no_store) is None
 
 
 def test_what_was_written_before_the_refusal_is_kept() -> None:
@@ -79,14 +88,39 @@ def test_it_is_told_once_and_ends_when_the_store_hands_out_again(tmp_path: Path)
     assert store.paused() == {}
     for one in (guards, others):
         one.judge(claimed("A"), NOT_OFFERED)
-        one.resumed()
+        one.resumed(store)
         assert one.latched, "what was claimed before it was told does not end it"
         one.tell(store)
         one.tell(store)
     assert store.paused() == {"fhir": WRITES_REFUSED}
     assert len(store.tasks()) == 1
-    guards.resumed()
+    guards.resumed(store)
     assert not guards.latched
+    store.close()
+
+
+def test_each_interaction_is_latched_by_itself(tmp_path: Path) -> None:
+    """A server that offers update and not create: joiners are held, each with a task, and leavers go on."""
+    store = open_store(tmp_path / "store.db")
+    guards = safeguards()
+    assert guards.judge(claimed("A"), NO_CREATE) == NO_CREATE, "held, with its task"
+    guards.tell(store)
+    assert store.latches("fhir") == {"Practitioner create": NO_CREATE.text}
+    assert store.paused() == {}
+    held = guards.permit(claimed("B"), POST, False, no_store)
+    assert held is not None
+    assert (held.result, held.local, held.refused) == (Result.HELD, "not-offered", "Practitioner create")
+    assert [task.kind for task in held.tasks] == ["write-by-hand"]
+    assert guards.permit(claimed("C"), PUT, True, no_store) is None
+
+    again = safeguards()
+    again.tell(store)
+    assert again.permit(claimed("B"), POST, False, no_store) == held, "a restart does not forget it"
+    again.resumed(store)
+    assert again.permit(claimed("B"), POST, False, no_store) == held, "nor does a claim"
+    assert store.unlatch("fhir", 1.0, who="ana", note="granted") == ["Practitioner create"]
+    again.resumed(store)
+    assert again.permit(claimed("B"), POST, False, no_store) is None
     store.close()
 
 
@@ -101,16 +135,16 @@ def test_it_is_told_once_and_ends_when_the_store_hands_out_again(tmp_path: Path)
 )
 def test_protected_people(key: str, ends: bool, approved: bool, local: str) -> None:
     guards = safeguards(Brake(protected=frozenset({"P1"})))
-    answer = guards.permit(claimed(key, approved=approved), ends, no_store)
+    answer = guards.permit(claimed(key, approved=approved), PUT, ends, no_store)
     assert (answer.local if answer else "") == local
 
 
 def test_the_brake_asks_the_store_for_those_who_end_and_are_not_approved(tmp_path: Path) -> None:
     store = open_store(tmp_path / "store.db")
     guards = safeguards(Brake(per_hour=1))
-    assert guards.permit(claimed("A"), False, no_store) is None
-    assert guards.permit(claimed("A", approved=True), True, no_store) is None
-    assert guards.permit(claimed("A"), True, lambda: store) is None
+    assert guards.permit(claimed("A"), PUT, False, no_store) is None
+    assert guards.permit(claimed("A", approved=True), PUT, True, no_store) is None
+    assert guards.permit(claimed("A"), PUT, True, lambda: store) is None
     store.close()
 
 
