@@ -256,30 +256,6 @@ def look_again(what: str) -> Outcome:
     return Outcome(Result.UNKNOWN, INTERNAL, "reply-lost", text)
 
 
-LEAVER = Task(
-    "leaver-access",
-    "End a leaver's access",
-    (
-        "The Practitioner is inactive; that does not end a login. "
-        "Open user administration in the application (in Epic: Hyperspace) with an account that may change users.",
-        "Locate the person's login record, and her provider record if she has one (in Epic: EMP and SER).",
-        "Disable the login, inactivate the provider record, reassign In Basket messages and shared work; delete no records.",
-        "Review integrations, service accounts and credentials that she used or knew, and end or change them.",
-    ),
-    due_within=15 * 60.0,
-)
-
-LEAVER_REPORTED = Task(
-    LEAVER.kind,
-    LEAVER.title,
-    (
-        "The source says that the person leaves; this destination is only reported on, so her Practitioner was not changed. "
-        "Open user administration in the application (in Epic: Hyperspace) with an account that may change users.",
-        *LEAVER.steps[1:],
-    ),
-    LEAVER.due_within,
-)
-
 AWAY = Task(
     "away-access",
     "Decide on the access of somebody who is away",

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from hl7bridge.errors import ConfigError, StoreError
 from hl7bridge.fhir.client import FhirClient
 from hl7bridge.fhir.retry import RetryPolicy
 from hl7bridge.fhir.rules import DestinationRules
+from hl7bridge.fhir.tasks import TaskRules
 from hl7bridge.mapping.rules import FeedRules
 from hl7bridge.model import Refusal
 from hl7bridge.service import log as logs
@@ -63,7 +64,11 @@ def feed_rules(feed: Feed) -> FeedRules:
 
 def destination_rules(destination: Destination) -> DestinationRules:
     """What planning and delivering need of a destination's settings."""
-    return destination.rules(DestinationRules)
+    asked = destination.tasks
+    tasks = TaskRules(
+        asked.leaver, asked.joiner, frozenset(asked.login_identifiers), dict(destination.security_classes)
+    )
+    return replace(destination.rules(DestinationRules), tasks=tasks)
 
 
 def feed_policy(feed: Feed, settings: Settings) -> FeedPolicy:
