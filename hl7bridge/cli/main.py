@@ -22,7 +22,19 @@ from hl7bridge.cli.output import ExitCode
 from hl7bridge.errors import ConfigError, Hl7BridgeError, MessageError
 
 COMMANDS: tuple[str, ...] = ("demo", "init", "check", "run", "send", "view", "map", "msg", "replay", "roster")
-COMMANDS += ("hold", "task", "destination", "keys", "token", "generate", "sandbox")
+COMMANDS += (
+    "hold",
+    "task",
+    "destination",
+    "keys",
+    "token",
+    "doctor",
+    "lookup",
+    "register-help",
+    "redact",
+    "generate",
+    "sandbox",
+)
 """The commands and groups, each a module of this package: `check.check` is a command, `keys.app` a group."""
 
 
@@ -32,11 +44,12 @@ class _Commands(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         if name not in COMMANDS:
             raise KeyError(name)
-        module = import_module(f"hl7bridge.cli.{name}")
+        in_python = name.replace("-", "_")
+        module = import_module(f"hl7bridge.cli.{in_python}")
         group = getattr(module, "app", None)
         if group is None:
             group = typer.Typer(add_completion=False, rich_markup_mode=None)
-            group.command(name)(getattr(module, name))
+            group.command(name)(getattr(module, in_python))
         command = typer.main.get_command(group)
         command.name = name
         for each in (command, *getattr(command, "commands", {}).values()):

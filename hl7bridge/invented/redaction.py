@@ -1,0 +1,193 @@
+"""A message with its people replaced: structure, codes, times of the message and of employment as they were.
+
+What stays is listed in redaction.toml, field by field; everything that is not listed is replaced, Z segments and unknown
+fields included. Separators, escape sequences, line endings and the character set stay, byte for byte.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from functools import cache, lru_cache
+from importlib.resources import files
+
+from hl7bridge.hl7.escapes import Separators, separators_of, unescape
+from hl7bridge.hl7.header import BYTE_ORDER_MARK
+from hl7bridge.hl7.message import NULL, Message
+from hl7bridge.invented.pseudonyms import Pseudonyms
+
+_HEADERS = frozenset({"MSH", "FHS", "BHS"})
+_ENVELOPE = frozenset({"MSH", "SFT", "FHS", "BHS", "BTS", "FTS", "EVN", "MFI"})
+_KEEP, _TEXT = "keep", "text"
+_SOMEBODYS = frozenset({"key", "identifier", "name", "person", "contact", "mail"})
+_TELLING = 4  # characters: a shorter name or number is as well a code
+_PLAIN_ESCAPES = frozenset("FSTREPHN")
+
+
+def redact(message: Message, pseudonyms: Pseudonyms) -> bytes:
+    """The message's bytes with pseudonyms in place of what identifies people, in its own character set.
+
+    A name, number or address that stands in a field that is kept (a shifted one, a code that is none) is replaced there,
+    too, if another field of the message shows what it is.
+    """
+    start = len(BYTE_ORDER_MARK) if message.raw.startswith(BYTE_ORDER_MARK) else 0
+    text = message.raw[start:].decode(message.codec)
+    work = _Redaction(message.separators, message.codec, pseudonyms)
+    for kept_too in (False, True):
+        work.kept_too = kept_too
+        pieces, at, work.person = [], 0, ""
+        for segment in message.segments:
+            found = text.index(segment.text, at)
+            pieces.append(text[at:found])
+            at = found + len(segment.text)
+            if segment.name == "MFE":
+                work.person = segment.value(4)
+            elif segment.name == "STF":
+                work.person = segment.value(1) or work.person
+            pieces.append(work.segment(segment.name, segment.text))
+        pieces.append(text[at:])
+    return message.raw[:start] + "".join(pieces).encode(message.codec, "replace")
+
+
+def redact_between(raw: bytes, pseudonyms: Pseudonyms) -> bytes:
+    """What stands between the messages of a file: line ends and frames as they are; of FHS, BHS, BTS and FTS, names and
+    comments are replaced, and any other text as well."""
+    return b"".join(
+        _wrapper(line, pseudonyms) if line.strip(b"\r\n\x0b\x1c \t\0") else line
+        for line in re.split(b"([\r\n\x0b\x1c]+)", raw)
+    )
+
+
+def _wrapper(line: bytes, pseudonyms: Pseudonyms) -> bytes:
+    bare = line.removeprefix(BYTE_ORDER_MARK)
+    text = bare.decode("latin-1")
+    name = text[:3]
+    marks = text.split(text[3:4])[1] if name in _HEADERS and len(text) > 4 else "^~\\&"
+    replaced = _Redaction(separators_of(text[3:4] or "|", marks), "latin-1", pseudonyms).segment(name, text)
+    return line[: len(line) - len(bare)] + replaced.encode("latin-1", "replace")
+
+
+@cache
+def _table() -> dict[str, dict[str, str]]:
+    """Segment -> field -> what it holds ("*" = every other field)."""
+    read: dict[str, dict[str, str]] = _document()["segments"]
+    return read
+
+
+@cache
+def _datatypes() -> dict[str, dict[str, str]]:
+    read: dict[str, dict[str, str]] = _document()["datatypes"]
+    return read
+
+
+@cache
+def _document() -> dict[str, dict[str, dict[str, str]]]:
+    return tomllib.loads(files(__package__).joinpath("redaction.toml").read_text(encoding="utf-8"))
+
+
+@lru_cache(maxsize=256)
+def _escapes(mark: str) -> re.Pattern[str]:
+    return re.compile(f"({re.escape(mark)}[^{re.escape(mark)}]*{re.escape(mark)})")
+
+
+class _Redaction:
+    """Replaces the values of one message, segment by segment.
+
+    person    whose dates are being shifted
+    kept_too  whether what is kept is looked at, for values that are known to be somebody's
+    """
+
+    def __init__(self, separators: Separators, codec: str, pseudonyms: Pseudonyms) -> None:
+        self.person = ""
+        self.kept_too = False
+        self._separators = separators
+        self._codec = codec
+        self._pseudonyms = pseudonyms
+        self._somebodys: dict[str, str] = {}
+
+    def segment(self, name: str, text: str) -> str:
+        """One segment as it may be shown; `name` "" for a line that begins with none."""
+        mark = self._separators.field
+        if not name:
+            return mark.join(self._field(_TEXT, part) for part in text.split(mark))
+        fields = text.split(mark)
+        kinds = _table().get(name, {})
+        first = 2 if name in _HEADERS else 1  # MSH-1 is the separator itself
+        for index in range(1, len(fields)):
+            kind = kinds.get(str(index + first - 1)) or kinds.get("*", _TEXT)
+            if fields[index] and (kind != _KEEP or (self.kept_too and name not in _ENVELOPE)):
+                fields[index] = self._field(kind, fields[index])
+        return mark.join(fields)
+
+    def _field(self, kind: str, raw: str) -> str:
+        if raw == NULL:
+            return raw
+        datatype = _datatypes().get(kind)
+        repetitions = _split(raw, self._separators.repetition)
+        return self._separators.repetition.join(self._repetition(kind, datatype, part) for part in repetitions)
+
+    def _repetition(self, kind: str, datatype: Mapping[str, str] | None, raw: str) -> str:
+        mark = self._separators.component
+        found = []
+        for number, component in enumerate(_split(raw, mark), 1):
+            what = kind if datatype is None else datatype.get(str(number)) or datatype.get("*", _TEXT)
+            found.append(self._component(what, component))
+            if kind in _SOMEBODYS and what != _KEEP and len(component) >= _TELLING:
+                self._somebodys[component] = found[-1]
+        return mark.join(found)
+
+    def _component(self, what: str, raw: str) -> str:
+        mark = self._separators.subcomponent
+        return mark.join(self._leaf(what, part) for part in _split(raw, mark))
+
+    def _leaf(self, what: str, raw: str) -> str:
+        value = raw.strip()
+        if not value or value == NULL:
+            return raw
+        if what == _KEEP:
+            return raw.replace(value, self._somebodys.get(value, value), 1)
+        if what == _TEXT:
+            replaced = self._shaped(value)
+        else:
+            plain = unescape(value, self._separators, self._codec) if self._escaped(value) else value
+            replaced = self._replacement(what)(plain)
+            if self._escaped(replaced):
+                replaced = self._shaped(value)
+        return raw.replace(value, replaced, 1)
+
+    def _escaped(self, value: str) -> bool:
+        return bool(self._separators.escape) and self._separators.escape in value
+
+    def _replacement(self, what: str) -> Callable[[str], str]:
+        if what == "date":
+            return lambda text: self._pseudonyms.shifted(text, self.person)
+        replacement: Callable[[str], str] = getattr(self._pseudonyms, what)
+        return replacement
+
+    def _shaped(self, value: str) -> str:
+        """Text in its shape; escape sequences stay, but for characters hidden in them (`\\X..\\`)."""
+        if not self._escaped(value):
+            return self._pseudonyms.text(value)
+        pieces = _escapes(self._separators.escape).split(value)
+        replaced = self._pseudonyms.text("".join(pieces[::2]))
+        found, at = [], 0
+        for index, piece in enumerate(pieces):
+            if index % 2:
+                found.append(self._sequence(piece))
+            else:
+                found.append(replaced[at : at + len(piece)])
+                at += len(piece)
+        return "".join(found)
+
+    def _sequence(self, sequence: str) -> str:
+        inner = sequence[1:-1]
+        if inner[:1] == "X":
+            return sequence[0] + "X" + re.sub("..", "78", inner[1:]) + sequence[-1]
+        if inner[:1] == "Z" or (inner not in _PLAIN_ESCAPES and inner[:1] not in ".CM"):
+            return sequence[0] + inner[:1] + self._pseudonyms.text(inner[1:]) + sequence[-1]
+        return sequence
+
+
+def _split(text: str, mark: str) -> list[str]:
+    return text.split(mark) if mark else [text]
