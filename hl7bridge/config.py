@@ -3,6 +3,7 @@
     conf/hl7bridge.toml            the service itself
     conf/feeds/NAME.toml           one staff feed: where it comes in, how it is read and answered, where it goes
     conf/destinations/NAME.toml    one FHIR server: how to reach it, what it may receive
+    conf/maps/NAME.toml            a sender's dialect, with conf/tables/*.csv, for the feeds that name it
     conf/tasks/KIND.toml           a site's own words for one kind of task
 
 The file's name is the feed's (or destination's) name everywhere: in logs, metrics and lists. Relative paths start at the
@@ -34,10 +35,15 @@ from hl7bridge.settings import (
     Section,
     ServiceFile,
     Settings,
+    Site,
+    SiteMap,
     TaskText,
     Written,
     Wrong,
+    at_line,
     is_loopback,
+    lines_of,
+    read_site,
     unknown_kind,
 )
 
@@ -46,7 +52,8 @@ NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 PREFIX = "HL7BRIDGE_"
 OWNED: tuple[str, ...] = ("name", "telecom", "address", "gender", "birthDate", "qualification", "communication")
 OWNED += ("code", "specialty", "organization", "location", "healthcareService", "period")  # those of roles
-KINDS: tuple[tuple[str, type[Section]], ...] = (("feeds", Feed), ("destinations", Destination), ("tasks", TaskText))
+KINDS: tuple[tuple[str, type[Section]], ...] = (("feeds", Feed), ("destinations", Destination))
+KINDS += (("maps", SiteMap), ("tasks", TaskText))
 
 M = TypeVar("M", bound=Section)
 
@@ -80,7 +87,13 @@ def examine(
     }
     good_feeds = {name: feed for name, feed in feeds.items() if feed is not None}
     good_destinations = {name: found for name, found in destinations.items() if found is not None}
+    sites = {name: reading.site(name) for name in reading.names["maps"]}
     for feed in good_feeds.values():
+        if (site := sites.get(feed.map)) is not None:
+            feed.adopt(site)
+        elif feed.map and feed.map not in sites:
+            problem, advice = _unknown(feed.map, tuple(sites), "maps")
+            reading.problem(problem, feed.file, "map", advice)
         reading.problems += _feed_problems(feed, tuple(destinations))
     for destination in good_destinations.values():
         reading.problems += _destination_problems(destination, tuple(feeds))
@@ -181,14 +194,28 @@ class _Reading:
                     continue  # said by its mistyped name
                 problem, advice = _explain(model, path, details)
                 variable = variables.get(tuple(map(str, path)))
-                where, key = ("environment", variable) if variable else (file, _dotted(path))
+                where, key = ("environment", variable) if variable else (self.at(file, path), _dotted(path))
                 self.problem(problem, where, key, advice)
             return None
 
+    def site(self, name: str) -> Site | None:
+        """Read one map and the code tables that it names."""
+        file = f"conf/maps/{name}.toml"
+        read = self.model(SiteMap, file, name)
+        return read_site(self.directory, read, self._text(file), self.problems) if read is not None else None
+
+    def at(self, file: str, path: tuple[int | str, ...]) -> str:
+        """A file as errors name it; of a map, with the line of the key."""
+        if not file.startswith("conf/maps/"):
+            return file
+        return at_line(file, lines_of(self._text(file)), [str(part) for part in path if not isinstance(part, int)])
+
+    def _text(self, file: str) -> str:
+        return (self.directory / file).read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+
     def _toml(self, file: str) -> dict[str, Any] | None:
         try:
-            text = (self.directory / file).read_bytes().decode("utf-8-sig")
-            return tomllib.loads(text.replace("\r\n", "\n"))
+            return tomllib.loads(self._text(file))
         except FileNotFoundError:
             advice = "Run `hl7bridge init` to write a first configuration, or name the folder that holds conf/."
             self.problem(f"there is no such file in {self.directory}", file, advice=advice)

@@ -577,6 +577,7 @@ SHIPPED = {
     SERVICE_FILE: CONF / "hl7bridge.toml",
     "conf/feeds/NAME.toml": CONF / "feeds" / "staff.toml",
     "conf/destinations/NAME.toml": CONF / "destinations" / "ehr.toml",
+    "conf/maps/NAME.toml": CONF / "maps" / "example.toml",
     "conf/tasks/NAME.toml": CONF / "tasks" / "leaver-access.toml",
 }
 

@@ -224,6 +224,6 @@ def _mapping(feed: Feed) -> Iterator[Line]:
         _ = rules.codes, rules.systems_by_authority, rules.zone
     except ConfigError as error:
         key = error.key or "hl7"
-        yield Line.of(ConfigError(error.problem, file=feed.file, key=key, advice=error.advice))
+        yield Line.of(ConfigError(error.problem, file=error.file or feed.file, key=key, advice=error.advice))
     else:
         yield Line("good", f"{feed.name}: mapping {rules.mapping_version}")

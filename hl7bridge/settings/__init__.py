@@ -12,7 +12,9 @@ from pathlib import Path
 
 from hl7bridge.settings.destination import Destination
 from hl7bridge.settings.feed import Feed
+from hl7bridge.settings.maps import SiteMap
 from hl7bridge.settings.service import LogSettings, ServiceFile, ServiceSettings, StoreSettings
+from hl7bridge.settings.site_files import Site, at_line, lines_of, read_site
 from hl7bridge.settings.tasks import TaskText, unknown_kind
 from hl7bridge.settings.values import Section, Written, Wrong, is_loopback
 
@@ -38,10 +40,15 @@ __all__ = [
     "ServiceFile",
     "ServiceSettings",
     "Settings",
+    "Site",
+    "SiteMap",
     "StoreSettings",
     "TaskText",
     "Written",
     "Wrong",
+    "at_line",
     "is_loopback",
+    "lines_of",
+    "read_site",
     "unknown_kind",
 ]

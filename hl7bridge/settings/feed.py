@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
 
+from hl7bridge.settings.maps import SiteMap
+from hl7bridge.settings.site_files import Site
 from hl7bridge.settings.values import (
     Code,
     Duration,
@@ -119,6 +121,7 @@ class Feed(Section):
     destinations: Annotated[Names, Field(min_length=1), Written("list of names")] = Field(
         description="where its changes go: names of files in conf/destinations"
     )
+    map: str = setting("", "the sender's dialect: the name of a file in conf/maps; empty = as the standard says")
     listener: ListenerSettings
     hl7: Hl7Settings
     acknowledgment: AcknowledgmentSettings = AcknowledgmentSettings()
@@ -130,7 +133,26 @@ class Feed(Section):
         {}, 'local codes, by HL7 table number: [tables.0182] "DR" = "MD"'
     )
 
+    _site: Site | None = PrivateAttr(None)
+
     @property
     def file(self) -> str:
         """The feed's file, as errors name it."""
         return f"conf/feeds/{self.name}.toml"
+
+    @property
+    def site(self) -> Site:
+        """The map that `map` names, with its tables; an empty one where it names none."""
+        return self._site or Site(SiteMap(name=self.map or "none"))
+
+    def adopt(self, site: Site) -> None:
+        """Give the feed the map that it names, once, while the files are read."""
+        self._site = site
+
+    def where(self, key: str) -> str:
+        """The file (and line, in a map) that a mapping setting of this feed comes from."""
+        section, _, rest = key.partition(".")
+        number, _, code = rest.partition(".")
+        own = rest in self.authorities if section == "authorities" else code in self.tables.get(number, {})
+        known = section in SiteMap.model_fields and self._site is not None and not own
+        return self.site.where(key) if known else self.file
