@@ -171,10 +171,8 @@ class FhirClient:
         `seen` is the resource as read: a body that leaves out one of its elements, but those in `dropped`, is not sent
         (PERMANENT "would-drop-elements"), for PUT replaces the whole resource.
         """
-        if body.get("id") != resource_id or body.get("resourceType") != resource_type or not is_id(resource_id):
-            return Reply(ReplyKind.PERMANENT, detail="not-sendable")
-        if seen.keys() - body.keys() - dropped:
-            return Reply(ReplyKind.PERMANENT, detail="would-drop-elements")
+        if unsendable := is_unsendable(resource_type, resource_id, body, seen, dropped):
+            return Reply(ReplyKind.PERMANENT, detail=unsendable)
         headers = {"if-match": f'W/"{version}"'} if version else {}
         reply = self._send("PUT", _path(resource_type, resource_id), body=body, headers=headers)
         return _carrying(reply, resource_type, resource_id)
@@ -340,6 +338,15 @@ class FhirClient:
         return Reply(
             kind, status, resource, version=version, location=where, issues=issues, retry_after=wait, detail=detail
         )
+
+
+def is_unsendable(
+    resource_type: str, resource_id: str, body: JsonObject, seen: JsonObject, dropped: frozenset[str]
+) -> str:
+    """Why an update is not sent ("not-sendable", "would-drop-elements"; see `FhirClient.update`), "" = it may be."""
+    if body.get("id") != resource_id or body.get("resourceType") != resource_type or not is_id(resource_id):
+        return "not-sendable"
+    return "would-drop-elements" if seen.keys() - body.keys() - dropped else ""
 
 
 def _path(resource_type: str, resource_id: str) -> str:

@@ -21,9 +21,11 @@ _AT_ONCE = 500  # deliveries that one transaction queues again at most: bounds h
 
 REPORTED = (
     "SELECT d.id, d.message_id, d.place, d.feed, d.source_key, d.order_time, d.force, d.lane,"
-    " CASE WHEN f.change IS NULL THEN r.codec ELSE f.codec END, COALESCE(f.change, r.change)"
+    " CASE WHEN f.change IS NULL THEN r.codec ELSE f.codec END, COALESCE(f.change, r.change),"
+    " COALESCE(x.order_time, '')"
     " FROM delivery d JOIN record r ON r.message_id = d.message_id AND r.position = d.position"
     " LEFT JOIN released f ON f.delivery_id = d.id"
+    " LEFT JOIN crosswalk x ON x.destination = d.destination AND x.feed = d.feed AND x.source_key = d.source_key"
     " WHERE d.destination = ? AND d.state = 'ended' AND d.result = 'reported'"
 )
 APPLIED_SINCE = (
@@ -72,9 +74,22 @@ class Modes(Claiming):
         with self._reading():
             rows = self._execute(f"{REPORTED} AND d.place > ? ORDER BY d.place LIMIT ?", (destination, after, limit))
             found = []
-            for delivery_id, message_id, place, feed, key, order_time, force, _, codec, content in rows.fetchall():
+            for (
+                delivery_id,
+                message_id,
+                place,
+                feed,
+                key,
+                order_time,
+                force,
+                _,
+                codec,
+                content,
+                last,
+            ) in rows.fetchall():
                 change = StaffChange.from_json(unseal(codec, content).decode())
-                overtaken = self._is_overtaken(change, destination, feed, place)
+                stale = bool(order_time) and last > order_time and not force
+                overtaken = stale or self._is_overtaken(change, destination, feed, place)
                 found.append(
                     Reported(delivery_id, message_id, place, feed, key, change, order_time, bool(force), overtaken)
                 )
@@ -99,7 +114,7 @@ class Modes(Claiming):
                 rows = self._execute(
                     f"{REPORTED} AND d.id IN ({marks(len(some))}) ORDER BY d.place", (destination, *some)
                 ).fetchall()
-                for delivery_id, message_id, place, feed, _, _, _, lane, codec, content in rows:
+                for delivery_id, message_id, place, feed, _, _, _, lane, codec, content, _ in rows:
                     change = StaffChange.from_json(unseal(codec, content).decode())
                     if self._is_overtaken(change, destination, feed, place):
                         self._end(delivery_id, Result.SUPERSEDED, now, who=who)
