@@ -70,9 +70,14 @@ def assert_alike(body: bytes, key: bytes = KEY) -> None:
     copy = Message(redact(message, Pseudonyms(key)), CHARSETS)
     assert shape(copy) == shape(message)
     assert copy.line_ending == message.line_ending
-    assert [s.name for s in copy.segments] == [s.name for s in message.segments]
-    assert [re.sub(r"[^|^~&]", "", s.text) for s in copy.segments] == [
-        re.sub(r"[^|^~&]", "", s.text) for s in message.segments
+    assert structure(copy) == structure(message)
+
+
+def structure(message: Message) -> Any:
+    """Segments, fields, repetitions and components, by number."""
+    return [
+        (s.name, [[one.components for one in s.repetitions(number)] for number in range(1, s.fields + 1)])
+        for s in message.segments
     ]
 
 
@@ -146,8 +151,8 @@ def test_codes_times_and_systems_stay() -> None:
     kept = {
         "MSH-3": "HR", "MSH-4": "NORTH", "MSH-7": "20260301120000+0000", "MSH-9.2": "M02", "MFE-1": "MAD",
         "STF-2.4": "NORTH", "STF-2.5": "EI", "STF-3.5": "Dr", "STF-3.6": "MD", "STF-5": "F", "STF-7": "A",
-        "STF-10.2": "WPN",
-        "PV1-7.9": "NPI", "STF-11.4": "MN", "STF-11.6": "USA", "STF-11.7": "H", "PRA-3": "MD", "PRA-6.2": "NPI", "PV1-2": "I",
+        "STF-10.2": "WPN", "PV1-7.9": "NPI",
+        "STF-11.4": "MN", "STF-11.6": "USA", "STF-11.7": "H", "PRA-3": "MD", "PRA-6.2": "NPI", "PV1-2": "I",
     }  # fmt: skip
     assert {place: copy.read(place) for place in kept} == kept
 
