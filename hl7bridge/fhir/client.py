@@ -302,6 +302,8 @@ class FhirClient:
                 response = self._http.send(request, auth=httpx.USE_CLIENT_DEFAULT if with_token else None)
         except TokenError as error:
             detail = "token-refused" if error.permanent else "token-unavailable"
+            if error.code == "invalid_scope":
+                detail = "token-scope-refused"
             return Reply(ReplyKind.AUTH, error.status, detail=detail)
         except Refused as refused:
             return _unreadable(refused, writes)

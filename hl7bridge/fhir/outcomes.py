@@ -15,6 +15,7 @@ UNKNOWN_KEY, DUPLICATE_KEY, LOCKED, INTERNAL, REQUIRED = "204", "205", "206", "2
 
 FORBIDDEN, NOT_OFFERED = "forbidden", "not-offered"
 BY_HAND = "write-by-hand"
+SCOPE_REFUSED = "token-scope-refused"
 
 _DETAILS = {
     "timeout": "did not answer in time",
@@ -33,6 +34,7 @@ _DETAILS = {
     "not-sendable": "was to be sent what cannot be sent: it was not sent",
     "not-an-id": "was to be asked for an id that is none",
     "token-refused": "gave no token: its authorization server refused the client",
+    "token-scope-refused": "gave no token: its authorization server does not grant the scopes that are asked for",
     "token-unavailable": "gave no token: its authorization server did not answer",
 }
 

@@ -29,8 +29,10 @@ from hl7bridge.fhir.rules import DestinationRules
 from hl7bridge.model import WRITES_REFUSED, Outcome, Result, StaffChange, Written
 from hl7bridge.service.leaving import LEAVING_REPORT, LeavingReport
 from hl7bridge.service.log import Log
+from hl7bridge.service.outage import Outage
 from hl7bridge.service.pace import REST_LONGEST, Pace
 from hl7bridge.service.safeguards import Brake, Safeguards
+from hl7bridge.service.watch import MAINTENANCE, Watch, Watched
 from hl7bridge.store.store import Claimed, DeliveryState, Settlement, Store
 
 GROUP = 64  # settlements a transaction
@@ -48,6 +50,7 @@ class Target:
     client: FhirClient
     retry: RetryPolicy
     brake: Brake = field(default_factory=Brake)
+    watched: Watched = field(default_factory=Watched)
 
 
 class DestinationLoop(threading.Thread):
@@ -74,7 +77,8 @@ class DestinationLoop(threading.Thread):
         self._stopping = threading.Event()
         self._local = threading.local()
         self._stores: list[Store] = []
-        self._paused_until = 0.0
+        self._outage = Outage(target.rules.name, log)
+        self._watch = Watch(target.rules.name, target.watched, log)
         self._paused_for = ""  # why nothing was handed out, until something is delivered again
         self._leaving = LeavingReport(target.rules, log)
         self._pace = Pace(target.rules.in_flight, min(REST_LONGEST, target.retry.longest))
@@ -96,7 +100,7 @@ class DestinationLoop(threading.Thread):
         pool = ThreadPoolExecutor(max_workers=rules.in_flight, thread_name_prefix=f"deliver-{rules.name}")
         store: Store | None = None
         try:
-            store = self._open_store()
+            store = self._opened()
             self._work(store, pool)
         except Exception as error:
             # A fault of ours, too, ends this loop in order: the role ends, and starts anew. Its text may hold content.
@@ -165,6 +169,9 @@ class DestinationLoop(threading.Thread):
     def _claim(self, store: Store, pool: ThreadPoolExecutor) -> bool:
         """Claim up to what the workers can take next. True when there may be more at once."""
         rules = self._target.rules
+        if not self._watch.look(store):
+            self._paused_for = MAINTENANCE
+            return False
         room = self._pace.room(len(self._open))
         if room <= 0:
             return False
@@ -189,7 +196,9 @@ class DestinationLoop(threading.Thread):
         """On a worker thread. An exception here is a fault of ours: the change is held with its name, never lost."""
         target, safeguards = self._target, self._safeguards
         try:
-            if safeguards.latched:  # claimed before the server refused: not even read
+            if closed := self._watch.refusal():
+                outcome = closed
+            elif safeguards.latched:  # claimed before the server refused: not even read
                 outcome = safeguards.refusal
             else:
                 outcome = deliver(
@@ -222,8 +231,13 @@ class DestinationLoop(threading.Thread):
         """The store of the worker thread that asks."""
         store: Store | None = getattr(self._local, "store", None)
         if store is None:
-            store = self._local.store = self._open_store()
+            store = self._local.store = self._opened()
             self._stores.append(store)
+        return store
+
+    def _opened(self) -> Store:
+        store = self._open_store()
+        store.word_tasks(self._target.watched.wording)
         return store
 
     def _settle(self, store: Store) -> None:
@@ -234,6 +248,7 @@ class DestinationLoop(threading.Thread):
         now = time.time()
         settlements = [self._settlement(claimed, outcome, now) for claimed, outcome in done]
         lost = self._recorded(store, settlements, now)
+        self._watch.settled(store, [outcome for _, outcome in done])
         for claimed, _ in done:
             self._open.pop(claimed.delivery_id, None)
         if lost:
@@ -271,16 +286,16 @@ class DestinationLoop(threading.Thread):
         self._pace.note(outcome, now, random.random)
         step = next_step(outcome, claimed.known.attempts, self._target.retry, random.random)
         name = self._target.rules.name
-        if outcome.local == WRITES_REFUSED:
+        if outcome.local in (WRITES_REFUSED, MAINTENANCE):
             return Settlement(claimed, outcome, DeliveryState.QUEUED)
         if step.kind == "pause":
-            if now >= self._paused_until:  # once a pause, not once for each change that was under way
-                self._log.error("destination paused", destination=name, reason=outcome.local, seconds=round(step.delay))
-            self._paused_until = max(self._paused_until, now + step.delay)
+            until = self._outage.pause(outcome, self._target.retry, now, random.random)
             return Settlement(
-                claimed, outcome, DeliveryState.QUEUED, pause=outcome.local or "paused", pause_until=now + step.delay
+                claimed, outcome, DeliveryState.QUEUED, pause=outcome.local or "paused", pause_until=until
             )
         state = _STATES[step.kind]
+        if state in (DeliveryState.ENDED, DeliveryState.HELD):
+            self._outage.over()
         if self._paused_for and state in (DeliveryState.ENDED, DeliveryState.HELD):
             self._log.info("destination delivered to again", destination=name, was=self._paused_for)
             self._paused_for = ""

@@ -38,7 +38,10 @@ from hl7bridge.service.delivery import DeliveryRole, DestinationLoop, Target
 from hl7bridge.service.intake import FeedPolicy, Intake
 from hl7bridge.service.listener import Limits, MllpListener
 from hl7bridge.service.safeguards import Brake
+from hl7bridge.service.watch import Watched
 from hl7bridge.service.web import stop_reactor, take_signals
+from hl7bridge.service.windows import window_of
+from hl7bridge.service.wording import Wording
 from hl7bridge.service.writer import StoreWriter
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.store import (
@@ -138,6 +141,22 @@ def retry_policy(destination: Destination) -> RetryPolicy:
     """The destination's back-off."""
     return RetryPolicy(
         first=destination.retry.first, longest=destination.retry.longest, attempts=destination.retry.attempts
+    )
+
+
+def watched_of(destination: Destination, settings: Settings) -> Watched:
+    """What is looked after there beside delivering."""
+    zone, brake = destination.timezone, destination.brake
+    office = (window_of(brake.office_days, brake.office_hours, zone),) if brake.office_hours else ()
+    return Watched(
+        maintenance=tuple(window_of(one.days, one.hours, zone) for one in destination.maintenance),
+        office=office,
+        off_hours_changes=brake.off_hours_changes,
+        wording=Wording(
+            texts={kind: (text.title, text.steps) for kind, text in settings.tasks.items()},
+            owner=destination.tasks.owner,
+            due=dict(destination.tasks.due),
+        ),
     )
 
 
@@ -411,7 +430,13 @@ def start_delivery(settings: Settings, settled: Callable[[], None]) -> DeliveryR
         log.info("delivering", destination=name, mode=str(destination.mode))
         role.loops.append(
             DestinationLoop(
-                Target(rules, client_for(destination, rules), retry_policy(destination), brake_of(destination)),
+                Target(
+                    rules,
+                    client_for(destination, rules),
+                    retry_policy(destination),
+                    brake_of(destination),
+                    watched_of(destination, settings),
+                ),
                 lambda: open_store(location),
                 log,
                 settled=settled,

@@ -50,3 +50,12 @@ def until(windows: Iterable[Window], now: float) -> float:
             break
         end = following
     return end
+
+
+def window_of(days: Iterable[str], hours: str, zone: str) -> Window:
+    """A window from its settings: names of days (none = each), `02:00-04:00`, a time zone's name ("" = this machine's)."""
+    begin, _, end = hours.partition("-")
+    numbers = frozenset(DAYS.index(day) for day in days)
+    return Window(
+        time.fromisoformat(begin), time.fromisoformat(end), numbers or EVERY_DAY, ZoneInfo(zone) if zone else None
+    )
