@@ -135,7 +135,7 @@ class Claiming(Tasking):
                 self._require_lease(owner, now)
                 self._promote(destination, now)
                 line_ups += 1
-                if self._line_up(destination) and line_ups < LINE_UPS:
+                if (self._write_out(now) or self._line_up(destination)) and line_ups < LINE_UPS:
                     continue  # in a transaction of its own, so that nobody waits long for the store
                 if self._is_paused(destination, now):
                     return []
@@ -284,6 +284,8 @@ class Claiming(Tasking):
         if pause:
             return pause[0] or None  # one that has ended is due: the next claim takes it away
         if self._execute(NEWCOMERS, (destination, 1)).fetchone():
+            return now
+        if self._execute("SELECT 1 FROM arrival LIMIT 1").fetchone():
             return now
         if any(self._execute(READY, (destination, leaver, 1)).fetchone() for leaver in (1, 0)):
             return now

@@ -95,7 +95,7 @@ class Deciding(Reading, Settling):
                     content,
                     asked,
                 ) = row
-                if self._line_up(destination):
+                if self._write_out(now) or self._line_up(destination):
                     continue  # in a transaction of its own, so that nobody waits long for the store
                 keys = set(keys_from_text(keys_text))
                 if any(self._execute(YOUNGER, (key, source_key, feed, first_place)).fetchone() for key in keys):

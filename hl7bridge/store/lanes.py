@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import abstractmethod
 from collections.abc import Collection
 
 from hl7bridge.model import LEAVER_UNVERIFIED, STANDING_TASKS, Result
@@ -34,9 +35,11 @@ _END_TASKS = (
     "UPDATE task SET state = ?, closed = ? WHERE delivery_id = ? AND state = 'open'"  # noqa: S608 (marks alone)
     f" AND kind NOT IN ({marks(len(STANDING_TASKS))}) AND NOT (kind = ? AND ? = 'released')"
 )
+# Nothing that is younger than what is still to be written out: the lanes keep the order of commit.
 NEWCOMERS = (
-    "SELECT id, place, lane FROM delivery"
-    " WHERE head = -1 AND state = 'queued' AND destination = ? ORDER BY place LIMIT ?"
+    "SELECT id, place, lane FROM delivery WHERE head = -1 AND state = 'queued' AND destination = ?"
+    " AND place < COALESCE((SELECT delivery_id FROM arrival ORDER BY message_id, part LIMIT 1), 9223372036854775807)"
+    " ORDER BY place LIMIT ?"
 )
 
 
@@ -58,6 +61,20 @@ def keys_from_text(text: str) -> tuple[int, ...]:
 
 class Lanes(Database):
     """Entering, leaving and freeing lanes. All of it inside the caller's transaction."""
+
+    @abstractmethod
+    def _write_out(self, now: float) -> bool:
+        """Write out the oldest part of a message of very many records. False when there is none."""
+
+    def _write_out_all(self, message_id: int, now: float) -> None:
+        """Write out a message, and those before it, in transactions of their own."""
+        while True:
+            with self._writing():
+                if not self._is_arriving(message_id) or not self._write_out(now):
+                    return
+
+    def _is_arriving(self, message_id: int) -> bool:
+        return bool(self._execute("SELECT 1 FROM arrival WHERE message_id = ? LIMIT 1", (message_id,)).fetchone())
 
     def _line_up(self, destination: str) -> bool:
         """Let new deliveries enter their lanes, in order of place. True when there may be more of them."""

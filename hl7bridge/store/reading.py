@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from hl7bridge.model import Record, Result, read_json
-from hl7bridge.store.accepting import HEADER, Accepting
+from hl7bridge.store.arriving import Arriving
+from hl7bridge.store.batch import HEADER
 from hl7bridge.store.database import chunks, marks
 from hl7bridge.store.encoding import (
     exchanges_from_text,
@@ -34,12 +36,13 @@ MESSAGES = (
     " m.control_id, m.version, m.message_time, m.state, m.note, m.records, m.link, m.linked_to, m.same_content,"
     " COALESCE((SELECT a.code FROM acknowledgment a WHERE a.message_id = m.id"
     " ORDER BY CASE a.kind WHEN 'accept' THEN 1 ELSE 0 END LIMIT 1), '') AS acknowledgment,"
-    " (SELECT COUNT(*) FROM delivery d WHERE d.message_id = m.id AND d.state <> 'ended') AS open_deliveries"
+    " (SELECT COUNT(*) FROM delivery d WHERE d.message_id = m.id AND d.state <> 'ended')"
+    " + COALESCE((SELECT SUM(r.records) FROM arrival r WHERE r.message_id = m.id), 0) AS open_deliveries"
     " FROM message m"
 )
 
 
-class Reading(Accepting):
+class Reading(Arriving):
     """Reads. Each method sees one commit."""
 
     # -- for acknowledgments --
@@ -50,6 +53,7 @@ class Reading(Accepting):
             rows = self._execute(
                 "SELECT a.message_id, m.feed, a.kind, a.due, EXISTS (SELECT 1 FROM delivery d"
                 " WHERE d.message_id = a.message_id AND d.state IN ('queued', 'claimed', 'retry', 'unknown'))"
+                " OR EXISTS (SELECT 1 FROM arrival r WHERE r.message_id = a.message_id)"
                 " FROM acknowledgment a JOIN message m ON m.id = a.message_id"
                 " WHERE a.state = 'pending' ORDER BY a.message_id, a.kind"
             ).fetchall()
@@ -78,6 +82,8 @@ class Reading(Accepting):
                 for message_id, record in self._records(ids):
                     there = deliveries.get((message_id, record.position), {})
                     found[message_id].append(RecordStatus(record.position, record, there))
+                for message_id in ids:
+                    found[message_id] += self._arriving(message_id)
         return found
 
     def _records(self, message_ids: Sequence[int]) -> list[tuple[int, Record]]:
@@ -149,6 +155,9 @@ class Reading(Accepting):
                 _record_dict(record, [d for d in deliveries if d["position"] == record.position])
                 for _, record in self._records([message_id])
             ]
+            message["not_written_out"] = self._execute(
+                "SELECT COALESCE(SUM(records), 0) FROM arrival WHERE message_id = ?", (message_id,)
+            ).fetchone()[0]
             message["acknowledgments"] = [
                 row | {"body": row["body"].decode("utf-8", "backslashreplace"), "positive": bool(row["positive"])}
                 for row in self._dicts(
@@ -211,6 +220,9 @@ class Reading(Accepting):
             stands = self._execute(
                 "SELECT destination, state, result, COUNT(*) FROM delivery GROUP BY destination, state, result"
             ).fetchall()
+            arriving: Counter[str] = Counter()
+            for (wanted,) in self._execute("SELECT deliveries FROM arrival"):
+                arriving.update(json.loads(wanted))
             pending = self._execute("SELECT COUNT(*) FROM acknowledgment WHERE state = 'pending'").fetchone()[0]
             tasks = self._execute("SELECT COUNT(*) FROM task WHERE state = 'open'").fetchone()[0]
             paused = self._pauses()
@@ -219,6 +231,9 @@ class Reading(Accepting):
             words = deliveries.setdefault(destination, {})
             word = result if state == DeliveryState.ENDED else state
             words[word] = words.get(word, 0) + count
+        for destination, count in arriving.items():
+            words = deliveries.setdefault(destination, {})
+            words["queued"] = words.get("queued", 0) + count
         return {
             "messages": dict(messages),
             "deliveries": deliveries,

@@ -240,6 +240,7 @@ class Settling(Claiming, Restoring):
     def withdraw(self, message_id: int, now: float) -> bool:
         """Withdraw every delivery of the message of which nothing can have reached a server. True when that is all of
         them. One that is claimed, of unknown result, or written in part goes on."""
+        self._write_out_all(message_id, now)
         with self._writing():
             rows = self._execute(
                 "SELECT id, state, sent FROM delivery WHERE message_id = ? ORDER BY id", (message_id,)

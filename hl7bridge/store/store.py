@@ -120,6 +120,16 @@ class NewRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Some records of a message of very many, packed (`arriving.pack`): how many, and how many deliveries to each
+    destination."""
+
+    records: int
+    deliveries: Mapping[str, int]
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class NewMessage:
     """A message to accept. `body` is None where the bytes must not reach the disk (ADT, or what can't be told apart).
 
@@ -128,6 +138,7 @@ class NewMessage:
     control_id, version, message_time.
     `recheck`: seconds for which a mention (`StaffChange.only_if_missing`) of a person about whom the destination was asked
     leads to no delivery. `keep_answers` False: bodies of acknowledgments stay off the disk (they echo a doubtful header).
+    `parts`: further records behind `records`, of a message that has too many for one transaction.
     """
 
     feed: str
@@ -148,6 +159,7 @@ class NewMessage:
     requested_by: str = ""  # the account of the person who asked for it; "" = it came over the feed
     recheck: float = 0.0
     keep_answers: bool = True
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -496,6 +508,7 @@ __all__ = [
     "NewDelivery",
     "NewMessage",
     "NewRecord",
+    "Part",
     "PendingAcknowledgment",
     "RecordEcho",
     "RecordStatus",

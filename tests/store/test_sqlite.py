@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from hl7bridge.errors import ConfigError, StoreBusy, StoreError
-from hl7bridge.store import accepting, claiming, encoding, lanes, migrating, reading
+from hl7bridge.store import batch, claiming, encoding, lanes, migrating, reading
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.sqlite import SqliteStore
 from tests.store.builders import FAILED, NOW, accept_one, change, claim, message, settlement
@@ -356,7 +356,7 @@ PLANS = {
     "blocked": (claiming.BLOCKED, (1, 2, 1)),
     "feed_write_own": (claiming.OWN, ("main", "hr", "S1")),
     "autoindex_feed_write": (claiming.WRITTEN_BY, ("main", "Practitioner", "p1")),
-    "seen control ids": (accepting.SEEN, ["C1"] + [None] * 63),
+    "seen control ids": (batch.SEEN, ["C1"] + [None] * 63),
     "occupied lanes": (lanes.OCCUPIED, [1] + [None] * 63),
     "message list": (reading.MESSAGES + " ORDER BY m.id DESC LIMIT 50", ()),
     "message list by control id": (reading.MESSAGES + " WHERE m.control_id = ? ORDER BY m.id DESC", ("C1",)),

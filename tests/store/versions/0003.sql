@@ -19,6 +19,18 @@ CREATE TABLE alert (
     at REAL NOT NULL,
     PRIMARY KEY (destination, kind)
 ) WITHOUT ROWID;
+CREATE TABLE arrival (
+    message_id INTEGER NOT NULL REFERENCES message (id),
+    part INTEGER NOT NULL,
+    delivery_id INTEGER NOT NULL,
+    records INTEGER NOT NULL,
+    deliveries TEXT NOT NULL,
+    force INTEGER NOT NULL,
+    codec INTEGER NOT NULL,
+    key_id TEXT NOT NULL,
+    content BLOB NOT NULL,
+    PRIMARY KEY (message_id, part)
+);
 CREATE TABLE attempt (
     delivery_id INTEGER NOT NULL REFERENCES delivery (id),
     number INTEGER NOT NULL,

@@ -179,3 +179,19 @@ CREATE TABLE full_file_missing (
     delivery_id INTEGER NOT NULL,
     PRIMARY KEY (message_id, source_key)
 ) WITHOUT ROWID;
+
+-- Messages of very many records: their records, packed, that are not written out yet (`codec` speaks of `content`).
+--   delivery_id  the first of the numbers that were drawn for the part's deliveries
+--   deliveries   JSON, destination -> how many
+CREATE TABLE arrival (
+    message_id INTEGER NOT NULL REFERENCES message (id),
+    part INTEGER NOT NULL,
+    delivery_id INTEGER NOT NULL,
+    records INTEGER NOT NULL,
+    deliveries TEXT NOT NULL,
+    force INTEGER NOT NULL,
+    codec INTEGER NOT NULL,
+    key_id TEXT NOT NULL,
+    content BLOB NOT NULL,
+    PRIMARY KEY (message_id, part)
+);

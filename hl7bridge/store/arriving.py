@@ -1,0 +1,100 @@
+"""Messages of very many records: stored at once as a whole, their records written out part by part.
+
+One transaction with 50,000 records holds the store for ten seconds, and every other sender with it. So `accept` keeps
+the records of such a message packed, a `Part` a row, with the numbers of their deliveries drawn. Whoever claims writes them
+out, a part in a transaction, before anything is lined up; what is younger enters no lane before that (`lanes.NEWCOMERS`), so
+that the order of commit holds. A stop in between loses nothing: the next claim goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+
+from hl7bridge.model import StaffChange
+from hl7bridge.store.accepting import Accepting
+from hl7bridge.store.batch import Batch
+from hl7bridge.store.encoding import PLAIN, echo_to_bytes, findings_to_text, record_from_row, unseal
+from hl7bridge.store.store import (
+    DeliveryState,
+    DeliveryStatus,
+    MessageState,
+    NewDelivery,
+    NewMessage,
+    NewRecord,
+    Part,
+    RecordStatus,
+)
+
+_QUICK = 1  # zlib level: records of one file are much alike
+
+OLDEST = (
+    "SELECT a.message_id, a.part, a.delivery_id, a.force, a.codec, a.content, m.feed, m.received"
+    " FROM arrival a JOIN message m ON m.id = a.message_id ORDER BY a.message_id, a.part LIMIT 1"
+)
+
+
+def pack(records: Sequence[NewRecord]) -> Part:
+    """Records with their deliveries as one part of a message (about a tenth of their size)."""
+    rows = [
+        [
+            new.record.position,
+            findings_to_text(new.record.findings),
+            echo_to_bytes(new.record.echo).decode(),
+            new.record.change.to_json() if new.record.change else None,
+            [[one.destination, one.lane, one.not_before, one.order_time] for one in new.deliveries],
+        ]
+        for new in records
+    ]
+    deliveries = Counter(one.destination for new in records if new.record.change for one in new.deliveries)
+    return Part(len(rows), dict(deliveries), zlib.compress(json.dumps(rows).encode(), _QUICK))
+
+
+def unpack(content: bytes) -> list[NewRecord]:
+    """The records of a part, equal to those that were packed."""
+    return [
+        NewRecord(
+            record_from_row(position, findings, PLAIN, echo.encode(), change.encode() if change else None),
+            tuple(NewDelivery(name, tuple(lane), due, order) for name, lane, due, order in deliveries),
+        )
+        for position, findings, echo, change, deliveries in json.loads(zlib.decompress(content))
+    ]
+
+
+class Arriving(Accepting):
+    """Writing parts out, and how their records stand before that."""
+
+    def _write_out(self, now: float) -> bool:
+        """Write out the oldest part. False when there is none. Inside the caller's transaction."""
+        row = self._execute(OLDEST).fetchone()
+        if not row:
+            return False
+        message_id, part, delivery_id, force, codec, content, feed, received = row
+        records = tuple(unpack(unseal(codec, content)))
+        message = NewMessage(feed, received, {}, b"", 0, None, MessageState.ACCEPTED, records, force=bool(force))
+        batch = Batch.of_part(self, delivery_id, now)
+        batch.add_records(message_id, message)
+        batch.write()
+        self._execute("DELETE FROM arrival WHERE message_id = ? AND part = ?", (message_id, part))
+        return True
+
+    def _arriving(self, message_id: int) -> list[RecordStatus]:
+        """The records that are not written out: each queued."""
+        found = []
+        rows = self._execute(
+            "SELECT delivery_id, codec, content FROM arrival WHERE message_id = ? ORDER BY part", (message_id,)
+        ).fetchall()
+        for delivery_id, codec, content in rows:
+            for new in unpack(unseal(codec, content)):
+                record, deliveries = new.record, {}
+                for delivery in new.deliveries if record.change else ():
+                    deliveries[delivery.destination] = DeliveryStatus(delivery_id, _state_of(record.change, delivery))
+                    delivery_id += 1
+                found.append(RecordStatus(record.position, record, deliveries))
+        return found
+
+
+def _state_of(change: StaffChange | None, delivery: NewDelivery) -> DeliveryState:
+    return DeliveryState.SCHEDULED if change and delivery.not_before else DeliveryState.QUEUED

@@ -1,0 +1,101 @@
+"""Messages of very many records are written out part by part, and nobody can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hl7bridge.model import Action
+from hl7bridge.store.arriving import pack, unpack
+from hl7bridge.store.sqlite import SqliteStore
+from hl7bridge.store.store import Acknowledgment, DeliveryState, NewMessage
+from tests.store.builders import NOW, PENDING, POSITIVE, accept_one, change, claim, message, settlement
+
+
+def large(keys: Sequence[str], *, size: int = 2, answer: Acknowledgment = POSITIVE) -> NewMessage:
+    """A message whose records are all in parts of `size`."""
+    whole = message(*map(change, keys), control_id="BIG", acknowledgments=[answer])
+    parts = tuple(pack(whole.records[start : start + size]) for start in range(0, len(keys), size))
+    return replace(whole, records=(), parts=parts)
+
+
+def claim_all(store: SqliteStore) -> list[str]:
+    """Claim and end everything, one at a time; the source keys and messages in the order in which they were handed out."""
+    order = []
+    store.join("w", 60.0, NOW)
+    while handed := store.claim("main", "w", 1, NOW):
+        (one,) = handed
+        order.append(f"{one.message_id}:{one.change.source_key}")
+        assert store.settle([settlement(one)], NOW) == []
+    return order
+
+
+@given(st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=8))
+def test_what_is_packed_is_unpacked(keys: list[str]) -> None:
+    leaver = change("later", Action.DEACTIVATE)
+    given = message(*map(change, keys), None, leaver, not_before=NOW + 60, destinations=["main", "other"])
+    part = pack(given.records)
+    assert tuple(unpack(part.content)) == given.records
+    expected = len(keys) + 1
+    assert (part.records, part.deliveries) == (len(keys) + 2, {"main": expected, "other": expected})
+
+
+def test_it_is_delivered_in_order_with_what_came_before_and_after(store: SqliteStore) -> None:
+    accept_one(store, change("a"), control_id="before")
+    (big,) = store.accept([large(["a", "b", "a", "c", "b"])], NOW)
+    accept_one(store, change("a"), control_id="after")
+    order = claim_all(store)
+    first, last = big.message_id - 1, big.message_id + 1
+    of_a = [one.partition(":")[0] for one in order if one.endswith(":a")]
+    assert of_a == [str(number) for number in (first, big.message_id, big.message_id, last)]
+    assert len(order) == 7
+
+
+def test_lists_and_counts_know_of_what_is_not_written_out(store: SqliteStore) -> None:
+    (big,) = store.accept([large(["a", "b", "c"], answer=PENDING)], NOW)
+    (listed,) = store.messages()
+    assert (listed["records"], listed["open_deliveries"]) == (3, 3)
+    assert store.counts()["deliveries"] == {"main": {"queued": 3}}
+    (pending,) = store.pending_acknowledgments()
+    assert pending.is_open
+    before = store.statuses([big.message_id])[big.message_id]
+    assert [status.record.position for status in before] == [1, 2, 3]
+    assert {d.state for status in before for d in status.deliveries.values()} == {DeliveryState.QUEUED}
+    claim(store)
+    after = store.statuses([big.message_id])[big.message_id]
+    assert [status.record for status in after] == [status.record for status in before]
+    ids = [[d.delivery_id for d in status.deliveries.values()] for status in before]
+    assert [[d.delivery_id for d in status.deliveries.values()] for status in after] == ids
+
+
+def test_sent_again_it_is_a_duplicate_and_leaves_no_parts(store: SqliteStore) -> None:
+    (first,) = store.accept([large(["a", "b", "c"])], NOW)
+    (again,) = store.accept([large(["a", "b", "c"])], NOW + 1)
+    assert (again.duplicate_of, len(claim_all(store))) == (first.message_id, 3)
+
+
+def test_withdrawn_before_it_is_written_out_nothing_of_it_goes(store: SqliteStore) -> None:
+    (big,) = store.accept([large(["a", "b", "c"])], NOW)
+    assert store.withdraw(big.message_id, NOW)
+    assert claim_all(store) == []
+    message = store.message(big.message_id)
+    assert message is not None
+    assert (message["not_written_out"], len(message["records"])) == (0, 3)
+
+
+@pytest.mark.parametrize("parts_done", [1, 2])
+def test_a_stop_in_between_loses_nothing(tmp_path: Path, parts_done: int) -> None:
+    path = tmp_path / "store.db"
+    store = SqliteStore(path)
+    store.accept([large(["a", "b", "c", "d", "e"])], NOW)
+    for _ in range(parts_done):
+        with store._writing():
+            assert store._write_out(NOW)
+    store.close()
+    with SqliteStore(path) as opened:
+        assert [one.partition(":")[2] for one in claim_all(opened)] == ["a", "b", "c", "d", "e"]
