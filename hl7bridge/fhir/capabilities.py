@@ -11,7 +11,7 @@ from typing import Any
 
 from hl7bridge.fhir.client import FhirClient
 from hl7bridge.fhir.replies import Reply
-from hl7bridge.fhir.rules import DestinationRules
+from hl7bridge.fhir.rules import REPORT, DestinationRules
 from hl7bridge.model import JsonObject
 
 
@@ -74,13 +74,18 @@ def types_used(rules: DestinationRules) -> tuple[str, ...]:
     return tuple(name for name in SEARCHED if name not in rules.withheld)
 
 
-def not_offered(offered: Capabilities, rules: DestinationRules, *, writing: bool = True) -> tuple[str, ...]:
-    """What the destination needs, or in mode write would need, and the statement does not offer: "create Practitioner"."""
-    wanted = (*READING, *(WRITING if writing else ()))
+def written(rules: DestinationRules) -> tuple[str, ...]:
+    """The interactions by which this destination is written to, as its modes stand."""
+    by = {"create": ("create",), "update": ("update", "deactivate")}
+    return tuple(name for name in WRITING if any(rules.mode_of(operation) != REPORT for operation in by[name]))
+
+
+def not_offered(offered: Capabilities, rules: DestinationRules, interactions: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the interactions that the statement does not list, as "create Practitioner", type by type."""
     return tuple(
         f"{interaction.removesuffix('-type')} {name}"
         for name in types_used(rules)
-        for interaction in wanted
+        for interaction in interactions
         if not offered.of(name).offers(interaction)
     )
 

@@ -1,18 +1,20 @@
-"""Whether a server can be reached at all: its name, its port, its certificate. Nothing is asked of it yet."""
+"""Whether a server can be reached at all: its name, its port, its certificate; and the way to it that only reads."""
 
 from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any
 
+import httpx
 from cryptography import x509
 
-from hl7bridge.fhir.gate import tls_context
+from hl7bridge.fhir.gate import Refused, tls_context
 from hl7bridge.fhir.rules import origin
 
 ENDS_SOON = 30  # days
@@ -38,6 +40,39 @@ class Check:
     state: State
     code: str
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Watching(httpx.BaseTransport):
+    """Notes how far the server's clock is ahead of ours, and lets nothing out that could change anything there."""
+
+    def __init__(self, inner: httpx.BaseTransport, now: Callable[[], float], token_requests: bool = False) -> None:
+        self._inner, self._now, self._token_requests = inner, now, token_requests
+        self.skew: float | None = None
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Raises `Refused` for what is no read."""
+        harmless = request.method == "POST" and (self._token_requests or request.url.path.endswith("/_search"))
+        if request.method != "GET" and not harmless:
+            raise Refused("not-allowed")
+        began = self._now()
+        response = self._inner.handle_request(request)
+        if "age" not in response.headers:  # else its Date is that of a cache's first copy
+            try:
+                there = parsedate_to_datetime(response.headers.get("date", ""))
+            except (ValueError, TypeError, OverflowError):
+                return response
+            there = there if there.tzinfo else there.replace(tzinfo=UTC)
+            self.skew = there.timestamp() + 0.5 - (began + self._now()) / 2  # Date has no fractions: half a second
+        return response
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._inner.close()
+
+
+def direct(url: str, ca_file: str) -> httpx.BaseTransport:
+    """The network, as deliveries use it. Raises ConfigError for a `ca_file` that cannot be read."""
+    return httpx.HTTPTransport(verify=tls_context(url, ca_file), trust_env=False)
 
 
 def reach(url: str, ca_file: str, timeout: float, now: datetime) -> Iterator[Check]:
