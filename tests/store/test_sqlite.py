@@ -368,7 +368,9 @@ def test_it_uses_an_index(tmp_path: Path, name: str) -> None:
     sql, parameters = PLANS[name]
     with SqliteStore(tmp_path / "store.db") as store:
         plan = [row[3] for row in store._execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
-    scans = [step for step in plan if step.startswith("SCAN") and step not in ("SCAN m", "SCAN CONSTANT ROW")]
+    # The first row of an index is no scan, though it is called one.
+    known = ("SCAN m", "SCAN CONSTANT ROW", "SCAN arrival USING INDEX sqlite_autoindex_arrival_1")
+    scans = [step for step in plan if step.startswith("SCAN") and step not in known]
     assert not scans, plan
     if name != "message list":  # newest first is the order of the table itself
         assert "SCAN m" not in plan
