@@ -18,6 +18,9 @@ US = "hl7bridge"  # who closed what a read showed
 ESCALATIONS = (0.0, 3600.0, 86400.0)  # seconds after the due time at which people are told, each once
 UNVERIFIED_AT_ONCE = 500  # people for whom one look opens a task at most; the next look takes the next ones
 
+_ONCE = frozenset({"joiner-setup", "provider-linkage"})
+_ONE_OPEN = frozenset({"leaver-access", LEAVER_UNVERIFIED})
+
 LATE_LEAVERS = (
     "SELECT d.id, d.message_id, d.feed, d.source_key, d.person_id FROM delivery d JOIN message m ON m.id = d.message_id"
     " WHERE d.destination = ? AND d.leaver = 1 AND d.state <> 'ended' AND d.state <> 'scheduled' AND d.action <> 'rest'"
@@ -65,7 +68,10 @@ class Tasking(Lanes):
     def _open_task(
         self, task: Task, message_id: int, delivery_id: int, destination: str, feed: str, source_key: str, now: float
     ) -> int:
-        """Open a task unless an earlier attempt of the same delivery opened it; returns its id, 0 where it stood."""
+        """Open a task unless an earlier attempt of the same delivery opened it; returns its id, 0 where it stood.
+
+        A person is set up once, however often her record comes; and her access is ended once, until that is done.
+        """
         person = self._execute(
             "SELECT person_id FROM crosswalk WHERE destination = ? AND feed = ? AND source_key = ?",
             (destination, feed, source_key),
@@ -76,7 +82,7 @@ class Tasking(Lanes):
             " AND state = 'open'",
             (message_id, delivery_id, task.kind, task.title, destination),
         ).fetchone()
-        if known:
+        if known or (source_key and self._asked_before(task.kind, destination, feed, source_key)):
             return 0
         gates = [check for check in task.checks if check.gate]
         others = [check for check in task.checks if not check.gate]
@@ -107,6 +113,13 @@ class Tasking(Lanes):
         )
         self._note(now, message_id, delivery_id, "task opened", kind=task.kind)
         return int(task_id)
+
+    def _asked_before(self, kind: str, destination: str, feed: str, source_key: str) -> bool:
+        if kind not in _ONCE and kind not in _ONE_OPEN:
+            return False
+        sql = "SELECT 1 FROM task WHERE destination = ? AND feed = ? AND source_key = ? AND kind = ?"
+        sql += " AND state = 'open'" if kind in _ONE_OPEN else ""
+        return bool(self._execute(sql, (destination, feed, source_key, kind)).fetchone())
 
     def watch_leavers(self, destination: str, task: Task, now: float) -> int:
         """Open `task` for each person whose end was asked for more than `task.due_within` seconds ago and is not done: the
