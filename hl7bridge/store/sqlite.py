@@ -23,6 +23,7 @@ from hl7bridge.store.jobs import Jobs
 from hl7bridge.store.linking import Linking
 from hl7bridge.store.migrating import MIGRATIONS, migrate
 from hl7bridge.store.modes import Modes
+from hl7bridge.store.reloading import Reloading
 from hl7bridge.store.turn import Turn
 
 POLL = 0.0003  # seconds between two tries for the write lock, while one waits
@@ -54,7 +55,7 @@ _ADVICE = {
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 
 
-class SqliteStore(Deciding, Modes, Braking, Jobs, Linking):
+class SqliteStore(Deciding, Modes, Braking, Jobs, Linking, Reloading):
     """A `Store` in one file."""
 
     def __init__(

@@ -488,6 +488,22 @@ class Store(JobStore, LinkStore, RestoreStore, Protocol):
     def tell_once(self, destination: str, kind: str, now: float, every: float, task: Task | None = None) -> bool:
         """Whether people are to be told of this, for they were not within `every` seconds; opens the task that says so."""
 
+    # -- the configuration in force --
+    def ask_reload(self, who: str, now: float) -> int:
+        """Ask the listener to read the configuration again; returns the request's id."""
+
+    def reload_asked(self) -> int:
+        """The request that waits for an answer; 0 = none."""
+
+    def answer_reload(self, request: int, accepted: bool, report: dict[str, Any], now: float) -> None:
+        """Answer a request, and every older one that waits."""
+
+    def withdraw_reload(self, request: int) -> bool:
+        """Take back a request that nobody answered. False when it was answered after all."""
+
+    def reloads(self, *, request: int = 0, limit: int = 20) -> list[dict[str, Any]]:
+        """Newest first: id, asked, who, answered (0 = not yet), accepted, report."""
+
     def secret(self, name: str) -> bytes:
         """A random key of 32 bytes, made once per store (the keyed hash of ADT duplicates)."""
 

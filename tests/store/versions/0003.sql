@@ -301,6 +301,14 @@ CREATE TABLE released (
     key_id TEXT NOT NULL,
     change BLOB
 , approves INTEGER NOT NULL DEFAULT 1);
+CREATE TABLE reload (
+    id INTEGER PRIMARY KEY,
+    asked REAL NOT NULL,
+    who TEXT NOT NULL,
+    answered REAL NOT NULL DEFAULT 0,
+    accepted INTEGER NOT NULL DEFAULT 0,
+    report TEXT NOT NULL DEFAULT ''
+);
 CREATE TABLE restore (
     id INTEGER PRIMARY KEY,
     delivery_id INTEGER NOT NULL REFERENCES delivery (id),

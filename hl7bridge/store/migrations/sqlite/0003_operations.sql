@@ -195,3 +195,14 @@ CREATE TABLE arrival (
     content BLOB NOT NULL,
     PRIMARY KEY (message_id, part)
 );
+
+-- Reloads of the configuration, asked for by a command and answered by the listener: who let which mapping go live.
+-- report: JSON, mapping versions before and after, what needs a restart, or what was wrong.
+CREATE TABLE reload (
+    id INTEGER PRIMARY KEY,
+    asked REAL NOT NULL,
+    who TEXT NOT NULL,
+    answered REAL NOT NULL DEFAULT 0,
+    accepted INTEGER NOT NULL DEFAULT 0,
+    report TEXT NOT NULL DEFAULT ''
+);

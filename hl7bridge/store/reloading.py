@@ -1,0 +1,49 @@
+"""Reloads of the configuration: asked for by a command, answered by the listener, kept as the record of who let which
+mapping go live."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hl7bridge.store.database import Database
+
+_ROWS = "SELECT id, asked, who, answered, accepted, report FROM reload"
+
+
+class Reloading(Database):
+    """Asking for a reload, answering it, and what came of earlier ones."""
+
+    def ask_reload(self, who: str, now: float) -> int:
+        """Ask the listener to read the configuration again; returns the request's id."""
+        with self._writing():
+            self._execute("INSERT INTO reload (asked, who) VALUES (?, ?)", (now, who))
+            asked: int = self._execute("SELECT MAX(id) FROM reload").fetchone()[0]
+            return asked
+
+    def reload_asked(self) -> int:
+        """The request that waits for an answer, the youngest where there are several; 0 = none."""
+        asked: int = self._execute("SELECT COALESCE(MAX(id), 0) FROM reload WHERE answered = 0").fetchone()[0]
+        return asked
+
+    def answer_reload(self, request: int, accepted: bool, report: dict[str, Any], now: float) -> None:
+        """Answer a request, and every older one that waits. `report`: versions, texts and keys; never message content."""
+        with self._writing():
+            self._execute(
+                "UPDATE reload SET answered = ?, accepted = ?, report = ? WHERE id <= ? AND answered = 0",
+                (now, int(accepted), json.dumps(report), request),
+            )
+
+    def withdraw_reload(self, request: int) -> bool:
+        """Take back a request that nobody answered. False when it was answered after all."""
+        with self._writing():
+            return self._execute("DELETE FROM reload WHERE id = ? AND answered = 0", (request,)).rowcount > 0
+
+    def reloads(self, *, request: int = 0, limit: int = 20) -> list[dict[str, Any]]:
+        """Newest first: id, asked, who, answered (0 = not yet), accepted, report."""
+        where = " WHERE id = ?" if request else ""
+        found = self._dicts(f"{_ROWS}{where} ORDER BY id DESC LIMIT ?", ((request, limit) if request else (limit,)))
+        for row in found:
+            row["accepted"] = bool(row["accepted"])
+            row["report"] = json.loads(row["report"]) if row["report"] else {}
+        return found

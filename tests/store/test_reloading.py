@@ -1,0 +1,36 @@
+"""Reloads: asked for, answered once, kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hl7bridge.store.sqlite import SqliteStore
+from tests.store.builders import NOW
+
+
+def test_a_reload_is_asked_for_answered_and_remembered(tmp_path: Path) -> None:
+    with SqliteStore(tmp_path / "s.db") as asking, SqliteStore(tmp_path / "s.db") as answering:
+        assert answering.reload_asked() == 0
+        first = asking.ask_reload("ana", NOW)
+        second = asking.ask_reload("ben", NOW + 1)
+        assert answering.reload_asked() == second > first
+        answering.answer_reload(second, True, {"feeds": {"staff": "v1"}}, NOW + 2)
+        assert answering.reload_asked() == 0
+        assert [(row["who"], row["accepted"], row["answered"]) for row in asking.reloads()] == [
+            ("ben", True, NOW + 2),
+            ("ana", True, NOW + 2),
+        ]
+        (row,) = asking.reloads(request=second)
+        assert row["report"] == {"feeds": {"staff": "v1"}}
+
+
+def test_what_nobody_answers_can_be_taken_back(tmp_path: Path) -> None:
+    with SqliteStore(tmp_path / "s.db") as store:
+        request = store.ask_reload("ana", NOW)
+        assert store.reloads()[0]["report"] == {}
+        assert store.withdraw_reload(request)
+        assert store.reload_asked() == 0
+        request = store.ask_reload("ana", NOW)
+        store.answer_reload(request, False, {"problems": ["x"]}, NOW)
+        assert not store.withdraw_reload(request)
+        assert [row["accepted"] for row in store.reloads()] == [False]
