@@ -228,13 +228,13 @@ class VisitMessage(Opening):
         system = system_for(envelope.rules, namespace, universal_id, universal_type, type_code)
         if not (system or authority):
             by_authority = envelope.rules.systems_by_authority
-            sender = envelope.message.read("MSH-4.1").strip()
-            for name in (parts[7], parts[21], parts[22] if len(parts) > 22 else "", parts[12], draft.row.label, sender):
-                if name and name in by_authority:
-                    authority, system = name, by_authority[name]
-                    break
-            else:
-                authority = parts[7]
+            candidates = [parts[7], parts[21], parts[22] if len(parts) > 22 else "", parts[12]]
+            if any(character.isdigit() for character in parts[0]):
+                candidates.append(
+                    draft.row.label
+                )  # the site's word for a field; without a digit it may be a shifted name
+            authority = next((name for name in candidates if name and name in by_authority), "")
+            system, authority = by_authority.get(authority, ""), authority or parts[7]
         add(draft, place, parts[0], system, authority, type_code, extra)
 
     def _leave(self, draft: Draft, place: int, code: str, local: str, text: str) -> None:

@@ -18,6 +18,7 @@ NAMES = {
     "refusals": "the server refuses in many ways, then recovers",
     "two-feeds": "two feeds, one person, at once",
     "corpus": "every published message of ../shared/corpus",
+    "adt": "a patient feed: few requests, and nothing of a patient on disk",
     "hapi": "the journey against a FHIR server that others wrote (needs Java and Maven)",
 }
 
