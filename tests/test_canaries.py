@@ -111,6 +111,15 @@ def adt(event: str = "ADT^A08^ADT_A01") -> bytes:
     return ("\r".join(lines) + "\r").encode()
 
 
+def visit(event: str = "A01") -> bytes:
+    """A patient message with a physician who is read: of everything beside her nothing may stay."""
+    physician = "1234567893^Okonkwo^Adaeze^^^^^^^^^^NPI"
+    lines = adt(f"ADT^{event}^ADT_A01").decode().split("\r")
+    lines[4] = segment("PV1", "", PATIENT, f7=f"{physician}~{{0}}^{{1}}^{{2}}", f9="{0}^{1}^{2}^^^^^^{3}")
+    lines.insert(5, segment("ROL", "", PATIENT, f2="AD", f4=physician))
+    return "\r".join(lines).encode()
+
+
 def cut(body: bytes) -> bytes:
     return body[:200] + b"\x0b" + body[200:]
 
@@ -253,6 +262,7 @@ def journey(tmp_path_factory: pytest.TempPathFactory, loud: str) -> Journey:
             Feed("staff", KEY_SYSTEM, ("fhir", "loud"), settings=small),
             Feed("waits", KEY_SYSTEM, ("loud",), settings={**small, **delivered}),
             Feed("ignores", KEY_SYSTEM, settings={**small, "hl7": {"unsupported": "ignore"}}),
+            Feed("visits", KEY_SYSTEM, settings={**small, "hl7": {"takes": ["staff", "adt"]}}),
         ]
         log = {"log": {"level": "debug"}}
         write_configuration(folder, feeds, {"loud": destination(f"{loud}/fhir", auth=auth)})
@@ -285,7 +295,8 @@ def _tell(bridge: Bridge, journey: Journey) -> None:
         staff_message("L-good-personnel").replace(b"MFN^M02^MFN_M02", b"PMU^B01^PMU_B01"),
     ]
     hr += [hr[0], enhanced, refused]
-    for feed in ("staff", "ignores"):
+    bodies["visits"] = [visit(), visit("A08"), cut(visit()), visit() + b"\xff", visit().replace(b"ADT^", b"MFN^M02^")]
+    for feed in ("staff", "ignores", "visits"):
         bodies.setdefault(feed, []).extend(make() for make in UNTOLD)
     for feed, all_of_it in bodies.items():
         with Connection(("127.0.0.1", bridge.ports[feed])) as connection:

@@ -69,7 +69,6 @@ class Physician:
         """As somebody else wrote her: a telephone number that no patient message must touch."""
         return {
             "resourceType": "Practitioner",
-            "id": f"there-{self.npi}",
             "identifier": [{"system": NPI, "value": self.npi}],
             "name": [{"family": self.family}],
             "telecom": [{"system": "phone", "value": "555-0199"}],
@@ -237,7 +236,7 @@ def run(folder: Path, count: int, people: int, seed: int) -> Report:
             ) as bridge,
         ):
             for one in known[::3]:
-                sandbox.put(one.resource())
+                sandbox.post(one.resource())
             asked = len(sandbox.journal())
             first = [patients.message("A01", *known[place : place + 4]).encode() for place in range(0, people, 4)]
             sent = send(bridge, iter(first), faults)
