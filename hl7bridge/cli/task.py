@@ -1,4 +1,4 @@
-"""`hl7bridge task`: work that no API can do, for people: list it, show it, close it with evidence."""
+"""`hl7bridge task`: work that no API can do, for people: list it, show it, give it to somebody, close it with evidence."""
 
 from __future__ import annotations
 
@@ -18,12 +18,25 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
-    help="Work that no API can do: list, show, close tasks.",
+    help="Work that no API can do: list, show, assign, close tasks.",
 )
 
 ANY = "any"
-COLUMNS: tuple[str, ...] = ("id", "state", "overdue", "kind", "title", "person", "feed", "destination", "message")
-COLUMNS += ("opened", "due", "closed", "closed_by", "evidence", "steps")
+COLUMNS: tuple[str, ...] = (
+    "id",
+    "state",
+    "overdue",
+    "blocked",
+    "kind",
+    "title",
+    "person",
+    "feed",
+    "destination",
+    "message",
+)
+COLUMNS += ("owner", "opened", "due", "closed", "closed_by", "evidence", "steps")
+
+TaskArgument = Annotated[int, typer.Argument(metavar="ID", help="The id that `task list` shows.")]
 
 
 @app.command("list")
@@ -33,6 +46,7 @@ def list_tasks(
     ] = "open",
     kind: Annotated[str, typer.Option("--kind", metavar="KIND", help="Of this kind, such as leaver-access.")] = "",
     destination: Annotated[str, typer.Option("--destination", metavar="NAME", help="About this destination.")] = "",
+    owner: Annotated[str, typer.Option("--owner", metavar="WHO", help="Given to this team or person.")] = "",
     limit: Annotated[int, typer.Option("--limit", min=1, help="No more than this; --csv writes all.")] = 50,
     to: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Write a table for a spreadsheet instead.")
@@ -40,7 +54,7 @@ def list_tasks(
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """List tasks, oldest first; those past their due time are marked.
+    """List tasks, oldest first; those past their due time, and those whose first steps are missing, are marked.
 
     \b
       hl7bridge task list
@@ -57,6 +71,7 @@ def list_tasks(
             state="" if state == ANY else state,
             kind=kind,
             destination=destination,
+            owner=owner,
             limit=limit + 1 if to is None else 1_000_000_000,
         )
     if to is not None:
@@ -68,21 +83,23 @@ def list_tasks(
         output.show_json("task-list/1", {"tasks": [_as_data(task, now) for task in found]})
         return
     output.show_table(
-        ("id", "state", "kind", "person", "destination", "opened", "due", "title"),
+        ("id", "state", "steps", "kind", "person", "destination", "owner", "opened", "due", "title"),
         [
             (
                 task["id"],
                 _state(task, now),
+                _steps_done(task),
                 task["kind"],
                 task["source_key"],
                 task["destination"],
+                task["owner"],
                 stored.local_time(task["opened"]),
                 stored.local_time(task["due"]),
                 task["title"],
             )
             for task in found
         ],
-        {"overdue": output.BAD, "done": output.GOOD},
+        {"overdue": output.BAD, "blocked": output.BAD, "done": output.GOOD},
     )
     if not found:
         output.say("No task fits.")
@@ -92,14 +109,16 @@ def list_tasks(
 
 @app.command("show")
 def show_task(
-    task_id: Annotated[int, typer.Argument(metavar="ID", help="The id that `task list` shows.")],
+    task_id: TaskArgument,
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Show one task: what to do, about whom, until when, and who closed it with what evidence.
+    """Show one task: what to do step by step, about whom, until when, and who or what closed it with what evidence.
 
     \b
       hl7bridge task show 7
+
+    A step that a read of the server closes by itself is `verified`, with the resource that showed it and when.
     """
     from hl7bridge.config import load
 
@@ -112,13 +131,16 @@ def show_task(
     style = output.BAD if overdue(task, now) else ""
     output.show((f"task {task['id']}", "bold"), f"  {task['kind']}  ", (_state(task, now), style))
     output.show(f"  {task['title']}")
-    for number, step in enumerate(task["steps"], 1):
-        output.show(f"  {number}. {step}")
+    for item in task["items"]:
+        _show_item(item)
+    if task["blocked_by"]:
+        output.show((f"  waits for step {_numbers(task['blocked_by'])}", output.BAD))
     for name, value in (
         ("person", task["source_key"]),
         ("feed", task["feed"]),
         ("destination", task["destination"]),
         ("message", task["message_id"] or ""),
+        ("owner", task["owner"]),
         ("opened", stored.local_time(task["opened"])),
         ("due", stored.local_time(task["due"])),
         ("closed", stored.local_time(task["closed"])),
@@ -129,34 +151,99 @@ def show_task(
             output.show((f"  {name:<12}", output.QUIET), f"{value}")
 
 
+def _show_item(item: dict[str, Any]) -> None:
+    closed = item["state"] != "open"
+    mark = "x" if closed else " "
+    output.show(f"  [{mark}] {item['number']}. {item['text']}")
+    if closed:
+        at = "verified at" if item["state"] == "verified" else "done at"
+        said = f"      {at} {stored.local_time(item['changed'])} by {item['who']}: {item['evidence']}"
+        output.show((said, output.GOOD))
+    elif item["fact"]:
+        output.show(("      closes itself when a read or a record shows it", output.QUIET))
+
+
 @app.command("done")
 def finish_task(
-    task_id: Annotated[int, typer.Argument(metavar="ID", help="The id that `task list` shows.")],
+    task_id: TaskArgument,
     evidence: Annotated[
         str, typer.Option("--evidence", metavar="TEXT", help="What shows that it is done: a ticket, a date.")
     ] = "",
+    item: Annotated[int, typer.Option("--item", metavar="N", min=0, help="Close this step alone.")] = 0,
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Close a task as done; the history says who did and with what evidence.
+    """Close a task, or one of its steps, as done; the history says who did and with what evidence.
 
     \b
+      hl7bridge task done 7 --item 2 --evidence "sessions ended, ticket 4711"
       hl7bridge task done 7 --evidence "login disabled, ticket 4711"
+
+    The task ends with its last step.
     """
     from hl7bridge.config import load
 
-    evidence, now = why(evidence, "--evidence"), time.time()
+    evidence, now, who = why(evidence, "--evidence"), time.time(), account()
     with stored.opened(load(config)) as store:
-        if not store.finish_task(task_id, now, who=account(), evidence=evidence):
-            state = _one(store.tasks(task_id=task_id), task_id)["state"]
-            raise ConfigError(
-                f"task {task_id} is not open but {state}", advice="`hl7bridge task list` shows open ones."
-            )
+        if item:
+            done = store.finish_item(task_id, item, now, who=who, evidence=evidence)
+        else:
+            done = store.finish_task(task_id, now, who=who, evidence=evidence)
         task = _one(store.tasks(task_id=task_id), task_id)
+    if not done:
+        raise _not_closed(task, item)
     if as_json:
         output.show_json("task-show/1", {"task": _as_data(task, now)})
+        return
+    left = [one["number"] for one in task["items"] if one["state"] == "open"]
+    if task["state"] == "open":
+        output.show(f"step {item} of task {task_id} is done; open: {_numbers(left)}")
     else:
         output.show(f"task {task_id} is done")
+
+
+def _not_closed(task: dict[str, Any], item: int) -> ConfigError:
+    """Why a task, or its step, could not be closed."""
+    task_id, show = task["id"], f"`hl7bridge task show {task['id']}` shows its steps."
+    if task["state"] != "open":
+        return ConfigError(
+            f"task {task_id} is not open but {task['state']}", advice="`hl7bridge task list` shows open ones."
+        )
+    states = {one["number"]: one["state"] for one in task["items"]}
+    if item and item not in states:
+        return ConfigError(f"task {task_id} has no step {item}", advice=show)
+    if item and states[item] != "open":
+        return ConfigError(f"step {item} of task {task_id} is {states[item]} already", advice=show)
+    waits = _numbers(task["blocked_by"])
+    return ConfigError(
+        f"task {task_id} waits for step {waits}", advice=f"Close that first: hl7bridge task done {task_id} --item N."
+    )
+
+
+@app.command("assign")
+def assign_task(
+    task_id: TaskArgument,
+    owner: Annotated[str, typer.Argument(metavar="WHO", help="A team, or a person.")],
+    config: ConfigOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Give a task to a team or a person; the history says who did.
+
+    \b
+      hl7bridge task assign 7 "access team"
+    """
+    from hl7bridge.config import load
+
+    owner = " ".join(owner.split())[:100]
+    with stored.opened(load(config)) as store:
+        changed = store.assign_task(task_id, owner, time.time(), who=account())
+        task = _one(store.tasks(task_id=task_id), task_id)
+    if not changed:
+        raise _not_closed(task, 0)
+    if as_json:
+        output.show_json("task-show/1", {"task": _as_data(task, time.time())})
+    else:
+        output.show(f"task {task_id} is given to {owner or 'nobody'}")
 
 
 def overdue(task: dict[str, Any], now: float) -> bool:
@@ -165,7 +252,18 @@ def overdue(task: dict[str, Any], now: float) -> bool:
 
 
 def _state(task: dict[str, Any], now: float) -> str:
-    return "overdue" if overdue(task, now) else task["state"]
+    if overdue(task, now):
+        return "overdue"
+    return "blocked" if task["blocked_by"] else str(task["state"])
+
+
+def _steps_done(task: dict[str, Any]) -> str:
+    """`2/6`: how many steps of how many are closed."""
+    return f"{sum(item['state'] != 'open' for item in task['items'])}/{len(task['items'])}" if task["items"] else ""
+
+
+def _numbers(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def _one(found: list[dict[str, Any]], task_id: int) -> dict[str, Any]:
@@ -176,11 +274,12 @@ def _one(found: list[dict[str, Any]], task_id: int) -> dict[str, Any]:
 
 def _as_data(task: dict[str, Any], now: float) -> dict[str, Any]:
     times = {name: stored.utc_time(task[name]) for name in ("opened", "due", "closed")}
-    return {**task, **times, "overdue": overdue(task, now)}
+    items = [item | {"changed": stored.utc_time(item["changed"])} for item in task["items"]]
+    return {**task, **times, "items": items, "overdue": overdue(task, now)}
 
 
 def write_csv(path: Path, tasks: list[dict[str, Any]], now: float) -> None:
-    """Tasks as CSV, readable by this user alone."""
+    """Tasks as a table for a spreadsheet. Raises OSError."""
     with table(path, COLUMNS) as add:
         for task in tasks:
             row = {
@@ -188,6 +287,12 @@ def write_csv(path: Path, tasks: list[dict[str, Any]], now: float) -> None:
                 "person": task["source_key"],
                 "message": task["message_id"] or "",
                 "overdue": "yes" if overdue(task, now) else "",
-                "steps": " ".join(f"{number}. {step}" for number, step in enumerate(task["steps"], 1)),
+                "blocked": "yes" if task["blocked_by"] else "",
+                "steps": " ".join(_step_text(item) for item in task["items"]),
             }
             add(row[name] for name in COLUMNS)
+
+
+def _step_text(item: dict[str, Any]) -> str:
+    closed = "" if item["state"] == "open" else f" [{item['state']}: {item['evidence']}]"
+    return f"{item['number']}. {item['text']}{closed}"

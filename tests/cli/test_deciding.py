@@ -13,7 +13,7 @@ import pytest
 from hl7bridge import config
 from hl7bridge.cli import deciding
 from hl7bridge.cli.spreadsheet import safe_cell
-from hl7bridge.model import Outcome, Result, Task
+from hl7bridge.model import Check, Outcome, Result, Task
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.store import DeliveryState, Settlement, Store
 from tests.cli.conftest import Ended, message
@@ -179,13 +179,13 @@ def tasks(ready: Path) -> Path:
 def test_tasks_are_listed_shown_and_done(command: Command, tasks: Path) -> None:
     listed = command("task", "list", "--config", tasks)
     assert listed.code == 0
-    assert [line.split()[1:3] for line in listed.out.splitlines()[1:]] == [
-        ["overdue", "leaver-access"],
-        ["open", "by-hand"],
+    assert [line.split()[1:4] for line in listed.out.splitlines()[1:]] == [
+        ["overdue", "0/2", "leaver-access"],
+        ["open", "by-hand", "=1+1"],
     ]
     rows = command("task", "list", "--kind", "leaver-access", "--json", "--config", tasks).json["tasks"]
     assert [(row["id"], row["overdue"], row["steps"]) for row in rows] == [(1, True, ["Look.", "End it."])]
-    assert "  2. End it." in command("task", "show", 1, "--config", tasks).out
+    assert "  [ ] 2. End it." in command("task", "show", 1, "--config", tasks).out
     assert command("task", "done", 1, "--config", tasks).code == 2, "without evidence"
     assert command("task", "done", 1, "--evidence", "ticket 4711", "--config", tasks).code == 0
     shown = command("task", "show", 1, "--json", "--config", tasks).json["task"]
@@ -195,6 +195,37 @@ def test_tasks_are_listed_shown_and_done(command: Command, tasks: Path) -> None:
     assert [row["id"] for row in command("task", "list", "--json", "--config", tasks).json["tasks"]] == [2]
     done = command("task", "list", "--state", "done", "--json", "--config", tasks).json["tasks"]
     assert [row["id"] for row in done] == [1]
+
+
+def test_steps_are_closed_one_by_one_and_tasks_given_to_somebody(command: Command, tasks: Path) -> None:
+    by = ("--config", tasks)
+    assert command("task", "assign", 1, " access  team ", *by).out == "task 1 is given to access team\n"
+    assert [row["id"] for row in command("task", "list", "--owner", "access team", "--json", *by).json["tasks"]] == [1]
+    first = command("task", "done", 1, "--item", 2, "--evidence", "ticket 4711", *by)
+    assert (first.code, first.out) == (0, "step 2 of task 1 is done; open: 1\n")
+    shown = command("task", "show", 1, *by).out
+    assert "  [ ] 1. Look." in shown
+    assert "  [x] 2. End it." in shown
+    assert f" by {deciding.account()}: ticket 4711" in shown
+    assert "step 2 of task 1 is done already" in command("task", "done", 1, "--item", 2, "--evidence", "x", *by).err
+    assert "task 1 has no step 3" in command("task", "done", 1, "--item", 3, "--evidence", "x", *by).err
+    assert command("task", "done", 1, "--item", 1, "--evidence", "seen", *by).out == "task 1 is done\n"
+    assert "not open but done" in command("task", "assign", 1, "bo", *by).err
+
+
+def test_a_task_that_waits_says_what_for(command: Command, ready: Path) -> None:
+    take_in(ready, person("K1", "X1"))
+    gates = (Check("login-known", "Her login id is known.", gate=True), Check("seen", "She is there."))
+    hold_all(ready, "refused", Task("joiner-setup", "Set up", ("Add her.",), checks=gates))
+    by = ("--config", ready)
+    assert command("task", "list", *by).out.splitlines()[1].split()[1:3] == ["blocked", "0/3"]
+    shown = command("task", "show", 1, *by).out
+    assert "  waits for step 1" in shown
+    assert "closes itself when" in shown
+    refused = command("task", "done", 1, "--item", 2, "--evidence", "x", *by)
+    assert (refused.code, "waits for step 1" in refused.err) == (2, True)
+    assert command("task", "done", 1, "--item", 1, "--evidence", "k1 at the IdP", *by).code == 0
+    assert command("task", "done", 1, "--evidence", "all", *by).out == "task 1 is done\n"
 
 
 def test_a_csv_holds_no_formulas(command: Command, tasks: Path, tmp_path: Path) -> None:
@@ -209,7 +240,7 @@ def test_a_csv_holds_no_formulas(command: Command, tasks: Path, tmp_path: Path) 
         ("'=1+1", "yes", ""),
         ("'=1+1", "", "'@SUM(A1)"),
     ]
-    assert rows[0]["steps"] == "1. Look. 2. End it."
+    assert (rows[0]["steps"], rows[0]["owner"]) == ("1. Look. 2. End it.", "")
 
 
 @pytest.mark.parametrize(
@@ -264,7 +295,6 @@ def test_writes_are_tried_again(command: Command, ready: Path) -> None:
     assert store.pause("ehr", "writes-refused", time.time(), task=Task("writes-refused", "Refused"))
     store.close()
     retried = command("destination", "retry-writes", "ehr", *WHY, "--config", ready)
-    assert (retried.code, retried.out) == (0, "ehr is written to again\n")
-    assert "hold release --all --cause forbidden --destination ehr" in retried.err
+    assert (retried.code, retried.out) == (0, "ehr is written to again; 1 of 1 held changes are queued\n")
     [task] = command("task", "list", "--state", "done", "--json", "--config", ready).json["tasks"]
     assert (task["kind"], task["evidence"]) == ("writes-refused", "checked with HR")
