@@ -21,16 +21,21 @@ from hl7bridge.cli import output
 from hl7bridge.cli.output import ExitCode
 from hl7bridge.errors import ConfigError, Hl7BridgeError, MessageError
 
-COMMANDS: tuple[str, ...] = ("demo", "init", "check", "run", "send", "view", "map", "msg", "replay", "roster")
+COMMANDS: tuple[str, ...] = ("demo", "init", "check", "run", "send", "view", "map", "msg", "replay", "roster", "reconcile")
 COMMANDS += (
     "hold",
+    "identity",
+    "restore",
     "task",
     "destination",
     "keys",
     "token",
+    "reload",
     "doctor",
     "lookup",
     "register-help",
+    "diff",
+    "grep",
     "redact",
     "generate",
     "sandbox",

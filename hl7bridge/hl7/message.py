@@ -80,6 +80,12 @@ class Repetition:
         """
         return _text_of(self.raw_component(component), subcomponent, self._separators, self._codec)
 
+    def subcomponents(self, component: int) -> list[str]:
+        """The texts of one component's sub-components, escape sequences resolved; a null stands as `""`."""
+        raw, mark = self.raw_component(component), self._separators.subcomponent
+        parts = raw.split(mark) if mark else [raw]
+        return [unescape(part, self._separators, self._codec) for part in parts]
+
     def is_null(self, component: int = 0) -> bool:
         """Whether `""` was sent: as this component, or (0) as the whole repetition."""
         return (self.raw_component(component) if component else self.raw) == NULL
