@@ -141,6 +141,13 @@ def resolve(client: FhirClient, change: StaffChange, known: Known, rules: Destin
     return _Question(client, change, known, rules).answer()
 
 
+def differences_of_person(change: StaffChange, resource: JsonObject) -> tuple[str, ...]:
+    """What clearly tells the record's person from the resource's, in words: names and birth dates veto, never match."""
+    births = [value.value for value in change.practitioner if value.element == "birthDate"]
+    differing = ("family name",) if _families_differ(change, resource) else ()
+    return differing + (("birth date",) if births and not _same_birth(births[-1], resource.get("birthDate")) else ())
+
+
 def summary(resource: JsonObject) -> JsonObject:
     """What a person needs to see of a candidate: id, active, names, identifiers, birth date."""
     return {element: resource[element] for element in _SHOWN if element in resource}
@@ -271,7 +278,7 @@ class _Question:
             return None
         if _is_merged(resource):
             return "merged-at-server", "The server says that another Practitioner has replaced this record's"
-        theirs = {value for system, value in _identifiers(resource) if system == NPI}
+        theirs = {value for system, value in identifiers_of(resource) if system == NPI}
         ours = {value for system, value in self.named if system == NPI}
         if theirs and ours and not theirs & ours and not linked:
             if self.key in carried and _families_differ(change, resource):
@@ -288,7 +295,7 @@ class _Question:
             if not begun and _families_differ(change, resource):
                 return "linked-name-differs", "The Practitioner that a person linked has another family name"
             return None
-        if not carried & _identifiers(resource, valid=True):
+        if not carried & identifiers_of(resource, valid=True):
             text = (
                 "The Practitioner carries identifiers of this record only as old ones: they may be somebody else's now"
             )
@@ -311,7 +318,7 @@ class _Question:
         return any(value.value == resource.get("birthDate") for value in values)
 
     def _carried(self, resource: JsonObject) -> frozenset[Token]:
-        return _identifiers(resource).intersection(self.tokens)
+        return identifiers_of(resource).intersection(self.tokens)
 
     def _what(self, resource: JsonObject) -> str:
         """What a candidate carries, for a person's eyes, without a value."""
@@ -333,7 +340,7 @@ class _Question:
 # --- comparing -------------------------------------------------------------------------------------------------------
 
 
-def _identifiers(resource: JsonObject, *, valid: bool = False) -> frozenset[Token]:
+def identifiers_of(resource: JsonObject, *, valid: bool = False) -> frozenset[Token]:
     """Identifiers of a resource, padding removed (Epic pads some), systems by their canonical names. `valid`: without
     those of use "old" (R4: no longer considered valid, but may be relevant for search purposes)."""
     found = set()
