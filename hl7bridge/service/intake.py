@@ -16,17 +16,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from hl7bridge.errors import MessageError, UnreadableMessage, UnsupportedMessage
 from hl7bridge.fhir.identity import lane_keys
-from hl7bridge.fhir.rules import DestinationRules
+from hl7bridge.fhir.rules import REPORT, DestinationRules
 from hl7bridge.hl7 import acknowledgment, batch
 from hl7bridge.hl7.message import Header, Message, read_header
-from hl7bridge.mapping import events, staff, visits
+from hl7bridge.mapping import events, visits
 from hl7bridge.mapping.rules import FeedRules
-from hl7bridge.model import Finding, Location, Record, RecordEcho, Refusal, Severity, StaffChange, Translation
+from hl7bridge.model import Finding, Location, Record, RecordEcho, Refusal, Severity, StaffChange
 from hl7bridge.service.acquaintance import KnownPractitioners
+from hl7bridge.service.verdict import LARGE_FILE, Reading, read_at_once, read_in_parts
 from hl7bridge.store.store import (
     Acknowledgment,
     AcknowledgmentState,
@@ -34,10 +36,13 @@ from hl7bridge.store.store import (
     NewDelivery,
     NewMessage,
     NewRecord,
+    Part,
 )
 
 CLOSE = "close"
 STORED_TEXT = "stored, delivery pending"
+REPORT_TEXT = "stored, report only"
+PERHAPS_TEXT = "stored"
 CLOCKS_DIFFER = 300.0  # seconds that a sender's clock may be ahead of ours
 SLICE = 50  # records translated before a large message lets other threads run
 
@@ -162,8 +167,7 @@ class Intake:
             if of_patient:
                 text = "segments about a patient stand in a staff message: it is not read, and not kept"
                 raise UnreadableMessage("100", "patient-segments", text)
-            message = Message(raw, self.policy.charset)
-            return self._translated(message, raw, peer, self._translate(message, slices))
+            return self._translated(self._read(header, raw, slices), raw, peer)
         except MessageError as error:
             return self._refused(header, raw, peer, error, keep=keep, intact=not defect)
         except Exception as error:  # the last fence: who gets no answer sends the same bytes again and again
@@ -208,10 +212,7 @@ class Intake:
             return self._counted(header, raw, peer, acks, note)
         message, now = Message(raw, self.policy.charset), self._clock()
         opening = visits.VisitMessage(message, self.policy.rules, datetime.fromtimestamp(now, UTC))
-        records = tuple(
-            NewRecord(record, self._unknown(self._deliveries(record.change, now), record.change, now))
-            for record in opening.records()
-        )
+        records = tuple(NewRecord(record, self._unknown(record.change, now)) for record in opening.records())
         if not any(record.deliveries for record in records):
             return self._counted(header, raw, peer, acks, "known" if records else _why_nobody(opening.findings))
         body = visits.stored_form(message, opening)
@@ -227,11 +228,12 @@ class Intake:
         )
         return Prepared(replace(new, recheck=self.known.recheck), header, new.state.value, self._unavailable(header))
 
-    def _unknown(
-        self, deliveries: tuple[NewDelivery, ...], change: StaffChange | None, now: float
-    ) -> tuple[NewDelivery, ...]:
-        key = change.source_key if change else ""
-        return tuple(new for new in deliveries if not self.known.knows(new.destination, key, now))
+    def _unknown(self, change: StaffChange | None, now: float) -> tuple[NewDelivery, ...]:
+        """Deliveries to the destinations that were not asked about the person lately."""
+        key, known = change.source_key if change else "", self.known
+        if all(known.knows(name, key, now) for name in self.policy.destinations):
+            return ()
+        return tuple(new for new in self._deliveries(change, now) if not known.knows(new.destination, key, now))
 
     def _counted(self, header: Header, raw: bytes, peer: str, acks: tuple[Acknowledgment, ...], note: str) -> Prepared:
         """A patient message with nothing to do: a row, so that it can be found, and outside the duplicate rule, for it has
@@ -246,43 +248,50 @@ class Intake:
                 for delivery in record.deliveries:
                     self.known.note(delivery.destination, record.record.change.source_key, new.received)
 
-    def _translate(self, message: Message, slices: bool) -> Translation:
-        now = datetime.fromtimestamp(self._clock(), UTC)
-        if not slices:
-            return staff.translate(message, self.policy.rules, now)
-        return staff.translate(message, self.policy.rules, now, pause=_let_others_run)
+    def _read(self, header: Header, raw: bytes, slices: bool) -> Reading:
+        policy, now = self.policy, self._clock()
+        pause = _let_others_run if slices else _go_on
+
+        def deliveries(change: StaffChange | None) -> tuple[NewDelivery, ...]:
+            return self._deliveries(change, now)
+
+        line = partial(mfa_line, policy)
+        if len(raw) > LARGE_FILE and events.family(header) == events.STAFF:
+            return read_in_parts(raw, header, policy.charset, policy.rules, now, deliveries, line, pause)
+        return read_at_once(Message(raw, policy.charset), policy.rules, now, deliveries, line, pause)
 
     # -- verdicts --
 
-    def _translated(self, message: Message, raw: bytes, peer: str, translation: Translation) -> Prepared:
-        header, policy, now = message.header, self.policy, self._clock()
-        records = tuple(NewRecord(record, self._deliveries(record.change, now)) for record in translation.records)
-        failed = sum(1 for record in translation.records if record.failed)
-        if failed and failed == len(translation.records):
+    def _translated(self, reading: Reading, raw: bytes, peer: str) -> Prepared:
+        header, policy, now = reading.message.header, self.policy, self._clock()
+        if reading.all_failed:
             state, code = MessageState.REFUSED, policy.code(Refusal.CONTENT)
-        elif failed:
+        elif reading.failed:
             state, code = MessageState.ACCEPTED, policy.code(Refusal.MIXED)
         else:
             state, code = MessageState.ACCEPTED, "AA"
-        findings = (*translation.findings, *(f for record in translation.records for f in record.findings))
+
+        def application(kind: str) -> bytes:
+            return application_with_lines(reading.message, kind, code, reading.lines, reading.findings)
+
         wanted = acknowledgment.asked(header)
         acks: list[Acknowledgment] = []
         if wanted.mode == "original":
-            waits = policy.acknowledge_when == "delivered" and any(new.deliveries for new in records)
+            waits = policy.acknowledge_when == "delivered" and reading.delivers
             if waits:
                 acks.append(Acknowledgment("original", AcknowledgmentState.PENDING, due=now + policy.ack_deadline))
             else:
-                body = build_application(header, code, "original", translation.records, findings, message)
+                body = application("original")
                 acks.append(_ready("original", code, body))
         else:
             # An accept acknowledgment never judges content: a content error is CA, the bytes are held for a person.
             if wanted.wants_accept(True):
                 acks.append(_ready("accept", "CA", self._accept(header, "CA")))
             asks = wanted.wants_application(True) or wanted.wants_application(False)
-            if asks and any(new.deliveries for new in records):
+            if asks and reading.delivers:
                 acks.append(Acknowledgment("application", AcknowledgmentState.PENDING))
             elif wanted.wants_application(code == "AA"):
-                body = build_application(header, code, "application", translation.records, findings, message)
+                body = application("application")
                 acks.append(_ready("application", code, body))
         new = self._new(
             header,
@@ -290,9 +299,10 @@ class Intake:
             peer,
             state,
             raw,
-            records=records,
+            records=reading.records,
+            parts=reading.parts,
             acknowledgments=tuple(acks) or (Acknowledgment("original", AcknowledgmentState.NONE, code, code == "AA"),),
-            mapping_version=translation.mapping_version,
+            mapping_version=reading.mapping_version,
         )
         return Prepared(new, header, state.value, self._unavailable(header))
 
@@ -387,6 +397,7 @@ class Intake:
         body: bytes | None,
         *,
         records: tuple[NewRecord, ...] = (),
+        parts: tuple[Part, ...] = (),
         acknowledgments: tuple[Acknowledgment, ...] = (),
         mapping_version: str = "",
         note: str = "",
@@ -406,6 +417,7 @@ class Intake:
             body=body,
             state=state,
             records=records,
+            parts=parts,
             acknowledgments=acknowledgments,
             duplicate_window=self.policy.duplicate_window if header.control_id else 0.0,
             mapping_version=mapping_version,
@@ -462,27 +474,26 @@ def header_fields(header: Header) -> dict[str, str]:
     }
 
 
-def build_application(
-    header: Header,
-    code: str,
-    kind: str,
-    records: Sequence[Record],
-    findings: Sequence[Finding],
-    message: Message,
-) -> bytes:
-    """The application acknowledgment of a stored message whose deliveries are pending or not needed."""
-    lines = []
-    for record in records:
-        if record.failed:
-            text = next((f.local for f in record.findings if f.severity == "E"), "refused")
-            lines.append(acknowledgment.MfaLine(record.echo, False, text))
-        elif record.change is None:
-            lines.append(acknowledgment.MfaLine(record.echo, True, "nothing to do"))
-        elif record.change.effective and datetime.fromisoformat(record.change.effective).timestamp() > time.time():
-            lines.append(acknowledgment.MfaLine(record.echo, True, f"scheduled for {record.change.effective}"))
-        else:
-            lines.append(acknowledgment.MfaLine(record.echo, True, STORED_TEXT))
-    return application_with_lines(message, kind, code, lines, findings)
+def mfa_line(policy: FeedPolicy, record: Record) -> acknowledgment.MfaLine:
+    """What the answer says of a record when its deliveries are pending or not needed."""
+    if record.failed:
+        text = next((f.local for f in record.findings if f.severity == "E"), "refused")
+        return acknowledgment.MfaLine(record.echo, False, text)
+    if record.change is None:
+        return acknowledgment.MfaLine(record.echo, True, "nothing to do")
+    if record.change.effective and datetime.fromisoformat(record.change.effective).timestamp() > time.time():
+        return acknowledgment.MfaLine(record.echo, True, f"scheduled for {record.change.effective}")
+    return acknowledgment.MfaLine(record.echo, True, stored_text(policy, record.change))
+
+
+def stored_text(policy: FeedPolicy, change: StaffChange | None) -> str:
+    """What MFA-4 says of a record that is stored: nothing of a delivery that the modes of its destinations may rule out."""
+    if change is None:
+        return STORED_TEXT
+    modes = {mode for rules in policy.destinations.values() for mode in rules.modes_for(change, policy.name)}
+    if REPORT not in modes:
+        return STORED_TEXT
+    return REPORT_TEXT if modes == {REPORT} else PERHAPS_TEXT
 
 
 def application_with_lines(
@@ -537,3 +548,7 @@ def _required(number: int, text: str) -> UnsupportedMessage:
 
 def _let_others_run() -> None:
     time.sleep(0)
+
+
+def _go_on() -> None:
+    """A small message is read in one go."""

@@ -1,0 +1,113 @@
+"""What a staff message says, as far as its answer and its row in the store need it: read at once, or a part at a time.
+
+A file of 50,000 records, read at once, takes twenty times its size in memory. Read in parts, each is mapped, packed for the
+store, and forgotten but for what the answer says of its records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from hl7bridge.hl7.acknowledgment import MfaLine
+from hl7bridge.hl7.message import Header, Message, codec_of_message
+from hl7bridge.hl7.parts import Numbering, split_records
+from hl7bridge.mapping import staff
+from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.model import Finding, Record, Severity, StaffChange
+from hl7bridge.store.arriving import pack
+from hl7bridge.store.store import NewDelivery, NewRecord, Part
+
+LARGE_FILE = 1024 * 1024
+"""Bytes above which a master file is read in parts."""
+
+PART_RECORDS = 100
+"""Records in a part: what one transaction writes out."""
+
+MOST_REMARKS = 1000
+"""Warnings that one answer gives at most; beyond them its sender does not read on, and `msg show` has them all."""
+
+Deliveries = Callable[[StaffChange | None], tuple[NewDelivery, ...]]
+LineOf = Callable[[Record], MfaLine]
+
+
+@dataclass(slots=True)
+class Reading:
+    """`lines`: one for each record, for MFA. `findings`: for ERR. `failed`: records that could not be read or mapped.
+    `delivers`: whether anything is to be delivered. What is stored is in `records`, or, of a large file, in `parts`."""
+
+    message: Message
+    mapping_version: str
+    lines: list[MfaLine] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    failed: int = 0
+    delivers: bool = False
+    records: tuple[NewRecord, ...] = ()
+    parts: tuple[Part, ...] = ()
+    _remarks: int = 0
+
+    @property
+    def all_failed(self) -> bool:
+        """Whether there is not one good record."""
+        return bool(self.failed) and self.failed == len(self.lines)
+
+    def add(self, new: NewRecord, line_of: LineOf) -> None:
+        """Count a record in."""
+        self.lines.append(line_of(new.record))
+        self.failed += new.record.failed
+        self.delivers = self.delivers or bool(new.deliveries)
+        for finding in new.record.findings:
+            if finding.severity is not Severity.ERROR:
+                self._remarks += 1
+                if self._remarks > MOST_REMARKS or finding.severity is Severity.INFORMATION:
+                    continue
+            self.findings.append(finding)
+
+
+def read_at_once(
+    message: Message, rules: FeedRules, now: float, deliveries: Deliveries, line_of: LineOf, pause: Callable[[], None]
+) -> Reading:
+    """Read a staff message. `pause` is called now and then, so that other threads run. Raises MessageError."""
+    translation = staff.translate(message, rules, datetime.fromtimestamp(now, UTC), pause=pause)
+    reading = Reading(message, translation.mapping_version, findings=list(translation.findings))
+    reading.records = _with_deliveries(translation.records, deliveries)
+    for new in reading.records:
+        reading.add(new, line_of)
+    return reading
+
+
+def read_in_parts(
+    raw: bytes,
+    header: Header,
+    charset: str | Sequence[str],
+    rules: FeedRules,
+    now: float,
+    deliveries: Deliveries,
+    line_of: LineOf,
+    pause: Callable[[], None],
+) -> Reading:
+    """Read a large master file, saying of it what `read_at_once` says. Raises MessageError."""
+    codec = codec_of_message(raw, charset)
+    moment = datetime.fromtimestamp(now, UTC)
+    numbering = Numbering()
+    reading: Reading | None = None
+    parts: list[Part] = []
+    for raw_part in split_records(raw, header.separators.field.encode("latin-1"), PART_RECORDS):
+        message = Message(raw_part, charset, codec=codec)
+        translation = staff.translate(message, rules, moment, pause=pause)
+        if reading is None:
+            reading = Reading(message, translation.mapping_version, findings=list(translation.findings))
+        records = _with_deliveries(map(numbering.record, translation.records), deliveries)
+        for new in records:
+            reading.add(new, line_of)
+        parts.append(pack(records))
+        numbering.advance(message, len(records))
+        pause()
+    assert reading is not None, "there is one part at least"
+    reading.parts = tuple(parts)
+    return reading
+
+
+def _with_deliveries(records: Iterable[Record], deliveries: Deliveries) -> tuple[NewRecord, ...]:
+    return tuple(NewRecord(record, deliveries(record.change)) for record in records)
