@@ -1,4 +1,4 @@
-"""`hl7bridge destination`: how each FHIR server stands; pause it, resume it, try writes again."""
+"""`hl7bridge destination`: how each FHIR server stands; pause it, resume it, try writes again, go live."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from hl7bridge.cli import output, stored
 from hl7bridge.cli.deciding import ReasonOption, account, why
+from hl7bridge.cli.go_live import go_live
 from hl7bridge.cli.output import ConfigOption, JsonOption
 from hl7bridge.errors import ConfigError
 from hl7bridge.model import WRITES_REFUSED
@@ -21,10 +22,14 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
-    help="How the FHIR servers stand: list, pause, resume them, try writes again.",
+    help="How the FHIR servers stand: list, pause, resume them, try writes again, go live.",
 )
+app.command("go-live")(go_live)
 
 BY_A_PERSON = "paused-by-person"
+LEAVING_REPORT = "leaving-report"  # as service/leaving.py pauses
+REFUSED = ("forbidden", "not-offered")
+_EVERY = 1_000_000_000
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The destination: a file of conf/destinations.")]
 
@@ -42,6 +47,7 @@ def list_destinations(config: ConfigOption = Path(), as_json: JsonOption = False
     settings = load(config)
     with stored.opened(settings) as store:
         pauses, counts = store.pauses(), store.counts()["deliveries"]
+        latches = {name: store.latches(name) for name in settings.destinations}
     rows = []
     for name, destination in settings.destinations.items():
         states, pause = counts.get(name, {}), pauses.get(name, {})
@@ -49,6 +55,9 @@ def list_destinations(config: ConfigOption = Path(), as_json: JsonOption = False
             {
                 "name": name,
                 "mode": destination.mode,
+                "modes": {name: mode for name, mode in destination.modes.model_dump().items() if mode},
+                "cohort": any(destination.cohort.model_dump().values()),
+                "refused": latches[name],
                 "base_url": destination.base_url,
                 "paused": pause.get("reason", ""),
                 "since": stored.utc_time(pause.get("since", 0)),
@@ -63,20 +72,26 @@ def list_destinations(config: ConfigOption = Path(), as_json: JsonOption = False
         output.show_json("destination-list/1", {"destinations": rows})
         return
     output.show_table(
-        ("name", "mode", "deliveries", "waiting", "held", "address", "why"),
+        ("name", "mode", "deliveries", "waiting", "held", "address", "refused", "why"),
         [
             (
                 row["name"],
-                row["mode"],
+                _mode(row),
                 _standing(row["paused"], pauses.get(row["name"], {})),
                 row["waiting"],
                 row["held"],
                 row["base_url"],
+                ", ".join(row["refused"]),
                 ": ".join(filter(None, (row["who"], row["note"]))),
             )
             for row in rows
         ],
     )
+
+
+def _mode(row: dict[str, Any]) -> str:
+    single = ", ".join(f"{operation}: {mode}" for operation, mode in row["modes"].items())
+    return str(row["mode"]) + (f" ({single})" if single else "") + (", for a cohort" if row["cohort"] else "")
 
 
 def _standing(reason: str, pause: dict[str, Any]) -> str:
@@ -119,6 +134,11 @@ def resume_destination(
     reason, who, settings = why(reason), account(), load(config)
     _known(settings, name)
     with stored.opened(settings) as store:
+        if store.paused().get(name) == LEAVING_REPORT:
+            advice = (
+                f"`hl7bridge destination go-live {name}` shows what was reported, and queues it or (--skip) leaves it."
+            )
+            raise ConfigError(f"{name} waits to go live", advice=advice)
         changed = store.resume(name, time.time(), who=who, note=reason)
     _tell(name, changed, f"{name} is resumed", f"{name} was not paused", as_json)
 
@@ -127,14 +147,17 @@ def resume_destination(
 def retry_writes(
     name: NameArgument, reason: ReasonOption = "", config: ConfigOption = Path(), as_json: JsonOption = False
 ) -> None:
-    """Write again to a destination that refused writes: what waited goes out; it stops again if they are still refused.
+    """Write again to a destination that refused writes: what waited, or was held for it, goes out.
 
     \b
       hl7bridge destination retry-writes ehr --reason "the owner granted the scope"
 
-    Changes that were held before the writes stopped are not among those: `hl7bridge hold release --all --cause forbidden`.
+    What is held because the server did not offer an interaction, or forbade it, is put back into its lane; nothing counts
+    as approved by that. What the server still refuses is held again, or the destination pauses again.
     """
+    from hl7bridge.cli.hold import Translations
     from hl7bridge.config import load
+    from hl7bridge.store.store import Released
 
     reason, who, settings = why(reason), account(), load(config)
     _known(settings, name)
@@ -144,11 +167,29 @@ def retry_writes(
             raise ConfigError(
                 f"{name} is paused for another reason ({found})", advice=f"`hl7bridge destination resume {name}`."
             )
-        changed = store.resume(name, time.time(), who=who, note=reason)
-        held = len(store.holds(local="forbidden", destination=name))
-    _tell(name, changed, f"{name} is written to again", f"{name} has not refused writes", as_json)
-    if held and not as_json:
-        output.say(f"Held since it refused them: hl7bridge hold release --all --cause forbidden --destination {name}")
+        latched = store.unlatch(name, time.time(), who=who, note=reason)
+        changed = store.resume(name, time.time(), who=who, note=reason) or bool(latched)
+        holds = [hold for local in REFUSED for hold in store.holds(local=local, destination=name, limit=_EVERY)]
+        again, queued = Translations(store, settings), 0
+        with output.progress("queueing", len(holds)) as advance:
+            for hold in sorted(holds, key=lambda hold: hold["id"]):
+                anew = again.of(hold)
+                if not anew.problem:
+                    released = store.release(
+                        hold["id"],
+                        time.time(),
+                        who=who,
+                        reason=reason,
+                        change=anew.change,
+                        lane=anew.lane,
+                        approves=False,
+                    )
+                    queued += released is Released.QUEUED
+                advance()
+    done = f"{name} is written to again"
+    if holds:
+        done += f"; {queued} of {len(holds)} held changes are queued"
+    _tell(name, changed or bool(queued), done, f"{name} has not refused writes", as_json)
 
 
 def _known(settings: Settings, name: str) -> None:

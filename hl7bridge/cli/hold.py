@@ -145,8 +145,9 @@ def release_holds(
       hl7bridge hold release --all --cause refused-change --reason "the table is mended"
 
     The record is translated again from the stored message, with the mapping and tables of today, and delivered by
-    `hl7bridge run`. What was asked of a person (an approval, the brake) counts as answered. One that a younger change of
-    the same person is about to overtake stays held.
+    `hl7bridge run`. What was asked of a person (an approval, the brake) counts as answered, unless the one who releases
+    asked for the change (`replay ID`): another account approves it. One that a younger change of the same person is about
+    to overtake stays held.
 
     Ends with 1 when one could not be released.
     """
@@ -162,7 +163,7 @@ def release_holds(
         with output.progress("releasing", len(holds)) as advance:
             for hold in holds:
                 anew = Anew() if as_stored else again.of(hold)
-                left = anew.problem
+                left = anew.problem or _own_request(hold, who)
                 if not left:
                     released = store.release(
                         hold["id"], time.time(), who=who, reason=reason, change=anew.change, lane=anew.lane
@@ -207,6 +208,16 @@ _LEFT = {
     "not held": "it is not held any more",
     "overtaken": "a younger change of the same person is under way: look again when it has ended",
 }
+
+
+def _own_request(hold: dict[str, Any], who: str) -> str:
+    """Why this account can't approve what is held, "" = it can: nobody approves what they asked for themselves."""
+    from hl7bridge.fhir.outcomes import DECIDED_BY_A_PERSON
+    from hl7bridge.store.store import same_person
+
+    if hold["local"] not in DECIDED_BY_A_PERSON or not same_person(who, hold["requested_by"]):
+        return ""
+    return f"you asked for this change yourself ({hold['requested_by']}): another account has to approve it"
 
 
 def _held(store: Store, delivery_id: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hl7bridge.cli import msg, output, stored
+from hl7bridge.cli.deciding import account
 from hl7bridge.cli.messages import messages_of
 from hl7bridge.cli.mllp_client import address_of
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
@@ -261,7 +262,7 @@ def _stored_again(settings: Settings, message_id: int, force: bool, wait: float,
         first = stored.message_of(store, message_id)
         feed = stored.feed_named(settings, first["feed"])
         body = stored.body_of(store, message_id)
-        new_id = store_again(store, settings, feed, first, body, force)
+        new_id = store_again(store, settings, feed, first, body, force, account())
         changed = list(translation_differences(first, stored.message_of(store, new_id)))
         if not as_json:
             output.say(f"message {message_id} is stored again as message {new_id}")
@@ -277,8 +278,13 @@ def _stored_again(settings: Settings, message_id: int, force: bool, wait: float,
     return _verdict_of_stored(message)
 
 
-def store_again(store: Store, settings: Settings, feed: Feed, first: dict[str, Any], body: bytes, force: bool) -> int:
-    """Translate stored bytes and store the result as a message of its own; returns its id. Raises MessageError."""
+def store_again(
+    store: Store, settings: Settings, feed: Feed, first: dict[str, Any], body: bytes, force: bool, who: str
+) -> int:
+    """Translate stored bytes and store the result as a message of its own, asked for by `who`; returns its id.
+
+    Raises MessageError.
+    """
     from hl7bridge.service.intake import header_fields, new_deliveries
     from hl7bridge.service.startup import feed_policy
     from hl7bridge.store.store import Acknowledgment, AcknowledgmentState, MessageState, NewMessage, NewRecord
@@ -300,6 +306,7 @@ def store_again(store: Store, settings: Settings, feed: Feed, first: dict[str, A
         replay_of=first["id"],
         note="replayed by force" if force else "replayed",
         force=force,
+        requested_by=who,
     )
     return store.accept([new], now)[0].message_id
 

@@ -11,13 +11,23 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from hl7bridge.errors import Hl7BridgeError, MessageError, StoreError
+from hl7bridge.fhir.outcomes import DECIDED_BY_A_PERSON, FORBIDDEN, NOT_OFFERED
 from hl7bridge.hl7 import acknowledgment
 from hl7bridge.hl7.message import Message
-from hl7bridge.model import ENDED_WELL, Finding, Refusal, Result, Severity
-from hl7bridge.service.intake import CLOSE, FeedPolicy, application_with_lines
+from hl7bridge.model import ENDED_WELL, Finding, Refusal, Result, Severity, StaffChange
+from hl7bridge.service.intake import (
+    CLOSE,
+    PERHAPS_TEXT,
+    STORED_TEXT,
+    FeedPolicy,
+    application_with_lines,
+    stored_text,
+)
 from hl7bridge.store.store import (
+    OPEN_LANE,
     Acknowledgment,
     AcknowledgmentState,
     DeliveryState,
@@ -51,8 +61,14 @@ class RecordVerdict:
     troubled: bool = False
 
 
-def record_verdict(status: RecordStatus, answering: Sequence[str]) -> RecordVerdict:
-    """What is known of one record over the destinations that an acknowledgment waits for. Pure."""
+def record_verdict(
+    status: RecordStatus, answering: Sequence[str], stored: Callable[[StaffChange | None], str] = lambda _: STORED_TEXT
+) -> RecordVerdict:
+    """What is known of one record over the destinations that an acknowledgment waits for. Pure.
+
+    `stored` says what to answer while nothing is known. What is held for a person's decision is a success for its sender:
+    it is kept, and would be held again however often it was sent.
+    """
     record = status.record
     if record.failed:
         local = next((f.local for f in record.findings if f.severity is Severity.ERROR), "refused")
@@ -65,10 +81,13 @@ def record_verdict(status: RecordStatus, answering: Sequence[str]) -> RecordVerd
         local = refused.local or ("withdrawn" if refused.result is Result.WITHDRAWN else "held")
         finding = Finding(refused.code or "207", local, refused.text or "Not delivered", position=status.position)
         return RecordVerdict(True, False, local, refused.ended, finding)
-    waiting = [d for d in deliveries if d.state not in (DeliveryState.ENDED, DeliveryState.SCHEDULED)]
+    waiting = [d for d in deliveries if d.state in OPEN_LANE]
     if waiting:
         troubled = any(d.state in _FAILED_ONCE for d in waiting)
-        return RecordVerdict(False, True, "stored, delivery pending", troubled=troubled)
+        return RecordVerdict(False, True, stored(record.change), troubled=troubled)
+    held = next((d for d in deliveries if d.state is DeliveryState.HELD), None)
+    if held is not None:
+        return RecordVerdict(True, True, _HELD_WELL[held.local])
     if any(d.state is DeliveryState.SCHEDULED for d in deliveries):
         when = record.change.effective if record.change else ""
         return RecordVerdict(True, True, f"scheduled for {when}")
@@ -87,9 +106,13 @@ _TEXTS = {
 _SAID_AS_SUCCESS = ENDED_WELL | {Result.STALE, Result.SUPERSEDED}
 
 
+_HELD_WELL = dict.fromkeys(DECIDED_BY_A_PERSON, "held for approval")
+_HELD_WELL |= dict.fromkeys((FORBIDDEN, NOT_OFFERED), "held, the server does not take it")
+
+
 def _refused(delivery: DeliveryStatus) -> bool:
     if delivery.state is DeliveryState.HELD:
-        return True
+        return delivery.local not in _HELD_WELL
     return delivery.state is DeliveryState.ENDED and delivery.result not in _SAID_AS_SUCCESS
 
 
@@ -108,7 +131,8 @@ def message_verdict(
     policy: FeedPolicy, pending: PendingAcknowledgment, statuses: Sequence[RecordStatus], now: float, *, down: bool
 ) -> Verdict:
     """What to answer now, if anything. `down`: a destination that must succeed is known to be out of reach. Pure."""
-    verdicts = [record_verdict(status, policy.answering()) for status in statuses]
+    stored = partial(stored_text, policy)
+    verdicts = [record_verdict(status, policy.answering(), stored) for status in statuses]
     open_records = [v for v in verdicts if not v.settled]
     # Withdrawn and not yet answered: a stop came in between. The answer is still that of the one who withdrew.
     refuse = any(d.result is Result.WITHDRAWN for status in statuses for d in status.deliveries.values())
@@ -134,7 +158,9 @@ def message_verdict(
     failed = sum(1 for v in verdicts if not v.success)
     if not failed:
         code = "AA"
-        text = f"{len(open_records)} of {len(verdicts)} records stored, delivery pending" if open_records else ""
+        texts = {v.text for v in open_records}
+        what = texts.pop() if len(texts) == 1 else PERHAPS_TEXT
+        text = f"{len(open_records)} of {len(verdicts)} records {what}" if open_records else ""
     else:
         code = policy.code(Refusal.CONTENT if failed == len(verdicts) else Refusal.MIXED)
         text = ""

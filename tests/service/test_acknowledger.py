@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hl7bridge.fhir.rules import DestinationRules
 from hl7bridge.mapping.rules import FeedRules
 from hl7bridge.model import Action, Outcome, Record, RecordEcho, Result, StaffChange, StaffIdentifier
 from hl7bridge.service.acknowledging import Acknowledger
@@ -27,6 +28,7 @@ from hl7bridge.store.store import (
 )
 from tests.journey import KEY_SYSTEM, mfn, person
 
+DESTINATION = DestinationRules("fhir", "https://fhir.example.org/r4", "write")
 CHANGE = StaffChange(Action.ADD, "K1", (StaffIdentifier("K1", KEY_SYSTEM),))
 
 
@@ -56,7 +58,7 @@ class Bench:
         self.store = open_store(path)
         self.looks: Store = open_store(path)
         self.answers: queue.Queue[bytes | None] = queue.Queue()
-        policies = {"staff": FeedPolicy("staff", FeedRules(KEY_SYSTEM), {"fhir": None}, **policy)}
+        policies = {"staff": FeedPolicy("staff", FeedRules(KEY_SYSTEM), {"fhir": DESTINATION}, **policy)}
         self.thread = Acknowledger(lambda: self.looks, policies, lambda pending, body: self.answers.put(body))
 
     def accept(self, kind: str = "original", **given: float) -> int:

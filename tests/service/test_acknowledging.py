@@ -2,13 +2,15 @@
 
 import pytest
 
+from hl7bridge.fhir.rules import DestinationRules
 from hl7bridge.mapping.rules import FeedRules
 from hl7bridge.model import Action, Finding, Record, RecordEcho, Refusal, Result, StaffChange, StaffIdentifier
 from hl7bridge.service.acknowledging import message_verdict, record_verdict
-from hl7bridge.service.intake import FeedPolicy
+from hl7bridge.service.intake import FeedPolicy, mfa_line
 from hl7bridge.store.store import DeliveryState, DeliveryStatus, PendingAcknowledgment, RecordStatus
 
 NOW = 1_800_000_000.0
+WRITES = DestinationRules("d1", "https://fhir.example.org/r4", "write")
 CHANGE = StaffChange(Action.ADD, "K1", (StaffIdentifier("K1", "urn:x:key"),))
 ECHO = RecordEcho("MAD", "C1", "K1", "CWE")
 
@@ -39,6 +41,14 @@ ENDED = DeliveryState.ENDED
         (status(delivery(DeliveryState.RETRY)), False, True, "stored, delivery pending"),
         (status(delivery(DeliveryState.UNKNOWN)), False, True, "stored, delivery pending"),
         (status(delivery(DeliveryState.HELD, code="205", local="ambiguous")), True, False, "ambiguous"),
+        (status(delivery(DeliveryState.HELD, local="brake")), True, True, "held for approval"),
+        (status(delivery(DeliveryState.HELD, local="approval")), True, True, "held for approval"),
+        (
+            status(delivery(DeliveryState.HELD, code="207", local="not-offered")),
+            True,
+            True,
+            "held, the server does not take it",
+        ),
         (status(delivery(ENDED, Result.CREATED, ended=NOW)), True, True, "created"),
         (status(delivery(ENDED, Result.DEACTIVATED, ended=NOW)), True, True, "deactivated"),
         (status(delivery(ENDED, Result.UNCHANGED, ended=NOW)), True, True, "unchanged"),
@@ -72,7 +82,7 @@ def test_only_the_destinations_that_must_succeed_count():
 
 
 def policy(**given):
-    return FeedPolicy("hr", FeedRules("urn:x:key"), {"d1": None}, **given)
+    return FeedPolicy("hr", FeedRules("urn:x:key"), **{"destinations": {"d1": WRITES}, **given})
 
 
 PENDING = PendingAcknowledgment(1, 5, "hr", "original", NOW + 4)
@@ -119,6 +129,25 @@ def test_what_was_withdrawn_before_a_stop_is_refused_as_unavailable_after_it(bes
     withdrawn = status(delivery(ENDED, Result.WITHDRAWN, ended=NOW))
     verdict = message_verdict(given, PENDING, [withdrawn, *beside], NOW, down=False)
     assert (verdict.code, verdict.withdraw) == ("close", True)
+
+
+MODES = [
+    ({"mode": "report"}, "stored, report only"),
+    ({"mode": "approve"}, "stored, delivery pending"),
+    ({"mode": "report", "modes": {"update": "write"}}, "stored"),
+    ({"mode": "write", "modes": {"deactivate": "report"}}, "stored, delivery pending"),
+    ({"mode": "write", "cohort_staff_keys": frozenset({"K2"})}, "stored, report only"),
+    ({"mode": "write", "cohort_feeds": frozenset({"hr"})}, "stored, delivery pending"),
+]
+
+
+@pytest.mark.parametrize(("settings", "text"), MODES)
+def test_nothing_is_called_pending_that_the_modes_rule_out(settings, text):
+    given = policy(destinations={"d1": DestinationRules("d1", "https://fhir.example.org/r4", **settings)})
+    assert mfa_line(given, record()).text == text
+    verdict = message_verdict(given, PENDING, [OPEN], NOW + 5, down=False)
+    assert (verdict.code, verdict.lines[0].text) == ("AA", text)
+    assert verdict.text == f"1 of 1 records {text}"
 
 
 def test_a_deadline_says_how_much_is_pending():
