@@ -152,13 +152,14 @@ class DestinationRules:
         """The mode of "create", "update" or "deactivate"."""
         return self.modes.get(operation) or self.mode
 
-    def reports_only(self, change: StaffChange, feed: str) -> bool:
-        """Whether nothing that the change may lead to is written, as far as the change itself tells."""
+    def modes_for(self, change: StaffChange, feed: str) -> set[str]:
+        """The modes of all that the change may lead to, as far as it tells by itself."""
+        if not self.cohort.holds(change, feed):
+            return {REPORT}
         leads_to = {"deactivate"} if change.says_active is False else set()
         if change.action not in (Action.DEACTIVATE, Action.REMOVE):
             leads_to |= {"create", "update"}
-        reported = all(self.mode_of(operation) == REPORT for operation in leads_to)
-        return reported or not self.cohort.holds(change, feed)
+        return {self.mode_of(operation) for operation in leads_to}
 
     def ran_as(self) -> dict[str, Any]:
         """What decides whether a change is written: JSON to remember, see `writes_more`."""
