@@ -10,8 +10,9 @@ import pytest
 from hl7bridge.fhir.rules import DestinationRules
 from hl7bridge.mapping.rules import FeedRules
 from hl7bridge.model import Action, StaffChange, StaffIdentifier
-from hl7bridge.service import intake
+from hl7bridge.service import intake, verdict
 from hl7bridge.service.intake import FeedPolicy, Intake, new_deliveries
+from hl7bridge.store.arriving import unpack
 from hl7bridge.store.store import MessageState
 from tests.journey import KEY_SYSTEM, mfn, person
 
@@ -55,13 +56,34 @@ def test_the_stale_rule_does_not_believe_a_time_of_the_future(sent: str, order_t
 
 
 def test_a_fault_of_ours_is_answered_and_the_bytes_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*_: object) -> None:
+    def fails(*_: object, **__: object) -> None:
         raise IndexError("Tamsworth")
 
-    monkeypatch.setattr(intake.staff, "translate", fails)
+    monkeypatch.setattr(verdict.staff, "translate", fails)
     new = prepared(mfn("fault-1", person("MAD", "K1", "Tamsworth^Ilse")))
     answer = new.acknowledgments[0]
     assert (new.state, new.note, answer.code) == (MessageState.REFUSED, "internal-error", "AE")
     assert b"IndexError" in answer.body
     assert b"Tamsworth" not in answer.body
     assert new.body is not None
+
+
+@pytest.mark.parametrize("asks", [{}, {"accept": "AL", "application": "AL"}], ids=["original", "enhanced"])
+def test_a_large_file_read_in_parts_is_answered_and_stored_as_one_read_at_once(
+    asks: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = [person("MAD", f"K{number}", f"Tamsworth{number}^Ilse") for number in range(250)]
+    people[120] = person("MXX", "K120", "Tamsworth^Ilse")
+    raw = mfn("large-1", *people, **asks)
+    at_once = prepared(raw)
+    monkeypatch.setattr(intake, "LARGE_FILE", 1000)
+    in_parts = prepared(raw)
+    assert in_parts.records == ()
+    assert [part.records for part in in_parts.parts] == [100, 100, 50]
+    assert tuple(new for part in in_parts.parts for new in unpack(part.content)) == at_once.records
+    assert (in_parts.state, in_parts.mapping_version) == (at_once.state, at_once.mapping_version)
+    for one, other in zip(in_parts.acknowledgments, at_once.acknowledgments, strict=True):
+        assert (one.kind, one.state, one.code) == (other.kind, other.state, other.code)
+        assert one.body.split(b"\r")[1:] == other.body.split(b"\r")[1:], (
+            "all but MSH, which has a time and an id of its own"
+        )
