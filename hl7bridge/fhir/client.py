@@ -139,8 +139,7 @@ class FhirClient:
         for _ in range(2):
             reply, first_page = self._search_once(resource_type, parameters)
             exchanges += reply.exchanges
-            expired = reply.kind in (ReplyKind.PERMANENT, ReplyKind.NOT_FOUND, ReplyKind.GONE) and not reply.detail
-            if first_page or not expired:
+            if first_page or not _has_expired(reply):
                 break
         return replace(reply, exchanges=exchanges)
 
@@ -429,6 +428,15 @@ def _entries(bundle: JsonObject, resource_type: str) -> tuple[list[JsonObject], 
             found.append(resource)
             sound = sound and is_sound(resource)
     return found, errors, sound
+
+
+def _has_expired(page: Reply) -> bool:
+    """Whether a further page is refused as one whose session is over: by a status, or by an error that comes with 200
+    (Epic's 4113 comes as an OperationOutcome), but never by what we refuse ourselves."""
+    if page.detail == "error-in-success" and "expired" in page.issues:
+        return True
+    refused = page.kind in (ReplyKind.PERMANENT, ReplyKind.NOT_FOUND, ReplyKind.GONE)
+    return refused and page.detail in ("", "error-in-success")
 
 
 def next_link(bundle: JsonObject) -> str:

@@ -89,7 +89,7 @@ class Gate(httpx.BaseTransport):
             response.close()
             raise Refused("encoded", status)
         if response.is_redirect:
-            del response.headers["location"]  # httpx would parse it; nobody follows it
+            response.headers.pop("location", None)  # httpx would parse it; nobody follows it
         if isinstance(response.stream, httpx.SyncByteStream):
             response.stream = _Bounded(response.stream, status, self._max_response, began + self._patience, self._clock)
         return response
