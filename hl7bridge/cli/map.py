@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hl7bridge.cli import msg, output, stored
+from hl7bridge.cli import map_preview, msg, output, stored
 from hl7bridge.cli.messages import messages_of
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
 from hl7bridge.errors import MessageError
@@ -217,3 +217,6 @@ def _show_list(title: str, rows: list[tuple[str, ...]]) -> None:
         output.show(title)
         for row in rows:
             output.show(f"    {row[0]:<14}", "  ".join(row[1:]))
+
+
+app.command("preview")(map_preview.preview)

@@ -24,6 +24,7 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
         self._waking = threading.Event()
+        self._restarting = threading.Event()
         self._started = threading.Event()
         self._watch = threading.Thread(target=self._supervise, name=f"{role}-supervisor", daemon=True)
         self._waker = threading.Thread(target=self._write_hints, name=f"{role}-waker", daemon=True)
@@ -43,6 +44,16 @@ class Child:
     def hint(self) -> None:
         """Something was committed; many hints become one."""
         self._waking.set()
+
+    def restart(self) -> None:
+        """Let it end in order, and start it anew: what it reads at its start has changed."""
+        self._restarting.set()
+        process = self._process
+        if process is not None and process.stdin:
+            try:
+                process.stdin.close()
+            except OSError:
+                pass  # it is gone already
 
     def stop(self, timeout: float) -> None:
         """Close its standard input, wait, and end it if it does not end within `timeout` seconds."""
@@ -87,6 +98,10 @@ class Child:
             process.stdout.close()
             if self._stopping.is_set():
                 return
+            if self._restarting.is_set():
+                self._restarting.clear()
+                self._log.info("child ended as asked, starting it again", exit_code=code)
+                continue
             rest = SHORTEST if time.monotonic() - began > 30 else min(LONGEST, rest * 2)
             self._log.error("child ended, starting it again", exit_code=code, seconds=rest)
             self._stopping.wait(rest)

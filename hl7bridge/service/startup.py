@@ -25,9 +25,6 @@ from hl7bridge.fhir.client import FhirClient
 from hl7bridge.fhir.retry import RetryPolicy
 from hl7bridge.fhir.rules import DestinationRules
 from hl7bridge.fhir.tasks import TaskRules
-from hl7bridge.mapping.plans import plans_for
-from hl7bridge.mapping.rules import FeedRules
-from hl7bridge.mapping.site import Shift, SiteMap
 from hl7bridge.model import Refusal
 from hl7bridge.service import log as logs
 from hl7bridge.service.acknowledging import Acknowledger
@@ -35,8 +32,10 @@ from hl7bridge.service.acquaintance import KnownPractitioners
 from hl7bridge.service.authorization import authorization
 from hl7bridge.service.children import Child
 from hl7bridge.service.delivery import DeliveryRole, DestinationLoop, Target
+from hl7bridge.service.dialect import feed_rules as feed_rules
 from hl7bridge.service.intake import FeedPolicy, Intake
 from hl7bridge.service.listener import Limits, MllpListener
+from hl7bridge.service.reloading import Reloader, Running
 from hl7bridge.service.safeguards import Brake
 from hl7bridge.service.watch import Watched
 from hl7bridge.service.web import stop_reactor, take_signals
@@ -53,44 +52,6 @@ from hl7bridge.store.store import (
 )
 
 # --- settings -> plain values ----------------------------------------------------------------------------------------
-
-
-def feed_rules(feed: Feed) -> FeedRules:
-    """What the mapping needs of a feed's settings, its map's included; the feed's own tables override those of its map.
-
-    Raises ConfigError, with file and line, for what no rule could use: here, and not with the first message.
-    """
-    given = feed.site.map
-    tables = feed.site.tables
-    for number, codes in feed.tables.items():
-        tables[number] = {**tables.get(number, {}), **codes}
-    try:
-        rules = FeedRules(
-            key_system=feed.hl7.key_system,
-            timezone=feed.hl7.timezone,
-            authorities={**given.authorities, **feed.authorities},
-            tables=tables,
-            fields={place: field.row() for place, field in given.fields.items()},
-            fallback_version=feed.hl7.fallback_version,
-            takes=frozenset(feed.hl7.takes),
-            site=SiteMap(
-                name=feed.map,
-                key=given.key,
-                shifts={
-                    segment: tuple(Shift(shift.start, shift.by) for shift in shifts)
-                    for segment, shifts in given.shift.items()
-                },
-                staff_type_field=given.practitioners.field,
-                staff_types=given.practitioners.staff_types,
-                master_files=given.practitioners.master_files,
-                placeholder_keys=given.placeholders.keys,
-                placeholder_names=given.placeholders.names,
-            ),
-        )
-        plans_for(rules)
-    except ConfigError as error:
-        raise ConfigError(error.problem, file=feed.where(error.key), key=error.key, advice=error.advice) from None
-    return rules
 
 
 def destination_rules(destination: Destination) -> DestinationRules:
@@ -220,6 +181,7 @@ class ListenerRole:
     acknowledger: Acknowledger
     commits: Commits
     child: Child | None
+    reloader: Reloader
     stop_timeout: float
     log: logs.Log
 
@@ -252,6 +214,7 @@ class ListenerRole:
         return done
 
     def _end(self) -> None:
+        self.reloader.stop()
         self.writer.stop()
         self.writer.join(self.stop_timeout)
         if self.child:
@@ -315,14 +278,30 @@ def start_listener(settings: Settings, reactor: Any, arguments: Sequence[str], *
         for port in ports.values():
             port.stopListening()
         raise
+    reloader = Reloader(
+        settings,
+        lambda: open_store(location),
+        Running(listeners, policies, child, limits_of, feed_policy),
+        partial(call_in_reactor, reactor),
+        log,
+    )
     writer.start()
     acknowledger.start()
     if child:
         child.start()
-    role = ListenerRole(listeners, ports, writer, acknowledger, commits, child, settings.service.stop_timeout, log)
+    reloader.start()
+    stop_timeout = settings.service.stop_timeout
+    role = ListenerRole(listeners, ports, writer, acknowledger, commits, child, reloader, stop_timeout, log)
     for name, address in role.addresses().items():
         log.info("listening", feed=name, host=address["host"], port=address["port"])
     return role
+
+
+def call_in_reactor(reactor: Any, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Run it on the reactor's thread, and wait for it."""
+    from twisted.internet import threads
+
+    return threads.blockingCallFromThread(reactor, function, *arguments)
 
 
 def known_practitioners(store: Store, policy: FeedPolicy) -> KnownPractitioners:
@@ -435,6 +414,7 @@ def start_delivery(settings: Settings, settled: Callable[[], None]) -> DeliveryR
                     client_for(destination, rules),
                     retry_policy(destination),
                     brake_of(destination),
+                    destination.capabilities_interval,
                     watched_of(destination, settings),
                 ),
                 lambda: open_store(location),

@@ -1,0 +1,156 @@
+"""`hl7bridge map preview`: what the mapping on disk reads differently in messages that are stored already."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hl7bridge.cli import output, stored
+from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
+from hl7bridge.cli.replay import translation_differences
+from hl7bridge.errors import MessageError
+from hl7bridge.model import Record, read_json
+
+if TYPE_CHECKING:
+    from hl7bridge.config import Settings
+
+
+@dataclass(slots=True)
+class Preview:
+    """What was looked at, and what differs.
+
+    messages  id, feed, control id and differences of each message that reads differently
+    counts    part of a change (`identifiers`, `roles`...) or "refused", "taken" -> in how many messages it differs
+    """
+
+    looked_at: int = 0
+    without_bytes: int = 0
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything would be read differently."""
+        return bool(self.messages)
+
+
+def preview(
+    last: Annotated[int, typer.Option("--last", metavar="N", min=1, help="The last N stored messages.")] = 200,
+    feed: Annotated[str, typer.Option("--feed", metavar="NAME", help="Of this feed alone.")] = "",
+    show: Annotated[int, typer.Option("--show", metavar="N", min=0, help="Show the differences of so many.")] = 20,
+    config: ConfigOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Show what the mapping on disk would read differently in the messages that came last.
+
+    \b
+      hl7bridge map preview                      the last 200
+      hl7bridge map preview --last 5000 --feed staff
+      hl7bridge reload                           then: let it go live
+
+    Nothing is written, sent or stored: stored bytes are translated with conf/ as it is now, and compared with what the
+    mapping of then made of them. Counts first, then message by message.
+
+    Ends with 1 when something would be read differently.
+    """
+    from hl7bridge.config import load
+
+    settings = load(config)
+    if feed:
+        stored.feed_named(settings, feed)
+    found = preview_of(settings, last, feed)
+    if as_json:
+        data = {"looked_at": found.looked_at, "without_bytes": found.without_bytes, "counts": dict(found.counts)}
+        output.show_json("map-preview/1", {**data, "messages": found.messages})
+    else:
+        show_counts(found)
+        for message in found.messages[:show]:
+            output.show((f"message {message['id']}", "bold"), f"  {message['feed']}  {message['control_id']}")
+            stored.show_differences(message["differences"], "    ")
+        if len(found.messages) > show:
+            output.show(f"... and {len(found.messages) - show} more: --show {len(found.messages)}")
+    if found.changed:
+        raise typer.Exit(ExitCode.FINDINGS)
+
+
+def show_counts(found: Preview, *, to_stderr: bool = False) -> None:
+    """How many messages read differently, and in what."""
+    line = output.say if to_stderr else output.show
+    text = f"{len(found.messages)} of {found.looked_at} messages would be read differently"
+    if found.without_bytes:
+        text += f" ({found.without_bytes} more have no bytes to read)"
+    line((text, "yellow" if found.changed else output.GOOD))
+    for what, count in found.counts.most_common():
+        line(f"    {count:>6}  {what}")
+
+
+def preview_of(settings: Settings, last: int, feed: str = "") -> Preview:
+    """Translate the last stored messages again, of one feed or of all. Raises ConfigError where there is no store."""
+    from hl7bridge.service.startup import feed_rules
+
+    rules = {name: feed_rules(one) for name, one in settings.feeds.items()}
+    found = Preview()
+    with stored.opened(settings) as store:
+        rows = [row for row in store.messages(feed=feed, limit=last) if row["feed"] in rules]
+        with output.progress("reading", len(rows)) as advance:
+            for row in rows:
+                body = store.body(row["id"])
+                first = store.message(row["id"])
+                advance()
+                if body is None or first is None:
+                    found.without_bytes += 1
+                    continue
+                found.looked_at += 1
+                if first["mapping_version"] == rules[row["feed"]].mapping_version:
+                    continue  # equal versions read equal bytes alike
+                differences = _differences(first, body, settings.feeds[row["feed"]].hl7.charset, rules[row["feed"]])
+                if differences:
+                    control_id = first["header"].get("control_id", "")
+                    message = {"id": row["id"], "feed": row["feed"], "control_id": control_id}
+                    found.messages.append({**message, "differences": differences})
+                    found.counts.update({_kind(difference) for difference in differences})
+    return found
+
+
+def _differences(first: dict[str, Any], body: bytes, charset: Any, rules: Any) -> list[dict[str, Any]]:
+    from datetime import UTC, datetime
+
+    from hl7bridge.hl7.message import Message
+    from hl7bridge.mapping import staff
+
+    try:
+        moment = datetime.fromtimestamp(
+            first["received"], UTC
+        )  # what was due then is due now: only the mapping differs
+        translation = staff.translate(Message(body, charset), rules, moment)
+    except MessageError as error:
+        if not first["records"]:
+            return []
+        return [{"path": "message: taken", "before": True, "after": str(error), "field": ""}]
+    second = {"records": [_record_data(record) for record in translation.records]}
+    differences = list(translation_differences(first, second))
+    before = {record["position"]: record["failed"] for record in first["records"]}
+    for record in second["records"]:
+        if before.get(record["position"], record["failed"]) != record["failed"]:
+            path = f"record {record['position']}: {'refused' if record['failed'] else 'taken'}"
+            reasons = [finding["text"] for finding in record["findings"] if finding["severity"] == "E"]
+            differences.insert(0, {"path": path, "before": None, "after": "; ".join(reasons) or "now", "field": ""})
+    return differences
+
+
+def _record_data(record: Record) -> dict[str, Any]:
+    """A record in the form in which the store gives those that it keeps."""
+    return {
+        "position": record.position,
+        "failed": record.failed,
+        "change": read_json(record.change.to_json()) if record.change else None,
+        "findings": [asdict(finding) for finding in record.findings],
+    }
+
+
+def _kind(difference: dict[str, Any]) -> str:
+    return str(difference["path"]).partition(": ")[2]

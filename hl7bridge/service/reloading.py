@@ -1,0 +1,177 @@
+"""The configuration read again while the service runs: maps, tables, acknowledgments, limits, destinations, without closing
+a connection.
+
+A command asks in the store; a thread of the listener looks there. All of conf/ is read first: if anything in it is wrong,
+nothing changes. Else each feed's rules are swapped between two frames, and the delivery child starts anew where what it
+delivers by has changed. What needs a restart (ports, store, log) is named and stays as it is.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from copy import copy
+from dataclasses import dataclass
+from typing import Any
+
+from hl7bridge.config import Feed, Settings, examine
+from hl7bridge.errors import ConfigError, StoreError
+from hl7bridge.service.authorization import require
+from hl7bridge.service.children import Child
+from hl7bridge.service.intake import FeedPolicy
+from hl7bridge.service.listener import Limits, MllpListener
+from hl7bridge.service.log import Log
+from hl7bridge.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a reload changes: feed -> mapping version; whether deliveries go by other settings; what needs a restart."""
+
+    settings: Settings
+    policies: Mapping[str, FeedPolicy]
+    delivery_differs: bool
+    restart: tuple[str, ...]
+
+
+def read_again(running: Settings, started: Settings, policy_of: Callable[[Feed, Settings], FeedPolicy]) -> Applied:
+    """Read all of conf/ as it is now. Raises `Refused` with every problem.
+
+    running   the settings in force
+    started   those at the start: what needs a restart is compared with them
+    """
+    settings, problems = examine(running.directory)
+    if settings is None:
+        raise Refused(tuple(map(str, problems)))
+    policies, wrong = {}, []
+    for name, feed in settings.feeds.items():
+        try:
+            policies[name] = policy_of(feed, settings)
+        except ConfigError as error:
+            wrong.append(str(error))
+    try:
+        require(settings.destinations[name] for feed in settings.feeds.values() for name in feed.destinations)
+    except ConfigError as error:
+        wrong.append(str(error))
+    if wrong:
+        raise Refused(tuple(wrong))
+    restart = tuple(needs_restart(started, settings))
+    return Applied(settings, policies, delivered_by(running) != delivered_by(settings), restart)
+
+
+class Refused(ConfigError):
+    """The configuration on disk cannot be used; `problems` are all that is wrong with it."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__(problems[0])
+        self.problems = problems
+
+
+def delivered_by(settings: Settings) -> dict[str, Any]:
+    """What the delivery role works by."""
+    used = {name for feed in settings.feeds.values() for name in feed.destinations}
+    return {name: settings.destinations[name] for name in used}
+
+
+def needs_restart(before: Settings, after: Settings) -> list[str]:
+    """The keys that differ and that only a restart can change: `conf/feeds/staff.toml: listener.port`."""
+    found = []
+    for section in ("service", "store", "log"):
+        one, other = getattr(before, section), getattr(after, section)
+        for key in type(one).model_fields:
+            if getattr(one, key) != getattr(other, key) and (section, key) != ("service", "processing_id"):
+                found.append(f"conf/hl7bridge.toml: {section}.{key}")
+    for name in sorted({*before.feeds, *after.feeds}):
+        feed, other_feed = before.feeds.get(name), after.feeds.get(name)
+        if feed is None or other_feed is None:
+            found.append(f"conf/feeds/{name}.toml: {'a new feed' if feed is None else 'the feed is gone'}")
+            continue
+        for key in ("host", "port"):
+            if getattr(feed.listener, key) != getattr(other_feed.listener, key):
+                found.append(f"{feed.file}: listener.{key}")
+    return found
+
+
+@dataclass(slots=True)
+class Running:
+    """What a reload swaps in the running listener.
+
+    policies   feed -> rules, shared by all who answer
+    limits_of  the listener's bounds from a feed's settings
+    """
+
+    listeners: Mapping[str, MllpListener]
+    policies: dict[str, FeedPolicy]
+    child: Child | None
+    limits_of: Callable[[Feed], Limits]
+    policy_of: Callable[[Feed, Settings], FeedPolicy]
+
+    def versions(self) -> dict[str, str]:
+        """Feed -> the mapping in force."""
+        return {name: policy.rules.mapping_version for name, policy in self.policies.items()}
+
+    def follow(self, applied: Applied) -> None:
+        """Put into force what was read; on the reactor's thread, so that it falls between two frames."""
+        for name, listener in self.listeners.items():
+            if policy := applied.policies.get(name):
+                self.policies[name] = policy
+                listener.intake = copy(listener.intake)  # a large frame under way keeps the rules that it began with
+                listener.intake.policy = policy
+                listener.limits = self.limits_of(applied.settings.feeds[name])
+        if self.child and applied.delivery_differs:
+            self.child.restart()
+
+
+class Reloader(threading.Thread):
+    """Looks for a request every `poll_interval`, and answers it. `in_reactor(function, applied)` runs it there and waits."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        open_store: Callable[[], Store],
+        running: Running,
+        in_reactor: Callable[[Callable[[Applied], None], Applied], object],
+        log: Log,
+    ) -> None:
+        super().__init__(name="reloader", daemon=True)
+        self._at_start = self._in_force = settings
+        self._open_store, self._running, self._in_reactor, self._log = open_store, running, in_reactor, log
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """The loop. A store that fails now is looked at again later."""
+        store: Store | None = None
+        while not self._stopping.wait(self._at_start.service.poll_interval):
+            try:
+                store = store or self._open_store()
+                if request := store.reload_asked():
+                    self._answer(store, request)
+            except StoreError as error:
+                self._log.warning("store failed, reloads wait", error=str(error))
+        if store is not None:
+            store.close()
+
+    def _answer(self, store: Store, request: int) -> None:
+        before = self._running.versions()
+        try:
+            applied = read_again(self._in_force, self._at_start, self._running.policy_of)
+        except Refused as refused:
+            self._log.error("reload refused, nothing changed", problems=len(refused.problems), first=str(refused))
+            store.answer_reload(request, False, {"problems": refused.problems, "mappings": before}, time.time())
+            return
+        self._in_reactor(self._running.follow, applied)
+        self._in_force = applied.settings
+        after = self._running.versions()
+        changed = {name: [before.get(name, ""), version] for name, version in after.items()}
+        differs = applied.delivery_differs
+        self._log.info("reloaded", restart=list(applied.restart), delivery=differs, mappings=after)
+        report = {"problems": [], "mappings": changed, "restart": applied.restart, "delivery": differs}
+        store.answer_reload(request, True, report, time.time())
+
+
+__all__ = ["Applied", "Refused", "Reloader", "Running", "needs_restart", "read_again"]
