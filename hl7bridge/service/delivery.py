@@ -29,9 +29,11 @@ from hl7bridge.fhir.rules import DestinationRules
 from hl7bridge.model import WRITES_REFUSED, Outcome, Result, StaffChange, Written
 from hl7bridge.service.leaving import LEAVING_REPORT, LeavingReport
 from hl7bridge.service.log import Log
+from hl7bridge.service.offered import HOUR
 from hl7bridge.service.outage import Outage
 from hl7bridge.service.pace import REST_LONGEST, Pace
 from hl7bridge.service.safeguards import Brake, Safeguards
+from hl7bridge.service.schedule import Schedule
 from hl7bridge.service.watch import MAINTENANCE, Watch, Watched
 from hl7bridge.store.store import Claimed, DeliveryState, Settlement, Store
 
@@ -50,6 +52,7 @@ class Target:
     client: FhirClient
     retry: RetryPolicy
     brake: Brake = field(default_factory=Brake)
+    capabilities_interval: float = HOUR
     watched: Watched = field(default_factory=Watched)
 
 
@@ -82,8 +85,15 @@ class DestinationLoop(threading.Thread):
         self._paused_for = ""  # why nothing was handed out, until something is delivered again
         self._leaving = LeavingReport(target.rules, log)
         self._pace = Pace(target.rules.in_flight, min(REST_LONGEST, target.retry.longest))
-        self._safeguards = Safeguards(target.rules.name, target.brake, target.client, log)
+        self._safeguards = Safeguards(
+            target.rules.name, target.brake, target.client, log, capabilities_interval=target.capabilities_interval
+        )
         self.failed: str = ""
+
+    @property
+    def target(self) -> Target:
+        """The destination that it serves."""
+        return self._target
 
     def hint(self) -> None:
         """Something was committed: look now."""
@@ -101,6 +111,9 @@ class DestinationLoop(threading.Thread):
         store: Store | None = None
         try:
             store = self._opened()
+            # On a thread of its own: neither the start nor a delivery waits for a server that does not answer.
+            look = self._safeguards.offered.watch
+            threading.Thread(target=look, args=(self._stopping,), name=f"offer-{rules.name}", daemon=True).start()
             self._work(store, pool)
         except Exception as error:
             # A fault of ours, too, ends this loop in order: the role ends, and starts anew. Its text may hold content.
@@ -173,6 +186,8 @@ class DestinationLoop(threading.Thread):
             self._paused_for = MAINTENANCE
             return False
         room = self._pace.room(len(self._open))
+        if self._outage.told:
+            room = min(room, 1 - len(self._open))  # one asks whether the server takes our token again
         if room <= 0:
             return False
         self._safeguards.tell(store)
@@ -345,11 +360,14 @@ class DeliveryRole:
     """All destinations of this process: started together, stopped together."""
 
     loops: list[DestinationLoop] = field(default_factory=list)
+    schedule: Schedule | None = None
 
     def start(self) -> None:
-        """Start a loop for each destination."""
+        """Start a loop for each destination, and what runs by the clock."""
         for loop in self.loops:
             loop.start()
+        if self.schedule is not None:
+            self.schedule.start()
 
     def hint(self) -> None:
         """Something was committed."""
@@ -358,12 +376,15 @@ class DeliveryRole:
 
     def stop(self, timeout: float) -> bool:
         """Stop all loops; True when each ended within `timeout` seconds."""
-        for loop in self.loops:
-            loop.stop()
+        threads: list[DestinationLoop | Schedule] = [*self.loops]
+        if self.schedule is not None:
+            threads.append(self.schedule)
+        for thread in threads:
+            thread.stop()
         deadline = time.monotonic() + timeout
-        for loop in self.loops:
-            loop.join(max(0.0, deadline - time.monotonic()))
-        return not any(loop.is_alive() for loop in self.loops)
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in threads)
 
     @property
     def failed(self) -> bool:
