@@ -129,10 +129,11 @@ class Intake:
         `defect`: a local code of the MLLP decoder (a start or end block inside the content). `slices`: let other
         threads run between slices of a large message.
         """
-        parts = batch.split(body)
-        if not parts.messages:
-            return []
-        return [self._prepare_one(raw, peer, defect, slices) for raw in parts.messages]
+        return [self.prepare_one(raw, peer, defect, slices=slices) for raw in self.split(body)]
+
+    def split(self, body: bytes) -> list[bytes]:
+        """The messages of a frame or file, in order (`batch.split`)."""
+        return batch.split(body).messages
 
     def too_large(self, head: bytes, size: int, peer: str) -> Prepared:
         """A frame beyond `max_frame`: refused with the control id of its kept head; its bytes are not kept."""
@@ -144,7 +145,8 @@ class Intake:
             header = read_header(_UNREADABLE)
         return self._refused(header, head, peer, error, keep=False, size=size)
 
-    def _prepare_one(self, raw: bytes, peer: str, defect: str, slices: bool) -> Prepared:
+    def prepare_one(self, raw: bytes, peer: str, defect: str = "", *, slices: bool = False) -> Prepared:
+        """One message, as `prepare` says."""
         try:
             header = read_header(raw)
         except MessageError as error:

@@ -25,6 +25,7 @@ from hl7bridge.service.log import Log
 from hl7bridge.store.store import Accepted, Acknowledgment, AcknowledgmentState, MessageState, NewMessage
 
 LARGE = 256 * 1024  # bytes above which a frame is translated off the reactor thread
+MANY = 100  # messages of one frame above which they are taken some at a time
 MOST_UNANSWERED = 256  # answers owed to one connection before its reading pauses
 CLOSE_WITHIN = 10.0  # seconds that a peer has to read its last answers
 MOST_BACKLOG = 64 * 1024 * 1024  # bytes that wait for the disk before every connection that is owed answers pauses
@@ -88,6 +89,9 @@ class MllpConnection(protocol.Protocol):
         self._gone = False
         self._closing = False
         self._paused = False
+        self._waiting: deque[bytes] = deque()  # messages of a large frame that are not translated yet
+        self._held_up = False  # they wait for answers to leave
+        self._defect = ""
         self._unread = False  # the peer does not read its answers: the socket takes no more of them
         self._warned: set[str] = set()
         self._frame_since = 0.0  # when the frame under way began; 0 = none is
@@ -139,6 +143,8 @@ class MllpConnection(protocol.Protocol):
         for slot in self._slots:
             if slot.filled and slot.done:
                 slot.done(False)
+        if self._held_up:
+            self._take_some()  # the frame is whole: its messages are taken though nobody reads the answers
         self.factory.release(self)
 
     # -- frames in --
@@ -149,6 +155,8 @@ class MllpConnection(protocol.Protocol):
 
     def _pump(self) -> None:
         """Take what the decoder holds, unless a large frame is under way or too many answers are owed."""
+        if self._held_up:
+            self._take_some()
         while not (self._busy or self._gone or self._closing):
             if self._is_ahead():
                 self._pause(True)
@@ -179,18 +187,45 @@ class MllpConnection(protocol.Protocol):
             self._warn_once(event.tolerated)
         intake, body = self.factory.intake, event.body
         if len(body) <= LARGE:
-            self._take(intake.prepare(body, self.peer, defect=event.defect))
-            return
+            messages = intake.split(body)
+            if len(messages) <= MANY:
+                self._take([intake.prepare_one(raw, self.peer, event.defect) for raw in messages])
+                return
         self._busy = True
         self._pause(True)
-        work = threads.deferToThread(intake.prepare, body, self.peer, defect=event.defect, slices=True)
-        work.addCallback(self._large_done)
+        self._defect = event.defect
+        work = threads.deferToThread(intake.split, body)
+        work.addCallback(self._messages_of_large)
         work.addErrback(self._broken)
 
-    def _large_done(self, prepared: list[Prepared]) -> None:
-        self._busy = False
+    def _messages_of_large(self, messages: list[bytes]) -> None:
+        self._waiting = deque(messages)
+        if not messages:
+            self._take([])
+        self._take_some()
+
+    def _take_some(self) -> None:
+        """The next messages of a large frame, translated beside the reactor; again when not too many answers are owed."""
+        self._held_up = bool(self._waiting) and not self._gone and self._is_ahead()
+        if self._held_up:
+            return  # the next answer that leaves looks again
+        some: list[bytes] = []
+        size = 0
+        while self._waiting and len(some) < MANY and (not some or size + len(self._waiting[0]) <= LARGE):
+            some.append(self._waiting.popleft())
+            size += len(some[-1])
+        if not some:
+            self._busy = False
+            self._pump()
+            return
+        intake, peer, defect = self.factory.intake, self.peer, self._defect
+        work = threads.deferToThread(lambda: [intake.prepare_one(raw, peer, defect, slices=True) for raw in some])
+        work.addCallback(self._some_done)
+        work.addErrback(self._broken)
+
+    def _some_done(self, prepared: list[Prepared]) -> None:
         self._take(prepared)
-        self._pump()
+        self._take_some()
 
     def _broken(self, failure: Failure) -> None:
         """A fault of ours: nothing was stored, so nothing positive is said; the sender keeps its message."""

@@ -172,6 +172,15 @@ MODES = [
 ]
 
 
+def test_a_frame_of_many_messages_is_taken_some_at_a_time(peer: Connection) -> None:
+    """More than a connection may have unanswered: each is answered, in order, and the next frame after them."""
+    small = b"MSH|^~\\&|HR|N|B|N|20260302080000||MFN^M02^MFN_M02|many-%d|P|2.5.1\rMFI|STF||UPD|||NE\rMFE|MDC|||M%d\r"
+    peer.send(framed(b"".join(small % (number, number) for number in range(600))) + framed(message()))
+    answers = said(peer, 601, timeout=20.0)
+    assert answers[:600] == [("AA", f"many-{number}") for number in range(600)]
+    assert answers[600][0] == "AA"
+
+
 @pytest.mark.parametrize(("accept", "application", "codes"), MODES)
 def test_enhanced_mode_follows_msh_15_and_16(peer: Connection, accept: str, application: str, codes: list[str]) -> None:
     body = message(accept=accept, application=application)
