@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hl7bridge.cli import map_preview, msg, output, stored
+from hl7bridge.cli import map_preview, msg, output, stored, unmapped
 from hl7bridge.cli.messages import messages_of
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
+from hl7bridge.cli.replay import plans
+from hl7bridge.cli.view import remarks
 from hl7bridge.errors import MessageError
 from hl7bridge.model import ElementValue
 
@@ -42,6 +44,9 @@ def explain_messages(
     everything: Annotated[
         bool, typer.Option("--all", help="Also the fields that only frame the message, and those left out on purpose.")
     ] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Also what each destination would change: reads from it, writes nothing.")
+    ] = False,
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
@@ -50,14 +55,16 @@ def explain_messages(
     \b
       hl7bridge map explain new_physician.hl7
       hl7bridge map explain new_physician.hl7 --feed staff --all
+      hl7bridge map explain 42 --plan
       hl7bridge map explain 42 --json
 
     Every field that holds something is accounted for: used, left out on purpose, unused (with the reason), or of a segment
     that the mapping does not know. Codes without an entry in their table are listed with how often they came, and what a
-    destination does not get (its [elements]). Works without a configuration; then the feed's own systems, codes and time
-    zone are not known.
+    destination does not get (its [elements]). Remarks say what the standard, by the message's version, does not foresee;
+    nothing is decided by them. Works without a configuration; then the feed's own systems, codes and time zone are not
+    known.
 
-    Ends with 1 when a record could not be mapped.
+    Ends with 1 when a record could not be mapped; with --plan as `replay --dry-run` does.
     """
     failed, documents = False, []
     for name, charset, rules, destinations, body in _chosen(what, feed, config):
@@ -68,10 +75,12 @@ def explain_messages(
         else:
             output.show((name, "bold"))
             _show(found, destinations, everything)
+    planned, code = plans(what, feed, config, quiet=as_json) if plan else ([], ExitCode.GOOD)
     if as_json:
-        output.show_json("map-explain/1", {"messages": documents})
-    if failed:
-        raise typer.Exit(ExitCode.FINDINGS)
+        output.show_json("map-explain/1", {"messages": documents, **({"plans": planned} if plan else {})})
+    code = max(code, ExitCode.FINDINGS if failed else ExitCode.GOOD)
+    if code:
+        raise typer.Exit(code)
 
 
 def _chosen(
@@ -145,6 +154,7 @@ def _as_data(found: Explanation | MessageError, destinations: Sequence[Destinati
     return {
         "error": "",
         "mapping_version": found.translation.mapping_version,
+        "remarks": [{"place": place, "text": text} for place, text in remarks(found.message)],
         "records": [
             {
                 "position": record.position,
@@ -202,9 +212,12 @@ def _show(found: Explanation | MessageError, destinations: Sequence[DestinationR
     if found.findings:
         output.show("findings")
         msg.show_findings([asdict(finding) for finding in found.findings], "    ")
+    _show_list("remarks", remarks(found.message))
+    segments = len(found.message.segments)
     output.show(
-        f"{found.valued} fields hold something: {found.used} used, {found.dropped} left out on purpose, "
-        f"{found.unused} unused, {found.unknown} of unknown segments; mapping {found.translation.mapping_version}"
+        f"{segments} segments, {len(found.segments)} unknown; {found.valued} fields hold something = {found.used} used"
+        f" + {found.dropped} left out on purpose + {found.unused} unused + {found.unknown} of unknown segments;"
+        f" mapping {found.translation.mapping_version}"
     )
 
 
@@ -212,7 +225,7 @@ def _place(field: str, occurrence: int) -> str:
     return field.replace("-", f"[{occurrence}]-", 1) if occurrence > 1 else field
 
 
-def _show_list(title: str, rows: list[tuple[str, ...]]) -> None:
+def _show_list(title: str, rows: Sequence[tuple[str, ...]]) -> None:
     if rows:
         output.show(title)
         for row in rows:
@@ -220,3 +233,4 @@ def _show_list(title: str, rows: list[tuple[str, ...]]) -> None:
 
 
 app.command("preview")(map_preview.preview)
+app.command("unmapped")(unmapped.unmapped)

@@ -22,13 +22,17 @@ _UPPER |= {"PRA", "SSN", "STF", "UPIN", "URL"}
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A field or component: its name in words, datatype, table number ("0180", "" for none), and its own components."""
+    """A field or component: its name in words, datatype, table number ("0180", "" for none), and its own components.
+
+    `most` is how often a field may repeat, 0 = any number.
+    """
 
     text: str
     datatype: str = ""
     table: str = ""
     required: bool = False
     components: tuple[Name, ...] = ()
+    most: int = 0
 
     def component(self, number: int) -> Name:
         """The name of a component; of one that the datatype does not have, its number."""
@@ -96,8 +100,8 @@ class Names:
         fields = self._segments[segment][1] if segment in self._segments else ()
         if not 0 < number <= len(fields):
             return None
-        _, definition, (fewest, _), _ = fields[number - 1]
-        return _name(definition, required=fewest > 0)
+        _, definition, (fewest, most), _ = fields[number - 1]
+        return _name(definition, required=fewest > 0, most=max(most, 0))
 
     def meaning(self, table: str, code: str) -> str:
         """What a code of a table means; "" when it is not known here."""
@@ -112,7 +116,7 @@ class Names:
         return bool(codes) and code not in codes
 
 
-def _name(definition: Sequence[Any], *, required: bool = False) -> Name:
+def _name(definition: Sequence[Any], *, required: bool = False, most: int = 0) -> Name:
     """hl7apy's (kind, components, datatype, long name, table, length)."""
     kind, components, datatype, long_name, table = definition[:5]
     parts = tuple(_name(part[1]) for part in components) if kind == "sequence" else ()
@@ -122,7 +126,7 @@ def _name(definition: Sequence[Any], *, required: bool = False) -> Name:
     if parts and number and not parts[0].table:
         first = parts[0]
         parts = (Name(first.text, first.datatype, number), *parts[1:])
-    return Name(_in_words(long_name or ""), datatype or "", number, required, parts)
+    return Name(_in_words(long_name or ""), datatype or "", number, required, parts, most)
 
 
 def _in_words(name: str) -> str:

@@ -92,17 +92,33 @@ def _listener_of(feed: Feed) -> tuple[str, int]:
 
 def _dry_run(settings: Settings, message_id: int, what: str, feed_name: str, as_json: bool) -> ExitCode:
     """Translate, and plan against what the servers hold now; nothing is written or stored."""
+    documents, code = _planned_documents(settings, message_id, what, feed_name, quiet=as_json)
+    if as_json:
+        output.show_json("replay-dry-run/1", {"messages": documents})
+    return code
+
+
+def plans(what: str, feed_name: str, directory: Path, *, quiet: bool) -> tuple[list[dict[str, Any]], ExitCode]:
+    """What each message of a file, or a stored one, would change today, shown unless `quiet`; and how a command ends
+    that says so. Raises ConfigError."""
+    from hl7bridge.config import load
+
+    message_id = int(what) if what.isdecimal() and not Path(what).exists() else 0
+    return _planned_documents(load(directory), message_id, what, feed_name, quiet=quiet)
+
+
+def _planned_documents(
+    settings: Settings, message_id: int, what: str, feed_name: str, *, quiet: bool
+) -> tuple[list[dict[str, Any]], ExitCode]:
+    documents, codes = [], {ExitCode.GOOD}
     with Planner(settings) as planner:
-        documents, codes = [], {ExitCode.GOOD}
         for name, feed, body in _chosen(settings, planner.store, message_id, what, feed_name):
             document = {"message": name, **planner.document(feed, body)}
             documents.append(document)
             codes.add(_verdict(document))
-            if not as_json:
+            if not quiet:
                 _show_document(document)
-    if as_json:
-        output.show_json("replay-dry-run/1", {"messages": documents})
-    return max(codes)
+    return documents, max(codes)
 
 
 def _chosen(

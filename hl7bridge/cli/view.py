@@ -103,6 +103,8 @@ def fields_of(segment: Segment, known: Names) -> Iterator[Field]:
             note = f"required in {known.version}, empty"
         if repetitions and last and number > last:
             note = f"{known.version} has no such field"
+        elif repetitions and name.most and len(repetitions) > name.most:
+            note = f"{len(repetitions)} values, of which {known.version} allows {name.most}"
         values = tuple(
             value
             for index, repetition in enumerate(repetitions, 1)
@@ -140,36 +142,44 @@ def show_raw(message: Message) -> None:
 def show_tree(message: Message, all_fields: bool = False) -> None:
     """The tree, and below it what is odd."""
     known = version_of(message)
-    odd: list[tuple[str, str]] = []
     for segment in message.segments:
         count = f" ({segment.occurrence})" if segment.occurrence > 1 else ""
-        output.show((f"{segment.name or '???'}{count}", "bold"), "  ", (known.segment(segment.name), output.QUIET))
-        if not known.has_segment(segment.name) and not segment.name.startswith("Z"):
-            odd.append((segment.name or "???", f"not a segment of HL7 {known.version}"))
+        mark = "" if known.has_segment(segment.name) else "yellow"
+        title = known.segment(segment.name) or (mark and "unknown segment")
+        output.show((f"{segment.name or '???'}{count}", f"bold {mark or 'cyan'}"), "  ", (title, mark or output.QUIET))
         for field in fields_of(segment, known):
-            if field.note:
-                odd.append((field.path, field.note))
             if not field.values and all_fields:
                 output.show(f"  {field.path:<16}  ", (field.name.text, output.QUIET))
             if len(field.values) > 1:
-                output.show(f"  {field.path:<16}  {field.name.text}")
+                output.show("  ", (f"{field.path:<16}  ", "cyan"), field.name.text)
             for value in field.values:
-                indent = "    " if len(field.values) > 1 else "  "
-                _show_value(indent, value)
-                if value.note:
-                    odd.append((value.path, value.note))
-    notes = [("message", deviation) for deviation in message.deviations] + odd
-    for place, text in dict.fromkeys(notes):
+                _show_value("    " if len(field.values) > 1 else "  ", value)
+    for place, text in remarks(message):
         output.show(("! ", "yellow"), f"{place}: {text}")
 
 
+def remarks(message: Message) -> list[tuple[str, str]]:
+    """(place, text): what the version of the message, as hl7apy knows it, does not foresee; nothing is decided by it."""
+    known = version_of(message)
+    found = [("message", deviation) for deviation in message.deviations]
+    for segment in message.segments:
+        if not known.has_segment(segment.name) and not segment.name.startswith("Z"):
+            found.append((segment.name or "???", f"not a segment of HL7 {known.version}"))
+        for field in fields_of(segment, known):
+            if field.note:
+                found.append((field.path, field.note))
+            found += [(value.path, value.note) for value in field.values if value.note]
+    return list(dict.fromkeys(found))
+
+
 def _show_value(indent: str, value: Value) -> None:
-    start = f"{indent}{value.path:<{18 - len(indent)}}  {value.name:<38}  "
+    path = (f"{indent}{value.path:<{18 - len(indent)}}  ", "cyan")
+    name = (f"{value.name:<38}  ", output.QUIET)
     if value.null:
-        output.show(start, ('""', output.NULL), ("  null: clear it", output.QUIET))
+        output.show(path, name, ('""', output.NULL), ("  null: clear it", output.QUIET))
         return
     meaning = f"  {value.meaning}" if value.meaning else ""
-    output.show(start, (value.text, "bold"), (meaning, output.QUIET))
+    output.show(path, name, (value.text, "bold"), (meaning, output.GOOD))
 
 
 def as_data(message: Message) -> dict[str, Any]:

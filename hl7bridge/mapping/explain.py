@@ -82,6 +82,7 @@ class UnmappedCode:
 class Explanation:
     """The accounts of one message: `valued == used + dropped + unused + unknown` (numbers of fields)."""
 
+    message: Message
     translation: Translation
     rows: tuple[ExplainedValue, ...]
     left: tuple[LeftField, ...]
@@ -157,6 +158,7 @@ class _Accounts:
             rows.append(ExplainedValue(position, entry.element, entry.value, entry.rule, entry.field, source))
         codes = Counter((field.partition("[")[0], table, code) for field, table, code in self.trace.unmapped)
         return Explanation(
+            self.message,
             self.translation,
             tuple(sorted((*self.envelope, *rows), key=lambda row: row.position)),
             tuple(self.left),

@@ -116,3 +116,17 @@ def test_nothing_in_the_corpus_is_beyond_view_and_explain(command: Command, nowh
             ended = command(*arguments)
             assert ended.code in (0, 1), (folder, ended.err)
             assert ended.json["messages"]
+
+
+def test_accounts_add_up_and_remarks_tell_what_the_standard_does_not_foresee(
+    command: Command, file: Path, nowhere: Path
+) -> None:
+    file.write_bytes(file.read_bytes().replace(b"|P|F|", b"|P|F~M|"))
+    ended = command("map", "explain", file, "--config", nowhere)
+    sums = next(line for line in ended.out.splitlines() if " segments, " in line)
+    numbers = [int(word) for word in sums.split(";")[1].split() if word.isdecimal()]
+    assert numbers[0] == sum(numbers[1:]) > 20
+    assert sums.startswith("6 segments, 1 unknown; ")
+    assert "STF-5         2 values, of which 2.5.1 allows 1" in ended.out
+    [found] = command("map", "explain", file, "--json", "--config", nowhere).json["messages"]
+    assert {"place": "STF-5", "text": "2 values, of which 2.5.1 allows 1"} in found["remarks"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from hl7bridge.cli.names import names
+from hl7bridge.invented.feed import Plan, feed
 from tests.cli.conftest import Ended, message
 
 Command = Callable[..., Ended]
@@ -127,3 +129,27 @@ def test_every_version_has_names(version: str) -> None:
 @pytest.mark.parametrize("version", ["", "9.9", "2"])
 def test_an_unknown_version_reads_by_another(version: str) -> None:
     assert names(version).version == "2.5.1"
+
+
+def test_colours_where_they_are_asked_for(command: Command, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_bytes(message() + b"ZZZ|x\rQQQ|y\r")
+    plain = command("view", file).out
+    assert "\x1b" not in plain
+    assert ["ZZZ", "site-defined segment"] in lines(command("view", file))
+    assert ["QQQ", "unknown segment"] in lines(command("view", file))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    coloured = command("view", file).out
+    assert "\x1b[" in coloured
+    assert re.sub("\x1b\\[[0-9;]*m", "", coloured).split() == plain.split()
+
+
+@pytest.mark.parametrize("kind", ["pmu", "adt"])
+def test_other_staff_messages_are_read_as_well(command: Command, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.hl7"
+    [made] = feed(Plan(kind, 3, 1, "2.8", size="large"))
+    path.write_bytes(made.body)
+    shown = lines(command("view", path))
+    names_shown = {line[0]: line[1] for line in shown if len(line) > 2}
+    assert names_shown["STF-3.1" if kind == "pmu" else "PV1-7.2"] == "Family name"
