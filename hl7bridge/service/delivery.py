@@ -113,7 +113,8 @@ class DestinationLoop(threading.Thread):
             store = self._opened()
             # On a thread of its own: neither the start nor a delivery waits for a server that does not answer.
             look = self._safeguards.offered.watch
-            threading.Thread(target=look, args=(self._stopping,), name=f"offer-{rules.name}", daemon=True).start()
+            known = (self._stopping, self._watch.closed_until)
+            threading.Thread(target=look, args=known, name=f"offer-{rules.name}", daemon=True).start()
             self._work(store, pool)
         except Exception as error:
             # A fault of ours, too, ends this loop in order: the role ends, and starts anew. Its text may hold content.

@@ -7,7 +7,7 @@ ends when the clock has passed it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -59,3 +59,9 @@ def window_of(days: Iterable[str], hours: str, zone: str) -> Window:
     return Window(
         time.fromisoformat(begin), time.fromisoformat(end), numbers or EVERY_DAY, ZoneInfo(zone) if zone else None
     )
+
+
+def outside(windows: Iterable[Window], due: Callable[[float, float], bool]) -> Callable[[float, float], bool]:
+    """When something is due, but not within one of the windows: it is made up for after."""
+    every = tuple(windows)
+    return lambda now, last: not until(every, now) and due(now, last)
