@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from hl7bridge.service.acquaintance import KnownPractitioners
 from hl7bridge.service.intake import FeedPolicy, Intake, Prepared
 from hl7bridge.store.sqlite import SqliteStore
 from hl7bridge.store.store import Accepted, AcknowledgmentState, MessageState
-from tests.mapping.building import KEY_SYSTEM, mfe, stf
+from tests.mapping.building import CORPUS, KEY_SYSTEM, mfe, stf
 from tests.mapping.building import message as staff_message
 from tests.mapping.test_visits import ADA, NORTH, NPI, RUNA, adt, pv1
 from tests.mapping.test_visits import NOW as MOMENT
@@ -249,3 +251,49 @@ def test_the_same_message_again_has_no_second_effect(feed: Feed) -> None:
     (first,) = feed.take(adt(pv1(f7=ADA)), noticed=False)
     (again,) = feed.take(adt(pv1(f7=ADA)), noticed=False)
     assert (again.duplicate_of, feed.asked()) == (first.message_id, 1)
+
+
+# --- published messages ----------------------------------------------------------------------------------------------
+
+_ABOUT_PATIENTS = {"PID": (3, 5, 9, 11, 13, 19), "NK1": (2, 4, 5), "IN1": (16, 36), "GT1": (3, 5), "MRG": (1,)}
+
+
+def words_about_patients(raw: bytes) -> set[bytes]:
+    """Words of six characters and more, with a letter, in fields that are the patient's or a relative's."""
+    found: set[bytes] = set()
+    for line in re.split(rb"[\r\n]+", raw):
+        fields = line.split(b"|")
+        for number in _ABOUT_PATIENTS.get(fields[0].decode("latin-1"), ()):
+            if number < len(fields):
+                found.update(re.findall(rb"(?=[^\^~&|]*[A-Za-z])[^\^~&|\\ ,.]{6,}", fields[number]))
+    return found
+
+
+@pytest.mark.skipif(not CORPUS.is_dir(), reason=f"the published messages are not there: {CORPUS}")
+def test_no_published_patient_reaches_the_disk(tmp_path: Path) -> None:
+    """Words that stand in a header, a practitioner's field or our own texts as well are no trace."""
+    feed = Feed(tmp_path)
+    patients: set[bytes] = set()
+    others: set[bytes] = set()
+    codes: Counter[str] = Counter()
+    for path in sorted(CORPUS.rglob("*.hl7")):
+        raw = path.read_bytes()
+        if path.parent.name in ("mfn", "pmu"):
+            others.add(raw)
+            continue
+        for prepared in feed.intake.prepare(raw, "peer"):
+            if prepared.new is not None:
+                feed.store.accept([prepared.new], NOW)
+                codes.update(one.code for one in prepared.new.acknowledgments if path.parent.name == "adt")
+        patients |= words_about_patients(raw)
+        others.update(
+            line for line in re.split(rb"[\r\n]+", raw) if line[:3] in (b"MSH", b"PV1", b"PD1", b"ROL", b"PRT")
+        )
+    feed.store.close()
+    told = b"\n".join(others)
+    stored = b"".join(file.read_bytes() for file in sorted(tmp_path.iterdir()))
+    words = {word for word in patients if word not in told}
+    assert len(words) > 100
+    assert not {word for word in words if word in stored}
+    assert codes["AA"] > 20
+    assert set(codes) <= {"AA", "AE", "AR", "CA", "CE", "CR", ""}
