@@ -13,7 +13,7 @@ import hl7bridge
 
 PACKAGE = Path(hl7bridge.__file__).parent
 
-# Room -> the rooms that it may import. `config`, `settings` and `secrets` are one room.
+# Room -> the rooms that it may import. `config`, `settings` and `secrets` are one room; so are `model` and `discrepancy`.
 ALLOWED: dict[str, set[str]] = {
     "": set(),
     "__main__": {"cli"},
@@ -30,6 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "cli": {"", "model", "errors", "hl7", "mapping", "store", "fhir", "config", "sandbox", "invented", "service"},
 }
 CONFIG = {"config", "settings", "secrets"}
+MODEL = {"model", "discrepancy"}
 
 # Rooms that do no I/O: nothing but the standard library, and of that nothing that reaches outside.
 PURE = ("model", "errors", "hl7", "mapping")
@@ -76,7 +77,7 @@ def room_of(module: str) -> str:
     """`hl7bridge.hl7.mllp` -> `hl7`; the package itself -> ``."""
     parts = module.split(".")
     room = parts[1] if len(parts) > 1 else ""
-    return "config" if room in CONFIG else room
+    return "config" if room in CONFIG else "model" if room in MODEL else room
 
 
 def module_of(path: Path) -> str:

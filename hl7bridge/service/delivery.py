@@ -34,6 +34,7 @@ from hl7bridge.service.outage import Outage
 from hl7bridge.service.pace import REST_LONGEST, Pace
 from hl7bridge.service.safeguards import Brake, Safeguards
 from hl7bridge.service.schedule import Schedule
+from hl7bridge.service.schedule import Schedule
 from hl7bridge.service.watch import MAINTENANCE, Watch, Watched
 from hl7bridge.store.store import Claimed, DeliveryState, Settlement, Store
 
@@ -89,6 +90,11 @@ class DestinationLoop(threading.Thread):
             target.rules.name, target.brake, target.client, log, capabilities_interval=target.capabilities_interval
         )
         self.failed: str = ""
+
+    @property
+    def target(self) -> Target:
+        """The destination that it serves."""
+        return self._target
 
     @property
     def target(self) -> Target:

@@ -36,7 +36,10 @@ from hl7bridge.service.dialect import feed_rules as feed_rules
 from hl7bridge.service.intake import FeedPolicy, Intake
 from hl7bridge.service.listener import Limits, MllpListener
 from hl7bridge.service.reloading import Reloader, Running
+from hl7bridge.service.reconciling import Plan as ReconcilePlan
+from hl7bridge.service.reconciling import job as reconcile_job
 from hl7bridge.service.safeguards import Brake
+from hl7bridge.service.schedule import Job, Schedule
 from hl7bridge.service.watch import Watched
 from hl7bridge.service.web import stop_reactor, take_signals
 from hl7bridge.service.windows import window_of
@@ -125,6 +128,15 @@ def brake_of(destination: Destination) -> Brake:
     """How many people may be deactivated there without a person."""
     given = destination.brake
     return Brake(given.deactivations_per_hour, given.share_of_file, frozenset(given.protected))
+
+
+def reconcile_plan(destination: Destination, settings: Settings) -> ReconcilePlan:
+    """What to reconcile there, and when."""
+    given = destination.reconcile
+    systems = {
+        feed.hl7.key_system: feed.name for feed in settings.feeds.values() if destination.name in feed.destinations
+    }
+    return ReconcilePlan(given.every, given.at, given.requests_per_second, given.scan, systems)
 
 
 # --- the listener role -----------------------------------------------------------------------------------------------
@@ -424,8 +436,21 @@ def start_delivery(settings: Settings, settled: Callable[[], None]) -> DeliveryR
                 stop_timeout=settings.service.stop_timeout,
             )
         )
+    role.schedule = Schedule(scheduled(role, settings), lambda: open_store(location), log)
     role.start()
     return role
+
+
+def scheduled(role: DeliveryRole, settings: Settings) -> list[Job]:
+    """What runs by the clock beside the deliveries."""
+    log = logs.get_logger("delivery")
+    jobs = []
+    for loop in role.loops:
+        target = loop.target
+        plan = reconcile_plan(settings.destinations[target.rules.name], settings)
+        if plan.every:
+            jobs.append(reconcile_job(target.client, target.rules, plan, log))
+    return jobs
 
 
 # --- the command -----------------------------------------------------------------------------------------------------

@@ -105,6 +105,19 @@ class BrakeSettings(Section):
     protected: Names = setting((), "staff keys of people who are never deactivated without a person")
 
 
+class ReconcileSettings(Section):
+    """The source against the server, as a report; nothing is written."""
+
+    every: DurationOrNone = setting("24h", "how often everybody is compared with the server; 0s = only when you ask")
+    at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$"), Written("time of day")] = setting(
+        "03:30", "when the first comparison of a day begins, in this machine's time"
+    )
+    requests_per_second: Annotated[float, Field(ge=0)] = setting(
+        2.0, "most requests a second for it, beside those of deliveries; 0 = no limit"
+    )
+    scan: bool = setting(False, "read the server's whole roster, too, for active people whom the source does not know")
+
+
 class IdentitySettings(Section):
     """How a person is found at the server."""
 
@@ -204,6 +217,7 @@ class Destination(Section):
     auth: AuthSettings = AuthSettings()
     retry: RetrySettings = RetrySettings()
     brake: BrakeSettings = BrakeSettings()
+    reconcile: ReconcileSettings = ReconcileSettings()
     systems: Annotated[dict[str, Uri], Written("name = URI")] = setting(
         {}, "identifier system of an assigning authority at this server, where it differs from the feed's"
     )

@@ -23,6 +23,7 @@ from typing import Any, Protocol
 from hl7bridge.model import Known, Outcome, Record, RecordEcho, Result, StaffChange, Task, Written
 from hl7bridge.store.jobs import JobStore
 from hl7bridge.store.linking import LinkStore
+from hl7bridge.store.reconciled import ReconcileStore
 from hl7bridge.store.restoring import RestoreStore
 
 
@@ -263,7 +264,7 @@ class PendingAcknowledgment:
     is_open: bool = False
 
 
-class Store(JobStore, LinkStore, RestoreStore, Protocol):
+class Store(JobStore, LinkStore, ReconcileStore, RestoreStore, Protocol):
     """The durable middle. See the module docstring for what each implementation promises."""
 
     # -- accept (the listener's writer thread) --

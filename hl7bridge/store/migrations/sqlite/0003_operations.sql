@@ -159,18 +159,17 @@ CREATE TABLE verified (
     PRIMARY KEY (destination, feed, source_key)
 ) WITHOUT ROWID;
 
--- Messages that replace the whole file (MFI-3 REP). part: '' = the message is the whole file. decision: '' = not compared
--- yet; else what became of it.
+-- Messages that replace the whole file (MFI-3 REP; their header says so), once they were compared. decision: what became
+-- of that; known, missing: how many people of the feed were known to be active, and how many of them are absent from it.
 CREATE TABLE full_file (
     message_id INTEGER PRIMARY KEY REFERENCES message (id),
-    part TEXT NOT NULL,
-    decided REAL NOT NULL DEFAULT 0,
-    decision TEXT NOT NULL DEFAULT '',
-    known INTEGER NOT NULL DEFAULT 0,
-    missing INTEGER NOT NULL DEFAULT 0
+    decided REAL NOT NULL,
+    decision TEXT NOT NULL,
+    known INTEGER NOT NULL,
+    missing INTEGER NOT NULL
 );
 
-CREATE INDEX full_file_waiting ON full_file (message_id) WHERE decision = '';
+CREATE INDEX message_other_header ON message (id) WHERE other_header <> '';
 
 -- People of the feed who are absent from such a file. delivery_id: the held deactivation, 0 = none.
 CREATE TABLE full_file_missing (

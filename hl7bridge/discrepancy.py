@@ -1,0 +1,56 @@
+"""What travels between store, FHIR and people when the source is compared with a server: persons, and what differs.
+
+Part of the model: frozen values, nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hl7bridge.model import Difference, Known, StaffChange
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePerson:
+    """One person of one feed, as a destination should have her.
+
+    known     the crosswalk, and what the feed wrote
+    latest    the newest change that describes her, else the newest of all; None when none is kept
+    waiting   changes that are not applied (reported, held, queued), in order
+    why       the state of the newest of those ("held: brake"), "" when all is applied
+    says      what the feed says of her: active, inactive, or nothing; `away`: she is for a time
+    received  when the newest message about her came, Unix seconds
+    """
+
+    feed: str
+    source_key: str
+    known: Known
+    latest: StaffChange | None = None
+    waiting: tuple[StaffChange, ...] = ()
+    why: str = ""
+    says: bool | None = None
+    away: bool = False
+    received: float = 0.0
+
+
+ACTIVE_AT_SERVER = "active-at-server"
+"""The discrepancy that is a matter of security: the source says that the person is gone, the server lets her act."""
+
+
+@dataclass(frozen=True, slots=True)
+class Discrepancy:
+    """Something that is not at the server as the source has it. `kind`: a word of `fhir.reconcile`.
+
+    verified     when the server was read, Unix seconds
+    differences  what differs: `before` is the server's, `after` what should be there
+    note         why, in our own words: no value of a message or resource
+    """
+
+    kind: str
+    feed: str = ""
+    source_key: str = ""
+    resource_type: str = "Practitioner"
+    resource_id: str = ""
+    verified: float = 0.0
+    differences: tuple[Difference, ...] = ()
+    note: str = ""

@@ -1,0 +1,130 @@
+"""Files that replace a whole master file (MFI-3 REP): who of the feed is absent, and what became of that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hl7bridge.model import Record, RecordEcho, Result, Task
+from hl7bridge.store.batch import Batch
+from hl7bridge.store.reconciled import FullFile, HeldEnd
+from hl7bridge.store.reconciling import Reconciling
+from hl7bridge.store.store import Acknowledgment, AcknowledgmentState, MessageState, NewDelivery, NewMessage, NewRecord
+
+MISSING = "full-file-missing"
+
+FILES = (
+    "SELECT m.id, m.feed, json_extract(m.other_header, '$.file_part'), m.records,"
+    " (SELECT COUNT(*) FROM record r WHERE r.message_id = m.id AND r.failed = 1),"
+    " (SELECT COUNT(*) FROM delivery d WHERE d.message_id = m.id AND d.state IN ('queued', 'claimed', 'retry', 'unknown'))"
+    " + (SELECT COUNT(*) FROM arrival a WHERE a.message_id = m.id),"
+    " (SELECT COUNT(*) FROM delivery d WHERE d.message_id = m.id AND d.state = 'held'),"
+    " COALESCE(f.decided, 0), COALESCE(f.decision, ''), COALESCE(f.known, 0), COALESCE(f.missing, 0)"
+    " FROM message m LEFT JOIN full_file f ON f.message_id = m.id"
+    " WHERE m.other_header <> '' AND json_extract(m.other_header, '$.file_event') = 'REP'"
+)
+
+
+class FullFiles(Reconciling):
+    """The part of a store that whole-file messages need: see `ReconcileStore`."""
+
+    def full_files(self, message_id: int = 0) -> list[FullFile]:
+        """Whole-file messages that are not compared yet, oldest first; or the one of that id."""
+        which = " AND m.id = ?" if message_id else " AND m.state IN ('accepted', 'refused') AND f.message_id IS NULL"
+        with self._reading():
+            rows = self._execute(f"{FILES}{which} ORDER BY m.id", (message_id,) if message_id else ()).fetchall()
+        return [
+            FullFile(number, feed, part or "", records, failed, pending, unsettled, *decided)
+            for number, feed, part, records, failed, pending, unsettled, *decided in rows
+        ]
+
+    def decide_full_file(
+        self,
+        file: FullFile,
+        decision: str,
+        missing: Sequence[str],
+        known: int,
+        now: float,
+        *,
+        hold: Sequence[HeldEnd] = (),
+        text: str = "",
+        task: Task | None = None,
+    ) -> bool:
+        """Keep what became of a file, who of its feed is absent, and the held deactivations. False when another process
+        was first."""
+        with self._writing():
+            first = self._execute(
+                "INSERT INTO full_file (message_id, decided, decision, known, missing) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT (message_id) DO NOTHING",
+                (file.message_id, now, decision, known, len(missing)),
+            )
+            if not first.rowcount:
+                return False
+            held = self._hold(file, hold, text, now) if hold else {}
+            self._executemany(
+                "INSERT INTO full_file_missing (message_id, source_key, delivery_id) VALUES (?, ?, ?)",
+                [(file.message_id, key, held.get(key, 0)) for key in missing],
+            )
+            if task is not None:
+                self._open_task(task, file.message_id, 0, "", file.feed, "", now)
+            self._note(
+                now,
+                file.message_id,
+                0,
+                "full file",
+                decision=decision,
+                known=known,
+                missing=len(missing),
+                held=len(held),
+            )
+        return True
+
+    def _hold(self, file: FullFile, hold: Sequence[HeldEnd], text: str, now: float) -> dict[str, int]:
+        """A message of our own with a deactivation for each person, all of them held; source key -> delivery."""
+        records = tuple(
+            NewRecord(
+                Record(position, RecordEcho(), one.change),
+                tuple(NewDelivery(name, lane) for name, lane in one.lanes.items()),
+            )
+            for position, one in enumerate(hold, 1)
+        )
+        message = NewMessage(
+            feed=file.feed,
+            received=now,
+            header={},
+            digest=b"",
+            size=0,
+            body=None,
+            state=MessageState.ACCEPTED,
+            records=records,
+            acknowledgments=(Acknowledgment("original", AcknowledgmentState.NONE),),
+            peer="full file",
+            note=f"people absent from message {file.message_id}",
+        )
+        batch = Batch(self, [message], now)
+        message_id = batch.add(message).message_id
+        batch.write()
+        self._execute(
+            "UPDATE delivery SET state = 'held', head = 0, result = ?, code = '0', local = ?, text = ? WHERE message_id = ?",
+            (Result.HELD.value, MISSING, text, message_id),
+        )
+        rows = self._execute(
+            "SELECT source_key, MIN(id) FROM delivery WHERE message_id = ? GROUP BY source_key", (message_id,)
+        )
+        return dict(rows.fetchall())
+
+    def missing_of(self, message_id: int) -> list[tuple[str, int]]:
+        """(source key, id of the held deactivation or 0) of the people absent from a file."""
+        with self._reading():
+            rows = self._execute(
+                "SELECT source_key, delivery_id FROM full_file_missing WHERE message_id = ? ORDER BY source_key",
+                (message_id,),
+            ).fetchall()
+        return [(key, delivery_id) for key, delivery_id in rows]
+
+    def keys_of(self, message_id: int) -> set[str]:
+        """The source keys of a message's records."""
+        with self._reading():
+            rows = self._execute(
+                "SELECT DISTINCT source_key FROM record WHERE message_id = ?", (message_id,)
+            ).fetchall()
+        return {key for (key,) in rows if key}
