@@ -56,14 +56,20 @@ def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def toml(document: Mapping[str, Any], section: str = "") -> str:
-    """A TOML document of strings, numbers, booleans, lists of these, and sections."""
-    keys = {key: value for key, value in document.items() if not isinstance(value, Mapping)}
+    """A TOML document of strings, numbers, booleans, lists of these, sections, and lists of sections at its top."""
+    keys = {key: value for key, value in document.items() if not isinstance(value, Mapping) and not _sections(value)}
     lines = [f"[{section}]"] if section and keys else []
     lines += [f"{quoted(key)} = {json.dumps(value)}" for key, value in keys.items()]
     for key, value in document.items():
         if isinstance(value, Mapping):
             lines.append(toml(value, f"{section}.{quoted(key)}" if section else quoted(key)))
+        elif _sections(value):
+            lines += [toml(one, f"[{quoted(key)}]") for one in value]
     return "\n".join(lines) + "\n"
+
+
+def _sections(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)
 
 
 def quoted(key: str) -> str:

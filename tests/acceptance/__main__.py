@@ -17,6 +17,8 @@ NAMES = {
     "kills": "kill -9 of the tree, the listener, the delivery role, at random moments",
     "refusals": "the server refuses in many ways, then recovers",
     "two-feeds": "two feeds, one person, at once",
+    "flood": "five hundred deactivations within a minute that nobody announced",
+    "large": "a master file of 50,000 records: memory, other senders, kills",
     "corpus": "every published message of ../shared/corpus",
     "adt": "a patient feed: few requests, and nothing of a patient on disk",
     "hapi": "the journey against a FHIR server that others wrote (needs Java and Maven)",

@@ -1,0 +1,230 @@
+"""What is looked after beside delivering, by a clock that is passed in, on a real store."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from hl7bridge.fhir.outcomes import SCOPE_REFUSED
+from hl7bridge.fhir.retry import RetryPolicy
+from hl7bridge.fhir.tasks import CLASSED_BY
+from hl7bridge.model import LEAVER_UNVERIFIED, Action, Outcome, Result, Task
+from hl7bridge.service.outage import Outage
+from hl7bridge.service.watch import EVERY, HOUR, MAINTENANCE, Watch, Watched
+from hl7bridge.service.windows import window_of
+from hl7bridge.service.wording import Wording
+from hl7bridge.settings import tasks as settings
+from hl7bridge.store.opening import open_store
+from hl7bridge.store.store import Store
+from hl7bridge.store.tasking import Subject
+from tests.store.builders import accept_one, change
+
+START = 1_772_330_400.0  # 2026-03-01, a Sunday, 02:00 UTC
+SUNDAY = window_of(["sun"], "02:00-04:00", "UTC")
+WRITTEN = Outcome(Result.UPDATED)
+PACKAGE = Path(settings.__file__).parents[1]
+
+
+@dataclass
+class Said:
+    """A log that remembers."""
+
+    lines: list[tuple[str, str, dict]] = field(default_factory=list)
+
+    def __getattr__(self, level: str):
+        return lambda event, **more: self.lines.append((level, event, more))
+
+    def events(self) -> list[str]:
+        return [event for _, event, _ in self.lines]
+
+
+class Bench:
+    def __init__(self, store: Store) -> None:
+        self.store, self.now, self.log = store, START, Said()
+
+    def watch(self, **watched: object) -> Watch:
+        return Watch("main", Watched(**watched), self.log, lambda: self.now)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    store = open_store(tmp_path / "store.db")
+    yield Bench(store)
+    store.close()
+
+
+# -- maintenance --
+
+
+def test_nothing_is_sent_during_a_window_and_everything_after(bench: Bench) -> None:
+    watch = bench.watch(maintenance=(SUNDAY,))
+    bench.now = START - 1
+    assert watch.look(bench.store)
+    assert (watch.refusal(), bench.store.paused()) == (None, {})
+    bench.now = START
+    assert not watch.look(bench.store)
+    assert not watch.look(bench.store)
+    assert bench.store.pauses()["main"]["until"] == START + 7200
+    assert bench.store.paused() == {"main": MAINTENANCE}
+    refusal = watch.refusal()
+    assert refusal
+    assert (refusal.result, refusal.local) == (Result.PAUSED, MAINTENANCE)
+    assert bench.log.events() == ["maintenance window, nothing is sent"]
+    bench.store.resume("main", START + 5, who="ana")
+    assert not watch.look(bench.store), "a person cannot open it"
+    assert bench.store.paused() == {"main": MAINTENANCE}
+    bench.now = START + 7200
+    assert watch.look(bench.store)
+    bench.store.join("w", 60, bench.now)
+    accept_one(bench.store, change("A"), now=START)
+    assert len(bench.store.claim("main", "w", 5, bench.now)) == 1, "the pause ends by itself"
+
+
+def test_a_window_does_not_end_what_a_person_paused(bench: Bench) -> None:
+    bench.store.pause("main", "paused-by-person", START, who="ana")
+    watch = bench.watch(maintenance=(SUNDAY,))
+    assert not watch.look(bench.store)
+    bench.now = START + 7200
+    assert watch.look(bench.store)
+    assert bench.store.paused() == {"main": "paused-by-person"}
+
+
+@pytest.mark.parametrize(("reason", "stays"), [(SCOPE_REFUSED, False), (MAINTENANCE, False), ("writes-refused", True)])
+def test_what_new_settings_may_have_cured_is_tried_again_by_a_new_process(
+    bench: Bench, reason: str, stays: bool
+) -> None:
+    bench.store.pause("main", reason, START)
+    watch = bench.watch()
+    assert watch.look(bench.store)
+    assert bool(bench.store.paused()) is stays
+    bench.store.pause("main", reason, START)
+    watch.look(bench.store)
+    assert bench.store.paused() == {"main": reason}, "but not again and again"
+
+
+# -- leavers and overdue tasks --
+
+
+def test_a_leaver_that_waits_and_a_task_that_is_late_are_told_once(bench: Bench) -> None:
+    watch, other = bench.watch(), bench.watch()
+    accept_one(bench.store, change("L", Action.DEACTIVATE, active=False), now=START, received=START)
+    for seconds in range(0, 1000, 5):
+        bench.now = START + seconds
+        watch.look(bench.store)
+        other.look(bench.store)
+    assert bench.log.events() == ["leavers not shown to be inactive in time", "task overdue"]
+    assert bench.log.lines[1][2] | {"seconds": 0} == {
+        "destination": "main", "task": 1, "kind": LEAVER_UNVERIFIED, "escalation": 1, "seconds": 0,
+    }  # fmt: skip
+    bench.now = START + 900 + HOUR + EVERY
+    bench.watch().look(bench.store)
+    assert [more["escalation"] for _, event, more in bench.log.lines if event == "task overdue"] == [1, 2]
+
+
+def test_a_site_sets_when_a_leaver_is_late(bench: Bench) -> None:
+    watch = bench.watch(wording=Wording(due={LEAVER_UNVERIFIED: 60.0}))
+    accept_one(bench.store, change("L", Action.DEACTIVATE, active=False), now=START, received=START)
+    bench.now = START + 60
+    watch.look(bench.store)
+    assert len(bench.store.tasks(kind=LEAVER_UNVERIFIED)) == 1
+
+
+# -- odd hours --
+
+OFFICE = window_of(["mon", "tue", "wed", "thu", "fri"], "07:00-19:00", "UTC")
+MONDAY_NOON = START + 34 * HOUR
+
+
+def test_a_mass_of_changes_at_odd_hours_is_told_once_an_hour(bench: Bench) -> None:
+    watch = bench.watch(office=(OFFICE,), off_hours_changes=50)
+    for _ in range(49):
+        bench.now += 1
+        watch.settled(bench.store, [WRITTEN, Outcome(Result.UNCHANGED), Outcome(Result.HELD)])
+    assert bench.log.events() == []
+    for _ in range(200):
+        bench.now += 1
+        watch.settled(bench.store, [WRITTEN])
+    assert bench.log.events() == ["mass of changes outside of office hours"]
+    assert [task["kind"] for task in bench.store.tasks()] == ["off-hours"]
+    bench.now += HOUR
+    watch.settled(bench.store, [WRITTEN] * 49)
+    assert len(bench.log.lines) == 1, "those of an hour ago do not count"
+    watch.settled(bench.store, [WRITTEN])
+    assert len(bench.log.lines) == 2
+
+
+@pytest.mark.parametrize("office", [(OFFICE,), ()], ids=["in office hours", "no hours are set"])
+def test_a_mass_of_changes_is_nothing_to_tell_else(bench: Bench, office) -> None:
+    bench.now = MONDAY_NOON
+    watch = bench.watch(office=office, off_hours_changes=1)
+    watch.settled(bench.store, [WRITTEN] * 500)
+    assert (bench.log.events(), bench.store.tasks()) == ([], [])
+
+
+# -- outages --
+
+
+def refused(local: str = "token-refused") -> Outcome:
+    return Outcome(Result.PAUSED, "207", local)
+
+
+def test_an_outage_of_ten_minutes_is_told_once_and_asks_ever_less_often() -> None:
+    log, policy = Said(), RetryPolicy()
+    outage, now, pauses = Outage("main", log), START, []  # type: ignore[arg-type]
+    while now < START + 600:
+        until = [outage.pause(refused(), policy, now, lambda: 1.0) for _ in range(16)]
+        assert len(set(until)) == 1, "what was under way together is one pause"
+        pauses.append(until[0] - now)
+        now = until[0]
+    assert pauses == [15, 30, 60, 120, 240, 300]
+    assert [level for level, _, _ in log.lines] == ["error", *["info"] * 5]
+    outage.over()
+    outage.pause(refused(), policy, now, lambda: 1.0)
+    assert log.lines[-1][0] == "error", "a new outage is told again"
+
+
+def test_a_scope_that_is_not_granted_waits_for_a_person() -> None:
+    log = Said()
+    outage = Outage("main", log)  # type: ignore[arg-type]
+    assert outage.pause(refused(SCOPE_REFUSED), RetryPolicy(), START, lambda: 1.0) == 0.0
+    assert outage.pause(refused(SCOPE_REFUSED), RetryPolicy(), START + 1, lambda: 1.0) == 0.0
+    assert [level for level, _, _ in log.lines] == ["error", "info"]
+    assert "auth.scopes" in log.lines[0][2]["text"]
+
+
+# -- words --
+
+
+def test_a_site_words_a_task() -> None:
+    words = Wording(
+        {"leaver-access": ("{source_key} leaves {destination}", ("Open {person_id}.", "Two\n  lines {other}."))},
+        owner="access team",
+        due={"leaver-access": 60.0},
+    )
+    made = words(Task("leaver-access", "End access", ("Look.",), 900.0), Subject("ehr", "B1", ""))
+    assert (made.title, made.owner, made.due_within) == ("B1 leaves ehr", "access team", 60.0)
+    assert made.steps == ("Open (not known yet).", "Two lines {other}.")
+    assert words(Task("brake", "Brake", ("hold list {destination}",)), Subject("ehr")).steps == ("hold list ehr",)
+
+
+def test_a_value_that_looks_like_a_placeholder_is_left_alone() -> None:
+    made = Wording()(Task("x", "{source_key}"), Subject("ehr", "{person_id}", "p1"))
+    assert made.title == "{person_id}"
+
+
+def test_every_kind_of_task_can_be_worded() -> None:
+    """The kinds that the settings know are those that the package opens."""
+    sources = [path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")]
+    constants = dict(re.findall(r'^([A-Z_]+) = "([a-z-]+)"', "\n".join(sources), re.MULTILINE))
+    opened = set()
+    for text in sources:
+        for quoted, name in re.findall(r'(?<![\w.])Task\(\s*(?:"([a-z-]+)"|([A-Z_]+)\b)', text):
+            opened.add(quoted or constants[name])
+    packaged = (PACKAGE / "fhir" / "tasks.toml").read_text(encoding="utf-8")
+    opened |= set(re.findall(r"^\[([a-z-]+)\]", packaged, re.MULTILINE))
+    assert opened == set(settings.KINDS), "settings/tasks.py lists them all"
+    assert settings.CLASSED_BY == CLASSED_BY
