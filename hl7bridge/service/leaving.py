@@ -37,8 +37,8 @@ class LeavingReport:
         if before != self._runs_as:
             if writes_more(self._runs_as, before) and store.has_reported(name):
                 if store.pause(name, LEAVING_REPORT, time.time(), task=_task(name)):
-                    text = "would write more than before, paused until a person has seen what was only reported"
-                    self._log.error(text, destination=name, next_step=f"hl7bridge destination go-live {name}")
+                    event = "would write more than before, paused until a person has seen what was only reported"
+                    self._log.error(event, destination=name, text=f"hl7bridge destination go-live {name}")
                 return False
             store.remember_ran_as(name, self._runs_as, time.time())
         if store.paused().get(name) == LEAVING_REPORT:
