@@ -34,7 +34,6 @@ from hl7bridge.service.outage import Outage
 from hl7bridge.service.pace import REST_LONGEST, Pace
 from hl7bridge.service.safeguards import Brake, Safeguards
 from hl7bridge.service.schedule import Schedule
-from hl7bridge.service.schedule import Schedule
 from hl7bridge.service.watch import MAINTENANCE, Watch, Watched
 from hl7bridge.store.store import Claimed, DeliveryState, Settlement, Store
 
@@ -90,11 +89,6 @@ class DestinationLoop(threading.Thread):
             target.rules.name, target.brake, target.client, log, capabilities_interval=target.capabilities_interval
         )
         self.failed: str = ""
-
-    @property
-    def target(self) -> Target:
-        """The destination that it serves."""
-        return self._target
 
     @property
     def target(self) -> Target:
@@ -319,7 +313,7 @@ class DestinationLoop(threading.Thread):
         if state in (DeliveryState.ENDED, DeliveryState.HELD):
             self._outage.over()
         if self._paused_for and state in (DeliveryState.ENDED, DeliveryState.HELD):
-            self._log.info("destination delivered to again", destination=name, was=self._paused_for)
+            self._log.info("destination delivered to again", destination=name, reason=self._paused_for)
             self._paused_for = ""
         if state is DeliveryState.HELD and outcome.local != BRAKED.local:  # of the brake, one alert tells
             tell = self._log.info if outcome.local in _EXPECTED else self._log.warning

@@ -12,14 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from hl7bridge.fhir import outcomes
-from hl7bridge.fhir.capabilities import Capabilities, read_capabilities
 from hl7bridge.fhir.client import FhirClient
 from hl7bridge.model import WRITES_REFUSED, Interaction, Outcome, Result
 from hl7bridge.service.log import Log
+from hl7bridge.service.offered import HOUR, Offer, Offered
 from hl7bridge.store.store import Braked, Claimed, Store
 
-HOUR = 3600.0
-READ_AGAIN = 300.0  # seconds until a server that gave no CapabilityStatement is asked for one again
 PEOPLE = 3  # so many in a row whom the server forbids to write: it forbids all
 UPDATE_PERSON = outcomes.operation("Practitioner", "update")
 
@@ -40,47 +38,6 @@ class Brake:
     protected: frozenset[str] = frozenset()
 
 
-class Offered:
-    """What the server says that it offers, read with the first delivery and again each hour. Thread-safe."""
-
-    def __init__(self, client: FhirClient, clock: Callable[[], float] = time.monotonic) -> None:
-        self._client, self._clock = client, clock
-        self._lock = threading.Lock()
-        self._known: Capabilities | None = None
-        self._due: float | None = None
-
-    def current(self) -> Capabilities | None:
-        """The latest statement; None where the server gave none so far: then everything is tried.
-
-        The first caller reads, and the others wait for it; later, only the one who reads again waits.
-        """
-        if self._due is not None and self._clock() < self._due:
-            return self._known
-        if not self._lock.acquire(blocking=self._due is None):
-            return self._known
-        try:
-            if self._due is None or self._clock() >= self._due:
-                self._read()
-            return self._known
-        finally:
-            self._lock.release()
-
-    def _read(self) -> None:
-        try:
-            read = read_capabilities(self._client)
-        except Exception:  # nothing that a server says there may stop deliveries
-            read = None
-        if isinstance(read, Capabilities) and read.resources:
-            self._known, self._due = read, self._clock() + HOUR
-        else:
-            self._due = self._clock() + READ_AGAIN
-
-    def forget(self) -> None:
-        """Read again with the next delivery."""
-        with self._lock:
-            self._known, self._due = None, None
-
-
 class Safeguards:
     """Those of one destination in one process. `permit` and `judge` are for workers, the others for the loop.
 
@@ -89,13 +46,23 @@ class Safeguards:
     whole: there leavers wait, and whatever else is written would hide that.
     """
 
-    def __init__(self, name: str, brake: Brake, client: FhirClient, log: Log) -> None:
+    def __init__(
+        self, name: str, brake: Brake, client: FhirClient, log: Log, *, capabilities_interval: float = HOUR
+    ) -> None:
         self._name, self._brake, self._log = name, brake, log
-        self.offered = Offered(client)
+        self.offered = Offered(client, interval=capabilities_interval, tell=self._tell_offer)
         self._lock = threading.Lock()
         self._forbidden: dict[str, list[tuple[str, str]]] = {}
         self._latched: dict[str, str] = {}  # interaction -> what the server said
         self._told: set[str] | None = None  # None: what an earlier process latched is not read yet
+
+    def _tell_offer(self, offer: Offer | None, changed: bool) -> None:
+        if offer is None:
+            self._log.warning("no CapabilityStatement", destination=self._name, text="everything is tried")
+            return
+        what = "the server offers something else now" if changed else "the server offers"
+        tell = self._log.warning if changed or offer.needed else self._log.info
+        tell(what, destination=self._name, text=str(offer))
 
     # -- workers --
 
@@ -175,7 +142,7 @@ class Safeguards:
                     self._log.error(text, destination=self._name, text=said)
             elif store.latch(self._name, operation, said, time.time()):
                 text = "writes refused, changes that need them are held until a person tries again"
-                self._log.error(text, destination=self._name, interaction=operation, text=said)
+                self._log.error(text, destination=self._name, what=operation, text=said)
             self._told.add(operation)
 
     def resumed(self, store: Store) -> None:
