@@ -113,9 +113,9 @@ def shown_by_record(change: StaffChange, rules: TaskRules) -> frozenset[str]:
 
 
 def is_provider(change: StaffChange) -> bool:
-    """Whether the record speaks of a provider: anything of it comes from PRA."""
+    """Whether the record speaks of a provider: anything of it comes from PRA, or she has an NPI."""
     fields = [value.field for value in _values(change)] + [one.field for one in change.identifiers]
-    return any(name.startswith("PRA") for name in fields)
+    return any(name.startswith("PRA") for name in fields) or any(one.type_code == "NPI" for one in change.identifiers)
 
 
 def security_class(change: StaffChange, rules: TaskRules) -> str:
