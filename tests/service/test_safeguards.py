@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -10,10 +13,12 @@ import pytest
 import structlog
 
 from hl7bridge.fhir import outcomes
+from hl7bridge.fhir.capabilities import Capabilities
 from hl7bridge.fhir.client import FhirClient
 from hl7bridge.fhir.rules import DestinationRules
 from hl7bridge.model import WRITES_REFUSED, Action, Interaction, Kind, Known, Outcome, Result, StaffChange, Task
-from hl7bridge.service.safeguards import HOUR, READ_AGAIN, Brake, Offered, Safeguards
+from hl7bridge.service.offered import HOUR, READ_AGAIN, Offer, Offered
+from hl7bridge.service.safeguards import Brake, Safeguards
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.store import Claimed, Store
 
@@ -166,6 +171,8 @@ def test_what_it_offers_is_read_now_and_then(body: bytes, status: int, known: bo
     now = 1000.0
 
     def serve(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/smart-configuration"):
+            return httpx.Response(404)
         asked.append(request.url.path)
         return httpx.Response(status, content=body, headers={"content-type": "application/fhir+json"})
 
@@ -181,3 +188,79 @@ def test_what_it_offers_is_read_now_and_then(body: bytes, status: int, known: bo
     offered.forget()
     offered.current()
     assert len(asked) == 3
+
+
+def offering(*interactions: str, software: str = "A server") -> bytes:
+    codes = [{"code": code} for code in ("read", "search-type", *interactions)]
+    resources = [{"type": name, "interaction": codes} for name in ("Practitioner", "PractitionerRole")]
+    statement = {
+        "resourceType": "CapabilityStatement",
+        "fhirVersion": "4.0.1",
+        "software": {"name": software},
+        "rest": [{"mode": "server", "resource": resources}],
+    }
+    return json.dumps(statement).encode()
+
+
+def test_what_it_offers_is_told_once_and_when_it_changes() -> None:
+    answers = [b"", b"", offering("create", "update"), offering("create", "update"), b"", offering("create")]
+    told: list[tuple[str, bool]] = []
+    now = 0.0
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/smart-configuration"):
+            return httpx.Response(200, json={"token_endpoint": "https://fhir.example.org/token"})
+        body = answers.pop(0)
+        return httpx.Response(200 if body else 503, content=body, headers={"content-type": "application/fhir+json"})
+
+    def tell(offer: Offer | None, changed: bool) -> None:
+        told.append((str(offer) if offer else "", changed))
+        assert offer is None or offer.token_endpoint == "https://fhir.example.org/token"
+
+    client = FhirClient(RULES, transport=httpx.MockTransport(serve))
+    offered = Offered(client, lambda: now, interval=HOUR, tell=tell)
+    while answers:
+        offered.current()
+        now += HOUR
+    text = "A server, FHIR 4.0.1, "
+    assert told == [
+        ("", False),
+        (text + "offers all that is needed", False),
+        (text + "does not offer: update Practitioner, update PractitionerRole", True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mode", "interactions", "needed"),
+    [
+        ("write", ("update",), ("create Practitioner", "create PractitionerRole")),
+        ("report", ("update",), ()),
+        ("write", ("create", "update"), ()),
+    ],
+)
+def test_what_is_needed_follows_the_mode(mode: str, interactions: tuple[str, ...], needed: tuple[str, ...]) -> None:
+    read = Capabilities.from_statement(json.loads(offering(*interactions, software="Bad\x1b[2J\nname" * 20)))
+    offer = Offer.of(read, None, replace(RULES, mode=mode))
+    assert offer.needed == needed
+    assert offer.software.isprintable()
+    assert len(offer.software) <= 80
+    assert Offer.of(read, {"token_endpoint": 7}, RULES).token_endpoint == ""
+    assert Offer.of(Capabilities(), None, RULES).missing[0] == "read Practitioner"
+
+
+def test_it_is_watched_until_the_end() -> None:
+    asked = threading.Event()
+
+    def serve(_: httpx.Request) -> httpx.Response:
+        asked.set()
+        raise httpx.ConnectError("nobody there")
+
+    stopping = threading.Event()
+    offered = Offered(FhirClient(RULES, transport=httpx.MockTransport(serve)))
+    watching = threading.Thread(target=offered.watch, args=(stopping,))
+    watching.start()
+    assert asked.wait(10)
+    stopping.set()
+    watching.join(10)
+    assert not watching.is_alive()
+    assert offered.current() is None
