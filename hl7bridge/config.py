@@ -115,6 +115,7 @@ def examine(
         MappingProxyType(good_feeds),
         MappingProxyType(good_destinations),
         MappingProxyType({kind: text for kind, text in tasks.items() if text is not None}),
+        MappingProxyType({name: site for name, site in sites.items() if site is not None}),
     )
     return settings, ()
 

@@ -16,6 +16,7 @@ from hl7bridge.cli.output import JsonOption
 from hl7bridge.errors import ConfigError
 
 FILES = ("conf/hl7bridge.toml", "conf/feeds/staff.toml", "conf/destinations/ehr.toml", "conf/tasks/leaver-access.toml")
+FILES += ("conf/maps/example.toml",)
 
 
 class Profile(StrEnum):
@@ -43,9 +44,13 @@ STARTING_VALUES: dict[Profile, tuple[tuple[str, str, str, str], ...]] = {
         (_DESTINATION, "auth", "token_url", '"https://fhir.example.org/oauth2/token"'),
     ),
     # Its communication point sends again or holds on AR, and waits long enough for any answer.
-    Profile.RHAPSODY: ((_FEED, "acknowledgment.codes", "unavailable", '"AR"'),),
+    Profile.RHAPSODY: (
+        (_FEED, "", "map", '"rhapsody"'),
+        (_FEED, "acknowledgment.codes", "unavailable", '"AR"'),
+    ),
     # Its sender waits 5 s and goes on to the next message on any NAK: only a closed connection makes it send again.
     Profile.MIRTH: (
+        (_FEED, "", "map", '"mirth"'),
         (_FEED, "acknowledgment", "ack_deadline", '"4s"'),
         (_FEED, "acknowledgment.codes", "unavailable", '"close"'),
     ),
@@ -106,7 +111,7 @@ def init(
     written: list[str] = []
     left: list[str] = []
     (directory / "data").mkdir(mode=0o700, parents=True, exist_ok=True)
-    for file in FILES:
+    for file in (*FILES, *(f"conf/maps/{name}.toml" for name in dict.fromkeys(profile or ()))):
         path = directory / file
         text = (packaged("conf") / file.removeprefix("conf/")).read_text(encoding="utf-8")
         for _, section, key, value in (given for given in values if given[0] == file):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hl7bridge.cli import map_preview, msg, output, stored, unmapped
+from hl7bridge.cli import map_dictionary, map_lint, map_preview, map_trios, msg, output, stored, unmapped
 from hl7bridge.cli.messages import messages_of
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
 from hl7bridge.cli.replay import plans
@@ -232,5 +232,8 @@ def _show_list(title: str, rows: Sequence[tuple[str, ...]]) -> None:
             output.show(f"    {row[0]:<14}", "  ".join(row[1:]))
 
 
+app.command("lint")(map_lint.lint)
 app.command("preview")(map_preview.preview)
+app.command("test")(map_trios.run_trios)
+app.command("dictionary")(map_dictionary.dictionary)
 app.command("unmapped")(unmapped.unmapped)

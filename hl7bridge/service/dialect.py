@@ -7,6 +7,9 @@ from hl7bridge.errors import ConfigError
 from hl7bridge.mapping.plans import plans_for
 from hl7bridge.mapping.rules import FeedRules
 from hl7bridge.mapping.site import Shift, SiteMap
+from hl7bridge.settings.site_files import Site
+
+_NO_KEY_SYSTEM = "urn:uuid:00000000-0000-0000-0000-000000000000"
 
 
 def feed_rules(feed: Feed) -> FeedRules:
@@ -14,21 +17,26 @@ def feed_rules(feed: Feed) -> FeedRules:
 
     Raises ConfigError, with file and line, for what no rule could use: here, and not with the first message.
     """
-    given = feed.site.map
-    tables = feed.site.tables
-    for number, codes in feed.tables.items():
+    return rules_of(feed.site, feed)
+
+
+def rules_of(site: Site, feed: Feed | None) -> FeedRules:
+    """The rules of a map, for a feed, or (to see whether it could be used) for none. Raises ConfigError."""
+    given = site.map
+    tables = site.tables
+    for number, codes in feed.tables.items() if feed else ():
         tables[number] = {**tables.get(number, {}), **codes}
     try:
         rules = FeedRules(
-            key_system=feed.hl7.key_system,
-            timezone=feed.hl7.timezone,
-            authorities={**given.authorities, **feed.authorities},
+            key_system=feed.hl7.key_system if feed else _NO_KEY_SYSTEM,
+            timezone=feed.hl7.timezone if feed else "UTC",
+            authorities={**given.authorities, **(feed.authorities if feed else {})},
             tables=tables,
             fields={place: field.row() for place, field in given.fields.items()},
-            fallback_version=feed.hl7.fallback_version,
-            takes=frozenset(feed.hl7.takes),
+            fallback_version=feed.hl7.fallback_version if feed else "2.5.1",
+            takes=frozenset(feed.hl7.takes if feed else ("staff",)),
             site=SiteMap(
-                name=feed.map,
+                name=given.name,
                 key=given.key,
                 shifts={
                     segment: tuple(Shift(shift.start, shift.by) for shift in shifts)
@@ -43,5 +51,6 @@ def feed_rules(feed: Feed) -> FeedRules:
         )
         plans_for(rules)
     except ConfigError as error:
-        raise ConfigError(error.problem, file=feed.where(error.key), key=error.key, advice=error.advice) from None
+        where = feed.where(error.key) if feed else site.where(error.key)
+        raise ConfigError(error.problem, file=where, key=error.key, advice=error.advice) from None
     return rules

@@ -30,6 +30,7 @@ class Settings:
     feeds: Mapping[str, Feed]
     destinations: Mapping[str, Destination]
     tasks: Mapping[str, TaskText] = field(default_factory=dict)
+    maps: Mapping[str, Site] = field(default_factory=dict)
 
 
 __all__ = [

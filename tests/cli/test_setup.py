@@ -14,6 +14,7 @@ import pytest
 from hl7bridge import config
 from hl7bridge.cli import init as init_module
 from hl7bridge.cli.init import FILES, SHIPPED_KEY_SYSTEM, set_key
+from hl7bridge.cli.map_lint import mistakes
 from hl7bridge.errors import ConfigError
 from tests.cli.conftest import Ended
 
@@ -67,6 +68,9 @@ def test_profiles_set_starting_values(
     assert {"unavailable": answers.codes.unavailable, "profile": destination.profile} == expected
     assert answers.ack_deadline < 5
     assert destination.mode == "report"
+    assert settings.feeds["staff"].map == ("" if profiles == ("epic",) else profiles[-1])
+    assert set(settings.maps) == {"example", *profiles}
+    assert list(mistakes(tmp_path)) == []
     if "epic" in profiles:
         assert "keys generate" in ended.err
         assert destination.requests_per_second == 2
