@@ -26,6 +26,7 @@ COMMANDS += (
     "hold",
     "identity",
     "restore",
+    "report",
     "task",
     "destination",
     "keys",
