@@ -47,7 +47,11 @@ def list_messages(
     control_id: Annotated[str, typer.Option("--control-id", metavar="ID", help="With this MSH-10.")] = "",
     state: Annotated[
         str,
-        typer.Option("--state", metavar="STATE", help="accepted, refused, duplicate, ignored or withdrawn."),
+        typer.Option(
+            "--state",
+            metavar="STATE",
+            help="accepted, refused, duplicate, ignored, counted or withdrawn; counted ones are listed only so.",
+        ),
     ] = "",
     person: Annotated[str, typer.Option("--person", metavar="KEY", help="About this staff key (MFE-4, STF-1).")] = "",
     since: Annotated[str, typer.Option("--since", metavar="AGE", help="Of the last 30m, 12h, 7d...")] = "",

@@ -40,6 +40,7 @@ MESSAGES = (
     " + COALESCE((SELECT SUM(r.records) FROM arrival r WHERE r.message_id = m.id), 0) AS open_deliveries"
     " FROM message m"
 )
+SHOWN = " INDEXED BY message_shown WHERE m.state <> 'counted'"
 
 
 class Reading(Arriving):
@@ -120,7 +121,8 @@ class Reading(Arriving):
     ) -> list[dict[str, Any]]:
         """Newest first: id, received, feed, header fields, state, note, records, acknowledgment code, open deliveries.
 
-        Each filter that is given narrows the list; `since` in Unix seconds, `source_key` as the message gave it.
+        Each filter that is given narrows the list; `since` in Unix seconds, `source_key` as the message gave it. Messages
+        that are only counted are listed by state or control id alone.
         """
         filters = {
             "m.feed = ?": feed,
@@ -131,6 +133,8 @@ class Reading(Arriving):
         }
         given = {condition: value for condition, value in filters.items() if value}
         where = f" WHERE {' AND '.join(given)}" if given else ""
+        if not (state or control_id):
+            where = f"{SHOWN} AND {' AND '.join(given)}" if given else SHOWN
         with self._reading():
             rows = self._dicts(f"{MESSAGES}{where} ORDER BY m.id DESC LIMIT ?", [*given.values(), limit])
         return [_named_links(row) for row in rows]

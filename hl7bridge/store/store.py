@@ -378,7 +378,8 @@ class Store(JobStore, LinkStore, ReconcileStore, RestoreStore, Protocol):
         limit: int = 50,
     ) -> list[dict[str, Any]]:
         """Newest first: id, received, feed, header fields, state, note, records, acknowledgment code, open deliveries,
-        duplicate_of, repeat_of, replay_of. Each filter that is given narrows the list."""
+        duplicate_of, repeat_of, replay_of. Each filter that is given narrows the list. Messages that are only counted are
+        listed by state or control id alone."""
 
     def message(self, message_id: int) -> dict[str, Any] | None:
         """One message with records, deliveries (outcome, differences), acknowledgments, tasks and history."""

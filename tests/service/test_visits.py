@@ -159,6 +159,9 @@ def test_the_first_mention_asks_and_the_others_are_counted(feed: Feed) -> None:
         assert (message["state"], message["records"], message["acknowledgments"]) == ("counted", [], [])
         assert feed.store.body(later.message_id) is None
     assert feed.asked() == 1
+    assert [row["id"] for row in feed.store.messages(feed="visits")] == [first.message_id]
+    assert len(feed.store.messages(state="counted")) == 3
+    assert len(feed.store.messages(control_id="C1")) == 4
 
 
 def test_only_the_unknown_of_a_message_are_asked_about(feed: Feed) -> None:

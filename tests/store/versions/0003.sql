@@ -153,11 +153,10 @@ INSERT INTO "feed_write" VALUES('main','Practitioner','p1','hr','S1','','',1,'2'
 INSERT INTO "feed_write" VALUES('main','PractitionerRole','r-p1','hr','S1','ward-3','ORG',0,'',1800000000.0,0,'',X'5B5D');
 CREATE TABLE full_file (
     message_id INTEGER PRIMARY KEY REFERENCES message (id),
-    part TEXT NOT NULL,
-    decided REAL NOT NULL DEFAULT 0,
-    decision TEXT NOT NULL DEFAULT '',
-    known INTEGER NOT NULL DEFAULT 0,
-    missing INTEGER NOT NULL DEFAULT 0
+    decided REAL NOT NULL,
+    decision TEXT NOT NULL,
+    known INTEGER NOT NULL,
+    missing INTEGER NOT NULL
 );
 CREATE TABLE full_file_missing (
     message_id INTEGER NOT NULL REFERENCES full_file (message_id),
@@ -394,7 +393,8 @@ CREATE INDEX restore_delivery ON restore (delivery_id);
 CREATE INDEX task_person ON task (destination, feed, source_key);
 CREATE INDEX task_due ON task (destination, due) WHERE state = 'open' AND due > 0;
 CREATE INDEX delivery_leaver ON delivery (destination, message_id) WHERE leaver = 1 AND state <> 'ended';
+CREATE INDEX message_shown ON message (id) WHERE state <> 'counted';
 CREATE INDEX delivery_reported ON delivery (destination, place) WHERE state = 'ended' AND result = 'reported';
 CREATE INDEX reconciliation_latest ON reconciliation (destination, id);
-CREATE INDEX full_file_waiting ON full_file (message_id) WHERE decision = '';
+CREATE INDEX message_other_header ON message (id) WHERE other_header <> '';
 COMMIT;

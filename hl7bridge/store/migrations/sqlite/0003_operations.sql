@@ -82,6 +82,9 @@ CREATE TABLE known_practitioner (
     PRIMARY KEY (feed, destination, source_key)
 ) WITHOUT ROWID;
 
+-- Lists leave out messages that are only counted, nearly all of a patient feed.
+CREATE INDEX message_shown ON message (id) WHERE state <> 'counted';
+
 -- Modes. What each destination may write, as it ran last (JSON): one that would write more than it did, while something
 -- that it only reported waits, goes on when a person says so.
 CREATE TABLE ran_as (
