@@ -15,7 +15,12 @@ from hl7bridge.cli import output
 from hl7bridge.cli.output import JsonOption
 from hl7bridge.errors import ConfigError
 
-FILES = ("conf/hl7bridge.toml", "conf/feeds/staff.toml", "conf/destinations/ehr.toml", "conf/tasks/leaver-access.toml")
+FILES: tuple[str, ...] = (
+    "conf/hl7bridge.toml",
+    "conf/feeds/staff.toml",
+    "conf/destinations/ehr.toml",
+    "conf/tasks/leaver-access.toml",
+)
 FILES += ("conf/maps/example.toml",)
 
 

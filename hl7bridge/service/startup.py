@@ -35,14 +35,14 @@ from hl7bridge.service.delivery import DeliveryRole, DestinationLoop, Target
 from hl7bridge.service.dialect import feed_rules as feed_rules
 from hl7bridge.service.intake import FeedPolicy, Intake
 from hl7bridge.service.listener import Limits, MllpListener
-from hl7bridge.service.reloading import Reloader, Running
 from hl7bridge.service.reconciling import Plan as ReconcilePlan
 from hl7bridge.service.reconciling import job as reconcile_job
+from hl7bridge.service.reloading import Reloader, Running
 from hl7bridge.service.safeguards import Brake
 from hl7bridge.service.schedule import Job, Schedule
 from hl7bridge.service.watch import Watched
 from hl7bridge.service.web import stop_reactor, take_signals
-from hl7bridge.service.windows import window_of
+from hl7bridge.service.windows import outside, window_of
 from hl7bridge.service.wording import Wording
 from hl7bridge.service.writer import StoreWriter
 from hl7bridge.store.opening import open_store
@@ -449,7 +449,8 @@ def scheduled(role: DeliveryRole, settings: Settings) -> list[Job]:
         target = loop.target
         plan = reconcile_plan(settings.destinations[target.rules.name], settings)
         if plan.every:
-            jobs.append(reconcile_job(target.client, target.rules, plan, log))
+            job = reconcile_job(target.client, target.rules, plan, log)
+            jobs.append(replace(job, due=outside(target.watched.maintenance, job.due)))
     return jobs
 
 
