@@ -21,6 +21,7 @@ NAMES = {
     "large": "a master file of 50,000 records: memory, other senders, kills",
     "corpus": "every published message of ../shared/corpus",
     "adt": "a patient feed: few requests, and nothing of a patient on disk",
+    "invented": "feeds of invented people and redacted copies: they map, and map alike",
     "hapi": "the journey against a FHIR server that others wrote (needs Java and Maven)",
 }
 

@@ -17,10 +17,11 @@ from hl7bridge.invented.people import next_step, person
 from hl7bridge.mapping.identifiers import dea_is_valid, npi_is_valid
 from hl7bridge.mapping.rules import FeedRules
 from hl7bridge.mapping.staff import translate
+from hl7bridge.mapping.visits import is_read
 from hl7bridge.model import Action, Severity
 from tests.mapping.building import check_resources
 
-RULES = FeedRules("urn:uuid:6fbb9a3e-54b3-4a55-8f0b-3f3c4d6a7b10")
+RULES = FeedRules("urn:uuid:6fbb9a3e-54b3-4a55-8f0b-3f3c4d6a7b10", takes=frozenset({"staff", "adt"}))
 NOW = datetime(2026, 11, 2, tzinfo=UTC)
 
 
@@ -47,13 +48,13 @@ def test_every_record_maps_and_makes_valid_resources(kind: str, version: str) ->
         pytest.skip("PMU began with 2.4")
     checked = 0
     for size in SIZES:
-        for made in feed(Plan(kind, 8, 40, version, "v", 3, size)):
+        for made in feed(Plan(kind, 8, 24, version, "v", 3, size)):
             translation = translate(Message(made.body), RULES, NOW)
             findings = [*translation.findings, *(f for record in translation.records for f in record.findings)]
             assert [finding for finding in findings if finding.severity in (Severity.ERROR, Severity.WARNING)] == []
             for record in translation.records:
                 assert record.change is not None
-                if made.number > 37:
+                if made.number > 22:
                     checked += check_resources(record.change)
     assert checked
 
@@ -102,6 +103,18 @@ def test_some_messages_are_damaged_and_it_is_said_how() -> None:
     damaged = [one for one in made if one.damage]
     assert 300 < len(damaged) < 500
     assert {one.damage for one in damaged} == set(MALFORMED)
+
+
+def test_a_visit_names_people_who_can_be_identified() -> None:
+    named = 0
+    for version in ("2.3", "2.5.1", "2.9"):
+        for made in feed(Plan("adt", 10, 20, version)):
+            message = Message(made.body)
+            for record in translate(message, RULES, NOW).records if is_read(message.header) else ():
+                assert record.change is not None
+                assert record.findings == ()
+                named += 1
+    assert named > 100
 
 
 @pytest.mark.parametrize("name", MALFORMED)

@@ -23,7 +23,7 @@ from hl7bridge.mapping.identifiers import dea_is_valid, npi_is_valid
 from hl7bridge.mapping.rules import FeedRules
 from hl7bridge.mapping.staff import translate
 
-RULES = FeedRules("urn:uuid:6fbb9a3e-54b3-4a55-8f0b-3f3c4d6a7b10")
+RULES = FeedRules("urn:uuid:6fbb9a3e-54b3-4a55-8f0b-3f3c4d6a7b10", takes=frozenset({"staff", "adt"}))
 NOW = datetime(2026, 11, 2, tzinfo=UTC)
 KEY = b"0123456789abcdef"
 CORPUS = Path(__file__).parents[2].parent / "shared" / "corpus"
