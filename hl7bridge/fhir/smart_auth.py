@@ -288,7 +288,7 @@ def _refusal(status: int, read: dict[str, Any]) -> TokenError:
     error = read.get("error")
     code = error if isinstance(error, str) and error in _OAUTH_ERRORS else ""
     text = f"the token endpoint answered HTTP {status}" + (f", {code}" if code else "")
-    hint = _hint(read.get("error_description"))
+    hint = hint_of(read.get("error_description"))
     return TokenError(text, permanent=permanent, status=status, code=code, hint=hint)
 
 
@@ -302,7 +302,7 @@ _HINTS = (
 )
 
 
-def _hint(description: Any) -> str:
+def hint_of(description: Any) -> str:
     """What a server's explanation is about. Its text goes no further: it may repeat the assertion."""
     text = description.lower()[:1000] if isinstance(description, str) else ""
     return next((about for about, words in _HINTS if re.search(words, text)), "")

@@ -360,8 +360,9 @@ def test_plain_http_where_tls_is_due() -> None:
 
 
 @contextmanager
-def over_tls(tmp_path: Path, **versions: Any) -> Iterator[tuple[str, str]]:
-    """A TLS server on the loopback with a certificate of its own; yields its base URL and the certificate's file."""
+def over_tls(tmp_path: Path, days: tuple[int, int] = (-1, 1), **versions: Any) -> Iterator[tuple[str, str]]:
+    """A TLS server on the loopback with a certificate of its own, good from and to those `days` from now; yields its base
+    URL and the certificate's file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.UTC)
@@ -372,8 +373,8 @@ def over_tls(tmp_path: Path, **versions: Any) -> Iterator[tuple[str, str]]:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - day)
-        .not_valid_after(now + day)
+        .not_valid_before(now + days[0] * day)
+        .not_valid_after(now + days[1] * day)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
