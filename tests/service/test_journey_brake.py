@@ -120,25 +120,38 @@ def test_a_share_of_a_file_may_leave(sandbox: RunningSandbox, tmp_path: Path) ->
 
 
 def test_a_server_that_offers_no_writes_gets_none(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    """It said so in its CapabilityStatement: joiners become tasks, and with the first leaver everything waits."""
     sandbox.habits(writes_refused=405)
     with bridge_to(sandbox, tmp_path / "bridge") as bridge:
         everybody(bridge, names=NAMES[:12])
+        bridge.wait_delivered()
+        assert states(bridge) == {"held": 12}
+        with store_of(bridge) as store:
+            assert {task["kind"] for task in store.tasks(limit=100)} >= {"write-by-hand"}
+            assert list(store.latches("fhir")) == ["Practitioner create"]
+        sandbox.post(
+            {"resourceType": "Practitioner", "identifier": [{"system": KEY_SYSTEM, "value": "B040"}], "active": True}
+        )
+        there = sandbox.journal()[-1]["sequence"]
+        assert len(writes(sandbox)) == 1, "ours"
+        everybody(bridge, "MDC", "I", ["B040"])
         wait_until(lambda: bridge.counts()["paused"], 20, lambda: str(states(bridge)))
-        wait_until(lambda: states(bridge) == {"queued": 12}, 20, lambda: str(states(bridge)))
         assert bridge.counts()["paused"] == {"fhir": "writes-refused"}
-        assert writes(sandbox) == [], "it said so in its CapabilityStatement"
         since = len(sandbox.journal())
         everybody(bridge, "MUP", names=NAMES[:12])
-        assert states(bridge) == {"queued": 24}
+        wait_until(lambda: states(bridge) == {"held": 12, "queued": 13}, 20, lambda: str(states(bridge)))
         assert sandbox.journal(since) == []
+        assert writes(sandbox, there) == []
         with store_of(bridge) as store:
-            assert [task["kind"] for task in store.tasks(limit=100)] == ["writes-refused"]
-        assert len(logged(bridge, "writes refused")) == 1
+            assert [task["kind"] for task in store.tasks(kind="writes-refused")] == ["writes-refused"]
+        assert len(logged(bridge, "writes refused")) == 2, "one for what is held, one for the pause"
 
         sandbox.habits(writes_refused=0)
         assert main(["destination", "retry-writes", "fhir", "--reason", "granted", "--config", str(bridge.folder)]) == 0
         bridge.wait_delivered()
-        assert states(bridge) == {"created": 12, "unchanged": 12}
+        assert bridge.held() == 0
+        assert len(sandbox.all("Practitioner")) == 13
+        assert inactive(sandbox) == 1
 
 
 def test_a_server_that_stops_taking_writes_is_left_alone(sandbox: RunningSandbox, tmp_path: Path) -> None:
@@ -160,26 +173,27 @@ def test_a_server_that_stops_taking_writes_is_left_alone(sandbox: RunningSandbox
         assert states(bridge) == {"created": 3, "held": 2, "queued": 24}
         why = ["--reason", "granted", "--config", str(folder)]
         assert main(["destination", "retry-writes", "fhir", *why]) == 0
-        wait_until(lambda: bridge.counts()["paused"] and bridge.held() > 2, 20, lambda: str(states(bridge)))
+        wait_until(lambda: bridge.counts()["paused"] and bridge.held() == 2, 20, lambda: str(states(bridge)))
         assert len(writes(sandbox, since)) == 6, "still refused: three more, and it stops again"
         sandbox.habits(writes_refused=0)
         assert main(["destination", "retry-writes", "fhir", *why]) == 0
-        bridge.wait_delivered()
-        assert main(["hold", "release", "--all", "--cause", "forbidden", *why]) == 0
         bridge.wait_delivered()
         assert bridge.held() == 0
         assert inactive(sandbox) == 3
 
 
-def test_an_acknowledgment_does_not_wait_for_a_server_that_refuses(sandbox: RunningSandbox, tmp_path: Path) -> None:
-    sandbox.habits(writes_refused=405)
-    delivered = {"acknowledgment": {"acknowledge_when": "delivered", "ack_deadline": "30s"}}
+def test_an_engine_is_not_made_to_send_again_what_is_held(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    """With `delivered`, what a person has to decide is kept and answered AA; the same message again is a duplicate."""
+    delivered = {"acknowledgment": {"acknowledge_when": "delivered", "ack_deadline": "3s"}}
     feeds = [Feed("staff", KEY_SYSTEM, settings=delivered)]
-    with running_bridge(tmp_path / "bridge", sandbox.base_url, feeds=feeds) as bridge:
-        first = ask(bridge, mfn("waits", person("MAD", "B1", "Tamsworth^Ada")))
-        second = ask(bridge, mfn("next", person("MAD", "B2", "Tamsworth^Bo")))
-        assert [(answer.code, answer.records) for answer in (first, second)] == [
-            ("AA", {"B1": "S"}),
-            ("AA", {"B2": "S"}),
-        ], "stored, delivery pending"
-        assert states(bridge) == {"queued": 2}
+    to = {"brake": {"protected": ["B2"]}}
+    with running_bridge(tmp_path / "bridge", sandbox.base_url, feeds=feeds, to=to) as bridge:
+        assert ask(bridge, mfn("there", person("MAD", "B2", "Tamsworth^Bo"))).code == "AA"
+        leaves = mfn("leaves", person("MDC", "B2", "Tamsworth^Bo", flag="I"))
+        sandbox.habits(writes_refused=405)
+        joins = mfn("joins", person("MAD", "B1", "Tamsworth^Ada"))
+        for body, key in ((leaves, "B2"), (joins, "B1")) * 2:
+            answer = ask(bridge, body)
+            assert (answer.code, answer.records) == ("AA", {key: "S"})
+            bridge.wait_delivered()
+        assert states(bridge) == {"created": 1, "held": 2}

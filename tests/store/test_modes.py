@@ -1,0 +1,117 @@
+"""Going live in the store: what was reported stands before all that came since, and nobody is forgotten in a lane."""
+
+from __future__ import annotations
+
+import pytest
+
+from hl7bridge.model import Action, Result
+from hl7bridge.store.store import Store, same_person
+from tests.store.builders import NOW, accept_one, change, claim, settlement
+
+REPORT = {"mode": "report"}
+
+
+def report(store: Store) -> None:
+    """Report all that is due."""
+    while claimed := claim(store):
+        store.settle([settlement(one, result=Result.REPORTED) for one in claimed], NOW)
+
+
+def went_live(store: Store) -> list[tuple[str, Action]]:
+    """Queue all that was reported; then who is handed out, one after the other."""
+    found = store.reported("main")
+    assert list(store.go_live("main", [one.delivery_id for one in found], NOW, who="ana", reason="go")) == [len(found)]
+    return deliver_all(store)
+
+
+def deliver_all(store: Store) -> list[tuple[str, Action]]:
+    order = []
+    while claimed := claim(store, limit=1):
+        order += [(one.change.source_key, one.change.action) for one in claimed]
+        store.settle([settlement(one) for one in claimed], NOW)
+    return order
+
+
+def test_the_reported_go_first_each_in_its_lane_and_leavers_before_others(store: Store) -> None:
+    accept_one(store, change("S1", Action.ADD))
+    accept_one(store, change("S1", Action.UPDATE))
+    accept_one(store, change("S2", Action.UPDATE))
+    accept_one(store, change("S2", Action.DEACTIVATE))
+    accept_one(store, change("S3", Action.DEACTIVATE))
+    report(store)
+    assert [one.source_key for one in store.reported("main")] == ["S1", "S1", "S2", "S2", "S3"]
+    accept_one(store, change("S1", Action.DEACTIVATE))
+    order = went_live(store)
+    assert order[0] == ("S3", Action.DEACTIVATE), "a leaver whose lane is free"
+    assert [action for key, action in order if key == "S1"] == [Action.ADD, Action.UPDATE, Action.DEACTIVATE]
+    assert [action for key, action in order if key == "S2"] == [Action.UPDATE, Action.DEACTIVATE]
+    assert not store.has_reported("main")
+
+
+def test_what_was_lined_up_meanwhile_waits_for_the_reported_of_its_person(store: Store) -> None:
+    accept_one(store, change("S1", Action.ADD))
+    report(store)
+    accept_one(store, change("S1", Action.UPDATE))
+    store.join("w", 60, NOW)
+    [claimed] = store.claim("main", "w", 10, NOW)
+    store.leave("w", NOW)  # back in its lane, and marked as the first
+    assert claimed.change.action is Action.UPDATE
+    assert went_live(store) == [("S1", Action.ADD), ("S1", Action.UPDATE)]
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "left"),
+    [
+        (Action.UPDATE, Action.DEACTIVATE, False),
+        (Action.DEACTIVATE, Action.REACTIVATE, False),
+        (Action.DEACTIVATE, Action.UPDATE, True),
+    ],
+)
+def test_what_was_applied_since_overtakes_it(store: Store, earlier: Action, later: Action, left: bool) -> None:
+    accept_one(store, change("S1", earlier, active=None))
+    report(store)
+    accept_one(store, change("S1", later, active=None))
+    assert deliver_all(store) == [("S1", later)]
+    [one] = store.reported("main")
+    assert one.overtaken is not left
+    assert went_live(store) == ([("S1", earlier)] if left else [])
+    assert not store.has_reported("main")
+
+
+def test_what_came_out_of_order_is_told_before(store: Store) -> None:
+    accept_one(store, change("S1"), order_time="2027-01-01T00:00:00+00:00")
+    report(store)
+    accept_one(store, change("S1"), order_time="2027-01-02T00:00:00+00:00")
+    deliver_all(store)
+    assert [one.overtaken for one in store.reported("main")] == [True]
+
+
+def test_as_what_it_ran_is_remembered(store: Store) -> None:
+    assert store.ran_as("main") is None
+    store.remember_ran_as("main", REPORT, NOW)
+    assert (store.ran_as("main"), store.ran_as("other")) == (REPORT, None)
+
+
+def test_a_latch_is_told_once_and_ended_by_a_person(store: Store) -> None:
+    assert store.latch("main", "Practitioner create", "no", NOW)
+    assert not store.latch("main", "Practitioner create", "no, again", NOW)
+    assert store.latches("main") == {"Practitioner create": "no"}
+    assert store.unlatch("main", NOW, who="ana", note="granted") == ["Practitioner create"]
+    assert store.unlatch("main", NOW, who="ana", note="granted") == []
+    assert store.latches("main") == {}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("ana", "ana", True),
+        ("root (sudo: ana)", "ana", True),
+        ("ana", "root (sudo: ana)", True),
+        ("root (sudo: bo)", "root (sudo: ana)", False),
+        ("bo", "ana", False),
+        ("ana", "", False),
+        ("", "", False),
+    ],
+)
+def test_who_is_one_person(one: str, other: str, same: bool) -> None:
+    assert same_person(one, other) is same
