@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,12 +13,13 @@ import typer
 from hl7bridge.cli import output, stored
 from hl7bridge.cli.deciding import ReasonOption, account, why
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
-from hl7bridge.errors import ConfigError, Unreachable
+from hl7bridge.cli.servers import Servers, named
+from hl7bridge.cli.sides import both_sides, show_candidate, show_sides
+from hl7bridge.errors import ConfigError
 from hl7bridge.model import JsonObject, Link
 
 if TYPE_CHECKING:
     from hl7bridge.config import Destination, Settings
-    from hl7bridge.fhir.client import FhirClient
     from hl7bridge.store.store import Store
 
 app = typer.Typer(
@@ -58,7 +58,7 @@ def list_quarantined(
     from hl7bridge.config import load
 
     settings = load(config)
-    with stored.opened(settings) as store, _Servers(settings) as servers:
+    with stored.opened(settings) as store, Servers(settings) as servers:
         rows = _quarantined(store, destination=destination, limit=limit + 1)
         more, rows = len(rows) > limit, rows[:limit]
         with output.progress("reading", len(rows) if fresh else 0) as advance:
@@ -66,10 +66,10 @@ def list_quarantined(
                 servers.refresh(row)
                 advance()
     if as_json:
-        output.show_json("identity-list/1", {"quarantined": [_document(row) for row in rows]})
+        output.show_json("identity-list/1", {"quarantined": [both_sides(row) for row in rows]})
         return
     for row in rows:
-        _show_sides(row)
+        show_sides(row)
     if not rows:
         output.say("Nothing is quarantined.")
     if more:
@@ -92,14 +92,14 @@ def show_quarantined(
     from hl7bridge.config import load
 
     settings = load(config)
-    with stored.opened(settings) as store, _Servers(settings) as servers:
+    with stored.opened(settings) as store, Servers(settings) as servers:
         row = _one(store, delivery_id)
         if fresh:
             servers.refresh(row)
     if as_json:
-        output.show_json("identity-show/1", _document(row))
+        output.show_json("identity-show/1", both_sides(row))
         return
-    _show_sides(row)
+    show_sides(row)
     where = f"{row['feed']} {row['source_key']}"
     output.say(f"It is one of them:   hl7bridge identity link {where} PRACTITIONER-ID --release --reason WHY")
     output.say("It is none of them:  have the identifiers mended where they are wrong, then")
@@ -119,74 +119,6 @@ def _one(store: Store, delivery_id: int) -> dict[str, Any]:
             f"no quarantined delivery has the id {delivery_id}", advice="`hl7bridge identity list` shows them."
         )
     return found[0]
-
-
-def _document(row: dict[str, Any]) -> dict[str, Any]:
-    """A quarantined record for JSON: both sides in the same words."""
-    names = ("id", "message_id", "destination", "feed", "source_key", "action", "code", "local", "text", "linked")
-    return {
-        **{name: row[name] for name in names},
-        "since": stored.utc_time(row["since"]),
-        "record": _record_side(row["change"]),
-        "candidates": [
-            {**candidate, "linked": candidate.get("id") == row["linked"]} for candidate in row["candidates"]
-        ],
-    }
-
-
-def _record_side(change: JsonObject) -> JsonObject:
-    """What the record says of the person, as the server would hold it."""
-    values = [(value[0], value[1]) for value in change["practitioner"]]
-    births = [value for element, value in values if element == "birthDate"]
-    return {
-        "active": change["active"],
-        "name": [value for element, value in values if element == "name"],
-        "birthDate": births[-1] if births else "",
-        "identifier": [
-            {"system": system or authority, "value": value, "type": type_code, "field": field}
-            for value, system, authority, type_code, field, _ in change["identifiers"]
-        ],
-    }
-
-
-def _show_sides(row: dict[str, Any]) -> None:
-    output.show(
-        (f"{row['id']}", "bold"), f"  {row['action']}  {row['feed']} {row['source_key']}  for {row['destination']}  ",
-        (row["local"], output.BAD),
-    )  # fmt: skip
-    output.show(f"  {row['text']}")
-    record = _record_side(row["change"])
-    _show_side("record", record, [(i["system"], i["value"], i["type"]) for i in record["identifier"]])
-    for candidate in row["candidates"]:
-        crosswalk = "  (written for this record before)" if candidate.get("id") == row["linked"] else ""
-        _show_candidate(candidate, crosswalk)
-    if not row["candidates"] and row["linked"]:
-        output.show(f"  Practitioner/{row['linked']}  written for this record before")
-
-
-def _show_candidate(resource: JsonObject, note: str = "") -> None:
-    identifiers = [(i.get("system", ""), i.get("value", ""), i.get("use", "")) for i in _dicts(resource, "identifier")]
-    _show_side(f"Practitioner/{resource.get('id', '')}{note}", resource, identifiers)
-
-
-def _show_side(title: str, side: JsonObject, identifiers: Iterable[tuple[Any, Any, Any]]) -> None:
-    said = side.get("active")
-    active = "active" if said is True else "inactive" if said is False else ""
-    names = "; ".join(_full_name(name) for name in _dicts(side, "name"))
-    output.show("  ", (title, "bold"), "  ".join(filter(None, ("", names, active, str(side.get("birthDate") or "")))))
-    for system, value, kind in identifiers:
-        output.show(f"      {value}", (f"  {system}" + (f"  ({kind})" if kind else ""), output.QUIET))
-
-
-def _dicts(resource: JsonObject, element: str) -> list[JsonObject]:
-    items = resource.get(element)
-    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
-
-
-def _full_name(name: JsonObject) -> str:
-    given = name.get("given")
-    parts = [*(given if isinstance(given, list) else []), name.get("family", "")]
-    return " ".join(str(part) for part in parts if part) or str(name.get("text", ""))
 
 
 # --- link, unlink ----------------------------------------------------------------------------------------------------
@@ -218,10 +150,10 @@ def link_record(
 
     settings, reason, who = load(config), why(reason), account()
     name = _destination(settings, feed, destination).name
-    with stored.opened(settings) as store, _Servers(settings) as servers:
+    with stored.opened(settings) as store, Servers(settings) as servers:
         resource = servers.read(name, person_id)
         if not as_json:
-            _show_candidate(resource)
+            show_candidate(resource)
         _refuse_taken(store, name, feed, key, person_id, also)
         held = [row for row in _quarantined(store, destination=name, limit=_EVERY)
                 if (row["feed"], row["source_key"]) == (feed, key)]  # fmt: skip
@@ -340,9 +272,9 @@ def list_duplicates(
     from hl7bridge.config import load
 
     settings = load(config)
-    names = [_named(settings, destination).name] if destination else list(settings.destinations)
+    names = [named(settings, destination).name] if destination else list(settings.destinations)
     groups: list[dict[str, Any]] = []
-    with stored.opened(settings) as store, _Servers(settings) as servers:
+    with stored.opened(settings) as store, Servers(settings) as servers:
         for name in names:
             people = {
                 (row["id"], str(candidate.get("id"))): candidate
@@ -357,7 +289,7 @@ def list_duplicates(
         for group in groups:
             output.show((f"{group['system']}|{group['value']}", "bold"), f"  at {group['destination']}")
             for person in group["people"]:
-                _show_candidate(person)
+                show_candidate(person)
         output.say(f"{len(groups)} shared identifiers" if groups else "No two Practitioners share an identifier.")
     raise typer.Exit(ExitCode.FINDINGS if groups else ExitCode.GOOD)
 
@@ -394,7 +326,7 @@ def export_ids(
     from hl7bridge.config import load
 
     settings = load(config)
-    chosen = _named(settings, destination)
+    chosen = named(settings, destination)
     with stored.opened(settings) as store:
         rows = [[row["feed"], row["source_key"], row["person_id"]] for row in store.id_map(chosen.name)]
     document = {"schema": ID_MAP, "destination": chosen.name, "base_url": chosen.base_url, "ids": rows}
@@ -421,7 +353,7 @@ def import_ids(
     from hl7bridge.config import load
 
     settings, reason = load(config), why(reason)
-    chosen = _named(settings, destination)
+    chosen = named(settings, destination)
     rows = _ids_in(file, chosen)
     with stored.opened(settings) as store:
         new, different = store.import_ids(chosen.name, rows, time.time(), who=account(), reason=reason)
@@ -458,17 +390,6 @@ def _ids_in(file: Path, destination: Destination) -> list[tuple[str, str, str]]:
 # --- destinations and their servers ----------------------------------------------------------------------------------
 
 
-def _named(settings: Settings, name: str) -> Destination:
-    """The destination of that name; with "", the only one. Raises ConfigError."""
-    known = ", ".join(settings.destinations)
-    if not name and len(settings.destinations) == 1:
-        return next(iter(settings.destinations.values()))
-    if name not in settings.destinations:
-        problem = f'there is no destination "{name}"' if name else "there are several destinations"
-        raise ConfigError(problem, key="--destination", advice=f"Choose one of {known}.")
-    return settings.destinations[name]
-
-
 def _destination(settings: Settings, feed: str, name: str) -> Destination:
     """The destination that a feed goes to; with "", the only one. Raises ConfigError."""
     goes_to = stored.feed_named(settings, feed).destinations
@@ -478,91 +399,3 @@ def _destination(settings: Settings, feed: str, name: str) -> Destination:
         problem = f"feed {feed} does not go to {name}" if name else f"feed {feed} goes to several destinations"
         raise ConfigError(problem, key="--destination", advice=f"Choose one of {', '.join(goes_to)}.")
     return settings.destinations[name]
-
-
-class _Servers:
-    """The FHIR servers, asked when needed. A context manager: it closes its clients."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._clients: dict[str, FhirClient] = {}
-
-    def __enter__(self) -> _Servers:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for client in self._clients.values():
-            client.close()
-
-    def read(self, destination: str, person_id: str) -> JsonObject:
-        """The Practitioner. Raises ConfigError where there is none, Unreachable where the server does not say."""
-        from hl7bridge.fhir.outcomes import of_reply
-        from hl7bridge.fhir.replies import ReplyKind
-
-        reply = self._client(destination).read("Practitioner", person_id)
-        if reply.kind in (ReplyKind.NOT_FOUND, ReplyKind.GONE, ReplyKind.PERMANENT):
-            raise ConfigError(f"there is no Practitioner/{person_id} at {destination}")
-        if not reply.done or reply.resource is None:
-            raise Unreachable(of_reply(reply, "read").text)
-        return reply.resource
-
-    def refresh(self, row: dict[str, Any]) -> None:
-        """The candidates of a quarantined record as they stand now; those that are gone are left out."""
-        from hl7bridge.fhir.identity import summary
-
-        ids = [str(candidate["id"]) for candidate in row["candidates"]] or [row["linked"]]
-        found = []
-        for person_id in filter(None, ids):
-            try:
-                found.append(summary(self.read(row["destination"], person_id)))
-            except ConfigError:
-                continue
-        row["candidates"] = found
-
-    def everybody(self, destination: str) -> Iterator[JsonObject]:
-        """Every Practitioner, page by page. `_elements` is not asked for: servers refuse what they do not know."""
-        from hl7bridge.fhir.client import next_link
-        from hl7bridge.fhir.outcomes import of_reply
-
-        client, link, seen = self._client(destination), "", set()
-        asked = [("_count", "100")]
-        with _counting("reading Practitioners") as count:
-            while True:
-                page = client.page("Practitioner", asked, link=link)
-                if not page.done or page.resource is None:
-                    raise Unreachable(of_reply(page, "search").text)
-                yield from page.resources
-                count(len(page.resources))
-                link = next_link(page.resource)
-                if not link:
-                    return
-                if link in seen:
-                    raise Unreachable("The FHIR server gave search pages without an end")
-                seen.add(link)
-
-    def _client(self, name: str) -> FhirClient:
-        from hl7bridge.service.startup import client_for, destination_rules
-
-        if name not in self._clients:
-            destination = _named(self._settings, name)
-            self._clients[name] = client_for(destination, destination_rules(destination))
-        return self._clients[name]
-
-
-@contextmanager
-def _counting(what: str) -> Iterator[Any]:
-    """How many there are so far, on a terminal; nobody knows how many will come."""
-    import sys
-
-    total = 0
-
-    def add(number: int) -> None:
-        nonlocal total
-        total += number
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\r{what}: {total} ")
-            sys.stderr.flush()
-
-    yield add
-    if total and sys.stderr.isatty():
-        sys.stderr.write("\n")

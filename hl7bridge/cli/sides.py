@@ -1,0 +1,79 @@
+"""Both sides of a quarantined record: what it says of the person, and whom it may be about; as JSON and on the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from hl7bridge.cli import output, stored
+from hl7bridge.model import JsonObject
+
+
+def both_sides(row: dict[str, Any]) -> dict[str, Any]:
+    """A quarantined record for JSON: both sides in the same words."""
+    names = ("id", "message_id", "destination", "feed", "source_key", "action", "code", "local", "text", "linked")
+    return {
+        **{name: row[name] for name in names},
+        "since": stored.utc_time(row["since"]),
+        "record": _record_side(row["change"]),
+        "candidates": [
+            {**candidate, "linked": candidate.get("id") == row["linked"]} for candidate in row["candidates"]
+        ],
+    }
+
+
+def _record_side(change: JsonObject) -> JsonObject:
+    """What the record says of the person, as the server would hold it."""
+    values = [(value[0], value[1]) for value in change["practitioner"]]
+    births = [value for element, value in values if element == "birthDate"]
+    return {
+        "active": change["active"],
+        "name": [value for element, value in values if element == "name"],
+        "birthDate": births[-1] if births else "",
+        "identifier": [
+            {"system": system or authority, "value": value, "type": type_code, "field": field}
+            for value, system, authority, type_code, field, _ in change["identifiers"]
+        ],
+    }
+
+
+def show_sides(row: dict[str, Any]) -> None:
+    """The record, then each candidate."""
+    output.show(
+        (f"{row['id']}", "bold"), f"  {row['action']}  {row['feed']} {row['source_key']}  for {row['destination']}  ",
+        (row["local"], output.BAD),
+    )  # fmt: skip
+    output.show(f"  {row['text']}")
+    record = _record_side(row["change"])
+    _show_side("record", record, [(i["system"], i["value"], i["type"]) for i in record["identifier"]])
+    for candidate in row["candidates"]:
+        crosswalk = "  (written for this record before)" if candidate.get("id") == row["linked"] else ""
+        show_candidate(candidate, crosswalk)
+    if not row["candidates"] and row["linked"]:
+        output.show(f"  Practitioner/{row['linked']}  written for this record before")
+
+
+def show_candidate(resource: JsonObject, note: str = "") -> None:
+    """A Practitioner as it stands at the server."""
+    identifiers = [(i.get("system", ""), i.get("value", ""), i.get("use", "")) for i in _dicts(resource, "identifier")]
+    _show_side(f"Practitioner/{resource.get('id', '')}{note}", resource, identifiers)
+
+
+def _show_side(title: str, side: JsonObject, identifiers: Iterable[tuple[Any, Any, Any]]) -> None:
+    said = side.get("active")
+    active = "active" if said is True else "inactive" if said is False else ""
+    names = "; ".join(_full_name(name) for name in _dicts(side, "name"))
+    output.show("  ", (title, "bold"), "  ".join(filter(None, ("", names, active, str(side.get("birthDate") or "")))))
+    for system, value, kind in identifiers:
+        output.show(f"      {value}", (f"  {system}" + (f"  ({kind})" if kind else ""), output.QUIET))
+
+
+def _dicts(resource: JsonObject, element: str) -> list[JsonObject]:
+    items = resource.get(element)
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
+def _full_name(name: JsonObject) -> str:
+    given = name.get("given")
+    parts = [*(given if isinstance(given, list) else []), name.get("family", "")]
+    return " ".join(str(part) for part in parts if part) or str(name.get("text", ""))
