@@ -129,7 +129,9 @@ class Intake:
         `defect`: a local code of the MLLP decoder (a start or end block inside the content). `slices`: let other
         threads run between slices of a large message.
         """
-        return [self.prepare_one(raw, peer, defect, slices=slices) for raw in self.split(body)]
+        messages = self.split(body)
+        alone = len(messages) == 1
+        return [self.prepare_one(raw, peer, defect, slices=slices, alone=alone) for raw in messages]
 
     def split(self, body: bytes) -> list[bytes]:
         """The messages of a frame or file, in order (`batch.split`)."""
@@ -145,8 +147,10 @@ class Intake:
             header = read_header(_UNREADABLE)
         return self._refused(header, head, peer, error, keep=False, size=size)
 
-    def prepare_one(self, raw: bytes, peer: str, defect: str = "", *, slices: bool = False) -> Prepared:
-        """One message, as `prepare` says."""
+    def prepare_one(
+        self, raw: bytes, peer: str, defect: str = "", *, slices: bool = False, alone: bool = True
+    ) -> Prepared:
+        """One message, as `prepare` says. `alone`: it came by itself, and not as one of a batch."""
         try:
             header = read_header(raw)
         except MessageError as error:
@@ -169,7 +173,7 @@ class Intake:
             if of_patient:
                 text = "segments about a patient stand in a staff message: it is not read, and not kept"
                 raise UnreadableMessage("100", "patient-segments", text)
-            return self._translated(self._read(header, raw, slices), raw, peer)
+            return self._translated(self._read(header, raw, slices), raw, peer, alone)
         except MessageError as error:
             return self._refused(header, raw, peer, error, keep=keep, intact=not defect)
         except Exception as error:  # the last fence: who gets no answer sends the same bytes again and again
@@ -264,7 +268,7 @@ class Intake:
 
     # -- verdicts --
 
-    def _translated(self, reading: Reading, raw: bytes, peer: str) -> Prepared:
+    def _translated(self, reading: Reading, raw: bytes, peer: str, alone: bool) -> Prepared:
         header, policy, now = reading.message.header, self.policy, self._clock()
         if reading.all_failed:
             state, code = MessageState.REFUSED, policy.code(Refusal.CONTENT)
@@ -306,6 +310,8 @@ class Intake:
             acknowledgments=tuple(acks) or (Acknowledgment("original", AcknowledgmentState.NONE, code, code == "AA"),),
             mapping_version=reading.mapping_version,
         )
+        if any(finding.local == "replace-as-update" for finding in reading.findings):
+            new = replace(new, header={**new.header, **_whole_file(reading.message, alone)})
         return Prepared(new, header, state.value, self._unavailable(header))
 
     def _refused(
@@ -474,6 +480,16 @@ def header_fields(header: Header) -> dict[str, str]:
         "processing_id": header.processing_id,
         "version": header.version,
     }
+
+
+def _whole_file(message: Message, alone: bool) -> dict[str, str]:
+    """That a message replaces its whole file (MFI-3 REP), and why it may be less than the whole ("" = nothing says so)."""
+    part = ""
+    if message.header.field(14) or message.first("DSC") is not None:
+        part = "it is continued in another message (MSH-14, DSC)"
+    elif not alone:
+        part = "it came as one of several messages"
+    return {"file_event": "REP", "file_part": part}
 
 
 def mfa_line(policy: FeedPolicy, record: Record) -> acknowledgment.MfaLine:

@@ -92,6 +92,7 @@ class MllpConnection(protocol.Protocol):
         self._waiting: deque[bytes] = deque()  # messages of a large frame that are not translated yet
         self._held_up = False  # they wait for answers to leave
         self._defect = ""
+        self._alone = True
         self._unread = False  # the peer does not read its answers: the socket takes no more of them
         self._warned: set[str] = set()
         self._frame_since = 0.0  # when the frame under way began; 0 = none is
@@ -189,7 +190,8 @@ class MllpConnection(protocol.Protocol):
         if len(body) <= LARGE:
             messages = intake.split(body)
             if len(messages) <= MANY:
-                self._take([intake.prepare_one(raw, self.peer, event.defect) for raw in messages])
+                alone = len(messages) == 1
+                self._take([intake.prepare_one(raw, self.peer, event.defect, alone=alone) for raw in messages])
                 return
         self._busy = True
         self._pause(True)
@@ -200,6 +202,7 @@ class MllpConnection(protocol.Protocol):
 
     def _messages_of_large(self, messages: list[bytes]) -> None:
         self._waiting = deque(messages)
+        self._alone = len(messages) == 1
         if not messages:
             self._take([])
         self._take_some()
@@ -218,8 +221,10 @@ class MllpConnection(protocol.Protocol):
             self._busy = False
             self._pump()
             return
-        intake, peer, defect = self.factory.intake, self.peer, self._defect
-        work = threads.deferToThread(lambda: [intake.prepare_one(raw, peer, defect, slices=True) for raw in some])
+        intake, peer, defect, alone = self.factory.intake, self.peer, self._defect, self._alone
+        work = threads.deferToThread(
+            lambda: [intake.prepare_one(raw, peer, defect, slices=True, alone=alone) for raw in some]
+        )
         work.addCallback(self._some_done)
         work.addErrback(self._broken)
 

@@ -45,12 +45,14 @@ class Job:
     name  one name, one process at a time, over all processes that share the store
     due   (now, last) -> whether it is time; `last` = when it ended last, or when it was first seen
     run   does it; an exception is logged, and the job is tried again after `again` seconds
+    quick it takes moments: it has its turn while a long one goes on, too
     """
 
     name: str
     due: Due
     run: Callable[[Turn], None]
     again: float = AGAIN
+    quick: bool = False
 
 
 def every(seconds: float) -> Due:
@@ -118,11 +120,13 @@ class Schedule(threading.Thread):
         if store is not None:
             store.close()
 
-    def look(self, store: Store) -> None:
-        """Run, one after the other, each job that is due. Raises StoreError."""
+    def look(self, store: Store, *, quick: bool = False) -> None:
+        """Run, one after the other, each job that is due; `quick`: those alone that take moments. Raises StoreError."""
         for job in self._jobs:
             if self._stopping.is_set():
                 return
+            if quick and not job.quick:
+                continue
             now = self._clock()
             if job.due(now, store.last_run(job.name, now)) and store.begin_job(job.name, self.owner, LEASE, now):
                 self._run(job, store)
@@ -139,6 +143,8 @@ class Schedule(threading.Thread):
                 if not store.renew_job(job.name, self.owner, LEASE, now):
                     return False
                 renewed = now
+            if not job.quick:
+                self.look(store, quick=True)
             return True
 
         again = 0.0

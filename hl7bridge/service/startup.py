@@ -33,6 +33,8 @@ from hl7bridge.service.authorization import authorization
 from hl7bridge.service.children import Child
 from hl7bridge.service.delivery import DeliveryRole, DestinationLoop, Target
 from hl7bridge.service.dialect import feed_rules as feed_rules
+from hl7bridge.service.full_file import FullFilePolicy
+from hl7bridge.service.full_file import job as full_file_job
 from hl7bridge.service.intake import FeedPolicy, Intake
 from hl7bridge.service.listener import Limits, MllpListener
 from hl7bridge.service.reconciling import Plan as ReconcilePlan
@@ -451,7 +453,13 @@ def scheduled(role: DeliveryRole, settings: Settings) -> list[Job]:
         if plan.every:
             job = reconcile_job(target.client, target.rules, plan, log)
             jobs.append(replace(job, due=outside(target.watched.maintenance, job.due)))
-    return jobs
+    return [full_file_job({name: full_file_policy(feed, settings) for name, feed in settings.feeds.items()}, log), *jobs]
+
+
+def full_file_policy(feed: Feed, settings: Settings) -> FullFilePolicy:
+    """What the feed's whole files (MFI-3 REP) lead to."""
+    destinations = {name: destination_rules(settings.destinations[name]) for name in feed.destinations}
+    return FullFilePolicy(feed.full_file.deactivate_missing, feed.full_file.max_missing_percent, destinations)
 
 
 # --- the command -----------------------------------------------------------------------------------------------------

@@ -114,6 +114,17 @@ class AdtSettings(Section):
     recheck: Duration = setting("1d", "ask a destination no more often about a practitioner whom such messages name")
 
 
+class FullFileSettings(Section):
+    """A message that replaces the whole file (MFI-3 REP): people of the feed who are absent from it."""
+
+    deactivate_missing: Literal["never", "report", "hold"] = setting(
+        "report", "who is absent from a whole file: not looked for, listed in a task, or their deactivation held"
+    )
+    max_missing_percent: Annotated[float, Field(ge=0, le=100)] = setting(
+        5.0, "when more percent of the active people are absent, nothing is held"
+    )
+
+
 class Feed(Section):
     """One staff feed. `name` is the file's name."""
 
@@ -126,6 +137,7 @@ class Feed(Section):
     hl7: Hl7Settings
     acknowledgment: AcknowledgmentSettings = AcknowledgmentSettings()
     adt: AdtSettings = AdtSettings()
+    full_file: FullFileSettings = FullFileSettings()
     authorities: Annotated[dict[str, Uri], Written("name = URI")] = setting(
         {}, "identifier system of an assigning authority, by the name that the sender gives it"
     )

@@ -13,7 +13,7 @@ from hl7bridge.store.store import Acknowledgment, AcknowledgmentState, MessageSt
 MISSING = "full-file-missing"
 
 FILES = (
-    "SELECT m.id, m.feed, json_extract(m.other_header, '$.file_part'), m.records,"
+    "SELECT m.id, m.feed, m.received, json_extract(m.other_header, '$.file_part'), m.records,"
     " (SELECT COUNT(*) FROM record r WHERE r.message_id = m.id AND r.failed = 1),"
     " (SELECT COUNT(*) FROM delivery d WHERE d.message_id = m.id AND d.state IN ('queued', 'claimed', 'retry', 'unknown'))"
     " + (SELECT COUNT(*) FROM arrival a WHERE a.message_id = m.id),"
@@ -33,8 +33,8 @@ class FullFiles(Reconciling):
         with self._reading():
             rows = self._execute(f"{FILES}{which} ORDER BY m.id", (message_id,) if message_id else ()).fetchall()
         return [
-            FullFile(number, feed, part or "", records, failed, pending, unsettled, *decided)
-            for number, feed, part, records, failed, pending, unsettled, *decided in rows
+            FullFile(number, feed, received, part or "", records, failed, pending, unsettled, *decided)
+            for number, feed, received, part, records, failed, pending, unsettled, *decided in rows
         ]
 
     def decide_full_file(

@@ -52,6 +52,7 @@ class FullFile:
 
     message_id: int
     feed: str
+    received: float
     part: str
     records: int
     failed: int

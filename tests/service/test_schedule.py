@@ -191,3 +191,15 @@ def test_a_store_that_fails_is_said_and_opened_again(store: Store, tmp_path: Pat
     schedule.join(10)
     assert not schedule.is_alive()
     assert len(opened) == 2
+
+
+def test_a_quick_job_has_its_turn_while_a_long_one_goes_on(store: Store) -> None:
+    clock = Clock()
+    long, short = Kept(clock, steps=(20.0, 20.0)), Kept(clock)
+    jobs = [Job("long", every(10), long), Job("short", every(15), short, quick=True)]
+    schedule = Schedule(jobs, lambda: store, LOG, clock=clock)
+    schedule.look(store)
+    clock.now += 10
+    schedule.look(store)
+    assert (len(long.runs), len(short.runs)) == (1, 2)
+    assert long.went_on == [True, True]
