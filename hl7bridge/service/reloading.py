@@ -71,7 +71,7 @@ class Refused(ConfigError):
 def delivered_by(settings: Settings) -> dict[str, Any]:
     """What the delivery role works by."""
     used = {name for feed in settings.feeds.values() for name in feed.destinations}
-    return {name: settings.destinations[name] for name in used}
+    return {"tasks": settings.tasks, **{f"destinations/{name}": settings.destinations[name] for name in used}}
 
 
 def needs_restart(before: Settings, after: Settings) -> list[str]:
