@@ -269,6 +269,12 @@ def first_component(reader: FieldReader, raw: str) -> str:
     return raw.split(reader.repetition, 1)[0].split(reader.component, 1)[0]
 
 
+def why_nothing(record: Record) -> str:
+    """What to say of a record that is taken and asks for nothing: "not a practitioner", "placeholder", "nothing to do"."""
+    local = next((f.local for f in record.findings if f.local in (NOT_A_PRACTITIONER, "placeholder")), "")
+    return local.replace("-", " ") if local else "nothing to do"
+
+
 def moment_of(text: str, envelope: Envelope) -> datetime | None:
     """When a record is due: at least a day, with the offset of its own, or of MSH-7, or of the feed's zone."""
     if len(text) < 8:

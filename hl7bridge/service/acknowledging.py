@@ -17,6 +17,7 @@ from hl7bridge.errors import Hl7BridgeError, MessageError, StoreError
 from hl7bridge.fhir.outcomes import DECIDED_BY_A_PERSON, FORBIDDEN, NOT_OFFERED
 from hl7bridge.hl7 import acknowledgment
 from hl7bridge.hl7.message import Message
+from hl7bridge.mapping.record import why_nothing
 from hl7bridge.model import ENDED_WELL, Finding, Refusal, Result, Severity, StaffChange
 from hl7bridge.service.intake import (
     CLOSE,
@@ -75,7 +76,7 @@ def record_verdict(
         return RecordVerdict(True, False, local)
     deliveries = [status.deliveries[name] for name in answering if name in status.deliveries]
     if not deliveries:
-        return RecordVerdict(True, True, "nothing to do")
+        return RecordVerdict(True, True, why_nothing(record))
     refused = next((d for d in deliveries if _refused(d)), None)
     if refused is not None:
         local = refused.local or ("withdrawn" if refused.result is Result.WITHDRAWN else "held")

@@ -25,6 +25,7 @@ from hl7bridge.fhir.rules import REPORT, DestinationRules
 from hl7bridge.hl7 import acknowledgment, batch
 from hl7bridge.hl7.message import Header, Message, read_header
 from hl7bridge.mapping import events, visits
+from hl7bridge.mapping.record import why_nothing
 from hl7bridge.mapping.rules import FeedRules
 from hl7bridge.model import Finding, Location, Record, RecordEcho, Refusal, Severity, StaffChange
 from hl7bridge.service.acquaintance import KnownPractitioners
@@ -498,7 +499,7 @@ def mfa_line(policy: FeedPolicy, record: Record) -> acknowledgment.MfaLine:
         text = next((f.local for f in record.findings if f.severity == "E"), "refused")
         return acknowledgment.MfaLine(record.echo, False, text)
     if record.change is None:
-        return acknowledgment.MfaLine(record.echo, True, "nothing to do")
+        return acknowledgment.MfaLine(record.echo, True, why_nothing(record))
     if record.change.effective and datetime.fromisoformat(record.change.effective).timestamp() > time.time():
         return acknowledgment.MfaLine(record.echo, True, f"scheduled for {record.change.effective}")
     return acknowledgment.MfaLine(record.echo, True, stored_text(policy, record.change))

@@ -173,6 +173,9 @@ def test_trios_are_written_reviewed_and_kept(site: Path, trios: Path, command: C
     write(site, '[placeholders]\nnames = ["Rossi^*"]\n')
     ended = command("map", "test", str(trios), "-c", str(site))
     assert "record 1: result expected 'created', got 'nothing-to-do'" in ended.out
+    assert "S^placeholder^HL70181" in ended.out
+    write(site, '[practitioners]\nstaff_types = ["PHY"]\n')
+    assert "S^not a practitioner^HL70181" in command("map", "test", str(trios), "-c", str(site)).out
 
 
 # --- dictionary ------------------------------------------------------------------------------------------------------

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bridges import running_bridge, wait_until
+import pytest
+
+from hl7bridge.store.sqlite import SqliteStore
+from tests.bridges import Feed, destination, running_bridge, wait_until, write_configuration
 from tests.cli.conftest import Ended
 from tests.mapping.building import message, mfe, stf
 from tests.mllp_peer import Connection, read_answer
@@ -20,7 +24,9 @@ def leave(number: int) -> bytes:
     return raw.replace(b"|C1|", b"|C%d|" % number)
 
 
-def test_a_reload_changes_the_answer_and_keeps_the_connection(tmp_path: Path, command: Callable[..., Ended]) -> None:
+def test_a_reload_changes_the_answer_and_keeps_the_connection(
+    tmp_path: Path, command: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
     conf = tmp_path / "conf"
     with running_bridge(tmp_path, NOWHERE) as bridge:
         first_child = bridge.children()
@@ -36,6 +42,10 @@ def test_a_reload_changes_the_answer_and_keeps_the_connection(tmp_path: Path, co
             previewed = command("map", "preview", "--json", "-c", str(tmp_path))
             assert (previewed.code, previewed.json["looked_at"], len(previewed.json["messages"])) == (1, 1, 1)
             assert previewed.json["counts"]["taken"] == 1
+            monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+            declined = command("reload", "-c", str(tmp_path))
+            assert (declined.code, declined.err.count("1 of 1 messages would be read differently")) == (1, 1)
+            assert read_answer(connection.ask(leave(5))).code == "AE"
             done = command("reload", "--yes", "--json", "-c", str(tmp_path))
             assert (done.code, done.json["accepted"]) == (0, True)
             before, after = done.json["report"]["mappings"]["staff"]
@@ -77,8 +87,10 @@ def test_a_reload_changes_the_answer_and_keeps_the_connection(tmp_path: Path, co
 
 
 def test_without_a_service_nobody_answers(tmp_path: Path, command: Callable[..., Ended]) -> None:
-    with running_bridge(tmp_path, NOWHERE, role="listener"):
-        pass
+    write_configuration(
+        tmp_path, [Feed("staff", "urn:uuid:2f9a7c1e-8d36-4f0b-9c55-1b7de2a40c11")], {"fhir": destination(NOWHERE)}
+    )
+    SqliteStore(tmp_path / "data" / "hl7bridge.sqlite").close()
     ended = command("reload", "--yes", "--wait", "0", "-c", str(tmp_path))
     assert (ended.code, ended.err.count("no service answers")) == (3, 1)
     assert command("reload", "--history", "--json", "-c", str(tmp_path)).json["reloads"] == []
