@@ -27,7 +27,17 @@ from hl7bridge.mapping.draft import Draft, Purpose, Row, Trace
 from hl7bridge.mapping.identifiers import add, system_for, type_of
 from hl7bridge.mapping.record import Opening
 from hl7bridge.mapping.rules import FeedRules
-from hl7bridge.model import Action, Finding, Location, Record, RecordEcho, Severity, StaffChange, StaffIdentifier
+from hl7bridge.model import (
+    Action,
+    ElementValue,
+    Finding,
+    Location,
+    Record,
+    RecordEcho,
+    Severity,
+    StaffChange,
+    StaffIdentifier,
+)
 
 _READ = "A01 A02 A03 A04 A05 A06 A07 A08 A09 A10 A14 A15 A16 A21 A22 A28 A31 A54 A61"
 _NOT_READ = (
@@ -95,6 +105,11 @@ def is_read(header: Header) -> bool:
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
+
+_PURPOSE = Purpose(Action.ADD)
+_MOST_READ = 20_000
+_READ_BEFORE: dict[tuple[object, ...], tuple[str, tuple[StaffIdentifier, ...], tuple[ElementValue, ...]]] = {}
+"""Practitioners by the very text that names them: message after message names the same few. No patient is kept here."""
 
 
 @dataclass(slots=True)
@@ -187,12 +202,24 @@ class VisitMessage(Opening):
         """One repetition of an XCN (CN before 2.3), or None where it names nobody for certain."""
         envelope = self.envelope
         reader = envelope.reader
+        draft = Draft(envelope, 0, "", _PURPOSE)
+        draft.segment, draft.row = segment, row
+        text_as_sent = (
+            envelope.rules,
+            envelope.message.separators,
+            envelope.message.codec,
+            row.label,
+            place,
+            repetition,
+        )
+        before = _READ_BEFORE.get(text_as_sent)
+        if before is not None and envelope.trace is None and before[0] not in patient:
+            draft.identifiers, draft.practitioner = [*before[1]], [*before[2]]
+            return draft
         parts = reader.parts(repetition)
         value, family, type_text = parts[0], parts[1], parts[12]
         if not (value or family):
             return None
-        draft = Draft(envelope, 0, "", Purpose(Action.ADD))
-        draft.segment, draft.row = segment, row
         if not value or not family:
             text = "without both an identifier and a family name nobody is created"
             self._leave(draft, place, "101", "practitioner-incomplete", text)
@@ -217,6 +244,10 @@ class VisitMessage(Opening):
         name = reader.component.join([*given[1:7], given[9], *[""] * 6, given[20]])
         for value_of_name in human_names(draft, name, 1):
             draft.person(_NAMES, value_of_name, place)
+        if not draft.findings:
+            if len(_READ_BEFORE) >= _MOST_READ:
+                _READ_BEFORE.clear()
+            _READ_BEFORE[text_as_sent] = (value, tuple(draft.identifiers), tuple(draft.practitioner))
         return draft
 
     def _identify(self, draft: Draft, parts: list[str], repetition: str, place: int) -> None:
@@ -230,9 +261,8 @@ class VisitMessage(Opening):
             by_authority = envelope.rules.systems_by_authority
             candidates = [parts[7], parts[21], parts[22] if len(parts) > 22 else "", parts[12]]
             if any(character.isdigit() for character in parts[0]):
-                candidates.append(
-                    draft.row.label
-                )  # the site's word for a field; without a digit it may be a shifted name
+                # The site's word for a field. What has no digit there may be a name that was shifted into it.
+                candidates.append(draft.row.label)
             authority = next((name for name in candidates if name and name in by_authority), "")
             system, authority = by_authority.get(authority, ""), authority or parts[7]
         add(draft, place, parts[0], system, authority, type_code, extra)
