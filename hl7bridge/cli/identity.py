@@ -207,7 +207,10 @@ def _released(store: Store, settings: Settings, held: list[dict[str, Any]], who:
     for row in held:
         anew = again.of(row)
         if not anew.problem:
-            released = store.release(row["id"], time.time(), who=who, reason=reason, change=anew.change, lane=anew.lane)
+            # It says whom the record is about; what is asked of a person about the change itself, is asked still.
+            released = store.release(
+                row["id"], time.time(), who=who, reason=reason, change=anew.change, lane=anew.lane, approves=False
+            )
             done += [row["id"]] if released is Released.QUEUED else []
     return done
 

@@ -116,10 +116,12 @@ def _deliveries_of(store: Store, message_id: int) -> list[int]:
 
 
 def _waiting(store: Store, restore_id: int) -> dict[str, Any]:
+    from hl7bridge.store.store import same_person
+
     found = store.restores(restore_id=restore_id, state=WAITING)
     if not found:
         raise ConfigError(f"no restore {restore_id} waits", advice="`hl7bridge restore --waiting` shows those that do.")
-    if found[0]["who"] == account():
+    if same_person(found[0]["who"], account()):
         raise ConfigError(f"restore {restore_id} is your own", advice="Somebody else has to approve it.")
     return found[0]
 

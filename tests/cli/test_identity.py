@@ -53,6 +53,16 @@ def deliver_all(site: Path) -> list[Result]:
     return results
 
 
+def approvals(site: Path) -> list[int]:
+    """The released deliveries that count as approved."""
+    store = open_store(config.load(site, {}).store.path)
+    try:
+        rows = store._dicts("SELECT delivery_id FROM released WHERE approves = 1")  # type: ignore[attr-defined]
+    finally:
+        store.close()
+    return [row["delivery_id"] for row in rows]
+
+
 def practitioner(family: str = "Okonkwo", **more: Any) -> dict[str, Any]:
     return {"resourceType": "Practitioner", "name": [{"family": family}], **more}
 
@@ -102,6 +112,7 @@ def test_a_link_releases_the_record_and_is_audited(
     site, (_, second) = quarantined
     linked = command("identity", "link", "staff", "E100", second, "--release", *WHY, "--json", "--config", site).json
     assert (linked["person_id"], linked["was"], linked["link"], linked["released"]) == (second, "", "linked", [1])
+    assert not approvals(site)  # whom it is about is one question, whether it is written another
     assert deliver_all(site) == [Result.UPDATED]
     one = next(person for person in server.practitioners() if person["id"] == second)
     assert "E100" in [identifier["value"] for identifier in one["identifier"]]
@@ -254,13 +265,16 @@ def test_a_whole_message_is_taken_back(command: Command, moved: Path, server: Se
 def test_in_mode_approve_somebody_else_approves(
     command: Command, moved: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(restore, "account", lambda: "ana")
     set_mode(moved, "approve")
     asked = command("restore", 2, *WHY, "--json", "--config", moved).json["deliveries"][0]
     assert (asked["state"], asked["restore_id"], given(server)) == ("waiting", 1, ["Adaeze", "Maria"])
     [row] = command("restore", "--waiting", "--json", "--config", moved).json["restores"]
-    assert (row["id"], row["who"], row["reason"]) == (1, deciding.account(), "checked with HR")
+    assert (row["id"], row["who"], row["reason"]) == (1, "ana", "checked with HR")
     own = command("restore", "--approve", 1, *WHY, "--config", moved)
     assert (own.code, "Somebody else" in own.err) == (2, True)
+    monkeypatch.setattr(restore, "account", lambda: "root (sudo: ana)")
+    assert command("restore", "--approve", 1, *WHY, "--config", moved).code == 2
     monkeypatch.setattr(restore, "account", lambda: "bea")
     approved = command("restore", "--approve", 1, *WHY, "--json", "--config", moved)
     assert approved.json["deliveries"][0]["state"] == "applied"
