@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -20,11 +20,12 @@ from hl7bridge.cli.mllp_client import address_of
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
 from hl7bridge.cli.send import RateOption, TimeoutOption, UntilNakOption, send_all
 from hl7bridge.errors import ConfigError, MessageError
-from hl7bridge.model import ENDED_WELL, Known, Outcome, Record, Result, StaffChange
+from hl7bridge.model import APPLIED, ENDED_WELL, Known, Outcome, Record, Result, StaffChange
 
 if TYPE_CHECKING:
     from hl7bridge.config import Feed, Settings
     from hl7bridge.fhir.client import FhirClient
+    from hl7bridge.fhir.rehearsal import Rehearsal
     from hl7bridge.hl7.message import Message
     from hl7bridge.store.store import Store
 
@@ -141,6 +142,7 @@ class Planner:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._clients: dict[str, FhirClient] = {}
+        self._rehearsals: dict[str, Rehearsal] = {}
         self.store: Store | None = None
 
     def __enter__(self) -> Planner:
@@ -182,19 +184,28 @@ class Planner:
         }
 
     def _planned(self, feed: Feed, name: str, change: StaffChange) -> dict[str, Any]:
-        from hl7bridge.fhir.deliver import deliver
+        outcome = self._rehearsal(name).deliver(change, feed.name, datetime.now(UTC), approved=True)
+        if outcome.result in APPLIED:
+            outcome = replace(outcome, result=Result.REPORTED)
+        return {"destination": name, **outcome_data(outcome)}
+
+    def _rehearsal(self, name: str) -> Rehearsal:
+        """Of one destination, as if it wrote: a later message finds whom an earlier one would create."""
+        from hl7bridge.fhir.rehearsal import Rehearsal
         from hl7bridge.service.startup import client_for, destination_rules
 
-        destination = self._settings.destinations[name]
-        rules = destination_rules(destination)
-        if name not in self._clients:
-            self._clients[name] = client_for(destination, rules)
-        known = self.store.known(name, feed.name, change.source_key) if self.store else Known()
-        written_by = partial(self.store.written_by, name) if self.store else _nobody
-        outcome = deliver(
-            change, known, feed.name, rules, self._clients[name], written_by, datetime.now(UTC), dry_run=True
-        )
-        return {"destination": name, **outcome_data(outcome)}
+        if name not in self._rehearsals:
+            rules = replace(destination_rules(self._settings.destinations[name]), mode="write", modes={})
+            self._clients[name] = client_for(self._settings.destinations[name], rules)
+            known = partial(self.store.known, name) if self.store else _unknown
+            written_by = partial(self.store.written_by, name) if self.store else _nobody
+            self._rehearsals[name] = Rehearsal(rules, self._clients[name], known, written_by)
+        return self._rehearsals[name]
+
+
+def _unknown(feed: str, source_key: str) -> Known:
+    """Without a store, nobody was written."""
+    return Known()
 
 
 def _nobody(resource_type: str, resource_id: str) -> tuple[()]:

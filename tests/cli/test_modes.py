@@ -140,7 +140,9 @@ def test_what_was_reported_may_be_left(command: Command, ready: Path) -> None:
     store.close()
 
 
-def test_a_server_out_of_reach_changes_nothing(command: Command, ready: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_out_of_reach_changes_nothing(
+    command: Command, ready: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(go_live, "_WAIT", 0.0)
     take_in(ready, message("X1"))
     settle_all(ready, Outcome(Result.REPORTED), DeliveryState.ENDED)
@@ -149,3 +151,16 @@ def test_a_server_out_of_reach_changes_nothing(command: Command, ready: Path, mo
     ended = command("destination", "go-live", "ehr", "--config", ready)
     assert ended.code == 3
     assert "Nothing was changed" in ended.err
+
+
+def test_a_dry_run_of_several_finds_whom_an_earlier_one_would_create(
+    command: Command, ready: Path, server: Server, tmp_path: Path
+) -> None:
+    (tmp_path / "two.hl7").write_bytes(message("X1") + message("X2"))
+    document = command("replay", tmp_path / "two.hl7", "--dry-run", "--json", "--config", ready).json
+    plans = [one["records"][0]["destinations"][0] for one in document["messages"]]
+    assert [plan["result"] for plan in plans] == ["reported", "reported"]
+    kinds = [[interaction["kind"] for interaction in plan["interactions"]] for plan in plans]
+    assert kinds[0][0] == "create"
+    assert set(kinds[1]) == {"none"}, "the same again"
+    assert server.practitioners() == []
