@@ -122,6 +122,6 @@ def job(policies: Mapping[str, FullFilePolicy], log: Log, clock: Callable[[], fl
     def run(turn: Turn) -> None:
         for file, decision, missing in compare(turn.store, policies, clock()):
             say = log.warning if missing else log.info
-            say("full file compared", feed=file.feed, message_id=file.message_id, missing=missing, text=decision)
+            say("full file compared", feed=file.feed, message_id=file.message_id, count=missing, text=decision)
 
     return Job("full files", every(LOOK), run, quick=True)

@@ -18,7 +18,7 @@ from hl7bridge.fhir.client import FhirClient
 from hl7bridge.fhir.gate import TokenBucket
 from hl7bridge.fhir.reconcile import SEVEREST, Comparison, Found, Seen
 from hl7bridge.fhir.rules import DestinationRules
-from hl7bridge.model import Task
+from hl7bridge.model import PERSON_INACTIVE, ROLES_ENDED, Task
 from hl7bridge.service.log import Log
 from hl7bridge.service.schedule import Job, Turn, daily
 from hl7bridge.store.reconciled import Reconciliation, Verified
@@ -105,6 +105,8 @@ def reconcile(
             seen = comparison.person(source)
             source, seen = _again_if_it_moved(store, name, comparison, source, seen)
             found += seen.found
+            if seen.active is False:
+                _close_what_is_shown(store, name, of, key, seen)
             verified.append(Verified(of, key, seen.resource_id, seen.active, seen.verified))
             advance(len(people))
         if scan:
@@ -128,6 +130,13 @@ def reconcile(
     return Report(
         Reconciliation(name, run.began, run.ended, run.people, feed, scan, run.counts, problem, number), tuple(found)
     )
+
+
+def _close_what_is_shown(store: Store, destination: str, feed: str, source_key: str, seen: Seen) -> None:
+    """Somebody is inactive: the steps of her open tasks that wait for that are done, whoever deactivated her."""
+    roles_go_on = any(one.kind == Found.ROLE_ACTIVE for one in seen.found)
+    facts = {PERSON_INACTIVE} if roles_go_on else {PERSON_INACTIVE, ROLES_ENDED}
+    store.verify(destination, feed, source_key, facts, f"Practitioner/{seen.resource_id}, reconciled", seen.verified)
 
 
 def _again_if_it_moved(
@@ -172,9 +181,10 @@ def job(client: FhirClient, rules: DestinationRules, plan: Plan, log: Log) -> Jo
             report = reconcile(turn.store, client, rules, plan, go_on=turn.go_on, sleep=_sleeping(turn))
         except CutOff:
             return
-        counts = {kind: count for kind, count in report.run.counts.items() if count}
-        say = log.error if ACTIVE_AT_SERVER in counts else log.warning if counts or report.run.problem else log.info
-        say("reconciled", destination=rules.name, people=report.run.people, differences=counts, problem=report.run.problem)
+        counts, problem = report.run.counts, report.run.problem
+        say = log.error if ACTIVE_AT_SERVER in counts else log.warning if counts or problem else log.info
+        text = ", ".join(f"{kind} {count}" for kind, count in counts.items()) or "no difference"
+        say("reconciled", destination=rules.name, count=report.run.people, text=text, error=problem)
 
     return Job(f"reconcile {rules.name}", daily(plan.at, plan.every), run)
 

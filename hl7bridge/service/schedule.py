@@ -159,7 +159,7 @@ class Schedule(threading.Thread):
         except Exception as error:
             # The text of a fault of ours may hold content.
             text = str(error) if isinstance(error, Hl7BridgeError) else f"a defect ({type(error).__name__})"
-            self._log.error("job failed", job=job.name, error=text, again_in=round(job.again))
+            self._log.error("job failed", what=job.name, error=text, seconds=round(job.again))
             again = self._clock() + job.again
         if self._stopping.is_set() and not again:
             again = self._clock()  # cut off: the next process begins it anew

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from hl7bridge.discrepancy import ACTIVE_AT_SERVER
 from hl7bridge.fhir.client import FhirClient
@@ -259,6 +260,29 @@ def test_in_report_mode_the_source_is_compared_with_what_it_never_wrote(
     }
 
 
+def test_what_somebody_did_by_hand_closes_the_steps_of_a_leaver_s_task(
+    make: Callable[..., World], staffed: World
+) -> None:
+    world = make(server=staffed.server, mode=REPORT)
+    world.send(record("E003"))
+    world.send(record("E003", "MDC", flag="I"))
+
+    def steps() -> list[str]:
+        (task,) = world.store.tasks(kind="leaver-access")
+        return [item["state"] for item in task["items"] if item["fact"]]
+
+    world.reconcile()
+    assert steps() == ["open", "open"]
+    world.server.put({**world.people("E003"), "active": False})
+    world.reconcile(source_key="E003")
+    assert steps()[0] == "verified"
+    world.server.put({**world.people("E003", "PractitionerRole"), "active": False})
+    world.reconcile()
+    assert steps() == ["verified", "verified"]
+    (task,) = world.store.tasks(kind="leaver-access")
+    assert task["items"][-2]["evidence"] == f"Practitioner/{world.people('E003')['id']}, reconciled"
+
+
 def test_several_feeds_and_a_scope(make: Callable[..., World]) -> None:
     """Active because another feed says so, or because this destination ends roles alone: no finding."""
     world = make()
@@ -338,9 +362,16 @@ def test_no_date_or_version_is_relied_on(staffed: World) -> None:
 def test_as_a_job(staffed: World) -> None:
     world = staffed
     plan = Plan(DAY, "03:30", 0.0, scan=True, systems={KEY_SYSTEM: "staff"})
-    nightly = job(world.client, world.rules, plan, logs.get_logger("delivery"))
-    assert nightly.name == "reconcile ehr"
-    nightly.run(Turn(world.store, lambda: True))
+    with capture_logs() as said:
+        nightly = job(world.client, world.rules, plan, logs.get_logger("delivery"))
+        assert nightly.name == "reconcile ehr"
+        nightly.run(Turn(world.store, lambda: True))
+        world.server.put({**world.people("E003"), "active": False})
+        nightly.run(Turn(world.store, lambda: True))
+        world.server.put({**world.people("E003"), "active": True})
+        nightly.run(Turn(world.store, lambda: True))
+    assert [line["text"] for line in said] == ["no difference", "inactive-at-server 1", "no difference"]
+    assert all(set(line) - {"log_level"} <= logs.SAFE_KEYS for line in said)
     run, found = world.store.last_reconciliation(NAME) or pytest.fail("not kept")
     assert (run.scanned, run.people, found) == (True, len(PEOPLE), [])
     asked = len(world.server.journal)
