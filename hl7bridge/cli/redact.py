@@ -45,7 +45,8 @@ def redact(
     yourself, it turns guesses into proofs. Replaced are names, identifiers, dates of birth, telephone numbers, addresses,
     control ids, notes, all of a patient, Z segments, and every field that is not known. Kept are separators, escapes, codes
     and their texts, units, specialties, dates of employment and of certificates, and the names of systems, facilities and
-    authorities: read the copy before you give it away. It maps like the original.
+    authorities. The copy maps like the original. Read it before you give it away: a name in a field that holds codes stays,
+    unless another field shows that it is one.
 
     Ends with 1, and writes nothing, when a message can't be read: what is not understood is not replaced, either.
     """

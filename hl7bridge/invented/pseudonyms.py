@@ -24,6 +24,7 @@ _ROUNDS = 8
 _NPI = re.compile("[12][0-9]{9}")
 _DEA = re.compile("[A-Za-z][A-Za-z9][0-9]{7}")
 _DATE = re.compile("([0-9]{4})([0-9]{2})?([0-9]{2})?")
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
 _DIGIT = re.compile("[0-9]")
 _WORD = re.compile(r"[^\W\d_]+")
 _PHONE_WORDS = frozenset({"x", "ext", "tel", "fax"})
@@ -53,7 +54,11 @@ class Pseudonyms:
     # -- text that keeps its shape --
 
     def _text(self, text: str) -> str:
-        """Any text. A valid check digit (NPI, DEA) stays valid, a wrong one stays wrong."""
+        """Any text. A valid check digit (NPI, DEA) stays valid, a wrong one stays wrong; control characters, which readers
+        leave out, stay where they are and count for nothing."""
+        if _CONTROL.search(text):
+            replaced = iter(self.text(_CONTROL.sub("", text)))
+            return "".join(c if _CONTROL.match(c) else next(replaced) for c in text)
         if _NPI.fullmatch(text):
             body = _UNISSUED_NPI + self._permuted(text[1:9])
             return body + _same_fault(text, npi_check_digit(text[:9]), npi_check_digit(body))

@@ -19,6 +19,7 @@ from hl7bridge.invented.pseudonyms import Pseudonyms
 
 _HEADERS = frozenset({"MSH", "FHS", "BHS"})
 _ENVELOPE = frozenset({"MSH", "SFT", "FHS", "BHS", "BTS", "FTS", "EVN", "MFI"})
+_SAYING = re.compile(r"[^\W_]|[^\x00-\x7f]")
 _KEEP, _TEXT = "keep", "text"
 _SOMEBODYS = frozenset({"key", "identifier", "name", "person", "contact", "mail"})
 _TELLING = 4  # characters: a shorter name or number is as well a code
@@ -143,7 +144,7 @@ class _Redaction:
 
     def _leaf(self, what: str, raw: str) -> str:
         value = raw.strip()
-        if not value or value == NULL:
+        if value == NULL or not _SAYING.search(value):
             return raw
         if what == _KEEP:
             return raw.replace(value, self._somebodys.get(value, value), 1)

@@ -195,6 +195,14 @@ def test_text_keeps_its_shape_and_is_ascii_where_it_changes(text: str) -> None:
         assert after.isalnum() or after == before
 
 
+def test_control_characters_count_for_nothing() -> None:
+    pseudonyms = Pseudonyms(KEY)
+    assert (
+        pseudonyms.text("12345\x0067893")
+        == pseudonyms.text("1234567893")[:5] + "\0" + pseudonyms.text("1234567893")[5:]
+    )
+
+
 def test_dates_of_a_person_move_together_and_stay_as_precise() -> None:
     pseudonyms = Pseudonyms(KEY)
     day, later = (datetime.strptime(pseudonyms.shifted(t, "E1"), "%Y%m%d") for t in ("19700110", "19700120"))
