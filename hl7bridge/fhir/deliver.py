@@ -477,9 +477,9 @@ class _Delivery:
         leaves = statement(self.change) is False and not self.change.temporary
         if self.is_inactive or (leaves and ended.result is Result.NOTHING_TO_DO):
             facts.add(PERSON_INACTIVE)
-        roles = [one for one in self.interactions if one.resource_type == "PractitionerRole"]
-        reported = any(one.kind is not Kind.NONE for one in roles) and (self.reported or not self.writes)
-        if leaves and not reported and ended.result in ENDED_WELL and self.rules.lifecycle_scope != "practitioner":
+        # Where nothing is written, nothing is known of the roles: those of this feed are known by what it wrote.
+        written = self.writes and not self.reported and ended.result in ENDED_WELL
+        if leaves and written and self.rules.lifecycle_scope != "practitioner":
             facts.add(ROLES_ENDED)
         return frozenset(facts)
 

@@ -144,6 +144,9 @@ class Tasking(Lanes):
     ) -> None:
         """Close the steps of a person's open tasks that wait for one of these facts. `evidence`: what showed it, in our
         words, such as the resource and its version."""
+        with self._reading():
+            if not facts or not self._execute(TO_VERIFY, (destination, feed, source_key)).fetchone():
+                return
         with self._writing():
             self._verify(destination, feed, source_key, facts, evidence, now)
 
