@@ -39,7 +39,8 @@ class ExitCode(IntEnum):
 MEANINGS: Mapping[ExitCode, str] = {
     ExitCode.GOOD: "all is well",
     ExitCode.FINDINGS: (
-        "findings: a negative acknowledgment, an unreadable message, a warning of `check` or `doctor`, differences, nothing found"
+        "findings: a negative acknowledgment, an unreadable message, a warning of `check` or `doctor`, differences,"
+        " nothing found"
     ),
     ExitCode.USAGE: "the command line or the configuration is wrong, or a file is not there",
     ExitCode.UNREACHABLE: "a dependency is out of reach: the peer, the FHIR server, its token endpoint, the store",
