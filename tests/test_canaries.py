@@ -50,8 +50,11 @@ class Canaries:
         return word
 
     def found_in(self, content: bytes) -> set[str]:
+        read = set(re.findall(rf"zq{self.kind}\d+kv".encode(), content.lower()))
+        if not read:
+            return set()
         words = {word.lower(): (word, place) for word, place in self.planted.items()}
-        found = set(re.findall(rf"zq{self.kind}\d+kv".encode(), content.lower())) & words.keys()
+        found = read & words.keys()
         return {f"{words[one][0].decode()} of {words[one][1]}" for one in found}
 
 
