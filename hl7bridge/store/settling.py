@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hl7bridge.model import APPLIED, Action, Known, Link, Result, StaffChange, Written
+from hl7bridge.model import APPLIED, STANDING_TASKS, Action, Known, Link, Result, StaffChange, Written
 from hl7bridge.store.claiming import OWN, PERSON, WRITTEN_BY, Claiming
 from hl7bridge.store.encoding import (
     PLAIN,
@@ -16,7 +16,7 @@ from hl7bridge.store.encoding import (
 )
 from hl7bridge.store.lanes import keys_from_text
 from hl7bridge.store.restoring import UNDONE, Restoring
-from hl7bridge.store.store import DeliveryState, Settlement
+from hl7bridge.store.store import Claimed, DeliveryState, Settlement
 
 SETTLED_AS = frozenset(
     {DeliveryState.ENDED, DeliveryState.RETRY, DeliveryState.UNKNOWN, DeliveryState.HELD, DeliveryState.QUEUED}
@@ -33,6 +33,17 @@ HELD_OF_PERSON = (
     " WHERE d.state = 'held' AND d.source_key = ? AND d.feed = ? AND d.destination = ?"
     f" AND COALESCE(f.place, d.place) < (SELECT {_PLACE} WHERE d.id = ?)"
 )
+
+# By the person's records, of which there is an index; tasks that are closed have none of their own.
+_OF_PERSON = (
+    " FROM record r JOIN delivery d ON d.message_id = r.message_id AND d.position = r.position{more}"
+    " WHERE r.source_key = ? AND d.feed = ? AND d.destination = ?"
+)
+LAST_ASKED = (
+    f"SELECT MAX(d.place){_OF_PERSON.format(more=' JOIN task t ON t.message_id = d.message_id AND t.delivery_id = d.id')}"
+    " AND t.kind = ? HAVING COUNT(*) > 0"
+)
+SAID_SINCE = f"SELECT r.codec, r.change{_OF_PERSON.format(more='')} AND d.place > ? AND d.place < ?"
 
 _CHANGED_THE_SERVER = frozenset({Result.CREATED, Result.UPDATED, Result.DEACTIVATED, Result.REACTIVATED})
 
@@ -104,6 +115,8 @@ class Settling(Claiming, Restoring):
             self._remember_attempt(settlement, now)
         self._remember_person(settlement, order_time if ended and outcome.result in _DEALT_WITH else "", now)
         for task in outcome.tasks:
+            if outcome.result is Result.REPORTED and self._reported_before(task.kind, claimed, place):
+                continue
             self._open_task(
                 task,
                 claimed.message_id,
@@ -132,6 +145,19 @@ class Settling(Claiming, Restoring):
         if settlement.pause:
             self._pause_until(claimed.destination, settlement.pause, now, settlement.pause_until)
         return True
+
+    def _reported_before(self, kind: str, claimed: Claimed, place: int) -> bool:
+        """Whether a task of that kind was asked of people before, and is perhaps done, and nothing since said that the
+        person is there: where nothing is written, every repetition of a leaver's message finds her active."""
+        if kind not in STANDING_TASKS:
+            return False
+        person = (claimed.change.source_key, claimed.feed, claimed.destination)
+        last = self._execute(LAST_ASKED, (*person, kind)).fetchone()
+        if not last:
+            return False
+        since = self._execute(SAID_SINCE, (*person, last[0], place)).fetchall()
+        changes = (StaffChange.from_json(unseal(codec, content).decode()) for codec, content in since)
+        return not any(change.says_active for change in changes)
 
     def _remember_attempt(self, settlement: Settlement, now: float) -> None:
         claimed, outcome = settlement.claimed, settlement.outcome

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from hl7bridge.model import Action, Result
+from hl7bridge.model import Action, Result, Task
 from hl7bridge.store.store import Store, same_person
-from tests.store.builders import NOW, accept_one, change, claim, settlement
+from tests.store.builders import NOW, accept_one, change, claim, outcome, settlement
 
 REPORT = {"mode": "report"}
 
@@ -115,3 +115,32 @@ def test_a_latch_is_told_once_and_ended_by_a_person(store: Store) -> None:
 )
 def test_who_is_one_person(one: str, other: str, same: bool) -> None:
     assert same_person(one, other) is same
+
+
+ACCESS = Task("leaver-access", "End a leaver's access")
+
+
+def tasks_of(store: Store) -> list[str]:
+    return [task["state"] for task in store.tasks(kind="leaver-access", limit=100)]
+
+
+def report_leaver(store: Store, action: Action = Action.DEACTIVATE) -> None:
+    accept_one(store, change("S1", action, active=None))
+    told = (ACCESS,) if action is Action.DEACTIVATE else ()
+    store.settle([settlement(one, outcome=outcome(Result.REPORTED, tasks=told)) for one in claim(store)], NOW)
+
+
+def test_a_leaver_who_is_reported_again_is_asked_of_people_once(store: Store) -> None:
+    """Nothing is written, so each repetition finds her active; her task may be done by then."""
+    report_leaver(store)
+    report_leaver(store)
+    assert tasks_of(store) == ["open"]
+    [task] = store.tasks(kind="leaver-access")
+    assert store.finish_task(task["id"], NOW, who="ana", evidence="login disabled")
+    report_leaver(store)
+    report_leaver(store, Action.UPDATE)
+    report_leaver(store)
+    assert tasks_of(store) == ["done"]
+    report_leaver(store, Action.REACTIVATE)
+    report_leaver(store)
+    assert tasks_of(store) == ["done", "open"], "she had come back, and leaves again"
