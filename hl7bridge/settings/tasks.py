@@ -16,6 +16,7 @@ KINDS = (
     "brake",
     "deleted-in-source",
     "drift",
+    "full-file-missing",
     "identity-review",
     "joiner-setup",
     "leaver-access",
