@@ -189,6 +189,7 @@ def test_an_engine_is_not_made_to_send_again_what_is_held(sandbox: RunningSandbo
     to = {"brake": {"protected": ["B2"]}}
     with running_bridge(tmp_path / "bridge", sandbox.base_url, feeds=feeds, to=to) as bridge:
         assert ask(bridge, mfn("there", person("MAD", "B2", "Tamsworth^Bo"))).code == "AA"
+        bridge.wait_delivered()  # on a slow machine the answer may come before
         leaves = mfn("leaves", person("MDC", "B2", "Tamsworth^Bo", flag="I"))
         sandbox.habits(writes_refused=405)
         joins = mfn("joins", person("MAD", "B1", "Tamsworth^Ada"))
