@@ -6,7 +6,7 @@ import os
 import secrets
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,9 @@ from hl7bridge.invented.pseudonyms import Pseudonyms
 from hl7bridge.invented.redaction import redact as redacted
 from hl7bridge.invented.redaction import redact_between
 
+if TYPE_CHECKING:
+    from hl7bridge.mapping.rules import FeedRules
+
 _SHORTEST_KEY = 16  # bytes
 
 
@@ -32,6 +35,9 @@ def redact(
         Path | None,
         typer.Option("--key-file", metavar="FILE", help="The key of the pseudonyms; made where there is none."),
     ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Keep no code, unit or authority but those that a table knows.")
+    ] = False,
     charset: CharsetOption = None,
     config: ConfigOption = Path(),
 ) -> None:
@@ -46,32 +52,45 @@ def redact(
     control ids, notes, all of a patient, Z segments, and every field that is not known. Kept are separators, escapes, codes
     and their texts, units, specialties, dates of employment and of certificates, and the names of systems, facilities and
     authorities. The copy maps like the original. Read it before you give it away: a name in a field that holds codes stays,
-    unless another field shows that it is one.
+    unless another field shows that it is one. With --strict such fields keep what a code table knows, and nothing else: for
+    messages whose fields are shifted.
 
     Ends with 1, and writes nothing, when a message can't be read: what is not understood is not replaced, either.
     """
+    rules: FeedRules | None = None
     message_id = int(what) if what.isdecimal() and not Path(what).exists() else 0
     charsets: list[str] | tuple[str, ...] = charset or ("utf-8", "cp1252")
     if message_id:
         from hl7bridge.config import load
+        from hl7bridge.service.dialect import feed_rules
 
         settings = load(config)
         with stored.opened(settings) as store:
             feed = stored.message_of(store, message_id)["feed"]
             content = stored.body_of(store, message_id)
-        if not charset and feed in settings.feeds:
-            charsets = settings.feeds[feed].hl7.charset
+        if feed in settings.feeds:
+            rules = feed_rules(settings.feeds[feed])
+            charsets = charset or settings.feeds[feed].hl7.charset
     else:
         content = read_file(Path(what))
     if out != "-" and Path(out).exists() and not message_id and what != "-" and Path(out).samefile(what):
         raise ConfigError("would replace the original", key="--out", advice="Name another file.")
-    copy = _copy(content, charsets, Pseudonyms(_key(key_file)), what)
+    copy = _copy(content, charsets, Pseudonyms(_key(key_file)), what, _known(rules) if strict else None)
     if out == "-":
         sys.stdout.buffer.write(copy)
         sys.stdout.buffer.flush()
         return
     Path(out).write_bytes(copy)
     output.say(f"{out} is written: names of units, facilities and authorities stand in it as sent")
+
+
+def _known(rules: FeedRules | None) -> frozenset[str]:
+    """The codes and authorities that the tables know: the packaged ones, and those of a stored message's feed."""
+    from hl7bridge.mapping.tables import code_tables, named
+
+    tables = rules.codes if rules else code_tables()
+    authorities = rules.systems_by_authority if rules else named("authorities")
+    return frozenset(authorities).union(*tables.values())
 
 
 def _key(path: Path | None) -> bytes:
@@ -90,7 +109,13 @@ def _key(path: Path | None) -> bytes:
     return key
 
 
-def _copy(content: bytes, charsets: list[str] | tuple[str, ...], pseudonyms: Pseudonyms, what: str) -> bytes:
+def _copy(
+    content: bytes,
+    charsets: list[str] | tuple[str, ...],
+    pseudonyms: Pseudonyms,
+    what: str,
+    known: frozenset[str] | None,
+) -> bytes:
     """The content with each message redacted in its place; frames and batch envelopes stay around them."""
     found, at = [], 0
     messages = split_messages(content)
@@ -102,7 +127,7 @@ def _copy(content: bytes, charsets: list[str] | tuple[str, ...], pseudonyms: Pse
             found.append(redact_between(content[at:start], pseudonyms))
             at = start + len(body)
             try:
-                found.append(redacted(Message(body, charsets), pseudonyms))
+                found.append(redacted(Message(body, charsets), pseudonyms, known))
             except MessageError as error:
                 output.say((f"message {number}: ", "bold"), (str(error), output.BAD))
                 output.say("Nothing is written: what cannot be read cannot be redacted.")

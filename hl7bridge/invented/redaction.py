@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from functools import cache, lru_cache
 from importlib.resources import files
 
@@ -22,19 +22,23 @@ _ENVELOPE = frozenset({"MSH", "SFT", "FHS", "BHS", "BTS", "FTS", "EVN", "MFI"})
 _SAYING = re.compile(r"[^\W_]|[^\x00-\x7f]")
 _KEEP, _TEXT = "keep", "text"
 _SOMEBODYS = frozenset({"key", "identifier", "name", "person", "contact", "mail"})
+_NO_NAME = re.compile(
+    r"(?:19|20)\d{6}(?:\d{4}(?:\d\d(?:\.\d+)?)?)?(?:[+-]\d{4})?|\d+(?:\.\d+){2,}|HL7\d{4}|ISO\d{3,5}(?:-\d)?|\d{3}[0-9A-Z]{6}X"
+)
 _TELLING = 4  # characters: a shorter name or number is as well a code
 _PLAIN_ESCAPES = frozenset("FSTREPHN")
 
 
-def redact(message: Message, pseudonyms: Pseudonyms) -> bytes:
+def redact(message: Message, pseudonyms: Pseudonyms, known: Container[str] | None = None) -> bytes:
     """The message's bytes with pseudonyms in place of what identifies people, in its own character set.
 
     A name, number or address that stands in a field that is kept (a shifted one, a code that is none) is replaced there,
-    too, if another field of the message shows what it is.
+    too, if another field of the message shows what it is. With `known`, the codes and authorities that tables know, all
+    else is replaced that fields of codes hold, but for times, object identifiers, and what is shorter than four characters.
     """
     start = len(BYTE_ORDER_MARK) if message.raw.startswith(BYTE_ORDER_MARK) else 0
     text = message.raw[start:].decode(message.codec)
-    work = _Redaction(message.separators, message.codec, pseudonyms)
+    work = _Redaction(message.separators, message.codec, pseudonyms, known)
     for kept_too in (False, True):
         work.kept_too = kept_too
         pieces, at, work.person = [], 0, ""
@@ -99,12 +103,15 @@ class _Redaction:
     kept_too  whether what is kept is looked at, for values that are known to be somebody's
     """
 
-    def __init__(self, separators: Separators, codec: str, pseudonyms: Pseudonyms) -> None:
+    def __init__(
+        self, separators: Separators, codec: str, pseudonyms: Pseudonyms, known: Container[str] | None = None
+    ) -> None:
         self.person = ""
         self.kept_too = False
         self._separators = separators
         self._codec = codec
         self._pseudonyms = pseudonyms
+        self._known = known
         self._somebodys: dict[str, str] = {}
 
     def segment(self, name: str, text: str) -> str:
@@ -147,7 +154,9 @@ class _Redaction:
         if value == NULL or not _SAYING.search(value):
             return raw
         if what == _KEEP:
-            return raw.replace(value, self._somebodys.get(value, value), 1)
+            if self._stays(value):
+                return raw
+            return raw.replace(value, self._somebodys.get(value) or self._shaped(value), 1)
         if what == _TEXT:
             replaced = self._shaped(value)
         else:
@@ -156,6 +165,14 @@ class _Redaction:
             if self._escaped(replaced):
                 replaced = self._shaped(value)
         return raw.replace(value, replaced, 1)
+
+    def _stays(self, value: str) -> bool:
+        """Whether a value of a field that is kept does stay."""
+        if value in self._somebodys or not self.kept_too:
+            return value not in self._somebodys
+        if self._known is None or value in self._known or len(value) < _TELLING:
+            return True
+        return bool(_NO_NAME.fullmatch(value))
 
     def _escaped(self, value: str) -> bool:
         return bool(self._separators.escape) and self._separators.escape in value

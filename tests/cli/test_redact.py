@@ -39,6 +39,16 @@ def test_a_key_file_is_made_and_gives_the_same_pseudonyms_again(command: Command
     assert command("redact", source, "--key-file", key).code == 2
 
 
+def test_strictly_only_known_codes_stay(command: Command, tmp_path: Path) -> None:
+    source = tmp_path / "a.hl7"
+    source.write_bytes(message())
+    assert "1234567893" in command("redact", source).out
+    strictly = command("redact", source, "--strict").out
+    assert "1234567893" not in strictly
+    assert "NORTH^EI" not in strictly
+    assert "^EI|" in strictly
+
+
 def test_frames_stay_around_messages(command: Command, tmp_path: Path) -> None:
     source, copy = tmp_path / "a.mllp", tmp_path / "b.mllp"
     source.write_bytes(b"\x0b" + message() + b"\x1c\r\x0b" + message() + b"\x1c\r")
