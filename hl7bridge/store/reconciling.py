@@ -16,10 +16,13 @@ from hl7bridge.store.store import DeliveryState
 KEPT = 30  # runs of a destination
 WAITING = 30  # changes of one person that are not applied; of more, the newest
 
+# Not those whom patient messages only mention: no source of staff answers for them.
 PEOPLE = (
-    "SELECT feed, source_key FROM crosswalk WHERE destination = ?"
-    " UNION SELECT feed, source_key FROM feed_write WHERE destination = ?"
-    " UNION SELECT feed, source_key FROM delivery WHERE destination = ? AND source_key <> ''"
+    "SELECT p.feed, p.source_key FROM (SELECT feed, source_key FROM crosswalk WHERE destination = ?1"
+    " UNION SELECT feed, source_key FROM feed_write WHERE destination = ?1"
+    " UNION SELECT feed, source_key FROM delivery WHERE destination = ?1 AND source_key <> '') p"
+    " WHERE NOT EXISTS (SELECT 1 FROM known_practitioner k"
+    " WHERE k.feed = p.feed AND k.destination = ?1 AND k.source_key = p.source_key)"
 )
 # Newest first. What is scheduled is not said yet; what a person withdrew, or was older than what was applied, never was.
 SAID = (
@@ -41,7 +44,7 @@ class Reconciling(Claiming):
     def people(self, destination: str, feed: str = "") -> list[tuple[str, str]]:
         """(feed, source key) of everybody whom this bridge knows for a destination, sorted."""
         with self._reading():
-            rows = self._execute(PEOPLE, (destination,) * 3).fetchall()
+            rows = self._execute(PEOPLE, (destination,)).fetchall()
         return sorted((name, key) for name, key in rows if not feed or name == feed)
 
     def source_person(self, destination: str, feed: str, source_key: str) -> SourcePerson:
