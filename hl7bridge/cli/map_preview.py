@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,7 @@ from hl7bridge.model import Record, read_json
 
 if TYPE_CHECKING:
     from hl7bridge.config import Settings
+    from hl7bridge.service.intake import FeedPolicy
 
 
 @dataclass(slots=True)
@@ -90,24 +92,24 @@ def show_counts(found: Preview, *, to_stderr: bool = False) -> None:
 
 def preview_of(settings: Settings, last: int, feed: str = "") -> Preview:
     """Translate the last stored messages again, of one feed or of all. Raises ConfigError where there is no store."""
-    from hl7bridge.service.startup import feed_rules
+    from hl7bridge.service.startup import feed_policy
 
-    rules = {name: feed_rules(one) for name, one in settings.feeds.items()}
+    policies = {name: feed_policy(one, settings) for name, one in settings.feeds.items()}
     found = Preview()
     with stored.opened(settings) as store:
-        rows = [row for row in store.messages(feed=feed, limit=last) if row["feed"] in rules]
+        rows = [row for row in store.messages(feed=feed, limit=last) if row["feed"] in policies]
         with output.progress("reading", len(rows)) as advance:
             for row in rows:
                 body = store.body(row["id"])
                 first = store.message(row["id"])
                 advance()
+                if row["duplicate_of"]:
+                    continue  # the first of them is looked at, or is too old
                 if body is None or first is None:
                     found.without_bytes += 1
                     continue
                 found.looked_at += 1
-                if first["mapping_version"] == rules[row["feed"]].mapping_version:
-                    continue  # equal versions read equal bytes alike
-                differences = _differences(first, body, settings.feeds[row["feed"]].hl7.charset, rules[row["feed"]])
+                differences = _differences(first, body, policies[row["feed"]])
                 if differences:
                     control_id = first["header"].get("control_id", "")
                     message = {"id": row["id"], "feed": row["feed"], "control_id": control_id}
@@ -116,22 +118,25 @@ def preview_of(settings: Settings, last: int, feed: str = "") -> Preview:
     return found
 
 
-def _differences(first: dict[str, Any], body: bytes, charset: Any, rules: Any) -> list[dict[str, Any]]:
-    from datetime import UTC, datetime
-
+def _differences(first: dict[str, Any], body: bytes, policy: FeedPolicy) -> list[dict[str, Any]]:
+    """What the intake would make of the bytes today, had they come when they did: only the settings differ."""
     from hl7bridge.hl7.message import Message
     from hl7bridge.mapping import staff
+    from hl7bridge.service.intake import Intake
 
-    try:
-        moment = datetime.fromtimestamp(
-            first["received"], UTC
-        )  # what was due then is due now: only the mapping differs
-        translation = staff.translate(Message(body, charset), rules, moment)
-    except MessageError as error:
+    received = first["received"]
+    prepared = Intake(policy, b"\0" * 32, clock=lambda: received).prepare(body, "preview")
+    news = [one.new for one in prepared if one.new is not None]
+    records = [new.record for one in news for new in one.records]
+    if not records:  # as a whole refused, ignored, or so large that its records are written out later
         if not first["records"]:
             return []
-        return [{"path": "message: taken", "before": True, "after": str(error), "field": ""}]
-    second = {"records": [_record_data(record) for record in translation.records]}
+        try:
+            moment = datetime.fromtimestamp(received, UTC)
+            records = list(staff.translate(Message(body, policy.charset), policy.rules, moment).records)
+        except MessageError as error:
+            return [{"path": "message: refused", "before": None, "after": str(error), "field": ""}]
+    second = {"records": [_record_data(record) for record in records]}
     differences = list(translation_differences(first, second))
     before = {record["position"]: record["failed"] for record in first["records"]}
     for record in second["records"]:

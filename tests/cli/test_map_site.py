@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 
 from hl7bridge import config
+from hl7bridge.cli.samples import FEED_SETTINGS, KEY_SYSTEM, load
+from hl7bridge.service.intake import Intake
+from hl7bridge.service.startup import feed_policy
+from hl7bridge.store.sqlite import SqliteStore
 from tests.bridges import Feed, destination, write_configuration
 from tests.cli.conftest import Ended
 from tests.mapping.building import message, mfe, stf
@@ -176,6 +180,34 @@ def test_trios_are_written_reviewed_and_kept(site: Path, trios: Path, command: C
     assert "S^placeholder^HL70181" in ended.out
     write(site, '[practitioners]\nstaff_types = ["PHY"]\n')
     assert "S^not a practitioner^HL70181" in command("map", "test", str(trios), "-c", str(site)).out
+
+
+# --- preview ---------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_change_nothing_is_read_differently(tmp_path: Path, command: Command) -> None:
+    """All sample messages: what was refused, sent again, scheduled or counted is no difference."""
+    feed = Feed("staff", KEY_SYSTEM, settings=FEED_SETTINGS)
+    write_configuration(tmp_path, [feed], {"fhir": destination("http://127.0.0.1:9/fhir")})
+    settings = config.load(tmp_path, {})
+    intake = Intake(feed_policy(settings.feeds["staff"], settings), b"\0" * 32)
+    trios = load()
+    with SqliteStore(settings.store.path) as store:
+        for sample in trios:
+            news = [prepared.new for prepared in intake.prepare(sample.message, "test")]
+            store.accept([new for new in news if new is not None], 1.8e9)
+    ended = command("map", "preview", "--json", "-c", str(tmp_path))
+    assert ended.json["messages"] == []
+    assert (ended.code, ended.json["counts"]) == (0, {})
+    assert ended.json["looked_at"] > len(trios) // 2
+
+    # another time zone is no other mapping version, and still reads differently
+    path = tmp_path / "conf" / "feeds" / "staff.toml"
+    path.write_text(path.read_text().replace('"UTC"', '"Asia/Tokyo"'))
+    changed = command("map", "preview", "--last", "100", "-c", str(tmp_path))
+    assert changed.code == 1
+    assert "would be read differently" in changed.out
+    assert "+09:00" in changed.out
 
 
 # --- dictionary ------------------------------------------------------------------------------------------------------

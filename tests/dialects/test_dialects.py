@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from hl7bridge import config
+from hl7bridge.errors import MessageError
 from hl7bridge.hl7.message import Message
 from hl7bridge.mapping import staff
 from hl7bridge.mapping.explain import Explanation, explain
@@ -175,3 +176,20 @@ def test_without_its_map_each_reads_otherwise(name: str) -> None:
     said = {finding.local for finding in record.findings}
     assert record.failed or record.change is not None
     assert said & {"key-mismatch", "shifted-field", "unmapped-authority", "unmapped-code", "end-before-start"}
+
+
+@pytest.mark.parametrize("feed", ["kings", "ntierprise", "sap"])
+def test_any_published_message_under_any_map_is_read_or_refused(feed: str) -> None:
+    """A map never makes the reader fail, and no field goes unaccounted for."""
+    paths = [path for kind in ("mfn", "pmu") for path in sorted((CORPUS / kind).glob("*.hl7"))]
+    if not paths:
+        pytest.skip("the published messages are not here")
+    rules, read_at_all = feed_rules(SETTINGS.feeds[feed]), 0
+    for path in paths:
+        try:
+            found = explain(Message(path.read_bytes(), ("utf-8", "cp1252")), rules, datetime.now(UTC))
+        except MessageError:
+            continue
+        read_at_all += 1
+        assert found.valued == found.used + found.dropped + found.unused + found.unknown, path.name
+    assert read_at_all > 30
