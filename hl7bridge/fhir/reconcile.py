@@ -151,6 +151,8 @@ class _Person:
         resolution = self._resolved(who)
         self.verified = self.run.clock()
         match, server = resolution.match, resolution.resource
+        if _is_partial(server):
+            server = self._whole(resolution.person_id)
         if match is Match.FAILED:
             self._add(Found.UNVERIFIED, resource_id=source.known.person_id)
             return Seen(tuple(self.found), source.known.person_id, None, self.verified)
@@ -182,6 +184,11 @@ class _Person:
         if resolution.match is Match.FAILED and resolution.reply is not None:
             run.checked(resolution.reply)
         return resolution
+
+    def _whole(self, person_id: str) -> JsonObject | None:
+        """The resource of which a search gave a part."""
+        reply = self.run.asked(lambda: self.run.client.read("Practitioner", person_id))
+        return reply.resource if reply.done else None
 
     def _add(
         self,
@@ -379,6 +386,12 @@ class _Person:
                     if plan.written is not None:
                         bases[intent.role.key] = replace(plan.written, resource_id=role_id)
         return {role_id: role for role_id, role in there.items() if role is not roles.get(role_id)}, settled
+
+
+def _is_partial(resource: JsonObject | None) -> bool:
+    """Whether the server says that it left elements out of a search result: what is not there is no difference."""
+    tags = (resource or {}).get("meta", {}).get("tag", [])
+    return isinstance(tags, list) and any(isinstance(tag, dict) and tag.get("code") == "SUBSETTED" for tag in tags)
 
 
 def _creates(change: StaffChange) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -30,7 +31,7 @@ from hl7bridge.service.schedule import DAY, Turn
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.store import DeliveryState, Settlement, Store
 from tests.bridges import ROOT
-from tests.fhir.server import BASE, FakeFhir, problem
+from tests.fhir.server import BASE, Answer, Asked, FakeFhir, fhir, problem
 from tests.journey import KEY_SYSTEM, mfn, person
 
 NAME = "ehr"
@@ -354,6 +355,22 @@ def test_no_date_or_version_is_relied_on(staffed: World) -> None:
         if place % 2:
             versions[-1].pop("meta")
     assert staffed.found() == Counter()
+
+
+def test_of_a_search_that_gives_parts_the_whole_is_read(make: Callable[..., World], staffed: World) -> None:
+    world = make(server=staffed.server, mode=REPORT)
+    world.send(*[record(key) for key in PEOPLE])
+
+    def parts(asked: Asked, answer: Answer) -> Answer:
+        body = json.loads(answer.body)
+        for entry in body.get("entry", []):
+            if entry["resource"]["resourceType"] == "Practitioner":
+                entry["resource"].pop("telecom", None)
+                entry["resource"]["meta"] = {"tag": [{"code": "SUBSETTED"}]}
+        return fhir(body, answer.status) if "entry" in body else answer
+
+    staffed.server.after = parts
+    assert world.found() == Counter()
 
 
 # --- by the clock ----------------------------------------------------------------------------------------------------
