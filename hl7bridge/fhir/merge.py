@@ -158,7 +158,7 @@ def merge_single(element: str, sides: Sides) -> Merged:
     if protected and base is not None and same(base.value, wanted.value):
         # Another feed changed it since, and this one has nothing new to say: who says the same again and again must not
         # win for that, or two feeds that disagree would write over each other with every message. `[owners]` orders them.
-        return Merged(server, (wanted,), (), (Difference(element, server, after, wanted.field),))
+        return Merged(server, (wanted,))
     drift = (Difference(element, server, after, wanted.field),) if drifted else ()
     if drifted and sides.keep_drift:
         return Merged(server, (wanted,), (), drift)
