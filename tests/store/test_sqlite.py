@@ -374,7 +374,7 @@ def test_it_uses_an_index(tmp_path: Path, name: str) -> None:
     assert not scans, plan
     if "_" in name:  # named after its index, which gives the order, too
         assert name in plan[0]
-        assert len(plan) == 1
+        assert len([step for step in plan if step != "SCALAR SUBQUERY 1" and step not in known]) == 1
 
 
 def test_a_claim_looks_at_what_it_hands_out(tmp_path: Path) -> None:
