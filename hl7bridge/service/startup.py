@@ -453,7 +453,10 @@ def scheduled(role: DeliveryRole, settings: Settings) -> list[Job]:
         if plan.every:
             job = reconcile_job(target.client, target.rules, plan, log)
             jobs.append(replace(job, due=outside(target.watched.maintenance, job.due)))
-    return [full_file_job({name: full_file_policy(feed, settings) for name, feed in settings.feeds.items()}, log), *jobs]
+    return [
+        full_file_job({name: full_file_policy(feed, settings) for name, feed in settings.feeds.items()}, log),
+        *jobs,
+    ]
 
 
 def full_file_policy(feed: Feed, settings: Settings) -> FullFilePolicy:
