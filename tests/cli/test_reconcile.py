@@ -10,6 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from hl7bridge.cli.reconcile import MEANINGS
+from hl7bridge.fhir.reconcile import SEVEREST
 from tests.cli.conftest import Ended
 from tests.cli.test_roster import put
 from tests.cli.test_stored import DESTINATION, Server, deliver_all, delivered, ready, serve, server, take_in
@@ -29,6 +31,10 @@ def drifted(delivered: Path, server: Server) -> Path:
     [one] = server.practitioners()
     put(server, {**one, "active": True, "name": [{**one["name"][0], "family": FORMULA}]})
     return delivered
+
+
+def test_every_kind_has_its_meaning() -> None:
+    assert list(MEANINGS) == [kind.value for kind in SEVEREST]
 
 
 def test_in_step(command: Command, delivered: Path) -> None:
