@@ -21,8 +21,10 @@ from hl7bridge.cli import output
 from hl7bridge.cli.output import ExitCode
 from hl7bridge.errors import ConfigError, Hl7BridgeError, MessageError
 
-COMMANDS: tuple[str, ...] = ("demo", "init", "check", "run", "send", "view", "map", "msg", "replay", "roster", "reconcile")
+COMMANDS: tuple[str, ...] = ("demo", "init", "check", "run", "send", "view", "map", "msg", "replay")
 COMMANDS += (
+    "roster",
+    "reconcile",
     "hold",
     "identity",
     "restore",
