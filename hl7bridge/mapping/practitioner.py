@@ -176,13 +176,18 @@ def language_tag(draft: Draft, code: str, system: str) -> str:
 @segment_rule
 def education(draft: Draft) -> None:
     """EDU: the degree (EDU-2) or the subject (EDU-9), when it was granted, by which school."""
-    school = display(draft, draft.field(6), 1)
-    granted = ""
+    granted, shifted = "", False
     if raw := draft.field(5):
         text = time_field(draft, raw)
         granted = fhir_date(text)
-        if text and not granted:
+        shifted = bool(text) and not granted
+        if shifted:
             draft.misfit("not the date on which the degree was granted")
+    school = display(draft, draft.field(6), 1)
+    if school and shifted:
+        # Where the school's kind stands for the date, its address stands for the school.
+        draft.leave("the fields of this segment are shifted: see EDU-5")
+        school = ""
     subject = display(draft, draft.field(9), 9, 2, 1)
     degree = draft.field(2)
     code: JsonObject | None = None
