@@ -404,7 +404,9 @@ def test_shifted_education_is_said() -> None:
     record = one(stf(), "EDU|1|BA|19810901^19850601|LEEDS SCHOOL^L|U^HL70402|456 Main")
     assert said(record) == ["shifted-field@EDU-5"]
     # What stands in the school's place is its address, and no issuer.
-    assert values(change_of(record), "qualification") == [{"code": {"coding": [{"system": SID + "0360", "code": "BA"}]}}]
+    assert values(change_of(record), "qualification") == [
+        {"code": {"coding": [{"system": SID + "0360", "code": "BA"}]}}
+    ]
 
 
 def test_certificate() -> None:
