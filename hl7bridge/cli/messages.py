@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hl7bridge.errors import ConfigError, UnreadableMessage
-from hl7bridge.hl7 import batch
-from hl7bridge.hl7.mllp import END_BLOCK, START_BLOCK, Decoder, FrameReceived, NeedData
+from hl7bridge.hl7.stream import LARGEST, MessageStream, Piece
 
-_BLANK = b"\r\n \t\0"  # not bytes.strip(), to which VT is a blank, too
 _CHUNK = 1024 * 1024  # bytes
-_MESSAGE = re.compile(b"(?:\\A|[\r\n])MSH")
-LARGEST = 256 * 1024 * 1024  # bytes; a file of messages is read whole
 
 
 def read_file(path: Path) -> bytes:
@@ -29,24 +24,38 @@ def read_file(path: Path) -> bytes:
 def split_messages(content: bytes) -> list[bytes]:
     """The messages of a file's bytes, as they stand there: MLLP frames and batch envelopes are taken off.
 
-    A frame or file that holds no message counts as one, so that what is in it can be sent and shown.
+    A file that holds no message counts as one, so that what is in it can be sent and shown.
     """
-    frames = [content]
-    if content.lstrip(_BLANK).startswith(START_BLOCK):
-        decoder = Decoder(max_frame=LARGEST)
-        decoder.receive_data(content if content.rstrip(_BLANK).endswith(END_BLOCK) else content + END_BLOCK + b"\r")
-        frames = []
-        while not isinstance(event := decoder.next_event(), NeedData):
-            if isinstance(event, FrameReceived):
-                frames.append(event.body)
-        decoder.end_of_block_timeout()
-        if isinstance(event := decoder.next_event(), FrameReceived):
-            frames.append(event.body)
+    stream = MessageStream()
+    stream.receive_data(content)
     messages: list[bytes] = []
-    for frame in frames:
-        if frame.strip():
-            messages += batch.split(frame).messages or [frame]
-    return messages
+    while piece := stream.next_piece():
+        messages.append(piece.raw)
+    stream.end()
+    while piece := stream.next_piece():
+        messages.append(piece.raw)
+    return messages or ([content] if content.strip() else [])
+
+
+def stream_pieces(path: Path, largest: int = LARGEST) -> Iterator[Piece]:
+    """The messages of a file of any size, few of them in memory at a time. Raises OSError.
+
+    A file that holds no message counts as one, as far as it is read at once, so that what is in it can be sent and shown.
+    """
+    stream, first, some = MessageStream(largest), b"", False
+    with sys.stdin.buffer if str(path) == "-" else path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            first = first or chunk
+            stream.receive_data(chunk)
+            while piece := stream.next_piece():
+                some = True
+                yield piece
+    stream.end()
+    while piece := stream.next_piece():
+        some = True
+        yield piece
+    if not some and first.strip():
+        yield Piece(first, len(first), len(first))
 
 
 def stream_messages(path: Path) -> Iterator[bytes]:
@@ -54,22 +63,10 @@ def stream_messages(path: Path) -> Iterator[bytes]:
 
     Raises OSError, ConfigError for a single message that is larger than 256 MiB.
     """
-    with sys.stdin.buffer if str(path) == "-" else path.open("rb") as file:
-        chunk = file.read(_CHUNK)
-        framed = chunk.lstrip(_BLANK).startswith(START_BLOCK)
-        rest = b""
-        while chunk:
-            rest += chunk
-            last = rest.rfind(END_BLOCK) if framed else max(rest.rfind(b"\rMSH"), rest.rfind(b"\nMSH"))
-            cut = last + 1
-            if cut and (framed or _MESSAGE.search(rest, 0, cut)):
-                yield from split_messages(rest[:cut])
-                rest = rest[cut:]
-            if len(rest) > LARGEST:
-                raise ConfigError("holds a message larger than 256 MiB", file=str(path), advice="Is it the right file?")
-            chunk = file.read(_CHUNK)
-    if rest.strip(_BLANK):
-        yield from split_messages(rest)
+    for piece in stream_pieces(path):
+        if piece.too_large:
+            raise ConfigError("holds a message larger than 256 MiB", file=str(path), advice="Is it the right file?")
+        yield piece.raw
 
 
 def files_of(paths: Sequence[Path]) -> list[Path]:

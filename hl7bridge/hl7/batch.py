@@ -18,7 +18,7 @@ _WRAPPER = re.compile(b"(?:FHS|BHS|BTS|FTS)(?![A-Za-z0-9])")
 # Cheap signs that there may be more than one message: without any there is not.
 _HINTS = (b"\rMSH", b"\rB", b"\rF", b"\n")
 _SEGMENT = re.compile(b"(?:\\A|(?<=[\r\n]))(?:MSH|FHS|BHS|BTS|FTS)(?![A-Za-z0-9])")
-_BLANK = b"\r\n \t\0"
+BLANK = b"\r\n \t\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def split(raw: bytes) -> Batch:
     start = 0
     if not raw.startswith(b"MSH"):
         start = len(BYTE_ORDER_MARK) if raw.startswith(BYTE_ORDER_MARK) else 0
-        start = len(raw) - len(raw[start:].lstrip(_BLANK))
+        start = len(raw) - len(raw[start:].lstrip(BLANK))
         if start == len(raw):
             return Batch([], "single")
     if not _WRAPPER.match(raw, start) and not any(hint in raw for hint in _HINTS):
@@ -51,72 +51,89 @@ def split(raw: bytes) -> Batch:
     if starts[:1] != [0]:
         starts.insert(0, 0)
     parts = [body[begin:end] for begin, end in zip(starts, [*starts[1:], len(body)], strict=True)]
-    messages = [part for part in map(_without_wrapper, parts) if part]
+    messages = [part for part in map(without_wrapper, parts) if part]
     if not any(map(_WRAPPER.match, parts)):
         return Batch([raw], "single") if len(messages) == 1 else Batch(messages, "several")
-    return Batch(messages, "batch", tuple(_check(parts)))
+    envelopes = Envelopes()
+    for part in parts:
+        envelopes.see(part)
+    envelopes.end()
+    return Batch(messages, "batch", tuple(envelopes.findings))
 
 
-def _without_wrapper(part: bytes) -> bytes:
-    """A message as it is; of a wrapper what follows its own line, if that is more than blanks."""
+def without_wrapper(part: bytes) -> bytes:
+    """What a part holds beside FHS, BHS, BTS or FTS: a message as it is; of a wrapper what follows its own line, if that
+    is more than blanks."""
     if not _WRAPPER.match(part):
         return part
     rest = part[len(_line(part)) :]
-    return rest if rest.strip(_BLANK) else b""
+    return rest if rest.strip(BLANK) else b""
 
 
 def _line(part: bytes) -> bytes:
     return re.split(b"[\r\n]", part, maxsplit=1)[0]
 
 
-def _check(parts: list[bytes]) -> list[Finding]:
-    """Compare BTS-1 and FTS-1 with what was there, and headers with trailers."""
-    findings: list[Finding] = []
-    seen = dict.fromkeys(_NAMES, 0)
-    in_batch = in_file = False
-    messages = batches = 0
+class Envelopes:
+    """Compares BTS-1 and FTS-1 with what was there, and headers with trailers, part by part."""
 
-    def warn(local: str, text: str, name: str, field: int = 0) -> None:
-        place = Location(name, max(seen[name.encode()], 1), field)
-        findings.append(Finding("100", local, text, Severity.WARNING, place))
+    def __init__(self) -> None:
+        self.findings: list[Finding] = []
+        self._seen = dict.fromkeys(_NAMES, 0)
+        self._in_batch = self._in_file = False
+        self._messages = self._batches = 0
 
-    for part in parts:
-        name = part[:3]
+    def see(self, part: bytes) -> None:
+        """The next part: what begins at an MSH, FHS, BHS, BTS or FTS (its own line is enough), or anything else."""
         if not _SEGMENT.match(part):
-            continue
-        seen[name] += 1
+            return
+        name = part[:3]
+        self._seen[name] += 1
         if name == b"MSH":
-            messages += 1
+            self._messages += 1
         elif name == b"FHS":
-            if in_file:
-                warn("file-open", "FHS comes before the FTS of the file before it", "FHS")
-            in_file, batches = True, 0
+            if self._in_file:
+                self._warn("file-open", "FHS comes before the FTS of the file before it", "FHS")
+            self._in_file, self._batches = True, 0
         elif name == b"BHS":
-            if in_batch:
-                warn("batch-open", "BHS comes before the BTS of the batch before it", "BHS")
-            in_batch, messages = True, 0
-            batches += 1
+            if self._in_batch:
+                self._warn("batch-open", "BHS comes before the BTS of the batch before it", "BHS")
+            self._in_batch, self._messages = True, 0
+            self._batches += 1
         elif name == b"BTS":
-            if not in_batch:
-                warn("batch-not-open", "BTS closes a batch that no BHS opened", "BTS")
-            if not _agrees(part, messages):
-                warn("batch-count", f"BTS-1 does not say how many messages the batch holds: {messages}", "BTS", 1)
-            in_batch, messages = False, 0
+            self._batch_ends(part)
         else:
-            if in_batch:
-                warn("batch-open", "FTS comes before the BTS of the last batch", "FTS")
-            if not in_file:
-                warn("file-not-open", "FTS closes a file that no FHS opened", "FTS")
-            # A file without BHS holds one batch.
-            batches = batches or 1
-            if not _agrees(part, batches):
-                warn("file-count", f"FTS-1 does not say how many batches the file holds: {batches}", "FTS", 1)
-            in_file = in_batch = False
-    if in_batch:
-        warn("batch-open", "the last batch has no BTS: it may be cut off", "BHS")
-    if in_file:
-        warn("file-open", "the file has no FTS: it may be cut off", "FHS")
-    return findings
+            self._file_ends(part)
+
+    def end(self) -> None:
+        """Nothing follows: what is open now was cut off, or never closed."""
+        if self._in_batch:
+            self._warn("batch-open", "the last batch has no BTS: it may be cut off", "BHS")
+        if self._in_file:
+            self._warn("file-open", "the file has no FTS: it may be cut off", "FHS")
+
+    def _batch_ends(self, part: bytes) -> None:
+        if not self._in_batch:
+            self._warn("batch-not-open", "BTS closes a batch that no BHS opened", "BTS")
+        if not _agrees(part, self._messages):
+            text = f"BTS-1 does not say how many messages the batch holds: {self._messages}"
+            self._warn("batch-count", text, "BTS", 1)
+        self._in_batch, self._messages = False, 0
+
+    def _file_ends(self, part: bytes) -> None:
+        if self._in_batch:
+            self._warn("batch-open", "FTS comes before the BTS of the last batch", "FTS")
+        if not self._in_file:
+            self._warn("file-not-open", "FTS closes a file that no FHS opened", "FTS")
+        # A file without BHS holds one batch.
+        batches = self._batches or 1
+        if not _agrees(part, batches):
+            self._warn("file-count", f"FTS-1 does not say how many batches the file holds: {batches}", "FTS", 1)
+        self._in_file = self._in_batch = False
+
+    def _warn(self, local: str, text: str, name: str, field: int = 0) -> None:
+        place = Location(name, max(self._seen[name.encode()], 1), field)
+        self.findings.append(Finding("100", local, text, Severity.WARNING, place))
 
 
 def _agrees(trailer: bytes, count: int) -> bool:
