@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from hl7bridge.model import LIFECYCLE, Action, Result, StaffChange
 from hl7bridge.store.database import each
-from hl7bridge.store.encoding import PLAIN, echo_to_bytes, findings_to_text
+from hl7bridge.store.encoding import PLAIN, echo_to_bytes, findings_to_text, unseal
 from hl7bridge.store.lanes import NEW, Lanes, keys_to_text, lane_key
 from hl7bridge.store.store import (
     Accepted,
@@ -56,6 +56,11 @@ _DELIVERY = (
     "INSERT INTO delivery (id, message_id, position, destination, feed, source_key, action, state, place, lane, head,"
     " leaver, order_time, force, not_before) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
+YOUNGER = (
+    "SELECT d.id, d.not_before, r.codec, r.change FROM record r"
+    " JOIN delivery d ON d.message_id = r.message_id AND d.position = r.position"
+    " WHERE r.source_key = ? AND d.feed = ? AND d.destination = ? AND d.id > ? ORDER BY d.id"
+)
 ACKNOWLEDGMENT = (
     "INSERT INTO acknowledgment (message_id, kind, state, code, positive, due, changed, body)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
@@ -83,6 +88,7 @@ class Batch:
         self._seen = store._present(SEEN, ids)
         self._chains: dict[_Chain, list[tuple[int, NewMessage]]] = {}
         self._scheduled: set[tuple[str, str, str]] = set()
+        self._late = False  # younger messages may have been written down before these records
         self._asked: set[tuple[str, str, str]] = set()
         self._clear()
 
@@ -90,7 +96,7 @@ class Batch:
     def of_part(cls, store: Lanes, delivery_id: int, now: float) -> Batch:
         """For records of a message that was stored before, whose deliveries have numbers from `delivery_id` on."""
         batch = cls(store, (), now)
-        batch._delivery_id = delivery_id
+        batch._delivery_id, batch._late = delivery_id, True
         return batch
 
     def _clear(self) -> None:
@@ -263,6 +269,11 @@ class Batch:
                 new.not_before,
             )
         )
+        if self._late and new.not_before:
+            younger = self._replaced_by(delivery_id, message.feed, change, new)
+            if younger:
+                self.write()
+                self._store._end(delivery_id, Result.SUPERSEDED, self._now, by=younger)
         return state
 
     def _supersede(self, delivery_id: int, feed: str, change: StaffChange, new: NewDelivery) -> None:
@@ -272,15 +283,23 @@ class Batch:
             self.write()  # one of this very batch may be meant: it must be there to be found
         earlier = self._store._execute(
             "SELECT id, not_before, action FROM delivery"
-            " WHERE state = 'scheduled' AND source_key = ? AND feed = ? AND destination = ?",
-            person,
+            " WHERE state = 'scheduled' AND source_key = ? AND feed = ? AND destination = ? AND id < ?",
+            (*person, delivery_id),
         ).fetchall()
         for earlier_id, not_before, action in earlier:
-            same_time = new.not_before > 0 and not_before == new.not_before and change.overtakes(action)
-            if same_time or (change.action in LIFECYCLE and action == change.kind):
+            if _replaces(change, new.not_before, action, not_before):
                 self._store._end(earlier_id, Result.SUPERSEDED, self._now, by=delivery_id)
         if new.not_before:
             self._scheduled.add(person)
+
+    def _replaced_by(self, delivery_id: int, feed: str, change: StaffChange, new: NewDelivery) -> int:
+        """The delivery of a younger message, written down already, that replaces this scheduled one; 0 = none does."""
+        younger = self._store._execute(YOUNGER, (change.source_key, feed, new.destination, delivery_id)).fetchall()
+        for younger_id, not_before, codec, content in younger:
+            later = StaffChange.from_json(unseal(codec, content).decode())
+            if _replaces(later, not_before, change.kind, new.not_before):
+                return int(younger_id)
+        return 0
 
     # -- the duplicate rule --
 
@@ -332,6 +351,12 @@ class Batch:
         )
         same = max((row[:2] for row in rows if row[2] == message.digest), default=None)
         return newest, same
+
+
+def _replaces(change: StaffChange, not_before: float, earlier: str, earlier_due: float) -> bool:
+    """Whether a change (due at `not_before`, 0 = now) replaces a scheduled one of kind `earlier` that came before it."""
+    same_time = not_before > 0 and not_before == earlier_due and change.overtakes(earlier)
+    return same_time or (change.action in LIFECYCLE and earlier == change.kind)
 
 
 def _stands(state: MessageState, acknowledgments: Sequence[Acknowledgment]) -> bool:

@@ -88,6 +88,40 @@ def test_withdrawn_before_it_is_written_out_nothing_of_it_goes(store: SqliteStor
     assert (message["not_written_out"], len(message["records"])) == (0, 3)
 
 
+SOON, LATER = NOW + 100, NOW + 200
+
+
+@pytest.mark.parametrize(
+    ("in_file", "file_due", "since", "since_due"),
+    [
+        (Action.DEACTIVATE, LATER, Action.DEACTIVATE, SOON),
+        (Action.DEACTIVATE, SOON, Action.DEACTIVATE, LATER),
+        (Action.DEACTIVATE, SOON, Action.REACTIVATE, SOON),
+        (Action.DEACTIVATE, SOON, Action.REACTIVATE, LATER),
+        (Action.DEACTIVATE, SOON, Action.DEACTIVATE, 0.0),
+        (Action.DEACTIVATE, SOON, Action.UPDATE, 0.0),
+        (Action.DEACTIVATE, SOON, Action.UPDATE, LATER),
+        (Action.DEACTIVATE, 0.0, Action.DEACTIVATE, LATER),
+    ],
+)
+def test_dates_of_younger_messages_replace_those_of_a_file_as_if_it_had_been_written_out_before(
+    store: SqliteStore, in_file: Action, file_due: float, since: Action, since_due: float
+) -> None:
+    accept_one(store, change("small", in_file, active=None), not_before=file_due)
+    whole = message(change("large", in_file, active=None), control_id="BIG", not_before=file_due)
+    store.accept([replace(whole, records=(), parts=(pack(whole.records),))], NOW)
+    for key in ("small", "large"):
+        accept_one(store, change(key, since, active=None), not_before=since_due)
+    done: dict[str, list[Action]] = {"small": [], "large": []}
+    for now in (NOW, LATER):
+        store.join("w", 60.0, now)
+        while claimed := store.claim("main", "w", 9, now):
+            for one in claimed:
+                done[one.change.source_key].append(one.change.action)
+            store.settle([settlement(one) for one in claimed], now)
+    assert done["large"] == done["small"]
+
+
 @pytest.mark.parametrize("parts_done", [1, 2])
 def test_a_stop_in_between_loses_nothing(tmp_path: Path, parts_done: int) -> None:
     path = tmp_path / "store.db"
