@@ -22,8 +22,8 @@ Where we differ from the proposed table, and why:
 - EVN-2 and EVN-6 in the future are not waited for: what is recorded or has occurred cannot lie ahead. Warned; EVN-3 plans.
 - Past STF-13 with STF-7 = A: the role's period ends and the role stays active, without a warning; the dates say it.
 - A replacement (MFI-3 REP) never sweeps who is absent; it is read as an update, and says so.
-- Merge of duplicate staff: the survivor, known by her key, gets the loser's identifiers as her own, without `use` = old, and
-  the loser keeps hers: no identifier is moved, for no message says that the two are one. The loser ends by her own event.
+- Merge of duplicate staff: a survivor who brings an identifier that another Practitioner carries is held for a person to
+  decide, for no message says that the two are one: no identifier is moved by itself. The loser ends by an event of their own.
 - A key unknown whose NPI matches one person: taken for her only if the family name agrees, else held. The new key is a
   record of its own beside the other: its roles are its own, and each must end for the person to be inactive.
 """
@@ -335,8 +335,9 @@ SPECIAL = [
     Row("same key twice", mfn("MAD", "", "MFE|MDC|R2||K1|CWE", "MFE|MAC|R3||K1|CWE", "STF|K1||Rossi^Ada"),
         "created, deactivated, reactivated", tasks=("leaver-access",)),
     Row("merge: the survivor carries the loser's identifier", mfn("MUP", key="K2", f2=f"{NPI}^^^^NPI~{OTHER_NPI}^^^^NPI"),
-        "updated", "active, active", "Cardiology open, Cardiology open",
-        before=(mfn("MAD", f2=f"{NPI}^^^^NPI"), mfn("MAD", key="K2", f2=f"{OTHER_NPI}^^^^NPI"))),
+        "held 205 identifier-of-another", "active, active", "Cardiology open, Cardiology open",
+        before=(mfn("MAD", f2=f"{NPI}^^^^NPI"), mfn("MAD", key="K2", f2=f"{OTHER_NPI}^^^^NPI")),
+        tasks=("identity-review",)),
     Row("merge: and then the loser ends", mfn("MDC"), "deactivated", "inactive, active",
         f"{GONE}, Cardiology open",
         before=(mfn("MAD", f2=f"{NPI}^^^^NPI"), mfn("MAD", key="K2", f2=f"{OTHER_NPI}^^^^NPI"),
