@@ -312,7 +312,7 @@ class Intake:
             mapping_version=reading.mapping_version,
         )
         if any(finding.local == "replace-as-update" for finding in reading.findings):
-            new = replace(new, header={**new.header, **_whole_file(reading.message, alone)})
+            new = replace(new, header={**new.header, **_whole_file(reading, alone)})
         return Prepared(new, header, state.value, self._unavailable(header))
 
     def _refused(
@@ -483,10 +483,10 @@ def header_fields(header: Header) -> dict[str, str]:
     }
 
 
-def _whole_file(message: Message, alone: bool) -> dict[str, str]:
+def _whole_file(reading: Reading, alone: bool) -> dict[str, str]:
     """That a message replaces its whole file (MFI-3 REP), and why it may be less than the whole ("" = nothing says so)."""
     part = ""
-    if message.header.field(14) or message.first("DSC") is not None:
+    if reading.message.header.field(14) or reading.continued:
         part = "it is continued in another message (MSH-14, DSC)"
     elif not alone:
         part = "it came as one of several messages"

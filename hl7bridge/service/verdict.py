@@ -35,7 +35,8 @@ LineOf = Callable[[Record], MfaLine]
 @dataclass(slots=True)
 class Reading:
     """`lines`: one for each record, for MFA. `findings`: for ERR. `failed`: records that could not be read or mapped.
-    `delivers`: whether anything is to be delivered. What is stored is in `records`, or, of a large file, in `parts`."""
+    `delivers`: whether anything is to be delivered. `continued`: a DSC says that another message goes on. What is stored is
+    in `records`, or, of a large file, in `parts`."""
 
     message: Message
     mapping_version: str
@@ -43,6 +44,7 @@ class Reading:
     findings: list[Finding] = field(default_factory=list)
     failed: int = 0
     delivers: bool = False
+    continued: bool = False
     records: tuple[NewRecord, ...] = ()
     parts: tuple[Part, ...] = ()
     _remarks: int = 0
@@ -71,6 +73,7 @@ def read_at_once(
     """Read a staff message. `pause` is called now and then, so that other threads run. Raises MessageError."""
     translation = staff.translate(message, rules, datetime.fromtimestamp(now, UTC), pause=pause)
     reading = Reading(message, translation.mapping_version, findings=list(translation.findings))
+    reading.continued = message.first("DSC") is not None
     reading.records = _with_deliveries(translation.records, deliveries)
     for new in reading.records:
         reading.add(new, line_of)
@@ -101,6 +104,7 @@ def read_in_parts(
         records = _with_deliveries(map(numbering.record, translation.records), deliveries)
         for new in records:
             reading.add(new, line_of)
+        reading.continued = reading.continued or message.first("DSC") is not None
         parts.append(pack(records))
         numbering.advance(message, len(records))
         pause()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hl7bridge.cli.main import main
+from hl7bridge.service import intake, verdict
 from hl7bridge.service import log as logs
 from hl7bridge.service.full_file import FullFilePolicy, compare, job
 from hl7bridge.service.schedule import Turn
@@ -88,6 +89,16 @@ def test_a_file_that_may_be_less_than_the_whole_ends_nobody(
     [(said, _)] = looked(world, "hold", most=5.0)
     assert said.startswith(decision)
     assert world.store.holds(local="full-file-missing") == []
+
+
+def test_a_large_file_that_is_continued_is_no_whole_file(staffed: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "LARGE_FILE", 100)
+    monkeypatch.setattr(verdict, "PART_RECORDS", 2)  # DSC stands at the end, far from the first part
+    world = staffed
+    world.take(whole("W1", *[record(key) for key in PEOPLE if key != "E003"]) + b"DSC|1|F\r")
+    world.deliver()
+    [(said, missing)] = looked(world, "hold")
+    assert (said.startswith("the file is not complete: it is continued"), missing) == (True, 0)
 
 
 def test_a_record_that_is_held_or_on_its_way(staffed: World) -> None:
