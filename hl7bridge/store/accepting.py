@@ -21,10 +21,14 @@ class Accepting(Lanes):
         if not messages:
             return []
         with self._writing():
-            batch = Batch(self, messages, now)
-            accepted = [batch.add(message) for message in messages]
-            batch.write()
-            self._forget_counted(sum(message.state is MessageState.COUNTED for message in messages), now)
+            return self._accept(messages, now)
+
+    def _accept(self, messages: Sequence[NewMessage], now: float) -> list[Accepted]:
+        """Inside the caller's transaction."""
+        batch = Batch(self, messages, now)
+        accepted = [batch.add(message) for message in messages]
+        batch.write()
+        self._forget_counted(sum(message.state is MessageState.COUNTED for message in messages), now)
         return accepted
 
     def _forget_counted(self, come: int, now: float) -> None:

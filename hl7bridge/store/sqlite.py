@@ -19,6 +19,7 @@ from hl7bridge.errors import StoreBusy, StoreError
 from hl7bridge.store.braking import Braking
 from hl7bridge.store.database import Rows
 from hl7bridge.store.deciding import Deciding
+from hl7bridge.store.dropping import Dropping
 from hl7bridge.store.full_file import FullFiles
 from hl7bridge.store.jobs import Jobs
 from hl7bridge.store.linking import Linking
@@ -56,7 +57,7 @@ _ADVICE = {
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 
 
-class SqliteStore(Deciding, Modes, Braking, FullFiles, Jobs, Linking, Reloading):
+class SqliteStore(Deciding, Modes, Braking, FullFiles, Jobs, Linking, Reloading, Dropping):
     """A `Store` in one file."""
 
     def __init__(

@@ -21,6 +21,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from hl7bridge.model import Known, Outcome, Record, RecordEcho, Result, StaffChange, Task, Written
+from hl7bridge.store.dropped import DropStore
 from hl7bridge.store.jobs import JobStore
 from hl7bridge.store.linking import LinkStore
 from hl7bridge.store.reconciled import ReconcileStore
@@ -264,7 +265,7 @@ class PendingAcknowledgment:
     is_open: bool = False
 
 
-class Store(JobStore, LinkStore, ReconcileStore, RestoreStore, Protocol):
+class Store(DropStore, JobStore, LinkStore, ReconcileStore, RestoreStore, Protocol):
     """The durable middle. See the module docstring for what each implementation promises."""
 
     # -- accept (the listener's writer thread) --

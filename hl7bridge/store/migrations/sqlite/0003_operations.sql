@@ -208,3 +208,32 @@ CREATE TABLE reload (
     accepted INTEGER NOT NULL DEFAULT 0,
     report TEXT NOT NULL DEFAULT ''
 );
+
+-- Files of drop folders, and how far each was read: written in the transaction that stores their messages, so that a stop
+-- at any moment neither loses nor repeats one.
+--   identity    digest of name, size, time of change and first bytes: another file under the same name begins anew
+--   state       reading; read = all messages are stored, it is to be moved to `target`; done, failed = it was;
+--               changed = it was written to while it was read, and is read again from its begin
+--   messages, offset  how far it was read;  accepted .. others: what became of so many of them
+--   results     bytes of the file of results that hold what is stored here
+CREATE TABLE drop_file (
+    id INTEGER PRIMARY KEY,
+    feed TEXT NOT NULL,
+    name TEXT NOT NULL,
+    identity TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    began REAL NOT NULL,
+    changed REAL NOT NULL,
+    target TEXT NOT NULL DEFAULT '',
+    messages INTEGER NOT NULL DEFAULT 0,
+    "offset" INTEGER NOT NULL DEFAULT 0,
+    accepted INTEGER NOT NULL DEFAULT 0,
+    refused INTEGER NOT NULL DEFAULT 0,
+    duplicates INTEGER NOT NULL DEFAULT 0,
+    others INTEGER NOT NULL DEFAULT 0,
+    results INTEGER NOT NULL DEFAULT 0
+);
+
+CREATE UNIQUE INDEX drop_file_under_way ON drop_file (feed, identity) WHERE state IN ('reading', 'read');
+CREATE INDEX drop_file_feed ON drop_file (feed, id);

@@ -1,0 +1,75 @@
+"""Files of drop folders in SQL: their messages, and how far each was read, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, fields, replace
+
+from hl7bridge.errors import ClaimLost
+from hl7bridge.store.accepting import Accepting
+from hl7bridge.store.dropped import READING, DropFile, Taken
+from hl7bridge.store.store import Accepted, NewMessage
+
+_KEPT = 1000  # files of a feed that were moved
+
+_TAKEN = tuple(f'"{field.name}"' for field in fields(Taken))
+_COLUMNS = "id, feed, name, identity, size, state, began, changed, target, " + ", ".join(_TAKEN)
+_READ_ON = (
+    f"UPDATE drop_file SET changed = ?, {', '.join(f'{name} = ?' for name in _TAKEN)}"  # noqa: S608 (our names)
+    " WHERE id = ? AND state = 'reading' AND messages = ?"
+)
+
+
+class Dropping(Accepting):
+    """`DropStore` in SQL."""
+
+    def begin_drop_file(self, feed: str, name: str, identity: str, size: int, now: float) -> DropFile:
+        """The file of that identity that is under way, with how far it was read; or a new one."""
+        with self._writing():
+            self._execute(
+                "INSERT INTO drop_file (feed, name, identity, size, state, began, changed) VALUES (?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT DO NOTHING",
+                (feed, name, identity, size, READING, now, now),
+            )
+            where = "feed = ? AND identity = ? AND state IN ('reading', 'read')"
+            [found] = self._drop_files(where, (feed, identity), 1)
+        return found
+
+    def accept_from_file(
+        self, file: DropFile, messages: Sequence[NewMessage], taken: Callable[[list[Accepted]], Taken], now: float
+    ) -> DropFile:
+        """Accept messages and keep how far their file was read by then, in one transaction; returns the file as it stands.
+
+        Raises StoreError, ClaimLost when another process has read on in this file: then nothing of it is stored.
+        """
+        with self._writing():
+            so_far = taken(self._accept(messages, now))
+            values = (now, *astuple(so_far), file.file_id, file.taken.messages)
+            if self._execute(_READ_ON, values).rowcount != 1:
+                raise ClaimLost("another process reads the same file of the drop folder")
+        return replace(file, changed=now, taken=so_far)
+
+    def settle_drop_file(self, file: DropFile, state: str, now: float, *, target: str = "") -> DropFile:
+        """Keep that a file was read, moved, or changed; of files that were moved, the latest thousand of a feed stay."""
+        target = target or file.target
+        with self._writing():
+            self._execute(
+                "UPDATE drop_file SET state = ?, changed = ?, target = ? WHERE id = ?",
+                (state, now, target, file.file_id),
+            )
+            self._execute(
+                "DELETE FROM drop_file WHERE feed = ? AND state NOT IN ('reading', 'read') AND id <="
+                " (SELECT id FROM drop_file WHERE feed = ? ORDER BY id DESC LIMIT 1 OFFSET ?)",
+                (file.feed, file.feed, _KEPT),
+            )
+        return replace(file, state=state, changed=now, target=target)
+
+    def drop_files(self, feed: str = "", *, under_way: bool = False, limit: int = 50) -> list[DropFile]:
+        """Newest first; `under_way`: only those that are being read, or are to be moved."""
+        where, values = "? IN ('', feed)", (feed,)
+        with self._reading():
+            return self._drop_files(where + " AND state IN ('reading', 'read')" * under_way, values, limit)
+
+    def _drop_files(self, where: str, values: tuple[str, ...], limit: int) -> list[DropFile]:
+        sql = f"SELECT {_COLUMNS} FROM drop_file WHERE {where} ORDER BY id DESC LIMIT ?"  # noqa: S608 (our names)
+        return [DropFile(*row[:9], Taken(*row[9:])) for row in self._execute(sql, (*values, limit)).fetchall()]
