@@ -28,7 +28,7 @@ from hl7bridge.model import (
     Translation,
 )
 
-SLICE = 50
+SLICE = 10
 """Records translated between two calls of `pause`."""
 
 PURPOSES = {action.value: Purpose(action) for action in Action}

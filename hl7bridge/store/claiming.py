@@ -18,6 +18,7 @@ from hl7bridge.store.tasking import Tasking
 
 PROMOTED = 500  # scheduled deliveries that one claim lines up at most; the next claim takes the next ones
 LINE_UPS = 10  # transactions in which one claim lines up new deliveries at most, so that its lease outlives it
+WRITE_OUTS = 40  # parts of large messages that one claim writes out at most
 TRIED = 1000  # candidates that one claim looks at, about: bounds how long it holds the store when many are stale
 
 LaneOf = Callable[[StaffChange, str], tuple[str, ...]]
@@ -129,14 +130,18 @@ class Claiming(Tasking):
             due = self._next_due(destination, now)
         if due is None or due > now or limit <= 0:
             return []
-        line_ups = 0
+        line_ups = write_outs = 0
         while True:
             with self._writing():
                 self._require_lease(owner, now)
                 self._promote(destination, now)
+                # Each in a transaction of its own, so that nobody waits long for the store.
+                if write_outs < WRITE_OUTS and self._write_out(now):
+                    write_outs += 1
+                    continue
                 line_ups += 1
-                if (self._write_out(now) or self._line_up(destination)) and line_ups < LINE_UPS:
-                    continue  # in a transaction of its own, so that nobody waits long for the store
+                if self._line_up(destination) and line_ups < LINE_UPS:
+                    continue
                 if self._is_paused(destination, now):
                     return []
                 self._take_over_orphans(destination, now)
