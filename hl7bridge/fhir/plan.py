@@ -119,7 +119,7 @@ def plan_practitioner(
     plan.set_active(target, own, explicit=change.action in LIFECYCLE)
     if (change.action is Action.REMOVE or change.deleted_in_source) and target is False:
         plan.tag()
-    elif change.action is Action.REACTIVATE:
+    elif said is True:
         plan.untag()
     was = own.holds_active if own else server.get("active") is not False
     return plan.planned(was if said is None else said, reason)
