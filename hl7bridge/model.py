@@ -431,12 +431,14 @@ ENDED_WELL = APPLIED | {Result.NOTHING_TO_DO, Result.REPORTED}
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One HTTP request of a delivery, for the audit: no body, no query, no header."""
+    """One HTTP request of a delivery, for the audit: no body, no query, no header but X-Request-Id (`request_id`), by
+    which the server's own log is found."""
 
     method: str
     resource_type: str
     status: int
     milliseconds: float
+    request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,12 @@ _CONNECTION: Mapping[str, Words] = {
         ("Correct base_url in {file}; try `nslookup {host}` on this machine.",),
     ),
     "connected": Words("port {port} answers"),
+    "through-proxy": Words("the proxy {host}:{port} answers"),
+    "no-tunnel": Words(
+        "the proxy {proxy} does not let through to {host} (HTTP {status})",
+        "the proxy allows certain servers only, or asks for a password, which hl7bridge does not send",
+        ("Have {host} allowed to this machine at the proxy, or correct proxy in {file}.",),
+    ),
     "refused": Words(
         "{host} refuses connections to port {port}",
         "the server is not running, or the port is wrong",

@@ -63,14 +63,15 @@ _WORDS = {True: "yes", False: "no", None: "not said"}
 def look_up(destination: Destination, npi: str) -> list[dict[str, Any]]:
     """Who carries the NPI: id, active (None = not said), roles, active_roles. Raises ConfigError, Unreachable."""
     from hl7bridge.fhir.client import FhirClient
+    from hl7bridge.fhir.gate import network
     from hl7bridge.fhir.probe import carriers, npi_tokens
-    from hl7bridge.fhir.reach import Watching, direct
+    from hl7bridge.fhir.reach import Watching
     from hl7bridge.fhir.rules import DestinationRules
     from hl7bridge.service.authorization import authorization
 
     rules = destination.rules(DestinationRules)
-    network = Watching(direct(rules.base_url, rules.ca_file), time.time)
-    client = FhirClient(rules, authorization(destination), transport=network)
+    reading = Watching(network(rules.base_url, rules.ca_file, rules.proxy), time.time)
+    client = FhirClient(rules, authorization(destination), transport=reading)
     try:
         reply = _answered(client.search("Practitioner", [("identifier", npi_tokens(npi))]), destination)
         return [_person(client, destination, one) for one in carriers(reply.resources, npi)]

@@ -12,8 +12,9 @@ from dataclasses import replace
 from typing import Any
 
 from hl7bridge.errors import TokenError
+from hl7bridge.fhir.gate import network
 from hl7bridge.fhir.keys import SigningKey
-from hl7bridge.fhir.reach import Check, State, Watching, direct
+from hl7bridge.fhir.reach import Check, State, Watching
 from hl7bridge.fhir.rules import SmartRules
 from hl7bridge.fhir.smart_auth import ASSERTION_LIFE, CLOCK_SLACK, TokenSource
 
@@ -43,7 +44,7 @@ class Authorization:
         yield self._scopes(source, granted.scope)
 
     def _source(self, rules: SmartRules, now: Callable[[], float]) -> TokenSource:
-        self._watching = Watching(direct(rules.base_url, rules.ca_file), self._now, token_requests=True)
+        self._watching = Watching(network(rules.base_url, rules.ca_file, rules.proxy), self._now, token_requests=True)
         return TokenSource(rules, self._key, transport=self._watching, now=now)
 
     def _scopes(self, source: TokenSource, said: str) -> Check:

@@ -1,8 +1,8 @@
 """A thin FHIR R4 client: read, search, create, update, and the CapabilityStatement. No DELETE, no PATCH, no other type.
 
 Every call returns a `Reply`; server behaviour never raises. JSON goes through `model.read_json` and `write_json`, so that
-1.10 stays 1.10. One client serves all threads of a destination: `in_flight` and `requests_per_second` count for them
-together.
+1.10 stays 1.10. Each request has an X-Request-Id of its own, which its `Exchange` keeps. One client serves all threads of
+a destination: `in_flight` and `requests_per_second` count for them together.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 import ssl
 import threading
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ from urllib.parse import quote
 import httpx
 
 from hl7bridge.errors import TokenError
-from hl7bridge.fhir.gate import Gate, Refused, TokenBucket, tls_context
+from hl7bridge.fhir.gate import Gate, Refused, TokenBucket, network
 from hl7bridge.fhir.replies import (
     Reply,
     ReplyKind,
@@ -86,9 +87,7 @@ class FhirClient:
         self._base = rules.base_url.rstrip("/")
         self._slots = threading.BoundedSemaphore(rules.in_flight)
         limits = httpx.Limits(max_connections=rules.in_flight, max_keepalive_connections=rules.in_flight)
-        inner = transport or httpx.HTTPTransport(
-            verify=tls_context(self._base, rules.ca_file), trust_env=False, http2=False, limits=limits
-        )
+        inner = transport or network(self._base, rules.ca_file, rules.proxy, limits=limits)
         gate = Gate(
             inner,
             httpx.URL(self._base),
@@ -277,7 +276,7 @@ class FhirClient:
         extensions: dict[str, Any] = {"exchanges": exchanges}
         if target is not None:
             extensions["target"] = target
-        headers = dict(headers or {})
+        headers = {**(headers or {}), "x-request-id": str(uuid.uuid4())}  # R4 http.html, Custom Headers
         content: bytes | None = None
         if body is not None:
             try:

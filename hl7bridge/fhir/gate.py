@@ -12,6 +12,7 @@ from __future__ import annotations
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 from urllib.parse import unquote
 
 import httpx
@@ -84,7 +85,8 @@ class Gate(httpx.BaseTransport):
             noted = request.extensions.get("exchanges")
             if noted is not None:
                 milliseconds = (self._clock() - began) * 1000
-                noted.append(Exchange(request.method, resource_type, status, round(milliseconds, 3)))
+                request_id = request.headers.get("x-request-id", "")
+                noted.append(Exchange(request.method, resource_type, status, round(milliseconds, 3), request_id))
         if response.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
             response.close()
             raise Refused("encoded", status)
@@ -139,6 +141,16 @@ class _Bounded(httpx.SyncByteStream):
 
     def close(self) -> None:
         self._inner.close()
+
+
+def network(url: str, ca_file: str, proxy: str = "", **options: Any) -> httpx.HTTPTransport:
+    """The way to the server at `url`: straight, or through the forward proxy at `proxy` (https by CONNECT, so that the
+    proxy sees host and port alone). What the environment says of proxies counts for nothing.
+
+    Raises ConfigError for a `ca_file` that cannot be read.
+    """
+    verify = tls_context(url, ca_file)
+    return httpx.HTTPTransport(verify=verify, proxy=proxy or None, trust_env=False, http2=False, **options)
 
 
 def tls_context(url: str, ca_file: str) -> ssl.SSLContext:

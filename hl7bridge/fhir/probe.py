@@ -25,8 +25,9 @@ from hl7bridge.fhir.capabilities import (
     written,
 )
 from hl7bridge.fhir.client import FhirClient, next_link, token
+from hl7bridge.fhir.gate import network
 from hl7bridge.fhir.keys import SigningKey
-from hl7bridge.fhir.reach import Check, State, Watching, direct, reach
+from hl7bridge.fhir.reach import Check, State, Watching, reach
 from hl7bridge.fhir.replies import Reply, ReplyKind
 from hl7bridge.fhir.rules import DestinationRules, SmartRules
 from hl7bridge.fhir.smart_auth import BackendServicesAuth
@@ -55,12 +56,13 @@ def probe(subject: Subject, now: Callable[[], float] = time.time) -> Iterator[Ch
     """
     rules = subject.rules
     reachable = True
-    for check in reach(rules.base_url, rules.ca_file, rules.timeout, datetime.fromtimestamp(now(), UTC)):
+    day = datetime.fromtimestamp(now(), UTC)
+    for check in reach(rules.base_url, rules.ca_file, rules.timeout, day, rules.proxy):
         yield check
         reachable = check.state is not State.PROBLEM
     if not reachable:
         return
-    watching = Watching(direct(rules.base_url, rules.ca_file), now)
+    watching = Watching(network(rules.base_url, rules.ca_file, rules.proxy), now)
     with closing(FhirClient(rules, transport=watching)) as client:
         reply = client.capabilities()
         if reply.resource is None:
@@ -84,7 +86,7 @@ def probe(subject: Subject, now: Callable[[], float] = time.time) -> Iterator[Ch
             yield Check("search", State.SKIPPED, "no-token")
             return
         authorized = BackendServicesAuth(authorization.source)
-    watching = Watching(direct(rules.base_url, rules.ca_file), now)
+    watching = Watching(network(rules.base_url, rules.ca_file, rules.proxy), now)
     with closing(FhirClient(rules, authorized, transport=watching)) as client:
         yield from searches(client, subject.npi)
 

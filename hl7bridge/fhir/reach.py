@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
@@ -70,14 +71,11 @@ class Watching(httpx.BaseTransport):
         self._inner.close()
 
 
-def direct(url: str, ca_file: str) -> httpx.BaseTransport:
-    """The network, as deliveries use it. Raises ConfigError for a `ca_file` that cannot be read."""
-    return httpx.HTTPTransport(verify=tls_context(url, ca_file), trust_env=False)
-
-
-def reach(url: str, ca_file: str, timeout: float, now: datetime) -> Iterator[Check]:
-    """Name, port and certificate of the server at `url`; the first problem ends it."""
-    scheme, host, port = origin(url)
+def reach(url: str, ca_file: str, timeout: float, now: datetime, proxy: str = "") -> Iterator[Check]:
+    """Name and port of the server at `url`, or of the proxy on the way to it, and the server's certificate; the first
+    problem ends it."""
+    scheme = origin(url)[0]
+    _, host, port = origin(proxy or url)
     place = {"host": host, "port": port}
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -92,20 +90,22 @@ def reach(url: str, ca_file: str, timeout: float, now: datetime) -> Iterator[Che
         code = "refused" if isinstance(error, ConnectionRefusedError) else "no-connection"
         yield Check("connection", State.PROBLEM, code, place | {"seconds": timeout})
         return
-    yield Check("connection", State.OK, "connected", place)
+    yield Check("connection", State.OK, "through-proxy" if proxy else "connected", place)
     if scheme == "http":
         yield Check("tls", State.OK, "plain-http", place)
     else:
-        yield _tls(url, ca_file, timeout, now)
+        yield _tls(_Way(url, proxy, timeout), ca_file, now)
 
 
-def _tls(url: str, ca_file: str, timeout: float, now: datetime) -> Check:
-    _, host, port = origin(url)
-    facts: dict[str, Any] = {"host": host}
+def _tls(way: _Way, ca_file: str, now: datetime) -> Check:
+    facts: dict[str, Any] = {"host": way.host}
     try:
-        version, der = _handshake(host, port, tls_context(url, ca_file), timeout)
+        version, der = _handshake(way, tls_context(way.url, ca_file))
     except ssl.SSLCertVerificationError as error:
-        return Check("tls", State.PROBLEM, _WHY.get(error.verify_code, "untrusted"), _seen(facts, host, port, timeout))
+        return Check("tls", State.PROBLEM, _WHY.get(error.verify_code, "untrusted"), _seen(facts, way))
+    except _NoTunnel as refused:
+        place = {"proxy": "{}:{}".format(*origin(way.proxy)[1:]), "status": refused.status}
+        return Check("tls", State.PROBLEM, "no-tunnel", facts | place)
     except ssl.SSLError:
         return Check("tls", State.PROBLEM, "no-tls", facts)
     except OSError:
@@ -120,22 +120,63 @@ def _tls(url: str, ca_file: str, timeout: float, now: datetime) -> Check:
 _WHY = {9: "not-yet-valid", 10: "expired", 62: "other-name", 64: "other-name"}
 
 
-def _handshake(host: str, port: int, context: ssl.SSLContext, timeout: float) -> tuple[str, bytes]:
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How to get to a server: its URL, the proxy on the way ("" = none), and the seconds to wait for each step."""
+
+    url: str
+    proxy: str
+    timeout: float
+
+    @property
+    def host(self) -> str:
+        return origin(self.url)[1]
+
+    def connected(self) -> socket.socket:
+        """A connection that the server itself reads. Raises OSError, `_NoTunnel`."""
+        _, host, port = origin(self.url)
+        if not self.proxy:
+            return socket.create_connection((host, port), self.timeout)
+        there = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        tunnel = socket.create_connection(origin(self.proxy)[1:], self.timeout)
+        tunnel.sendall(f"CONNECT {there} HTTP/1.1\r\nHost: {there}\r\n\r\n".encode("ascii"))
+        head = b""
+        while not head.endswith(b"\r\n\r\n") and len(head) < _LONGEST_HEAD:
+            part = tunnel.recv(1)  # what follows the head is the server's, for TLS to read
+            if not part:
+                break
+            head += part
+        status = re.match(rb"HTTP/1\.[01] (\d{3})", head)
+        if status is None or not status[1].startswith(b"2"):
+            tunnel.close()
+            raise _NoTunnel(int(status[1]) if status else 0)
+        return tunnel
+
+
+class _NoTunnel(OSError):
+    """The proxy does not let through (RFC 9110, 9.3.6). `status`: its answer, 0 = none that can be read."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__("the proxy does not connect")
+        self.status = status
+
+
+_LONGEST_HEAD = 64 * 1024  # bytes
+
+
+def _handshake(way: _Way, context: ssl.SSLContext) -> tuple[str, bytes]:
     """Protocol version and the server's certificate (DER)."""
-    with (
-        socket.create_connection((host, port), timeout) as plain,
-        context.wrap_socket(plain, server_hostname=host) as secured,
-    ):
+    with way.connected() as plain, context.wrap_socket(plain, server_hostname=way.host) as secured:
         return secured.version() or "", secured.getpeercert(True) or b""
 
 
-def _seen(facts: dict[str, Any], host: str, port: int, timeout: float) -> dict[str, Any]:
+def _seen(facts: dict[str, Any], way: _Way) -> dict[str, Any]:
     """What an unacceptable certificate says of itself. Nothing is sent over this connection."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     try:
-        return facts | _certificate(_handshake(host, port, context, timeout)[1])
+        return facts | _certificate(_handshake(way, context)[1])
     except OSError:
         return facts | _certificate(b"")
 

@@ -93,6 +93,7 @@ class DestinationRules:
                         of table 0203 or systems, "all" (every identifier); each further step is a search of its own
     allow_npi_change    a person whose NPI differs from the message's is updated instead of held
     ca_file             PEM file of trusted certificates; "" = those of the system
+    proxy               forward proxy on the way there, "http://host:port"; "" = none
     search_method       "get", or "post" ([type]/_search keeps identifiers out of URLs)
     tasks               what is asked of people
     looks               how often a create without an answer is searched for before it is sent again
@@ -119,6 +120,7 @@ class DestinationRules:
     allow_npi_change: bool = False
     identity_order: tuple[str, ...] = IDENTITY_ORDER
     ca_file: str = ""
+    proxy: str = ""
     search_method: str = "get"
     looks: int = 3
     tasks: TaskRules = field(default_factory=TaskRules)
@@ -216,6 +218,7 @@ class SmartRules:
     key_id: str = ""
     timeout: float = 10.0
     ca_file: str = ""
+    proxy: str = ""
 
     def __post_init__(self) -> None:
         checked_url(self.base_url, "base_url")

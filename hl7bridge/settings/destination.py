@@ -23,6 +23,7 @@ from hl7bridge.settings.values import (
     optional_server_address,
     optional_time_zone,
     path_of,
+    proxy_address,
     scope,
     secret,
     setting,
@@ -206,6 +207,9 @@ class Destination(Section):
     ca_file: Annotated[Path | None, BeforeValidator(path_of), Written("path")] = setting(
         "", "certificates to trust (PEM); empty = those of the system"
     )
+    proxy: Annotated[str, AfterValidator(proxy_address), Written("URL")] = setting(
+        "", "forward proxy on the way to the server and its token endpoint, http://HOST:PORT; empty = none"
+    )
     timezone: Annotated[str, AfterValidator(optional_time_zone)] = setting(
         "", "time zone of maintenance windows and office hours; empty = that of this machine"
     )
@@ -268,6 +272,7 @@ class Destination(Section):
             in_flight=self.in_flight,
             requests_per_second=self.requests_per_second,
             ca_file=str(self.ca_file or ""),
+            proxy=self.proxy,
         )
 
     def smart_rules(self, make: Callable[..., R]) -> R:
@@ -286,4 +291,5 @@ class Destination(Section):
             key_id=self.auth.key_id,
             timeout=self.timeout,
             ca_file=str(self.ca_file or ""),
+            proxy=self.proxy,
         )

@@ -124,6 +124,21 @@ def peer_address(value: str) -> str:
     return value
 
 
+def proxy_address(value: str, info: ValidationInfo) -> str:
+    """http://HOST:PORT of a forward proxy, or "" for none. To a plain http `base_url`, only one of this machine."""
+    if not value:
+        return value
+    if not re.fullmatch(r"http://([^/?#@\s:\[\]]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}/?", value):
+        advice = 'Write "http://proxy.example.org:3128"; a user and password are not supported.'
+        raise Wrong("is not the address of a forward proxy", advice)
+    parts = urlsplit(value)
+    if not 0 < int(parts.netloc.rpartition(":")[2]) < 65536:
+        raise Wrong("holds a port that is none", "Write a number from 1 to 65535 after the colon.")
+    if str(info.data.get("base_url", "")).startswith("http:") and not is_loopback(parts.hostname or ""):
+        raise Wrong("could read tokens and names on the way to a plain http server", "Take it out, or write https there.")
+    return value.rstrip("/")
+
+
 def network(value: str) -> str:
     """A network as CIDR, or one address."""
     try:
@@ -184,6 +199,13 @@ def path_of(value: str, info: ValidationInfo) -> Path | None:
         return None
     directory: Path = (info.context or {}).get("directory", Path())
     return directory / Path(value).expanduser()
+
+
+def sub_folder(value: str) -> str:
+    """A name within a folder."""
+    if not value or value in (".", "..") or re.search(r'[/\\:\0]', value):
+        raise Wrong("is not a name within the folder", "Write a name without / and \\.")
+    return value
 
 
 def store_path(value: str, info: ValidationInfo) -> str:

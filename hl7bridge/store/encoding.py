@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from hl7bridge.errors import StoreError
@@ -123,11 +124,10 @@ def _differences(differences: Iterable[Difference]) -> list[JsonObject]:
 
 def exchanges_to_text(exchanges: Sequence[Exchange]) -> str:
     """JSON text, "" for none."""
-    rows = [[e.method, e.resource_type, e.status, round(e.milliseconds, 3)] for e in exchanges]
+    rows = [[e.method, e.resource_type, e.status, round(e.milliseconds, 3), e.request_id] for e in exchanges]
     return json.dumps(rows) if rows else ""
 
 
 def exchanges_from_text(text: str) -> list[JsonObject]:
-    """As people read them."""
-    names = ("method", "resource_type", "status", "milliseconds")
-    return [dict(zip(names, item, strict=True)) for item in json.loads(text)] if text else []
+    """As people read them. Those of earlier versions have no request id."""
+    return [asdict(Exchange(*item)) for item in json.loads(text)] if text else []

@@ -165,7 +165,10 @@ def full_outcome(person_id: str = "p1", result: Result = Result.UPDATED) -> Outc
         written=(base, role),
         person_id=person_id,
         version="2",
-        exchanges=(Exchange("GET", "Practitioner", 200, 3.25), Exchange("PUT", "Practitioner", 200, 7.5)),
+        exchanges=(
+            Exchange("GET", "Practitioner", 200, 3.25, "5a0e9f0c-1"),
+            Exchange("PUT", "Practitioner", 200, 7.5, "5a0e9f0c-2"),
+        ),
         tasks=(Task("leaver-access", "Remove the login", ("Open the console.", "Disable the login.")),),
         warnings=(Finding("0", "drift", "A value was changed at the server", Severity.WARNING),),
     )

@@ -49,6 +49,7 @@ def test_everything_is_kept(store: Store) -> None:
         "resource_type": "Practitioner",
         "status": 200,
         "milliseconds": 7.5,
+        "request_id": "5a0e9f0c-2",
     }
     assert tried["warnings"][0]["local"] == "drift"
     (task,) = found["tasks"]
