@@ -19,7 +19,7 @@ import httpx
 import jwt
 
 from hl7bridge.errors import ConfigError, TokenError
-from hl7bridge.fhir.gate import tls_context
+from hl7bridge.fhir.gate import network
 from hl7bridge.fhir.keys import SigningKey
 from hl7bridge.fhir.rules import REPORT, SmartRules, checked_url, origin
 
@@ -77,6 +77,8 @@ def needed_scopes(mode: str, capabilities: frozenset[str] = frozenset(), verbs: 
 class TokenSource:
     """Gets and keeps the access token of one destination. Safe for threads.
 
+    kept       reads the key again from where it is kept, before each token request: a key that was replaced there is used
+               from then on; where it raises ConfigError (it is being replaced just now), the last one is
     transport  replaces the network (tests); clock  monotonic seconds; now  Unix seconds, for the assertion's times
     Raises ConfigError for a `ca_file` that cannot be read.
     """
@@ -86,14 +88,15 @@ class TokenSource:
         rules: SmartRules,
         key: SigningKey,
         *,
+        kept: Callable[[], SigningKey] | None = None,
         transport: httpx.BaseTransport | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.rules, self._key, self._clock, self._now = rules, key, clock, now
+        self._kept = kept
         self._http = httpx.Client(
-            transport=transport
-            or httpx.HTTPTransport(verify=tls_context(rules.base_url, rules.ca_file), trust_env=False),
+            transport=transport or network(rules.base_url, rules.ca_file, rules.proxy),
             timeout=rules.timeout,
             follow_redirects=False,
             trust_env=False,
@@ -193,6 +196,7 @@ class TokenSource:
 
     def _fetch(self) -> Token:
         endpoint = self.discover().token_endpoint
+        self._look_for_another_key()
         form = {
             "grant_type": "client_credentials",
             "scope": " ".join(self.scopes()),
@@ -213,6 +217,13 @@ class TokenSource:
         margin = min(max(60.0, life / 10), life / 2)  # a short-lived token is used for half its life
         scope = read.get("scope")
         return Token(access_token, asked + life, asked + life - margin, scope if isinstance(scope, str) else "")
+
+    def _look_for_another_key(self) -> None:
+        if self._kept is not None:
+            try:
+                self._key = self._kept()
+            except ConfigError:
+                pass  # a file that is being replaced; what is wrong with it, `check` and `doctor` say
 
     def _discovered(self) -> Discovery:
         url = self.rules.base_url.rstrip("/") + "/.well-known/smart-configuration"

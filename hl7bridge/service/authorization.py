@@ -56,7 +56,9 @@ def require(destinations: Iterable[Destination]) -> None:
 def token_source(destination: Destination) -> TokenSource | None:
     """Where the destination's access tokens come from; None where it needs none. Raises ConfigError."""
     key = signing_key(destination)
-    return TokenSource(destination.smart_rules(SmartRules), key) if key else None
+    if key is None:
+        return None
+    return TokenSource(destination.smart_rules(SmartRules), key, kept=lambda: signing_key(destination) or key)
 
 
 def authorization(destination: Destination) -> BackendServicesAuth | None:

@@ -99,6 +99,28 @@ def test_the_assertion(key: keys.SigningKey) -> None:
     assert len(claims["jti"]) == 36
 
 
+def test_a_key_that_was_replaced_signs_the_next_assertion() -> None:
+    server = Authorization(EC)
+    server.answer = lambda number: (200, server.granted(number, expires_in=0))
+    kept: list[keys.SigningKey | ConfigError] = [EC, RSA, ConfigError("the file is empty")]
+    asked = 0
+
+    def read() -> keys.SigningKey:
+        nonlocal asked
+        asked += 1
+        found = kept[asked - 1]
+        if isinstance(found, ConfigError):
+            raise found
+        return found
+
+    smart = SmartRules(BASE, "bridge-1", token_url=TOKEN_URL)
+    tokens = TokenSource(smart, EC, kept=read, transport=server.transport(), clock=Clock(), now=lambda: EPOCH + 0.9)
+    for key in (EC, RSA, RSA):  # the third time it is being replaced again: the last one is good until it is
+        server.key = key
+        tokens.token()
+    assert [call["kid"] for call in server.calls] == [EC.kid, RSA.kid, RSA.kid]
+
+
 def test_a_new_jti_for_each_request_an_own_audience_and_key_id() -> None:
     server = Authorization(audience="https://proxy.example.org/token")
     server.answer = lambda number: (200, server.granted(number, expires_in=0))
