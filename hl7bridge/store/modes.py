@@ -33,6 +33,11 @@ APPLIED_SINCE = (
     " WHERE r.source_key = ? AND d.destination = ? AND d.feed = ? AND d.place > ? AND d.state = 'ended'"
     f" AND d.result IN ({marks(len(APPLIED))})"
 )
+OLDER_OF_LATER = (
+    "SELECT 1 FROM record r JOIN delivery d ON d.message_id = r.message_id AND d.position = r.position"
+    " WHERE r.source_key = ? AND d.destination = ? AND d.feed = ? AND d.place < ? AND d.order_time > ?"
+    " AND d.result NOT IN ('stale', 'withdrawn') LIMIT 1"
+)
 
 
 class Modes(Claiming):
@@ -88,12 +93,19 @@ class Modes(Claiming):
                 last,
             ) in rows.fetchall():
                 change = StaffChange.from_json(unseal(codec, content).decode())
-                stale = bool(order_time) and last > order_time and not force
+                goes = bool(force) or self._leaves_anyway(change, destination, feed, place, order_time)
+                stale = bool(order_time) and last > order_time and not goes
                 overtaken = stale or self._is_overtaken(change, destination, feed, place)
-                found.append(
-                    Reported(delivery_id, message_id, place, feed, key, change, order_time, bool(force), overtaken)
-                )
+                found.append(Reported(delivery_id, message_id, place, feed, key, change, order_time, goes, overtaken))
             return found
+
+    def _leaves_anyway(self, change: StaffChange, destination: str, feed: str, place: int, order_time: str) -> bool:
+        """Whether somebody leaves whose message was in order when it came: what was written since, and speaks of other
+        things (see `overtakes`), does not make it stale."""
+        if change.says_active is not False:
+            return False
+        person = (change.source_key, destination, feed)
+        return self._execute(OLDER_OF_LATER, (*person, place, order_time)).fetchone() is None
 
     def _is_overtaken(self, change: StaffChange, destination: str, feed: str, place: int) -> bool:
         """Whether a younger change of the person was applied that leaves nothing to do for this one."""
@@ -114,16 +126,17 @@ class Modes(Claiming):
                 rows = self._execute(
                     f"{REPORTED} AND d.id IN ({marks(len(some))}) ORDER BY d.place", (destination, *some)
                 ).fetchall()
-                for delivery_id, message_id, place, feed, _, _, _, lane, codec, content, _ in rows:
+                for delivery_id, message_id, place, feed, _, order_time, force, lane, codec, content, _ in rows:
                     change = StaffChange.from_json(unseal(codec, content).decode())
                     if self._is_overtaken(change, destination, feed, place):
                         self._end(delivery_id, Result.SUPERSEDED, now, who=who)
                         continue
+                    force = force or self._leaves_anyway(change, destination, feed, place, order_time)
                     # head = 1 whoever stands in the lane: claiming checks, and unmarks whoever is behind another.
                     self._execute(
                         "UPDATE delivery SET state = 'queued', head = 1, attempts = 0, next_attempt = 0, result = '',"
-                        " code = '', local = '', text = '', http_status = 0, ended = 0 WHERE id = ?",
-                        (delivery_id,),
+                        " code = '', local = '', text = '', http_status = 0, ended = 0, force = ? WHERE id = ?",
+                        (force, delivery_id),
                     )
                     self._enter(delivery_id, place, keys_from_text(lane))
                     self._note(now, message_id, delivery_id, "queued again", was="reported", who=who, reason=reason)

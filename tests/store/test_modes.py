@@ -86,6 +86,31 @@ def test_what_came_out_of_order_is_told_before(store: Store) -> None:
     assert [one.overtaken for one in store.reported("main")] == [True]
 
 
+EARLY, LATE = "2027-01-01T00:00:00+00:00", "2027-01-02T00:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("before", "since", "ends"),
+    [(None, Action.UPDATE, True), (None, Action.REACTIVATE, False), (Action.UPDATE, None, False)],
+    ids=["updated-since", "back-since", "older-than-what-came-before"],
+)
+def test_a_leaver_who_was_only_reported_is_not_stale_for_an_update_that_was_written_since(
+    store: Store, before: Action | None, since: Action | None, ends: bool
+) -> None:
+    """Such as under `modes.deactivate = "report"`: a new telephone number must not keep her in."""
+    if before:
+        accept_one(store, change("S1", before, active=None), order_time=LATE)
+        report(store)
+    accept_one(store, change("S1", Action.DEACTIVATE, active=None), order_time=EARLY)
+    report(store)
+    if since:
+        accept_one(store, change("S1", since, active=None), order_time=LATE)
+        deliver_all(store)
+    shown = store.reported("main")[-1]
+    assert shown.overtaken is (since is Action.REACTIVATE)
+    assert (("S1", Action.DEACTIVATE) in went_live(store)) is ends
+
+
 def test_as_what_it_ran_is_remembered(store: Store) -> None:
     assert store.ran_as("main") is None
     store.remember_ran_as("main", REPORT, NOW)
