@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from hl7bridge.model import Result, StaffChange, Task
@@ -20,7 +21,7 @@ HOLDS = (
 )
 HELD = (
     "SELECT d.message_id, d.destination, d.feed, d.source_key, d.lane, d.local, COALESCE(f.place, d.place), d.force,"
-    " r.codec, r.change, m.requested_by FROM delivery d JOIN message m ON m.id = d.message_id"
+    " r.codec, r.change, m.requested_by, f.codec, f.change FROM delivery d JOIN message m ON m.id = d.message_id"
     " JOIN record r ON r.message_id = d.message_id AND r.position = d.position"
     " LEFT JOIN released f ON f.delivery_id = d.id WHERE d.id = ? AND d.state = 'held'"
 )
@@ -75,7 +76,8 @@ class Deciding(Reading, Settling):
 
         `change`: the record translated again, with its lane; None = it goes as it was stored. A release of somebody who
         leaves is not stale, whatever was applied since: nothing of it spoke of her leaving (see `overtakes`). Not
-        approved where `approves` is False, or `who` asked for the change: then it is tried again as it was.
+        approved where `approves` is False, or `who` asked for the change: then it is tried again as it was, and an
+        approval of before counts as long as it says the same.
         """
         while True:
             with self._writing():
@@ -94,13 +96,17 @@ class Deciding(Reading, Settling):
                     codec,
                     content,
                     asked,
+                    last_codec,
+                    last_content,
                 ) = row
                 if self._write_out(now) or self._line_up(destination):
                     continue  # in a transaction of its own, so that nobody waits long for the store
                 keys = set(keys_from_text(keys_text))
                 if any(self._execute(YOUNGER, (key, source_key, feed, first_place)).fetchone() for key in keys):
                     return Released.OVERTAKEN
-                goes = change or StaffChange.from_json(unseal(codec, content).decode())
+                stored = StaffChange.from_json(unseal(codec, content).decode())
+                went = StaffChange.from_json(unseal(last_codec, last_content).decode()) if last_content else stored
+                goes = change or stored
                 keys |= {lane_key(destination, key) for key in lane}
                 force = force or goes.says_active is False
                 self._execute(
@@ -119,7 +125,8 @@ class Deciding(Reading, Settling):
                     " VALUES (?, ?, ?, ?, ?, ?, '', ?, ?) ON CONFLICT (delivery_id) DO UPDATE SET at = excluded.at,"
                     " who = excluded.who, reason = excluded.reason, codec = excluded.codec, key_id = excluded.key_id,"
                     " change = excluded.change,"
-                    " approves = CASE WHEN excluded.approves = 1 THEN 1 ELSE released.approves END",
+                    # What was approved was that content, and no other.
+                    " approves = CASE WHEN excluded.approves = 1 THEN 1 WHEN ? THEN released.approves ELSE 0 END",
                     (
                         delivery_id,
                         now,
@@ -129,6 +136,7 @@ class Deciding(Reading, Settling):
                         PLAIN,
                         change.to_json().encode() if change else None,
                         approves and not same_person(who, asked),
+                        replace(went, mapping_version="") == replace(goes, mapping_version=""),
                     ),
                 )
                 self._end_tasks(delivery_id, "released", now)

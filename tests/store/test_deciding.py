@@ -15,6 +15,7 @@ from tests.store.builders import (
     change,
     claim,
     events,
+    message,
     outcome,
     settlement,
     state_of,
@@ -281,3 +282,16 @@ def test_a_pause_that_ends_by_itself_gives_way(store: Store) -> None:
     store.settle([given_back], NOW)
     assert store.pause("main", "writes-refused", NOW)
     assert claim(store, NOW + 100) == []
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_an_approval_is_of_what_was_seen(store: Store, same: bool) -> None:
+    """Who asked for a change may have it tried again, but not with another content in the place of what was approved."""
+    made = replace(message(change(), control_id="asked"), requested_by="ana")
+    store.accept([made], NOW)
+    for who, anew in (("bo", change()), ("ana", change() if same else change(cleared=("STF-11",)))):
+        [one] = claim(store)
+        store.settle([settlement(one, DeliveryState.HELD)], NOW)
+        assert store.release(one.delivery_id, NOW, who=who, reason="seen", change=anew) is Released.QUEUED
+    [one] = claim(store)
+    assert one.approved is same
