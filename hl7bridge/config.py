@@ -102,6 +102,7 @@ def examine(
         if advice := unknown_kind(kind):
             reading.problem("is for no kind of task that there is", f"conf/tasks/{kind}.toml", advice=advice)
     reading.problems += _port_problems(tuple(good_feeds.values()))
+    reading.problems += _folder_problems(tuple(good_feeds.values()))
     if service is not None and not feeds:
         advice = "Write conf/feeds/NAME.toml, or let `hl7bridge init` write a first one."
         reading.problem("no feed is configured", "conf/feeds", advice=advice)
@@ -422,6 +423,23 @@ def _port_problems(feeds: tuple[Feed, ...]) -> Iterator[ConfigError]:
                 problem = f"port {port} is already taken by {other.file}"
                 yield ConfigError(problem, file=feed.file, key="listener.port", advice="Give each feed its own port.")
         taken.append(feed)
+
+
+def _folder_problems(feeds: tuple[Feed, ...]) -> Iterator[ConfigError]:
+    """Two feeds with one drop folder, and folders in it that are no two."""
+    taken: dict[Path, Feed] = {}
+    for feed in feeds:
+        folder = feed.drop.folder
+        if folder is None:
+            continue
+        other = taken.setdefault(folder.resolve(), feed)
+        if other is not feed:
+            problem = f"is already the drop folder of {other.file}"
+            yield ConfigError(problem, file=feed.file, key="drop.folder", advice="Give each feed its own folder.")
+        if feed.drop.done == feed.drop.failed:
+            yield ConfigError(
+                "is the folder of good files, too", file=feed.file, key="drop.failed", advice="Name another."
+            )
 
 
 # --- reference -------------------------------------------------------------------------------------------------------

@@ -91,6 +91,7 @@ def examine(directory: Path) -> Iterator[Line]:
     yield from _log(settings)
     for feed in settings.feeds.values():
         yield from _port(feed)
+        yield from _drop_folder(feed)
         yield from _mapping(feed)
 
 
@@ -203,6 +204,25 @@ def _port(feed: Feed) -> Iterator[Line]:
         yield Line.of(error, "warning" if failure.errno == errno.EADDRINUSE else "error")
     else:
         yield Line("good", f"{feed.name}: {host}:{port or ' any port'} is free")
+
+
+def _drop_folder(feed: Feed) -> Iterator[Line]:
+    """Files must be readable there, and be moved within it."""
+    folder = feed.drop.folder
+    if folder is None:
+        return
+    wrong = ""
+    for one in (folder, folder / feed.drop.done, folder / feed.drop.failed):
+        there = next(parent for parent in (one, *one.parents) if parent.exists())  # what is missing will be made
+        if not there.is_dir():
+            wrong = wrong or f"{there} is a file, not a folder"
+        elif not os.access(there, os.R_OK | os.W_OK | os.X_OK):
+            wrong = wrong or f"{there} can't be read and written"
+    if wrong:
+        advice = "Name a folder in which the account that runs hl7bridge may read, write and move files."
+        yield Line.of(ConfigError(wrong, file=feed.file, key="drop.folder", advice=advice))
+    else:
+        yield Line("good", f"{feed.name}: drop folder {folder} {'is there' if folder.exists() else 'will be made'}")
 
 
 def _mapping(feed: Feed) -> Iterator[Line]:

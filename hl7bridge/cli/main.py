@@ -34,6 +34,7 @@ COMMANDS += (
     "keys",
     "token",
     "reload",
+    "drop",
     "doctor",
     "lookup",
     "register-help",

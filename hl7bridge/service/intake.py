@@ -14,6 +14,7 @@ import hmac
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -45,14 +46,15 @@ STORED_TEXT = "stored, delivery pending"
 REPORT_TEXT = "stored, report only"
 PERHAPS_TEXT = "stored"
 CLOCKS_DIFFER = 300.0  # seconds that a sender's clock may be ahead of ours
-SLICE = 50  # records translated before a large message lets other threads run
 
 _UNREADABLE = b"MSH|^~\\&|||||||ACK||P|2.5.1"
 
 
 @dataclass(frozen=True, slots=True)
 class FeedPolicy:
-    """What a feed's settings say about taking and answering messages (plain values, handed down from config)."""
+    """What a feed's settings say about taking and answering messages (plain values, handed down from config).
+
+    `answers` False: nobody waits for an answer; what original mode would answer is kept with the message instead."""
 
     name: str
     rules: FeedRules
@@ -68,6 +70,7 @@ class FeedPolicy:
     duplicate_window: float = 7 * 86400.0
     codes: Mapping[Refusal, str] = field(default_factory=dict)
     recheck: float = 86400.0
+    answers: bool = True
 
     def code(self, refusal: Refusal) -> str:
         """The acknowledgment code of a refusal in original mode (`AE`, `AR`, `CE`...), or "close"."""
@@ -133,6 +136,12 @@ class Intake:
         messages = self.split(body)
         alone = len(messages) == 1
         return [self.prepare_one(raw, peer, defect, slices=slices, alone=alone) for raw in messages]
+
+    def for_files(self) -> Intake:
+        """The same for messages from files: nobody is answered, and so no verdict waits for a delivery."""
+        other = copy(self)
+        other.policy = replace(self.policy, answers=False, acknowledge_when="stored")
+        return other
 
     def split(self, body: bytes) -> list[bytes]:
         """The messages of a frame or file, in order (`batch.split`)."""
@@ -281,7 +290,7 @@ class Intake:
         def application(kind: str) -> bytes:
             return application_with_lines(reading.message, kind, code, reading.lines, reading.findings)
 
-        wanted = acknowledgment.asked(header)
+        wanted = self._asked(header)
         acks: list[Acknowledgment] = []
         if wanted.mode == "original":
             waits = policy.acknowledge_when == "delivered" and reading.delivers
@@ -349,7 +358,7 @@ class Intake:
         self, header: Header, code: str, accept_code: str, findings: Sequence[Finding] = (), text: str = ""
     ) -> tuple[Acknowledgment, ...]:
         """What MSH-15/16 ask for when nothing is delivered: the verdict is known at once."""
-        wanted = acknowledgment.asked(header)
+        wanted = self._asked(header)
         if wanted.mode == "original":
             if code == CLOSE:
                 return (Acknowledgment("original", AcknowledgmentState.NONE, CLOSE),)
@@ -369,6 +378,9 @@ class Intake:
             positive = code == "AA"
             acks.append(Acknowledgment("original", AcknowledgmentState.NONE, code, positive))
         return tuple(acks)
+
+    def _asked(self, header: Header) -> acknowledgment.Asked:
+        return acknowledgment.asked(header) if self.policy.answers else acknowledgment.Asked("original")
 
     def _accept(self, header: Header, code: str) -> bytes:
         return _build(header, "accept", code)
@@ -566,7 +578,8 @@ def _required(number: int, text: str) -> UnsupportedMessage:
 
 
 def _let_others_run() -> None:
-    time.sleep(0)
+    """Half a millisecond in which nobody waits for the interpreter: other senders are answered meanwhile."""
+    time.sleep(0.0005)
 
 
 def _go_on() -> None:

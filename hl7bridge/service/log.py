@@ -21,7 +21,7 @@ Log = Any
 SAFE_KEYS = frozenset({
     "event", "level", "timestamp", "role", "feed", "destination", "peer", "host", "port", "pid", "error", "text",
     "what", "mode", "code", "local", "status", "reason", "state", "bytes", "count", "records", "message_id", "delivery_id",
-    "attempts", "seconds", "path", "lost", "exit_code",
+    "attempts", "seconds", "path", "lost", "exit_code", "percent", "refused",
 })
 # fmt: on
 

@@ -90,6 +90,9 @@ def needs_restart(before: Settings, after: Settings) -> list[str]:
         for key in ("host", "port"):
             if getattr(feed.listener, key) != getattr(other_feed.listener, key):
                 found.append(f"{feed.file}: listener.{key}")
+        for key in type(feed.drop).model_fields:
+            if getattr(feed.drop, key) != getattr(other_feed.drop, key):
+                found.append(f"{feed.file}: drop.{key}")
     return found
 
 

@@ -33,6 +33,7 @@ from hl7bridge.service.authorization import authorization
 from hl7bridge.service.children import Child
 from hl7bridge.service.delivery import DeliveryRole, DestinationLoop, Target
 from hl7bridge.service.dialect import feed_rules as feed_rules
+from hl7bridge.service.drop import DropFolder, DropPolicy, watch
 from hl7bridge.service.full_file import FullFilePolicy
 from hl7bridge.service.full_file import job as full_file_job
 from hl7bridge.service.intake import FeedPolicy, Intake
@@ -196,6 +197,7 @@ class ListenerRole:
     commits: Commits
     child: Child | None
     reloader: Reloader
+    drops: list[DropFolder]
     stop_timeout: float
     log: logs.Log
 
@@ -229,8 +231,12 @@ class ListenerRole:
 
     def _end(self) -> None:
         self.reloader.stop()
+        for folder in self.drops:
+            folder.stop()
         self.writer.stop()
         self.writer.join(self.stop_timeout)
+        for folder in self.drops:
+            folder.join(self.stop_timeout)
         if self.child:
             self.child.stop(self.stop_timeout)
         self.acknowledger.stop()
@@ -304,11 +310,23 @@ def start_listener(settings: Settings, reactor: Any, arguments: Sequence[str], *
     if child:
         child.start()
     reloader.start()
+    poll_interval = settings.service.poll_interval
+    drops = watch(drop_policies(settings), listeners, reactor, lambda: open_store(location), hint, poll_interval)
     stop_timeout = settings.service.stop_timeout
-    role = ListenerRole(listeners, ports, writer, acknowledger, commits, child, reloader, stop_timeout, log)
+    role = ListenerRole(listeners, ports, writer, acknowledger, commits, child, reloader, drops, stop_timeout, log)
     for name, address in role.addresses().items():
         log.info("listening", feed=name, host=address["host"], port=address["port"])
     return role
+
+
+def drop_policies(settings: Settings) -> list[DropPolicy]:
+    """What the settings say of each feed's drop folder, where it has one."""
+    feeds = [(feed.name, feed.drop, feed.listener.max_frame) for feed in settings.feeds.values()]
+    return [
+        DropPolicy(name, drop.folder, drop.pattern, drop.settle, drop.done, drop.failed, largest)
+        for name, drop, largest in feeds
+        if drop.folder is not None
+    ]
 
 
 def call_in_reactor(reactor: Any, function: Callable[..., Any], *arguments: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
@@ -21,9 +22,11 @@ from hl7bridge.settings.values import (
     Written,
     charset_name,
     network,
+    path_of,
     peer_address,
     setting,
     several,
+    sub_folder,
     time_zone,
 )
 
@@ -125,6 +128,24 @@ class FullFileSettings(Section):
     )
 
 
+class DropSettings(Section):
+    """A folder whose files of messages are taken like those that come by MLLP; nobody is answered."""
+
+    folder: Annotated[Path | None, BeforeValidator(path_of), Written("path")] = setting(
+        "", "where files of messages are dropped; empty = nowhere"
+    )
+    pattern: Annotated[str, AfterValidator(sub_folder), Written("pattern")] = setting(
+        "*.hl7", "names of the files that are taken, in the order of their names"
+    )
+    settle: Duration = setting("2s", "a file is taken once its size and time have been the same for so long")
+    done: Annotated[str, AfterValidator(sub_folder), Written("name")] = setting(
+        "done", "the folder in it for files of which every message was taken"
+    )
+    failed: Annotated[str, AfterValidator(sub_folder), Written("name")] = setting(
+        "failed", "the folder in it for files with a refused message, or that seem to be cut off"
+    )
+
+
 class Feed(Section):
     """One staff feed. `name` is the file's name."""
 
@@ -137,6 +158,7 @@ class Feed(Section):
     hl7: Hl7Settings
     acknowledgment: AcknowledgmentSettings = AcknowledgmentSettings()
     adt: AdtSettings = AdtSettings()
+    drop: DropSettings = Field(default_factory=dict, validate_default=True)
     full_file: FullFileSettings = FullFileSettings()
     authorities: Annotated[dict[str, Uri], Written("name = URI")] = setting(
         {}, "identifier system of an assigning authority, by the name that the sender gives it"

@@ -72,4 +72,19 @@ class Dropping(Accepting):
 
     def _drop_files(self, where: str, values: tuple[str, ...], limit: int) -> list[DropFile]:
         sql = f"SELECT {_COLUMNS} FROM drop_file WHERE {where} ORDER BY id DESC LIMIT ?"  # noqa: S608 (our names)
-        return [DropFile(*row[:9], Taken(*row[9:])) for row in self._execute(sql, (*values, limit)).fetchall()]
+        return [_file_of(*row) for row in self._execute(sql, (*values, limit)).fetchall()]
+
+
+def _file_of(
+    file_id: int,
+    feed: str,
+    name: str,
+    identity: str,
+    size: int,
+    state: str,
+    began: float,
+    changed: float,
+    target: str,
+    *taken: int,
+) -> DropFile:
+    return DropFile(file_id, feed, name, identity, size, state, began, changed, target, Taken(*taken))
