@@ -85,6 +85,7 @@ class MllpConnection(protocol.Protocol):
         self.host, self.peer = host, f"{host}:{port}"
         self.silent_since = 0.0
         self._slots: deque[Slot] = deque()
+        self._pumping = False  # frames are being taken: an answer that leaves meanwhile takes no others before them
         self._busy = False  # a large frame is being translated: frames behind it wait, so that order holds
         self._gone = False
         self._closing = False
@@ -156,6 +157,15 @@ class MllpConnection(protocol.Protocol):
 
     def _pump(self) -> None:
         """Take what the decoder holds, unless a large frame is under way or too many answers are owed."""
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            self._take_frames()
+        finally:
+            self._pumping = False
+
+    def _take_frames(self) -> None:
         if self._held_up:
             self._take_some()
         while not (self._busy or self._gone or self._closing):

@@ -122,7 +122,10 @@ class StoreWriter(threading.Thread):
 
         def answer_all() -> None:
             for entry, stored in pairs:
-                entry.answer(stored)
+                try:
+                    entry.answer(stored)
+                except Exception as error:  # the others, of other connections, must not go without theirs
+                    self._failed(f"an answer could not be given ({type(error).__name__})")
 
         self._call_in_reactor(answer_all)
         self._committed()

@@ -100,3 +100,28 @@ def test_a_connection_that_ends_in_time_is_not_aborted(bench: Bench) -> None:
     bench.connection.connectionLost()
     bench.clock.advance(CLOSE_WITHIN)
     assert not bench.transport.aborted
+
+
+class Full(Commits):
+    """A queue to the disk that takes the first message only, and answers it when told."""
+
+    first: Callable[[], None]
+
+    def put(self, message: NewMessage, answer: Callable[[Accepted | None], None]) -> bool:
+        if self.stored:
+            return False
+        self.stored.append(message)
+        self.first = lambda: answer(Accepted(1, acknowledgments=message.acknowledgments))
+        return True
+
+
+def test_a_burst_that_is_refused_is_answered_in_order_however_long_it_is(bench: Bench) -> None:
+    bench.listener.commits = bench.commits = commits = Full()
+    many = 3000  # in one read of 64 KiB
+    burst = b"".join(frame(b"MSH|^~\\&|" + bytes(str(number), "ascii")) for number in range(many))
+    bench.connection.dataReceived(frame(mfn("M0", person("MAD", "K1", "Tamsworth^Ilse"))) + burst)
+    assert bench.transport.producerState == "paused"
+    commits.first()
+    assert bench.transport.value().count(b"\x1c\r") == many + 1
+    assert bench.connection.owes == 0
+    assert bench.transport.producerState == "producing"

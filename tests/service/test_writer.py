@@ -101,3 +101,18 @@ def test_what_became_of_an_answer_is_written_down(tmp_path: Path) -> None:
     store = open_store(tmp_path / "store.db")
     assert store.acknowledgments(accepted.message_id)[0].state is AcknowledgmentState.NOT_SENT
     store.close()
+
+
+def test_an_answer_that_fails_keeps_nobody_else_from_theirs(tmp_path: Path) -> None:
+    answers, told = Answers(), []
+
+    def broken(_: object) -> None:
+        raise RuntimeError("a value that must not be told")
+
+    writer = StoreWriter(lambda: open_store(tmp_path / "store.db"), lambda call: call(), failed=told.append)
+    assert writer.put(new("a"), broken)
+    assert writer.put(new("b"), answers.to("b"))
+    writer.stop()
+    writer.run()
+    assert answers.next()[0] == "b"
+    assert told == ["an answer could not be given (RuntimeError)"]
