@@ -255,6 +255,7 @@ EVENTS = [
         tasks=("leaver-access", "deleted-in-source")),
     Row("MAD, deleted before", mfn("MAD"), "reactivated", before=(*ADDED, mfn("MDL"))),
     Row("MUP A, deleted before", mfn("MUP", "A"), "reactivated", before=(*ADDED, mfn("MDL"))),
+    Row("MAD I, deleted before", mfn("MAD", "I"), "deactivated", "inactive", GONE, before=(*ADDED, mfn("MDL"))),
     Row("MUP, deleted before", mfn("MUP"), "unchanged", "inactive+deleted-in-source", GONE, before=(*ADDED, mfn("MDL"))),
     Row("MDL, unknown", mfn("MDL"), "nothing-to-do", warned=("unknown-person",), **NOBODY),
     Row("B01 A, unknown", pmu("B01", "A"), "created"),

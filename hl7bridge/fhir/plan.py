@@ -119,7 +119,7 @@ def plan_practitioner(
     plan.set_active(target, own, explicit=change.action in LIFECYCLE)
     if (change.action is Action.REMOVE or change.deleted_in_source) and target is False:
         plan.tag()
-    elif said is True:
+    elif said is not None and change.action not in ENDING:
         plan.untag()
     was = own.holds_active if own else server.get("active") is not False
     return plan.planned(was if said is None else said, reason)
@@ -388,7 +388,7 @@ class _ResourcePlan:
             self.differences.append(Difference(f"meta.tag[{len(tags)}]", None, TAG, self.change.event_field))
 
     def untag(self) -> None:
-        """The person is back: our tag goes. Tried once, for some servers keep every tag (HAPI does)."""
+        """The source has the person again: our tag goes. Tried once, for some servers keep every tag (HAPI does)."""
         if self.marks.pop(TAG_MARK, None) is None:
             return
         meta = self.body.get("meta", {})
