@@ -6,6 +6,8 @@ store, and forgotten but for what the answer says of its records.
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -80,6 +82,33 @@ def read_at_once(
     return reading
 
 
+class _Polite:
+    """While it is held, threads that wait for the interpreter get it ten times sooner: a message of another feed asks for it
+    four times on its way, and the thread that maps a large file would let each wait for 5 ms."""
+
+    INTERVAL = 0.0005  # seconds
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held, self._usual = 0, 0.0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._held:
+                self._usual = sys.getswitchinterval()
+                sys.setswitchinterval(self.INTERVAL)
+            self._held += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._held -= 1
+            if not self._held:
+                sys.setswitchinterval(self._usual)
+
+
+_POLITE = _Polite()
+
+
 def read_in_parts(
     raw: bytes,
     header: Header,
@@ -91,6 +120,20 @@ def read_in_parts(
     pause: Callable[[], None],
 ) -> Reading:
     """Read a large master file, saying of it what `read_at_once` says. Raises MessageError."""
+    with _POLITE:
+        return _read_in_parts(raw, header, charset, rules, now, deliveries, line_of, pause)
+
+
+def _read_in_parts(
+    raw: bytes,
+    header: Header,
+    charset: str | Sequence[str],
+    rules: FeedRules,
+    now: float,
+    deliveries: Deliveries,
+    line_of: LineOf,
+    pause: Callable[[], None],
+) -> Reading:
     codec = codec_of_message(raw, charset)
     moment = datetime.fromtimestamp(now, UTC)
     numbering = Numbering()
