@@ -28,6 +28,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from hl7bridge.model import read_json, write_json
+from hl7bridge.sandbox.journal import read_lines
+from hl7bridge.sandbox.server import BASE_PATH
+from tests.business import improper_in
 
 JsonObject = dict[str, Any]
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -203,7 +206,7 @@ def running_sandbox(
     keys: ClientKeys | None = None,
     port: int = 0,
 ) -> Iterator[RunningSandbox]:
-    """Start a sandbox; it ends with the block, or with this process.
+    """Start a sandbox; it ends with the block, or with this process. What the bridge asked of it is judged then.
 
     folder    holds its journal (journal.jsonl), its keys, and, with `keep`, its resources: a second sandbox on the same
               folder goes on from there (give it the first one's `keys`)
@@ -242,6 +245,9 @@ def running_sandbox(
             process.kill()
             process.wait(10)
         process.stdout.close()
+    if journal.exists():
+        wrong = improper_in(read_lines(journal), BASE_PATH, auth=auth)
+        assert not wrong, wrong
 
 
 def _environment() -> dict[str, str]:

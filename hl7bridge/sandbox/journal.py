@@ -17,6 +17,8 @@ and the order of all. The lines of writes are appended while the resources are l
     sent          the body of a write that stored nothing
     if_match, conditional   If-Match as sent; whether If-None-Exist was there
     client        the client id of the access token; "observer" for a request of the test itself; "" without a token
+    agent         User-Agent, "" when absent
+    with_token    whether it had an Authorization header, whatever that was worth
     request_id    X-Request-Id, "" when absent
     fault         the kind of the fault that struck, `answered` false when the connection was closed without an answer
     recovered     true: the server was killed between storing this version and writing its line

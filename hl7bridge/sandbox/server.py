@@ -185,6 +185,8 @@ class Sandbox:
             version="",
             changed=False,
             client="observer" if incoming.observer else "",
+            agent=incoming.header("user-agent"),
+            with_token="authorization" in incoming.headers,
             request_id=incoming.header("x-request-id"),
         )
         if "if-match" in incoming.headers:

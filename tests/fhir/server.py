@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 
 from hl7bridge.model import JsonObject, read_json, write_json
+from tests.business import AGENT, improper
 
 BASE = "https://fhir.example.org/r4"
 
@@ -147,6 +148,10 @@ class FakeFhir:
     # --- answering ---------------------------------------------------------------------------------------------------
 
     def answer(self, asked: Asked) -> Answer:
+        if asked.headers.get("user-agent") == AGENT:
+            prefix = urlsplit(self.base).path
+            wrong = improper([f"{asked.method} {asked.target.removeprefix(prefix)}"])
+            assert not wrong, wrong
         with self.lock:
             self.journal.append(asked)
             for fault in list(self.faults):

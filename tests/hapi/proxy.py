@@ -26,12 +26,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from tests.business import improper
+
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"}
 PATIENCE = 60.0
-PROPER = re.compile(
-    r"GET (/metadata|/\.well-known/smart-configuration|/Practitioner(Role)?(/[^/?]+|\?.*)|/?\?_getpages=.*)"
-    r"|POST /Practitioner(Role)?(/_search)?|PUT /Practitioner(Role)?/[^/?]+"
-)
 
 
 @dataclass(frozen=True)
@@ -144,9 +142,12 @@ class Proxy:
             return [p for p in self.passed[place:] if p.asked.resource_type not in ("metadata", ".well-known")]
 
     def improper(self) -> list[str]:
-        """Requests that a staff bridge has no business with: another resource type, another method, another path."""
+        """Requests that a staff bridge has no business with (tests/business.py), and those with a token: the server behind
+        wants none, so that it would be another's."""
         with self.lock:
-            return [p.asked.line for p in self.passed if not PROPER.fullmatch(p.asked.line)]
+            asked = [passed.asked for passed in self.passed]
+        with_token = [f"{one.line} with another's token" for one in asked if "authorization" in one.headers]
+        return improper(one.line for one in asked) + with_token
 
     # --- one request -------------------------------------------------------------------------------------------------
 
@@ -221,4 +222,5 @@ def proxy_to(base_url: str) -> Iterator[Proxy]:
         yield proxy
     finally:
         proxy.close()
-    assert proxy.improper() == []
+    wrong = proxy.improper()
+    assert not wrong, wrong
