@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,9 +26,10 @@ def test_every_sample_message(server_url: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_full_load_writes_what_changed_and_nothing_else(
-    server_url: str, key_system: str, block: int, tmp_path: Path
+    server_url: str, key_system: str, block: int, blocks: Iterator[int], tmp_path: Path
 ) -> None:
-    report = full_load.run(tmp_path, server_url, key_system, count=300, block=block, seed=20260302)
+    next(blocks)  # so many people take two
+    report = full_load.run(tmp_path, server_url, key_system, count=2000, block=block, seed=20260302)
     assert report.faults == []
     assert report.figures["validated"] == full_load.VALIDATED
 
