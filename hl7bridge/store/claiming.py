@@ -12,13 +12,12 @@ from typing import Any
 from hl7bridge.errors import ClaimLost
 from hl7bridge.model import LIFECYCLE, Known, Link, Result, StaffChange, Task, Written
 from hl7bridge.store.encoding import unseal, written_from_row
-from hl7bridge.store.lanes import NEWCOMERS, keys_from_text, keys_to_text, lane_key
+from hl7bridge.store.lanes import NEWCOMERS, WRITE_OUTS, keys_from_text, keys_to_text, lane_key
 from hl7bridge.store.store import Claimed
 from hl7bridge.store.tasking import Tasking
 
 PROMOTED = 500  # scheduled deliveries that one claim lines up at most; the next claim takes the next ones
 LINE_UPS = 10  # transactions in which one claim lines up new deliveries at most, so that its lease outlives it
-WRITE_OUTS = 40  # parts of large messages that one claim writes out at most
 TRIED = 1000  # candidates that one claim looks at, about: bounds how long it holds the store when many are stale
 
 LaneOf = Callable[[StaffChange, str], tuple[str, ...]]

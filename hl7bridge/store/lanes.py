@@ -28,6 +28,7 @@ from hl7bridge.store.database import Database, each, marks
 from hl7bridge.store.store import OPEN_LANE, DeliveryState
 
 NEW = -1  # the mark of a delivery that has not entered its lanes
+WRITE_OUTS = 40  # parts of large messages that are written out at one time at most
 LINED_UP = 1000  # deliveries that one transaction lines up at most: bounds how long it holds the store
 
 OCCUPIED = each("lane", "key")
@@ -72,6 +73,15 @@ class Lanes(Database):
             with self._writing():
                 if not self._is_arriving(message_id) or not self._write_out(now):
                     return
+
+    def _write_out_some(self, now: float) -> None:
+        """Write out the oldest parts that wait, in transactions of their own; the next call goes on."""
+        for _ in range(WRITE_OUTS):
+            with self._reading():
+                if not self._execute("SELECT 1 FROM arrival LIMIT 1").fetchone():
+                    return
+            with self._writing():
+                self._write_out(now)
 
     def _is_arriving(self, message_id: int) -> bool:
         return bool(self._execute("SELECT 1 FROM arrival WHERE message_id = ? LIMIT 1", (message_id,)).fetchone())

@@ -23,7 +23,7 @@ _ONE_OPEN = frozenset({"leaver-access", LEAVER_UNVERIFIED})
 
 LATE_LEAVERS = (
     "SELECT d.id, d.message_id, d.feed, d.source_key, d.person_id FROM delivery d JOIN message m ON m.id = d.message_id"
-    " WHERE d.destination = ? AND d.leaver = 1 AND d.state <> 'ended' AND d.state <> 'scheduled' AND d.action <> 'rest'"
+    " WHERE d.destination = ? AND d.leaver = 1 AND d.state <> 'ended' AND d.action <> 'rest'"
     " AND m.received <= ? AND d.not_before <= ?"
     " AND NOT EXISTS (SELECT 1 FROM task t WHERE t.state = 'open' AND t.kind = ? AND t.destination = d.destination"
     " AND t.feed = d.feed AND t.source_key = d.source_key)"
@@ -123,7 +123,11 @@ class Tasking(Lanes):
 
     def watch_leavers(self, destination: str, task: Task, now: float) -> int:
         """Open `task` for each person whose end was asked for more than `task.due_within` seconds ago and is not done: the
-        server is down, or the change is held. One a person; it is due at once. Returns how many were opened."""
+        server is down, or the change is held. One a person; it is due at once. Returns how many were opened.
+
+        While nothing is handed out, nobody writes large messages out: this does, a few parts a call, to find who is in them.
+        """
+        self._write_out_some(now)
         asked = (destination, now - task.due_within, now - task.due_within, LEAVER_UNVERIFIED, UNVERIFIED_AT_ONCE)
         with self._reading():
             if not self._execute(LATE_LEAVERS, asked).fetchone():

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from hl7bridge.model import LEAVER_UNVERIFIED, PERSON_INACTIVE, ROLES_ENDED, Action, Check, Result, Task, Written
+from hl7bridge.store.arriving import pack
 from hl7bridge.store.store import DeliveryState, Released, Store
 from hl7bridge.store.tasking import Subject
-from tests.store.builders import NOW, OpenStore, accept_one, change, claim, events, outcome, settlement
+from tests.store.builders import NOW, OpenStore, accept_one, change, claim, events, message, outcome, settlement
 
 ACCESS = Task(
     "leaver-access",
@@ -213,6 +214,23 @@ def test_who_leaves_in_the_future_is_looked_for_when_it_is_due(store: Store) -> 
     claim(store, NOW + 1000)
     assert late(store, NOW + 1899) == []
     assert len(late(store, NOW + 1900)) == 1
+
+
+def test_who_is_due_while_nothing_is_handed_out_is_looked_for(store: Store) -> None:
+    accept_one(store, LEAVES, not_before=NOW + 1000)
+    store.pause("main", "down", NOW)
+    assert claim(store, NOW + 1000) == []
+    assert late(store, NOW + 1899) == []
+    assert len(late(store, NOW + 1900)) == 1
+
+
+def test_who_leaves_by_a_large_file_is_looked_for_before_anything_is_handed_out(store: Store) -> None:
+    whole = message(change("STAYS"), LEAVES)
+    store.accept([replace(whole, records=(), parts=tuple(pack([one]) for one in whole.records))], NOW)
+    store.pause("main", "down", NOW)
+    assert claim(store, NOW + 1) == []
+    assert late(store, NOW + 899) == []
+    assert late(store, NOW + 900) == [("L", "open", NOW + 900)]
 
 
 def test_who_was_ended_before_is_not_looked_for(store: Store) -> None:
