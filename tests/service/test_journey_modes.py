@@ -90,7 +90,7 @@ def test_nothing_that_came_in_during_report_is_lost(
     since, folder = last(sandbox), tmp_path / "bridge"
     joins = mfn("joins", person("MAD", "J1", "Vane^Bo", unit="ICU"), person("MAD", "J2", "Reed^Cy"))
     moves = mfn("moves", person("MUP", "J1", "Vane^Bo", phone="555-7"), person("MUP", STAYS, f"Tamsworth{STAYS}^Ada"))
-    with bridge_to(sandbox, folder, mode="report") as bridge:
+    with bridge_to(sandbox, folder, mode="report", tasks={"joiner": True}) as bridge:
         for body in (joins, moves, mfn("leave", *map(leave, LEAVERS)), mfn("again", *map(leave, LEAVERS))):
             answer = raw_answer(bridge, body)
             assert b"MSA|AA|" in answer
@@ -100,6 +100,16 @@ def test_nothing_that_came_in_during_report_is_lost(
         assert states(bridge) == {"reported": 8}
         assert written(sandbox, since) == []
         assert tasks(bridge, "leaver-access") == LEAVERS, "one each, however often it is said"
+        assert tasks(bridge, "joiner-setup") == ["J1", "J2"]
+        assert main(["reconcile", "fhir", "--json", "--config", str(folder)]) == 1
+        differences = json.loads(capsys.readouterr().out)["differences"]
+        found = {(one["kind"], one["source_key"]) for one in differences}
+        assert found == {
+            *(("active-at-server", key) for key in LEAVERS),
+            *(("missing", key) for key in ("J1", "J2")),
+            ("behind", STAYS),
+        }
+        assert len(differences) == 5
         assert b"report only" in raw_answer(bridge, joins), "a duplicate"
 
     sandbox.habits(writes_refused=0)
