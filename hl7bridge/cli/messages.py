@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from hl7bridge.errors import ConfigError, UnreadableMessage
@@ -67,6 +68,39 @@ def stream_messages(path: Path) -> Iterator[bytes]:
         if piece.too_large:
             raise ConfigError("holds a message larger than 256 MiB", file=str(path), advice="Is it the right file?")
         yield piece.raw
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message on its way out. `number`: among those of all files; `passed`: bytes of all files behind its end."""
+
+    message: bytes
+    number: int
+    passed: int
+
+
+def outgoing(files: Sequence[Path], skip: int = 0) -> Iterator[Outgoing]:
+    """The messages of files one after the other, but for the first `skip`; few of them in memory at a time.
+
+    Raises OSError, ConfigError for a message larger than 256 MiB, UnreadableMessage when there is no message at all.
+    """
+    number = passed = 0
+    for file in files:
+        end = 0
+        for piece in stream_pieces(file):
+            if piece.too_large:
+                raise ConfigError("holds a message larger than 256 MiB", file=str(file), advice="Is it the right file?")
+            number, end = number + 1, piece.end
+            if number > skip:
+                yield Outgoing(piece.raw, number, passed + end)
+        passed += file.stat().st_size if str(file) != "-" else end
+    if not number:
+        raise UnreadableMessage("100", "empty", f"there is no message in {', '.join(map(str, files))}")
+
+
+def size_of(files: Sequence[Path]) -> int:
+    """Bytes of all files; 0 where one is standard input. Raises OSError."""
+    return 0 if any(str(file) == "-" for file in files) else sum(file.stat().st_size for file in files)
 
 
 def files_of(paths: Sequence[Path]) -> list[Path]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from functools import lru_cache
@@ -137,6 +138,29 @@ def show_json(schema: str, data: Mapping[str, Any]) -> None:
     sys.stdout.flush()
 
 
+class JsonList:
+    """One JSON document on one line, like `show_json`, whose long list is written as it comes: no run is too long for it."""
+
+    def __init__(self, schema: str, data: Mapping[str, Any], name: str) -> None:
+        """`data` stands before the list, which is called `name`."""
+        self._write(write_json({"schema": schema, **data})[:-1] + f',"{name}":[')
+        self._between = ""
+
+    def add(self, item: Mapping[str, Any]) -> None:
+        """The next item of the list."""
+        self._write(self._between + write_json(item))
+        self._between = ","
+
+    def end(self, data: Mapping[str, Any]) -> None:
+        """The document ends with these, one at least."""
+        self._write("]," + write_json(data)[1:])
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+
+    def _write(self, text: str) -> None:
+        sys.stdout.write(_NOT_ASCII.sub(_json_escaped, text))
+
+
 def show_table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], styles: Mapping[str, str] | None = None
 ) -> None:
@@ -206,3 +230,64 @@ def progress(what: str, total: int) -> Iterator[Any]:
             yield lambda: bar.advance(task)
         finally:
             _above.clear()
+
+
+_TELL_EVERY = 10.0  # seconds between two lines of progress where there is no terminal
+
+
+@contextmanager
+def progress_of_bytes(
+    what: str, total: int, items: str = "messages", clock: Callable[[], float] = time.monotonic
+) -> Iterator[Callable[[int, int], None]]:
+    """Progress through `total` bytes (0 = not known), with items, their rate and the time left, on standard error: a bar,
+    or, off a terminal, a line every ten seconds. Yields `at(bytes, items)`, to be told where one is, counted from the start;
+    what is there at the first call was done before."""
+    began = told = clock()
+    first: tuple[int, int] | None = None
+
+    def words(done: int, count: int) -> tuple[str, str]:
+        nonlocal first
+        first = first or (done, count)
+        seconds = max(clock() - began, 1e-9)
+        rate = (count - first[1]) / seconds
+        left = seconds * (total - done) / (done - first[0]) if done > first[0] and total else 0.0
+        return f"{count:,} {items}, {rate:,.0f} a second", _time_left(left)
+
+    if not sys.stderr.isatty():
+
+        def at(done: int, count: int) -> None:
+            nonlocal told
+            rate, left = words(done, count)
+            if clock() - told >= _TELL_EVERY:
+                told = clock()
+                say(f"{what}: " + (f"{100 * done // total} %, {rate}, {left} left" if total else rate))
+
+        yield at
+        return
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %" if total else ""),
+        TextColumn("{task.fields[rate]}  {task.fields[left]}"),
+    )
+    with Progress(*columns, console=console(stderr=True), transient=True, redirect_stdout=False) as bar:
+        task = bar.add_task(what, total=total or None, rate="", left="")
+        if sys.stdout.isatty():
+            _above.append(bar.console)
+
+        def move(done: int, count: int) -> None:
+            rate, left = words(done, count)
+            bar.update(task, completed=done, rate=rate, left=left if total else "")
+
+        try:
+            yield move
+        finally:
+            _above.clear()
+
+
+def _time_left(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"

@@ -15,10 +15,11 @@ import typer
 
 from hl7bridge.cli import msg, output, stored
 from hl7bridge.cli.deciding import account
-from hl7bridge.cli.messages import messages_of
+from hl7bridge.cli.messages import files_of, messages_of
 from hl7bridge.cli.mllp_client import address_of
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
-from hl7bridge.cli.send import RateOption, TimeoutOption, UntilNakOption, send_all
+from hl7bridge.cli.resuming import Progress
+from hl7bridge.cli.send import RateOption, ResultsOption, Sending, TimeoutOption, UntilNakOption, send_all
 from hl7bridge.errors import ConfigError, MessageError
 from hl7bridge.model import APPLIED, ENDED_WELL, Known, Outcome, Record, Result, StaffChange
 
@@ -47,6 +48,10 @@ def replay(
     rate: RateOption = 0,
     timeout: TimeoutOption = 30,
     until_nak: UntilNakOption = False,
+    results: ResultsOption = None,
+    from_start: Annotated[
+        bool, typer.Option("--from-start", help="FILE: from its begin, though an earlier run did not end.")
+    ] = False,
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
@@ -58,8 +63,9 @@ def replay(
       hl7bridge replay nightly.hl7            through the feed's listener, as the engine would send it
       hl7bridge replay nightly.hl7 --dry-run  what would these change?
 
-    A file is sent as it is: the duplicate rule applies, as to any message. An ID is linked to the first and outside that
-    rule; what a later message has overtaken is not sent, unless --force says so. `hl7bridge run` delivers it.
+    A file is sent as it is, whatever its size: the duplicate rule applies, as to any message. A run that is interrupted, or
+    gets no answer, ends there; the next one goes on behind what was answered. An ID is linked to the first and outside
+    that rule; what a later message has overtaken is not sent, unless --force says so. `hl7bridge run` delivers it.
 
     Ends with 1 when a record could not be mapped or needs a person, with 3 when a server or the listener is out of reach,
     with 4 when deliveries are still queued at the end of the wait.
@@ -74,9 +80,22 @@ def replay(
         code = _stored_again(settings, message_id, force, wait, as_json)
     else:
         host, port = _listener_of(stored.feed_named(settings, feed)) if not to else address_of(to)
-        messages = [message for _, message in messages_of([Path(what)])]
-        code = send_all(messages, host, port, rate=rate, timeout=timeout, until_nak=until_nak, as_json=as_json)
+        job = Sending(host, port, rate=rate, timeout=timeout, until_nak=until_nak, as_json=as_json, results=results)
+        code = _send_files(settings, files_of([Path(what)]), job, from_start)
     raise typer.Exit(code)
+
+
+def _send_files(settings: Settings, files: list[Path], job: Sending, from_start: bool) -> ExitCode:
+    """Through the listener, going on where an earlier run of the same files ended before its end."""
+    if any(str(file) == "-" for file in files):
+        return send_all(files, replace(job, answered_only=True))
+    location = settings.store.path
+    data = Path(location).parent if "://" not in location else settings.directory / "data"
+    progress = Progress(data, files, job.to)
+    skip = 0 if from_start else progress.messages()
+    if skip:
+        output.say(f"{skip:,} messages were sent by a run that did not end: this one goes on behind them")
+    return send_all(files, replace(job, answered_only=True, progress=progress, skip=skip))
 
 
 def _listener_of(feed: Feed) -> tuple[str, int]:

@@ -1,0 +1,164 @@
+"""`replay FILE`: files of any length through a listener, what is told of them, and going on after a run that did not end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hl7bridge.cli import output
+from hl7bridge.cli.mllp_client import MllpClient, Sent
+from hl7bridge.cli.resuming import FORGET_AFTER, Progress
+from tests.cli.conftest import Ended, Peer, acknowledged, message
+
+Command = Callable[..., Ended]
+StartPeer = Callable[[Callable[[bytes], list[bytes] | None]], Peer]
+
+
+@pytest.fixture
+def nightly(tmp_path: Path) -> Path:
+    path = tmp_path / "nightly.hl7"
+    body = b"".join(message(f"M{number}") for number in range(1, 61))
+    path.write_bytes(b"FHS|^~\\&\rBHS|^~\\&\r" + body + b"BTS|60\rFTS|1\r")
+    return path
+
+
+def ids(bodies: list[bytes]) -> list[str]:
+    return [body.split(b"|")[9].decode() for body in bodies]
+
+
+def numbered(first: int, last: int) -> list[str]:
+    return [f"M{number}" for number in range(first, last + 1)]
+
+
+@pytest.fixture
+def records(site: Path) -> Path:
+    return site / "data" / "replays"
+
+
+def test_of_many_only_those_that_are_not_accepted_are_listed(
+    command: Command, site: Path, nightly: Path, peer: StartPeer, tmp_path: Path
+) -> None:
+    other = peer(lambda body: [acknowledged(body, "AE" if b"|M55|" in body else "AA")])
+    results = tmp_path / "results.jsonl"
+    ended = command("replay", nightly, "--to", f":{other.port}", "--config", site, "--results", results)
+    assert ended.code == 1
+    assert ids(other.received) == numbered(1, 60)
+    assert [line.split()[0] for line in ended.out.splitlines() if line[:1] == "M"] == [*numbered(1, 50), "M55"]
+    assert "only messages that are not accepted" in ended.err
+    assert "60 sent: 59 AA, 1 AE; " in ended.err
+    lines = [json.loads(line) for line in results.read_text().splitlines()]
+    assert [(line["number"], line["accepted"]) for line in lines] == [(n, n != 55) for n in range(1, 61)]
+
+
+@pytest.mark.parametrize("how", ["interrupted", "unanswered", "gone", "killed"])
+def test_a_run_that_did_not_end_is_gone_on_with(
+    command: Command,
+    site: Path,
+    nightly: Path,
+    peer: StartPeer,
+    records: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+) -> None:
+    silent = [True]
+    other = peer(lambda body: None if silent[0] and how == "unanswered" and b"|M31|" in body else [acknowledged(body)])
+    whole, to = MllpClient.send, f"127.0.0.1:{other.port}"
+
+    def send(self: MllpClient, body: bytes) -> Sent:
+        if b"|M31|" in body and how == "interrupted":
+            whole(self, body)
+            raise KeyboardInterrupt
+        if b"|M31|" in body and how == "gone":
+            self.close()
+            self._address = ("127.0.0.1", 1)
+        return whole(self, body)
+
+    arguments = ("replay", nightly, "--to", to, "--config", site, "--json")
+    if how == "killed":  # what is left of it is the last note
+        Progress(site / "data", [nightly], to).note(30, now=True)
+    else:
+        monkeypatch.setattr(MllpClient, "send", send)
+        ended = command(*arguments)
+        assert ended.code == (130 if how == "interrupted" else 3)
+        assert ended.json["not_sent"] == (29 if how == "unanswered" else 30)
+        assert "30 messages are done" in ended.err
+    [record] = records.iterdir()
+    assert "nightly" not in record.name
+    assert json.loads(record.read_text()) == {"schema": "replay-progress/1", "messages": 30}
+    monkeypatch.undo()
+    silent[0] = False
+    other.received.clear()
+    ended = command(*arguments)
+    assert ended.code == 0
+    assert "30 messages were sent by a run that did not end" in ended.err
+    assert ids(other.received) == numbered(31, 60)
+    assert (len(ended.json["messages"]), ended.json["not_sent"], ended.json["sent_before"]) == (30, 0, 30)
+    assert list(records.iterdir()) == []
+    other.received.clear()
+    assert command(*arguments).code == 0
+    assert ids(other.received) == numbered(1, 60)
+
+
+def test_from_start_another_file_and_another_address_begin_anew(
+    command: Command, site: Path, nightly: Path, peer: StartPeer
+) -> None:
+    other, third = peer(lambda body: [acknowledged(body)]), peer(lambda body: [acknowledged(body)])
+    note = Progress(site / "data", [nightly], f"127.0.0.1:{other.port}")
+    note.note(40, now=True)
+    assert command("replay", nightly, "--to", f":{third.port}", "--config", site).code == 0
+    assert len(third.received) == 60
+    assert command("replay", nightly, "--to", f":{other.port}", "--config", site, "--from-start").code == 0
+    assert len(other.received) == 60
+    note.note(40, now=True)
+    nightly.write_bytes(nightly.read_bytes().replace(b"|M1|", b"|N1|"))
+    other.received.clear()
+    assert command("replay", nightly, "--to", f":{other.port}", "--config", site).code == 0
+    assert ids(other.received) == ["N1", *numbered(2, 60)]
+
+
+def test_until_nak_the_refused_one_is_sent_again(command: Command, site: Path, nightly: Path, peer: StartPeer) -> None:
+    codes = {b"M7": "AE"}
+    other = peer(lambda body: [acknowledged(body, codes.get(body.split(b"|")[9], "AA"))])
+    arguments = ("replay", nightly, "--to", f":{other.port}", "--config", site, "--until-nak")
+    assert command(*arguments).code == 1
+    codes.clear()
+    other.received.clear()
+    assert command(*arguments).code == 0
+    assert ids(other.received) == numbered(7, 60)
+
+
+def test_what_is_noted_and_what_is_forgotten(tmp_path: Path, nightly: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    progress = Progress(tmp_path / "data", [nightly], "a:1", clock=lambda: now[0])
+    progress.note(1)
+    assert progress.messages() == 0
+    now[0] = 1.0
+    progress.note(2)
+    progress.note(3)
+    assert progress.messages() == 2
+    progress.path.write_text("{")
+    assert progress.messages() == 0
+    old = Progress(tmp_path / "data", [nightly], "b:1")
+    old.note(5, now=True)
+    stood = old.path.stat().st_mtime
+    progress.forget()
+    assert old.messages() == 5
+    monkeypatch.setattr("hl7bridge.cli.resuming.time.time", lambda: stood + FORGET_AFTER + 1)
+    progress.forget()
+    assert old.messages() == 0
+
+
+def test_progress_off_a_terminal_is_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    with output.progress_of_bytes("sending", 1_000, clock=lambda: now[0]) as at:
+        for step in range(1, 25):
+            now[0] += 1.0
+            at(step * 10, step * 100)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "sending: 10 %, 1,000 messages, 90 a second, 0:01:40 left",
+        "sending: 20 %, 2,000 messages, 95 a second, 0:01:24 left",
+    ]
