@@ -57,5 +57,5 @@ class Admission:
         self._untold += 1
         now = self._seconds()
         if now - self._told >= TELL_EVERY:
-            self._log.warning("connection refused", peer=peer, why=why, refused=self._untold)
+            self._log.warning("connection refused", peer=peer, reason=why, refused=self._untold)
             self._untold, self._told = 0, now

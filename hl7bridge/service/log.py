@@ -21,7 +21,8 @@ Log = Any
 SAFE_KEYS = frozenset({
     "event", "level", "timestamp", "role", "feed", "destination", "peer", "host", "port", "pid", "error", "text",
     "what", "mode", "code", "local", "status", "reason", "state", "bytes", "count", "records", "message_id", "delivery_id",
-    "attempts", "seconds", "path", "lost", "exit_code", "percent", "refused",
+    "attempts", "seconds", "path", "lost", "exit_code", "percent", "refused", "people", "changes", "task", "kind",
+    "escalation", "problems", "restart", "delivery", "mappings",
 })
 # fmt: on
 

@@ -164,7 +164,7 @@ class Reloader(threading.Thread):
         try:
             applied = read_again(self._in_force, self._at_start, self._running.policy_of)
         except Refused as refused:
-            self._log.error("reload refused, nothing changed", problems=len(refused.problems), first=str(refused))
+            self._log.error("reload refused, nothing changed", problems=len(refused.problems), text=str(refused))
             store.answer_reload(request, False, {"problems": refused.problems, "mappings": before}, time.time())
             return
         self._in_reactor(self._running.follow, applied)
