@@ -135,8 +135,11 @@ def smart_auth(sandbox: RunningSandbox) -> dict[str, str]:
 class Bridge:
     """The command as a process; may be killed and started again, keeping its folder."""
 
-    def __init__(self, folder: Path, role: str = "all", core: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, role: str = "all", core: int | None = None, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.folder, self.role, self.core = folder, role, core
+        self.environment = environment or {}
         self.log = folder / "bridge.log"
         self.ports: dict[str, int] = {}
         self.process: subprocess.Popen[bytes] | None = None
@@ -168,7 +171,7 @@ class Bridge:
             self.process = subprocess.Popen(
                 command,
                 cwd=self.folder,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, "PYTHONPATH": str(ROOT), **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -310,14 +313,16 @@ def running_bridge(
     service: Mapping[str, Any] | None = None,
     role: str = "all",
     core: int | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Bridge]:
     """A bridge with one destination, `fhir`; stops it, and sees to it that no process of it is left.
 
-    `to`: settings of the destination over those of `destination`. The folder may hold an earlier run's store.
+    `to`: settings of the destination over those of `destination`; `environment`: variables beside those of this process.
+    The folder may hold an earlier run's store.
     """
     feeds = feeds or [Feed("staff", "urn:uuid:2f9a7c1e-8d36-4f0b-9c55-1b7de2a40c11")]
     write_configuration(folder, feeds, {"fhir": destination(base_url, **(to or {}))}, service)
-    bridge = Bridge(folder, role, core)
+    bridge = Bridge(folder, role, core, environment)
     try:
         bridge.start()
         yield bridge
