@@ -43,7 +43,7 @@ from hl7bridge.service.reconciling import job as reconcile_job
 from hl7bridge.service.reloading import Reloader, Running
 from hl7bridge.service.safeguards import Brake
 from hl7bridge.service.schedule import Job, Schedule
-from hl7bridge.service.watch import Watched
+from hl7bridge.service.watch import Watched, tell_unserved
 from hl7bridge.service.web import stop_reactor, take_signals
 from hl7bridge.service.windows import outside, window_of
 from hl7bridge.service.wording import Wording
@@ -432,8 +432,10 @@ class ApplicationSender:
 def start_delivery(settings: Settings, settled: Callable[[], None]) -> DeliveryRole:
     """Start a loop for each destination that a feed names."""
     location, log = store_location(settings), logs.get_logger("delivery")
-    open_store(location).close()
     used = {name for feed in settings.feeds.values() for name in feed.destinations}
+    store = open_store(location)
+    tell_unserved(store, used, log)
+    store.close()
     role = DeliveryRole()
     for name in sorted(used):
         destination = settings.destinations[name]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from hl7bridge.fhir.outcomes import SCOPE_REFUSED
@@ -16,7 +16,7 @@ from hl7bridge.service import windows
 from hl7bridge.service.log import Log
 from hl7bridge.service.windows import Window
 from hl7bridge.service.wording import Wording
-from hl7bridge.store.store import Store
+from hl7bridge.store.store import OPEN_LANE, DeliveryState, Store
 
 MAINTENANCE = "maintenance"
 OFF_HOURS = "off-hours"
@@ -115,6 +115,18 @@ class Watch:
             self._log.error("mass of changes outside of office hours", destination=self._name, changes=total)
 
 
+def tell_unserved(store: Store, served: Collection[str], log: Log) -> None:
+    """Tell, at the start, of changes that wait for a destination that no feed names any more (a file renamed, a feed taken
+    away): nobody delivers them."""
+    for name, counts in store.counts()["deliveries"].items():
+        waiting = sum(counts.get(state.value, 0) for state in (*OPEN_LANE, DeliveryState.SCHEDULED))
+        if waiting and name not in served:
+            log.error(
+                "changes wait for a destination that no feed names", destination=name, count=waiting,
+                text="name it in the feed again, and start the service anew",
+            )  # fmt: skip
+
+
 def of_maintenance(outcome: Outcome) -> bool:
     """Whether a change was not sent because a window is on."""
     return outcome.local == MAINTENANCE
@@ -131,4 +143,4 @@ _TASK = Task(
     due_within=3600.0,
 )
 
-__all__ = ["MAINTENANCE", "Watch", "Watched", "of_maintenance"]
+__all__ = ["MAINTENANCE", "Watch", "Watched", "of_maintenance", "tell_unserved"]

@@ -14,7 +14,7 @@ from hl7bridge.fhir.retry import RetryPolicy
 from hl7bridge.fhir.tasks import CLASSED_BY
 from hl7bridge.model import LEAVER_UNVERIFIED, Action, Outcome, Result, Task
 from hl7bridge.service.outage import Outage
-from hl7bridge.service.watch import EVERY, HOUR, MAINTENANCE, Watch, Watched
+from hl7bridge.service.watch import EVERY, HOUR, MAINTENANCE, Watch, Watched, tell_unserved
 from hl7bridge.service.windows import window_of
 from hl7bridge.service.wording import Wording
 from hl7bridge.settings import tasks as settings
@@ -228,3 +228,13 @@ def test_every_kind_of_task_can_be_worded() -> None:
     opened |= set(re.findall(r"^\[([a-z-]+)\]", packaged, re.MULTILINE))
     assert opened == set(settings.KINDS), "settings/tasks.py lists them all"
     assert settings.CLASSED_BY == CLASSED_BY
+
+
+def test_changes_for_a_destination_that_nobody_serves_any_more_are_told(bench: Bench) -> None:
+    accept_one(bench.store, change("a"), change("b"), destinations=["main", "gone"])
+    accept_one(bench.store, change("c"), destinations=["gone"], not_before=START + 10**9)
+    tell_unserved(bench.store, {"main", "gone"}, bench.log)
+    assert bench.log.lines == []
+    tell_unserved(bench.store, {"main"}, bench.log)
+    [(level, _, more)] = bench.log.lines
+    assert (level, more["destination"], more["count"]) == ("error", "gone", 3)
