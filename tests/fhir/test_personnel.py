@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hl7bridge.fhir.merge import covers
 from hl7bridge.fhir.qualifications import merge_certificates
 from hl7bridge.model import Action, ElementValue, Result, StaffChange, StaffRole
+from tests.examples import examples
 from tests.fhir.people import Bridge, change, name, rules, unit, value
 from tests.fhir.server import FakeFhir
 
@@ -101,7 +102,7 @@ certificates = st.builds(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.tuples(st.booleans(), certificates), max_size=6), st.lists(certificates, max_size=3))
 def test_any_story_of_certificates(story: list[tuple[bool, dict[str, Any]]], foreign: list[dict[str, Any]]) -> None:
     """Nothing is lost, nothing is changed in place, a second time changes nothing, and what we stand for is there."""
@@ -150,7 +151,7 @@ EVENTS: dict[str, StaffChange] = {
 }
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.sampled_from(sorted(EVENTS)), min_size=1, max_size=7), st.sampled_from([True, True, False]))
 def test_any_story_of_coming_and_going(story: list[str], b05_deactivates: bool) -> None:
     """A second time changes nothing; who is away has no end, who is back or gone is not away, the inactive do not work."""

@@ -22,6 +22,7 @@ from hl7bridge.model import (
     Written,
     write_json,
 )
+from tests.examples import examples
 from tests.fhir.people import KEYS, NOW, rules
 
 numbers = st.sampled_from(["555-1", "555-2", "555-3", "555-4"])
@@ -146,7 +147,7 @@ def check_put_is_get_plus_differences(server: JsonObject, interaction: Interacti
         assert len(after or []) == len(left) + len(brought)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps, st.sampled_from(["overwrite", "overwrite", "keep"]))
 def test_two_feeds_and_people_at_the_server(story: list[Any], on_drift: str) -> None:
     """Nothing foreign changes, no feed removes another's values, what people added survives, a second plan is none."""
@@ -227,7 +228,7 @@ def _keeps(one: Any, item: Any) -> bool:
     return covers(one, item) or same(one, item)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(messages("A"))
 def test_a_created_resource_needs_no_second_write(change: StaffChange) -> None:
     created = plan(change, None, {})

@@ -15,6 +15,7 @@ from hl7bridge.hl7.acknowledgment import MOST_ERRORS, MfaLine, asked, build, hl7
 from hl7bridge.hl7.header import Header
 from hl7bridge.hl7.message import Message, read_header
 from hl7bridge.model import Finding, Location, RecordEcho, Severity
+from tests.examples import examples
 from tests.hl7.corpus import FILES, needs_corpus
 
 NOW = datetime(2026, 3, 18, 11, 30, 55, tzinfo=UTC)
@@ -499,7 +500,7 @@ def test_header_echoes_are_cleaned() -> None:
 _ID = st.binary(min_size=1, max_size=20).filter(lambda data: not set(data) & set(b"|\r\n\x0b\x1c\x1b"))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(_ID)
 def test_msa_2_is_msh_10_byte_for_byte(control_id: bytes) -> None:
     raw = b"MSH|^~\\&|HR|N|B|F|2026||MFN^M02|" + control_id + b"|P|2.5\r"
@@ -507,7 +508,7 @@ def test_msa_2_is_msh_10_byte_for_byte(control_id: bytes) -> None:
     assert built.split(b"\r")[1] == b"MSA|AA|" + control_id
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.binary(max_size=80), st.text(max_size=20), st.sampled_from(["utf-8", "ascii", "big5", "latin-1"]))
 def test_any_header_gives_a_readable_answer(tail: bytes, text: str, codec: str) -> None:
     try:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hl7bridge.errors import MessageError
 from hl7bridge.hl7 import batch
 from hl7bridge.hl7.message import Message, Segment, Separators, unescape
+from tests.examples import examples
 from tests.hl7.corpus import CORPUS, FILES, name, needs_corpus
 
 # what is odd -> (whether a message is, why python-hl7 is no reference for it)
@@ -158,7 +159,7 @@ def test_unescaped_text_agrees() -> None:
     assert compared >= 15
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.lists(st.sampled_from(KNOWN) | st.text(alphabet="ab1 é", max_size=4)).map("".join))
 def test_unescaping_agrees_on_every_row_of_known_sequences(text: str) -> None:
     assert hl7.parse("MSH|^~\\&|").unescape(text) == unescape(text, Separators())

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hl7bridge.hl7.batch import split
 from hl7bridge.hl7.message import read_header
+from tests.examples import examples
 from tests.hl7.corpus import CORPUS, FILES, name, needs_corpus
 
 
@@ -87,7 +88,7 @@ def test_field_separator_of_the_trailer() -> None:
 _PARTS = st.sampled_from([A, B, FHS, BHS, b"BTS|1\r", b"FTS|1\r", b"PID|1\r", b"\r\n", b"MSH", b"\xef\xbb\xbf"])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.lists(_PARTS | st.binary(max_size=8).map(lambda data: data + b"\r"), max_size=10).map(b"".join))
 def test_nothing_is_lost_but_wrappers_and_blanks(raw: bytes) -> None:
     found = split(raw)

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hl7bridge.hl7.escapes import Separators, drops_text, escape, separators_of, unescape
+from tests.examples import examples
 
 USUAL = Separators()
 TRUNCATING = Separators(truncation="#")
@@ -113,7 +114,7 @@ def test_left_out_sequences_are_told() -> None:
 _SEPARATORS = st.permutations("|^~\\&#!@/+").map(lambda characters: Separators(*characters[:6]))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.text() | st.text(alphabet="|^~\\&#FSTREPXHNCMZ.br0A1\r\n\x0b\x1c"), _SEPARATORS | st.just(USUAL))
 def test_unescape_undoes_escape(text: str, separators: Separators) -> None:
     escaped = escape(text, separators)
@@ -122,7 +123,7 @@ def test_unescape_undoes_escape(text: str, separators: Separators) -> None:
     assert not set(escaped) & set(marks)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.text(alphabet="|^~\\&FSTREPXHNCMZ.br0A1é"), _SEPARATORS | st.just(USUAL))
 def test_unescape_takes_anything(text: str, separators: Separators) -> None:
     unescape(text, separators, "ascii")

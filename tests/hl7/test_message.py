@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from hl7bridge.errors import MessageError, UnreadableMessage
 from hl7bridge.hl7.message import Message, read_header
+from tests.examples import examples
 from tests.hl7.corpus import FILES, needs_corpus
 
 RAW = (
@@ -291,7 +292,7 @@ _FIELD = st.text(alphabet="ab1^~\\&é\"'\u6c34 .F", max_size=12)
 _SEGMENT = st.builds(lambda name, fields: "|".join([name, *fields]), _NAMES, st.lists(_FIELD, max_size=8))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.lists(_SEGMENT, max_size=12), st.sampled_from(["\r", "\n", "\r\n"]))
 def test_segments_out_are_segments_in(lines: list[str], ending: str) -> None:
     raw = ending.join([HEAD, *lines, ""]).encode()
@@ -324,7 +325,7 @@ def read_everything(read: Message) -> None:
 
 
 def test_no_mutation_raises_anything_but_a_message_error() -> None:
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=examples(80), deadline=None)
     @given(
         st.lists(
             st.tuples(
@@ -356,7 +357,7 @@ def test_no_mutation_raises_anything_but_a_message_error() -> None:
     check()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.binary(max_size=60).map(lambda tail: b"MSH" + tail) | st.binary(max_size=60))
 def test_no_bytes_raise_anything_but_a_message_error(raw: bytes) -> None:
     try:

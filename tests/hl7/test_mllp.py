@@ -19,6 +19,7 @@ from hl7bridge.hl7.mllp import (
     FrameTooLarge,
     frame,
 )
+from tests.examples import examples
 from tests.hl7.corpus import FILES, needs_corpus
 
 A = b"MSH|^~\\&|HR|NORTH|||20260304||MFN^M02|A1|P|2.5.1\rMFI|STF||UPD|||AL\r"
@@ -309,7 +310,7 @@ _PARTS = st.one_of(
 
 
 def test_any_split_of_any_stream_gives_the_same_events() -> None:
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=examples(80), deadline=None)
     @given(st.lists(_PARTS, max_size=12).map(b"".join), st.data(), st.booleans())
     def check(stream: bytes, data: st.DataObject, timeout: bool) -> None:
         expected = events_of([stream], timeout=timeout)
@@ -322,7 +323,7 @@ def test_any_split_of_any_stream_gives_the_same_events() -> None:
 
 
 def test_every_byte_is_accounted_for() -> None:
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=examples(80), deadline=None)
     @given(st.lists(_PARTS, max_size=12).map(b"".join))
     def check(stream: bytes) -> None:
         frames = counted = 0

@@ -12,6 +12,7 @@ from hl7bridge.mapping import staff
 from hl7bridge.mapping.explain import explain
 from hl7bridge.mapping.rules import FeedRules
 from hl7bridge.model import Action, Record, RecordEcho, Severity, StaffChange
+from tests.examples import examples
 from tests.mapping.building import KEY_SYSTEM, NOW, RULES, change_of, errors, msh, said, segment, stf, translate, values
 from tests.mapping.test_properties import FRAGMENTS, check_change
 
@@ -257,7 +258,7 @@ FULL = (
 )
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(80), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from([*EVENTS, "B09"]),
     st.lists(st.tuples(st.integers(60, 500), st.integers(0, 12), st.sampled_from(FRAGMENTS)), max_size=5),

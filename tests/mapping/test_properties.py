@@ -12,6 +12,7 @@ from hl7bridge.hl7.message import Message
 from hl7bridge.mapping import staff
 from hl7bridge.mapping.explain import explain
 from hl7bridge.model import StaffChange
+from tests.examples import examples
 from tests.mapping.building import NOW, RULES, check_json, check_resources, message, mfe, segment, stf
 
 SAMPLE = message(
@@ -93,7 +94,7 @@ def mutated(changes: list[tuple[int, int, bytes]]) -> bytes:
     return raw
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(mutations)
 @example([])
 def test_any_mutation_gives_records_or_a_refusal(changes: list[tuple[int, int, bytes]]) -> None:
@@ -126,7 +127,7 @@ def check_change(change: StaffChange) -> None:
         assert change.action.value != "add"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.dictionaries(st.integers(1, 41), st.text(alphabet="AIYN0129^~&\\T. @'\"é\u3000\x07", max_size=12), max_size=12)
 )
