@@ -137,6 +137,9 @@ class Action(StrEnum):
     REMOVE = "remove"
 
 
+ABSENT = "MFI-3"
+"""`event_field` of a deactivation that nobody sent: the person is absent from a file that replaces its master file."""
+
 LIFECYCLE = frozenset({Action.DEACTIVATE, Action.REACTIVATE, Action.REMOVE})
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from hl7bridge.fhir.identity import lane_keys
 from hl7bridge.fhir.rules import DestinationRules
-from hl7bridge.model import Action, StaffChange, Task
+from hl7bridge.model import ABSENT, Action, StaffChange, Task
 from hl7bridge.service.log import Log
 from hl7bridge.service.schedule import Job, Turn, every
 from hl7bridge.store.full_file import MISSING
@@ -91,7 +91,7 @@ def _active(store: Store, file: FullFile, policy: FullFilePolicy) -> dict[str, H
                 continue
             if person.latest.only_if_missing:
                 continue
-            change = StaffChange(Action.DEACTIVATE, key, person.latest.identifiers, event_field="MFI-3")
+            change = StaffChange(Action.DEACTIVATE, key, person.latest.identifiers, event_field=ABSENT)
             lanes = {**(found[key].lanes if key in found else {}), name: lane_keys(change, file.feed, rules)}
             found[key] = HeldEnd(change, lanes)
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hl7bridge.model import APPLIED, STANDING_TASKS, Action, Known, Link, Result, StaffChange, Written
+from hl7bridge.model import ABSENT, APPLIED, STANDING_TASKS, Action, Known, Link, Result, StaffChange, Written
 from hl7bridge.store.claiming import OWN, PERSON, WRITTEN_BY, Claiming
 from hl7bridge.store.encoding import (
     PLAIN,
@@ -231,7 +231,9 @@ class Settling(Claiming, Restoring):
         for delivery_id, codec, content in held:
             earlier = StaffChange.from_json(unseal(codec, content).decode())
             ends = earlier.says_active is False
-            if claimed.change.overtakes(Action.DEACTIVATE if ends else earlier.kind):
+            # Held for being absent from a whole file: whoever is spoken of again is not.
+            absent = earlier.event_field == ABSENT and not claimed.change.only_if_missing
+            if absent or claimed.change.overtakes(Action.DEACTIVATE if ends else earlier.kind):
                 self._end(delivery_id, Result.SUPERSEDED, now, by=claimed.delivery_id)
 
     def _pause_until(

@@ -101,6 +101,15 @@ def test_a_large_file_that_is_continued_is_no_whole_file(staffed: World, monkeyp
     assert (said.startswith("the file is not complete: it is continued"), missing) == (True, 0)
 
 
+@pytest.mark.parametrize("flag", ["A", ""])
+def test_who_is_spoken_of_again_is_not_absent_any_more(staffed: World, flag: str) -> None:
+    world = staffed
+    take_all_but(world, "E003", "E007")
+    assert looked(world, "hold") == [("held", 2)]
+    world.send(record("E003", "MUP", phone="5550199", flag=flag))  # and nothing else about whether she is there
+    assert [hold["source_key"] for hold in world.store.holds(local="full-file-missing")] == ["E007"]
+
+
 def test_a_record_that_is_held_or_on_its_way(staffed: World) -> None:
     world = staffed
     world.take(whole("W1", *[record(key) for key in PEOPLE if key != "E003"]))
