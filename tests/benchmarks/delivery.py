@@ -1,7 +1,8 @@
 """Delivery: staff changes a second from the store to a FHIR server, settled, beside `deliver.py --client httpx`.
 
 The store is filled through the real intake, then `hl7bridge run --role delivery` empties it, against the fast target of
-tests/benchmarks/target.py; first creates, then updates of the same people. `deliver.py` claims, maps and sends with
+tests/benchmarks/target.py; first creates, then updates of the same people, the same again, and at last all leave; then a
+third of them once more with a role each. `deliver.py` claims, maps and sends with
 httpx.AsyncClient, 8 at a time, 3 or 2 requests each. Ours sends what identity and verification need, so requests a second
 are the fair comparison; changes a second stand beside them. Client on one core, target on the other.
 """
@@ -29,6 +30,9 @@ from tests.bridges import Bridge, Feed, destination, wait_until, write_configura
 from tests.journey import KEY_SYSTEM, mfn
 
 BATCH = 256
+ROUNDS = {"creates": 3, "updates": 2, "nothing new": 1, "leavers": 3}
+"""What is sent in turn, and how many requests a person may cost; roles cost one search more, and one for each written."""
+WITH_ROLE = "with a role, "
 Row = dict[str, float]
 
 
@@ -38,17 +42,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=4.0, help="for the reference program")
 
 
-def messages(people: int, marker: int) -> Iterator[bytes]:
-    """One MFN^M02 each, STF and identifiers of the reference's message, without what would make roles."""
+def messages(people: int, what: str, *, role: bool = False) -> Iterator[bytes]:
+    """One MFN^M02 each, STF and identifiers of the reference's message, without what would make roles, or with STF-8 of it
+    alone. `what`: a key of `ROUNDS`."""
     samples: Any = importlib.import_module("hl7_samples")
+    event_code, flag = {"creates": ("MAD", "A"), "leavers": ("MDC", "I")}.get(what, ("MUP", "A"))
+    marker = 0 if what == "creates" else 1
     for number in range(people):
-        event, staff, practitioner = samples.staff(number, "MAD" if marker == 0 else "MUP")
+        event, staff, practitioner = samples.staff(number, event_code)
         fields = staff.split("|")
-        for place in (4, 8, 9, 12, 20):
+        for place in (4, 9, 12, 20) if role else (4, 8, 9, 12, 20):
             fields[place : place + 1] = [""] if place < len(fields) else []
-        fields[15] = f"n{marker}.{number}@staff.example"
+        fields[7], fields[15] = flag, f"n{marker}.{number}@staff.example"
         identifiers = practitioner.split("|")
-        yield mfn(f"B{marker}-{number}", "\n".join([event, "|".join(fields), f"{identifiers[0]}|{identifiers[1]}"]))
+        body = "\n".join([event, "|".join(fields), f"{identifiers[0]}|{identifiers[1]}"])
+        yield mfn(f"B-{what.replace(' ', '-')}-{number}", body)
 
 
 def fill(folder: Path, bodies: Iterator[bytes]) -> int:
@@ -98,21 +106,24 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / 100
 
 
-def ours(folder: Path, people: int) -> dict[str, Row]:
+def ours(folder: Path, people: int, *, role: bool = False) -> dict[str, Row]:
     with bench.fast_target() as target:
         to = destination(f"http://127.0.0.1:{target}", in_flight=8)
         write_configuration(folder, [Feed("staff", KEY_SYSTEM)], {"fhir": to})
         rows = {}
-        for marker, name in enumerate(("hl7bridge, creates", "hl7bridge, updates", "hl7bridge, nothing new")):
-            count = fill(folder, messages(people, min(marker, 1)) if marker < 2 else again(people))
-            rows[name] = deliver(folder, count, target)
+        for what in ROUNDS:
+            count = fill(folder, messages(people, what, role=role))
+            rows[f"hl7bridge, {WITH_ROLE if role else ''}{what}"] = deliver(folder, count, target)
     return rows
 
 
-def again(people: int) -> Iterator[bytes]:
-    """The update once more under new control ids: reads, but nothing to write."""
-    for body in messages(people, 1):
-        yield body.replace(b"|B1-", b"|B2-")
+def most(name: str) -> str:
+    """How many requests a person may cost in that row, "" for the reference program."""
+    if not name.startswith("hl7bridge"):
+        return ""
+    what = name.removeprefix("hl7bridge, ").removeprefix(WITH_ROLE)
+    roles = 0 if WITH_ROLE not in name else 1 if what == "nothing new" else 2
+    return str(ROUNDS[what] + roles)
 
 
 def reference(folder: Path, each: int, seconds: float) -> Row:
@@ -140,6 +151,8 @@ def main(options: argparse.Namespace) -> None:
                 rows.setdefault(name, []).append(reference(folder, each, options.seconds))
             for name, row in ours(folder / str(round_), options.people).items():
                 rows.setdefault(name, []).append(row)
+            for name, row in ours(folder / f"{round_} roles", max(1, options.people // 3), role=True).items():
+                rows.setdefault(name, []).append(row)
     base = bench.median(rows["deliver.py --client httpx --reqs 3"], "requests_per_s")
     table = []
     for name, got in rows.items():
@@ -148,6 +161,7 @@ def main(options: argparse.Namespace) -> None:
                 name,
                 bench.span(got, "per_s"),
                 f"{bench.median(got, 'each'):.2f}",
+                most(name),
                 bench.span(got, "requests_per_s"),
                 f"{bench.median(got, 'cpu_us'):,.0f}",
                 bench.ratio(bench.median(got, "requests_per_s"), base) if name.startswith("hl7bridge") else "",
@@ -155,6 +169,6 @@ def main(options: argparse.Namespace) -> None:
         )
     bench.show(
         f"Delivery, 8 in flight, medians of {options.rounds} rounds in turn",
-        ["program", "changes/s", "requests each", "requests/s", "client CPU us each", "ratio of requests/s"],
+        ["program", "changes/s", "requests each", "at most", "requests/s", "client CPU us each", "ratio of requests/s"],
         table,
     )
