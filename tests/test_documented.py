@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,17 @@ def test_the_sections_hold_all_there_is() -> None:
         assert key.meaning
     for code in ExitCode:
         assert f"\n| {code.value} | " in codes
+
+
+def test_commands_that_the_prose_names_exist() -> None:
+    text, listed = README.read_text(encoding="utf-8"), reference.commands()
+    named = re.findall(r"`hl7bridge ([a-z][a-z-]*)", text)
+    assert len(named) > len(COMMANDS)
+    assert [name for name in named if name not in COMMANDS] == []
+    safeguards = text.partition("\n## Safeguards")[2].partition("\n## ")[0]
+    quoted = re.findall(r"`([a-z]+(?: [a-z-]+)?)`", safeguards)
+    assert len(quoted) > 8
+    assert [name for name in quoted if f"`hl7bridge {name}" not in listed and name != "proxy"] == []
 
 
 def test_sections_are_written_anew_and_the_rest_stays() -> None:
