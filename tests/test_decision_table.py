@@ -1,4 +1,4 @@
-"""Which FHIR interaction follows from which event: the decision table for MFN and PMU, a row at a time.
+"""Which FHIR interaction follows from which event: the decision table, a row at a time; ADT: test_decision_table_adt.py.
 
 Each row plays messages through intake, store, plan and delivery against the sandbox, in this process, on a clock of its
 own, and tells what the last one came to: the answer, how its delivery ended, what was warned of, and how the person and
@@ -23,7 +23,7 @@ Where we differ from the proposed table, and why:
 - Past STF-13 with STF-7 = A: the role's period ends and the role stays active, without a warning; the dates say it.
 - A replacement (MFI-3 REP) never sweeps who is absent; it is read as an update, and says so.
 - Merge of duplicate staff: a survivor who brings an identifier that another Practitioner carries is held for a person to
-  decide, for no message says that the two are one: no identifier is moved by itself. The loser ends by an event of their own.
+  decide, for no message says that the two are one: no identifier is moved by itself. The loser ends by an event of her own.
 - A key unknown whose NPI matches one person: taken for her only if the family name agrees, else held. The new key is a
   record of its own beside the other: its roles are its own, and each must end for the person to be inactive.
 """
@@ -130,7 +130,8 @@ class World:
 
     def take(self, body: bytes, feed: str = "hr") -> tuple[Answer, list[str]]:
         system = KEY_SYSTEM if feed == "hr" else "urn:uuid:6f1c1f2e-0000-4000-8000-000000000002"
-        policy = FeedPolicy(feed, FeedRules(system), {"ehr": self.rules})
+        rules = FeedRules(system, takes=frozenset({"adt" if feed == "adt" else "staff"}))
+        policy = FeedPolicy(feed, rules, {"ehr": self.rules}, unsupported="ignore" if feed == "adt" else "reject")
         intake = Intake(policy, b"\0" * 32, clock=lambda: self.now.timestamp())
         self.warned.clear()
         self.tasks.clear()
@@ -139,9 +140,11 @@ class World:
         self.warned += [f.local for new in prepared.new.records for f in new.record.findings if f.severity == "W"]
         (accepted,) = self.store.accept([prepared.new], self.now.timestamp())
         self.deliver()
-        (given,) = self.store.acknowledgments(accepted.message_id)
+        # Of a message that is only counted, the answer is not kept.
+        given = self.store.acknowledgments(accepted.message_id)
+        answer = read_answer((given[0] if given else prepared.new.acknowledgments[0]).body)
         statuses = self.store.statuses([accepted.message_id]).get(accepted.message_id, [])
-        return read_answer(given.body), [how_it_ended(status) for status in statuses]
+        return answer, [how_it_ended(status) for status in statuses]
 
     def deliver(self) -> None:
         def lanes(change: Any, feed: str) -> tuple[str, ...]:
