@@ -20,6 +20,7 @@ Where we differ from the proposed table, and why:
   warning: what they ask for is so.
 - A certificate that is revoked and is not there is not added (a warning says so).
 - EVN-2 and EVN-6 in the future are not waited for: what is recorded or has occurred cannot lie ahead. Warned; EVN-3 plans.
+- No sweep makes a person inactive because all her roles have ended: only a word about her does.
 - Past STF-13 with STF-7 = A: the role's period ends and the role stays active, without a warning; the dates say it.
 - A replacement (MFI-3 REP) never sweeps who is absent; it is read as an update, and says so.
 - Merge of duplicate staff: a survivor who brings an identifier that another Practitioner carries is held for a person to
@@ -248,6 +249,10 @@ EVENTS = [
     Row("MDC without STF, known", mfn("MDC", f1="-"), "deactivated", before=ADDED, **LEAVES),
     Row("MDC, known, STF-13", mfn("MDC", f13="20260401"), "deactivated", "inactive", "Cardiology ended 2026-04-01",
         before=ADDED, tasks=("leaver-access",)),
+    Row("MDC, lifecycle_scope = role", mfn("MDC"), "updated", roles=GONE, before=ADDED, tasks=("leaver-access",),
+        rules={"lifecycle_scope": "role"}),
+    Row("MDC, lifecycle_scope = practitioner", mfn("MDC"), "deactivated", "inactive", before=ADDED,
+        tasks=("leaver-access",), rules={"lifecycle_scope": "practitioner"}),
     Row("MDC, unknown", mfn("MDC"), "nothing-to-do", warned=("unknown-person",), **NOBODY),
     Row("MAC, known", mfn("MAC", "A"), "reactivated", before=LEFT),
     Row("MAC, known, STF-29", mfn("MAC", f29="Y"), "held approval-needed", "inactive", GONE, before=LEFT,
@@ -388,6 +393,20 @@ def test_decision_table(row: Row, tmp_path: Path) -> None:
 def only(world: World, resource_type: str) -> dict[str, Any]:
     (resource,) = world.resources(resource_type)
     return resource
+
+
+@pytest.mark.parametrize("ending", [mfn, pmu], ids=["MDC", "B06"])
+def test_an_end_brings_no_content_but_its_date_and_reason(world: World, ending: Callable[..., Build]) -> None:
+    world.hear(mfn("MAD", f10="^WPN^PH^^^555^5550101"))
+    before = only(world, "Practitioner")
+    what = "MDC" if ending is mfn else "B06"
+    world.hear(ending(what, "I", f3="Bianchi^Bea", f5="M", f8="ONC^Oncology", f10="^WPN^PH^^^555^5550199", f38="L"))
+    now = only(world, "Practitioner")
+    assert {k: v for k, v in now.items() if k != "meta"} == {k: v for k, v in before.items() if k != "meta"} | {
+        "active": False
+    }
+    assert world.roles() == GONE
+    assert only(world, "PractitionerRole")["notAvailable"][0]["description"] == "Leave of absence"
 
 
 def test_who_is_away_says_since_when_until_when_and_why(world: World) -> None:
