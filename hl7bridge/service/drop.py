@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from hl7bridge.errors import StoreError
+from hl7bridge.errors import ClaimLost, StoreError
 from hl7bridge.hl7.stream import MessageStream, Piece
 from hl7bridge.model import Finding, Severity
 from hl7bridge.service.intake import Intake, Prepared
@@ -101,8 +101,6 @@ class DropFolder(threading.Thread):
                 self._trouble("", "store failed, dropped files wait", error=str(error))
             except OSError as error:
                 self._trouble("", "the drop folder cannot be used", error=_reason(error))
-            except Exception as error:  # the last fence: without this thread files would wait for ever
-                self._trouble("", "a drop folder failed", error=f"a defect ({type(error).__name__})")
         if store is not None:
             store.close()
 
@@ -118,12 +116,18 @@ class DropFolder(threading.Thread):
             self._try(path.name, partial(self._take, store, path))
 
     def _try(self, name: str, step: Callable[[], None]) -> None:
-        """A file that cannot be read or moved now is tried again at the next look."""
+        """A file that cannot be read or moved now is tried again at the next look, and keeps no other one waiting."""
         try:
             step()
             self._told.pop(name, None)
         except OSError as error:
             self._trouble(name, "a dropped file waits", error=_reason(error))
+        except ClaimLost as error:
+            self._trouble(name, "a dropped file waits", error=str(error))
+        except StoreError:
+            raise
+        except Exception as error:  # the last fence: a fault of ours in one file
+            self._trouble(name, "a dropped file waits", error=f"a defect ({type(error).__name__})")
 
     # -- which files --
 
@@ -298,7 +302,7 @@ class _Reading:
         stored = iter(zip(new, accepted, strict=True))
         for number, one in enumerate(prepared, self.file.taken.messages + 1):
             if one.new is None:  # an acknowledgment: never answered, never stored
-                yield {"number": number, "control_id": one.header.control_id, "state": one.counted}, "others"
+                yield {"number": number, "control_id": "", "state": one.counted}, "others"
                 continue
             message, result = next(stored)
             acks = result.acknowledgments if result.duplicate_of else message.acknowledgments
@@ -393,7 +397,9 @@ def _reason(error: OSError) -> str:
 
 
 class _Results:
-    """The file of results: what stands behind what the store knows of was written by a transaction that failed."""
+    """The file of results: what stands behind what the store knows of was written by a transaction that failed.
+
+    It is not synced to disk: a power cut may cost lines of it, never a message."""
 
     def __init__(self, path: Path, known: int) -> None:
         self._file = path.open("r+b" if path.exists() else "w+b")

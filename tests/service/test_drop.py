@@ -229,7 +229,7 @@ def test_results_say_what_the_answer_would_have_said_and_hold_no_content(site: S
         ("D1", "accepted", "AA"),
         ("D2", "refused", "AE"),
         ("D1", "duplicate", "AA"),
-        ("X9", "acknowledgment", None),
+        ("", "acknowledgment", None),
         ("X8", "refused", "AR"),
         ("D5", "refused", "AR"),
     ]
@@ -254,6 +254,48 @@ def test_nobody_is_answered_whatever_a_message_asks_for(tmp_path: Path, accept: 
     assert (kept.kind, kept.state.value, kept.code, kept.positive) == ("original", "none", "AA", True)
     assert site.store.pending_acknowledgments() == []
     site.store.close()
+
+
+def test_each_message_of_a_batch_has_its_own_character_set_and_separators(site: Site) -> None:
+    ways = [
+        ("UNICODE UTF-8", "utf-8", {}),
+        ("8859/1", "iso8859-1", {"|": "#", "^": "@", "~": "!"}),
+        ("8859/15", "iso8859-15", {"^": ":", "&": "%"}),
+        ("GB 18030-2000", "gb18030", {"|": "*"}),
+    ]
+    written = []
+    for number, (charset, codec, separators) in enumerate(ways):
+        text = one(number).decode().replace(f"K{number}", "K1").replace("Tamsworth^Ilse" + str(number), "Grünwald^Zoé")
+        text = text.replace("UNICODE UTF-8", charset)
+        written.append(text.translate(str.maketrans(separators)).encode(codec))
+    (site.folder / "a.hl7").write_bytes(b"BHS|^~\\&|HR\r" + b"".join(written) + f"BTS|{len(ways)}\r".encode())
+    site.take()
+    [file] = site.store.drop_files()
+    assert (file.state, file.taken.accepted) == ("done", len(ways))
+    changes = []
+    for line in site.results("done/a.hl7"):
+        [record] = site.store.message(line["message_id"])["records"]
+        changes.append({key: record["change"][key] for key in ("source_key", "identifiers", "practitioner", "roles")})
+    assert "Grünwald" in str(changes[0])
+    assert all(change == changes[0] for change in changes)
+
+
+def test_a_fault_of_ours_in_one_file_keeps_no_other_one_waiting(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, number in (("a.hl7", 1), ("b.hl7", 2)):
+        (site.folder / name).write_bytes(one(number))
+    whole = site.store.accept_from_file
+
+    def fails(file: Any, *given: Any) -> Any:
+        if file.name == "a.hl7":
+            raise IndexError("Tamsworth")
+        return whole(file, *given)
+
+    monkeypatch.setattr(site.store, "accept_from_file", fails)
+    site.take()
+    site.look()
+    assert site.messages() == ["D2"]
+    told = [details for event, details in site.log.lines if event == "a dropped file waits"]
+    assert told == [{"path": "a.hl7", "error": "a defect (IndexError)"}]
 
 
 def test_a_file_that_is_changed_while_it_is_read_is_read_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
