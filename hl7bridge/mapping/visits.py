@@ -70,7 +70,8 @@ _OF_PATIENTS = frozenset(
 """Identifier types (table 0203) that no practitioner is known by: a field that holds one holds the patient, or a visit."""
 
 _PATIENT_SEGMENTS = "PID|PD1|PV1|PV2|MRG|GT1|IN1|IN2|IN3|OBX|OBR|DG1|AL1|PR1|ACC|UB1|UB2|DB1|PDA"
-_PATIENT = re.compile(rb"[\r\n]\s*(?:" + _PATIENT_SEGMENTS.encode() + rb")[^A-Za-z0-9\s]")
+# Blanks of one line alone: over line breaks, too, a message of many empty lines would take hours.
+_PATIENT = re.compile(rb"[\r\n][ \t\f\v\0]*(?:" + _PATIENT_SEGMENTS.encode() + rb")[^A-Za-z0-9\s]")
 
 _NAMES = "name"
 _RULE = "mentioned_practitioner"

@@ -273,3 +273,11 @@ def test_every_published_patient_message_is_read_or_refused() -> None:
                 practitioners = " ".join(str(r.change.practitioner) for r in found if r.change)
                 assert name.encode(message.codec) not in body or name in practitioners, path.name
     assert seen > 5
+
+
+def test_a_segment_about_a_patient_is_found_behind_empty_lines_and_those_alone_take_no_time() -> None:
+    """With a pattern that goes over line breaks this test does not end: each line is read once for every one before."""
+    staff = b"MSH|^~\\&|HR||||20260101||MFN^M02|1|P|2.5.1\r"
+    empty = b"\r\n \t" * 100_000
+    assert not visits.holds_patient(staff + empty)
+    assert visits.holds_patient(staff + empty + b"PID|1||4711")
