@@ -59,13 +59,13 @@ def staff_messages() -> Iterator[tuple[str, bytes]]:
                 yield (name if len(parts) == 1 else f"{name} {number}"), part
 
 
-def resources(change: StaffChange) -> list[dict[str, Any]]:
+def resources(change: StaffChange, rules: DestinationRules = DESTINATION) -> list[dict[str, Any]]:
     """What a server that knows nobody would be sent."""
-    person = plan_practitioner(change, "feed", DESTINATION, None, None, (), NOW)
+    person = plan_practitioner(change, "feed", rules, None, None, (), NOW)
     active = bool((person.body or {}).get("active"))
     roles = [
-        plan_role(change, intent, "feed", DESTINATION, "", None, (), NOW)
-        for intent in role_intents(change, (), DESTINATION, person_active=active)
+        plan_role(change, intent, "feed", rules, "", None, (), NOW)
+        for intent in role_intents(change, (), rules, person_active=active)
     ]
     return [planned.body for planned in (person, *roles) if planned.body is not None]
 
