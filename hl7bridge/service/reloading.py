@@ -153,11 +153,22 @@ class Reloader(threading.Thread):
             try:
                 store = store or self._open_store()
                 if request := store.reload_asked():
-                    self._answer(store, request)
+                    self._try(store, request)
             except StoreError as error:
                 self._log.warning("store failed, reloads wait", error=str(error))
         if store is not None:
             store.close()
+
+    def _try(self, store: Store, request: int) -> None:
+        try:
+            self._answer(store, request)
+        except StoreError:
+            raise
+        except Exception as error:  # the last fence: without this thread nobody would ever be answered again
+            text = f"a defect ({type(error).__name__}); please report it"
+            self._log.error("reload failed inside", error=text)
+            report = {"problems": [text], "mappings": self._running.versions()}
+            store.answer_reload(request, False, report, time.time())
 
     def _answer(self, store: Store, request: int) -> None:
         before = self._running.versions()
