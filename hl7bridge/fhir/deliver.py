@@ -369,8 +369,9 @@ class _Delivery:
         for _ in range(REPLANS + 1):
             others = self._others("PractitionerRole", server["id"]) if server else ()
             interaction = plan_role(
-                self.change, intent, self.feed, self.rules, self.person_id, server, others, self.now
-            )
+                self.change, intent, self.feed, self.rules, self.person_id, server, others, self.now,
+                doubtful=self.known.ambiguous or self.known.attempts > 0,
+            )  # fmt: skip
             interaction = replace(interaction, version=version or interaction.version)
             if interaction.kind is Kind.NONE or self._mode(interaction) == REPORT:
                 self.interactions.append(interaction)

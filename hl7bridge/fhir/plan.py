@@ -140,9 +140,12 @@ def plan_role(
     server: JsonObject | None,
     others: Sequence[Written],
     now: datetime,
+    *,
+    doubtful: bool = False,
 ) -> Interaction:
     """Plan one PractitionerRole of the person. `server` None plans its creation; a role that is to end and is not there
-    needs nothing. `person_id` may be "" while the person is only planned, too."""
+    needs nothing. `person_id` may be "" while the person is only planned, too. `doubtful`: an earlier attempt may have
+    arrived, though no answer said so (a gateway may say 504 of what was done): what it would have left there is ours."""
     own, role = intent.own, intent.role
     plan = _ResourcePlan("PractitionerRole", change, feed, rules, server, own, others, role)
     values = allowed("PractitionerRole", role.values, rules)
@@ -171,7 +174,7 @@ def plan_role(
     )
     if held_by_others(others):
         return plan.planned(False, "role kept: another feed holds it")
-    plan.end(stated_end or _date(change, now), intent.state)
+    plan.end(stated_end or _date(change, now), intent.state, doubtful)
     return plan.planned(False, "")
 
 
@@ -413,14 +416,15 @@ class _ResourcePlan:
         self.set_active(False, None, explicit=True)
         self.mark_away(own)
 
-    def end(self, date: str, reason: str) -> None:
+    def end(self, date: str, reason: str, doubtful: bool) -> None:
         """End the role: inactive, and period.end unless one stands there. A period never ends before it starts (per-1)."""
         self.set_active(False, None, explicit=self.change.action in LIFECYCLE)
         period = self.body.get("period", {})
         self.marks.pop(AWAY_MARK, None)
         hl7_field = self.change.event_field if reason == ENDED_WITH_PERSON else (self.role.origin if self.role else "")
-        if period.get("end"):
-            self.marks.setdefault(END_MARK, ElementValue(END_MARK, "", hl7_field, reason))
+        if stands := period.get("end"):
+            ours = stands if doubtful and isinstance(stands, str) and stands[:10] <= date[:10] else ""
+            self.marks.setdefault(END_MARK, ElementValue(END_MARK, ours, hl7_field, reason))
             return
         start = period.get("start", "")
         if isinstance(start, str) and start[:10] > date[:10]:

@@ -440,6 +440,26 @@ def test_an_end_that_stands_there_is_left_and_a_period_never_ends_before_it_star
     assert never_began.body["period"] == {"start": "2027-01-01", "end": "2027-01-01"}
 
 
+@pytest.mark.parametrize(
+    ("doubtful", "stands", "reopened"),
+    [
+        (True, "2026-03-03", {"start": "2026-03-04"}),  # an attempt of yesterday had arrived
+        (True, "2030-12-31", {"end": "2030-12-31"}),  # nothing of ours ends then
+        (False, "2026-03-03", {"end": "2026-03-03"}),
+    ],
+)
+def test_an_end_that_an_attempt_without_an_answer_left_is_ours(
+    doubtful: bool, stands: str, reopened: JsonObject
+) -> None:
+    intent = RoleIntent(StaffRole("STF-8:ICU", "STF-8"), ENDED_WITH_PERSON, role_base("STF-8:ICU", role_id="r1"))
+    there = {**role("r1", period={"end": stands}), "active": False}
+    again = plan_role(change(Action.DEACTIVATE), intent, "hr", rules(), "p1", there, (), NOW, doubtful=doubtful)
+    assert again.kind is Kind.NONE
+    back = plan_one(change(Action.REACTIVATE), replace(intent, state=OPEN, own=again.written), there)
+    assert back.body is not None
+    assert (back.body["active"], back.body["period"]) == (True, reopened)
+
+
 def test_the_end_that_the_message_states_stands_before_the_events_time() -> None:
     dates = StaffRole("STF-8:ICU", "STF-8", (value("period", {"end": "2026-03-31"}, "STF-13"),))
     own = role_base("STF-8:ICU", role_id="r1", values=[value("period", {"start": "2020"}, "STF-12")])
