@@ -20,6 +20,8 @@ TESTS = (
     "tests/mapping/test_personnel.py",
     "tests/mapping/test_visits.py",
     "tests/fhir/test_plan_properties.py",
+    "tests/store/test_lane_model.py",
+    "tests/store/test_processes.py",
     "tests/hl7/test_message.py",
     "tests/hl7/test_mllp.py",
 )

@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from hl7bridge.model import APPLIED, LIFECYCLE, Action, Result
 from hl7bridge.store.opening import open_store as open_at
 from hl7bridge.store.store import OPEN_LANE, Claimed, DeliveryState, Settlement, Store
+from tests.examples import examples
 from tests.store.builders import NOW, change, message, outcome
 
 LEASE = 20.0
@@ -360,7 +361,7 @@ def test_the_store_agrees_with_the_model(new_location: Callable[[], str]) -> Non
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         Machine,
         settings=settings(
-            max_examples=25,
+            max_examples=examples(10),
             stateful_step_count=50,
             deadline=None,
             suppress_health_check=list(HealthCheck),

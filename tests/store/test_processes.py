@@ -16,6 +16,7 @@ import pytest
 from hl7bridge.model import Result
 from hl7bridge.store.opening import open_store as open_at
 from hl7bridge.store.store import Store
+from tests.examples import examples
 from tests.store.builders import change, claim, message, settlement
 from tests.store.worker import PERSONS
 
@@ -66,7 +67,7 @@ def test_killed_at_any_moment(new_location: Callable[[], str], tmp_path: Path) -
     seed = random.randrange(2**32)
     draw = random.Random(seed)
     reported: list[int] = []
-    for number in range(15):
+    for number in range(examples(8)):
         log = tmp_path / f"round-{number}.log"
         with log.open("wb") as out:
             child = start("both", location, str(number * 1_000_000), "w", stdout=out)
@@ -109,7 +110,7 @@ def test_two_processes_never_hold_one_lane(new_location: Callable[[], str], tmp_
     for owner, log in zip(("w1", "w2"), logs, strict=True):
         with log.open("wb") as out:
             children.append(start("deliver", location, owner, stdout=out))
-    count = 600
+    count = 300
     made = [message(change(f"P{n % PERSONS}"), control_id=f"C{n}", lane=(f"hr/P{n % PERSONS}",)) for n in range(count)]
     for first in range(0, count, 30):
         store.accept(made[first : first + 30], time.time())
