@@ -525,8 +525,10 @@ class _Delivery:
     def _keep_image(
         self, interaction: Interaction, reply: Reply, server: JsonObject | None, own: Written | None
     ) -> None:
-        """What a write found and sends, also one that may have arrived: a person may want it taken back."""
-        if reply.done or reply.kind is ReplyKind.AMBIGUOUS:
+        """What a write found and sends, also one that may have arrived (some answer 504 to what was done): a person may
+        want it taken back."""
+        failed_there = reply.kind is ReplyKind.TRANSIENT and reply.status >= 500
+        if reply.done or reply.kind is ReplyKind.AMBIGUOUS or failed_there:
             image = Image(interaction.resource_type, interaction.resource_id, server, interaction.body, own)
             self.images.append(image)
 

@@ -298,9 +298,10 @@ def test_what_was_refused_leaves_no_image_and_what_may_have_arrived_does(bridge:
     assert bridge.deliver(ADA).images == ()
     server.faults.clear()
     bridge.deliver(ADA)
-    server.faults.append(once(LostReply, when="PUT"))
-    lost = bridge.deliver(LEAVES)
-    assert lost.result is Result.UNKNOWN
-    [image] = lost.images
-    assert image.after is not None
-    assert (image.before, image.after["active"]) == (server.only("Practitioner"), False)
+    for fault, result in ((LostReply, Result.UNKNOWN), (problem(504), Result.RETRY)):
+        server.faults.append(once(fault, when="PUT"))
+        lost = bridge.deliver(LEAVES)
+        assert lost.result is result
+        [image] = lost.images
+        assert image.after is not None
+        assert (image.before, image.after["active"]) == (server.only("Practitioner"), False)
