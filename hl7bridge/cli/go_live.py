@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 
 _OUT_OF_REACH = frozenset({Result.RETRY, Result.UNKNOWN, Result.PAUSED})
 _TRIES, _WAIT = 5, 1.0  # of a read that fails in passing; seconds between two tries
+_IN_A_ROW = 3  # changes that cannot be planned, after which the server counts as out of reach
 _AT_ONCE = 1000
 _ORDER = (
     "created", "updated", "deactivated", "reactivated", "unchanged", "nothing-to-do", "stale", "superseded", "held",
-    "reported",
+    "reported", "retry", "unknown",
 )  # fmt: skip
 
 
@@ -142,10 +143,13 @@ def _rehearsed(settings: Settings, store: Store, name: str, show: bool, *, keep:
             partial(store.written_by, name),
             capabilities=offered if isinstance(offered, Capabilities) and offered.resources else None,
         )
+        failed = 0
         with output.progress("planning", total) as advance:
             for one in _reported(store, name):
                 outcome = Outcome(Result.SUPERSEDED) if one.overtaken else _insist(rehearsal, one, brake)
-                if outcome.result in _OUT_OF_REACH:
+                failed = failed + 1 if outcome.result in _OUT_OF_REACH else 0
+                # One person about whom a server that answers can say nothing keeps nobody else: the delivery tries again.
+                if failed and (not outcome.http_status or outcome.result is Result.PAUSED or failed == _IN_A_ROW):
                     output.say(f"{name}: {outcome.text or outcome.local}. Nothing was changed; try again.")
                     raise typer.Exit(ExitCode.UNREACHABLE)
                 tally.add(one, outcome)

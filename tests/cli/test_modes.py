@@ -14,6 +14,7 @@ from hl7bridge.cli import go_live
 from hl7bridge.cli import hold as holds
 from hl7bridge.cli.deciding import account
 from hl7bridge.model import Outcome, Result
+from hl7bridge.sandbox.habits import Fault
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.store import DeliveryState, Settlement, Store
 from tests.cli.conftest import Ended, message
@@ -151,6 +152,18 @@ def test_a_server_out_of_reach_changes_nothing(
     ended = command("destination", "go-live", "ehr", "--config", ready)
     assert ended.code == 3
     assert "Nothing was changed" in ended.err
+
+
+def test_one_person_of_whom_the_server_says_nothing_keeps_nobody_else(
+    command: Command, ready: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(go_live, "_WAIT", 0.0)
+    take_in(ready, message("X1"))
+    take_in(ready, message("X2").replace(b"E100", b"E200").replace(b"1234567893", b"1992988885"))
+    settle_all(ready, Outcome(Result.REPORTED), DeliveryState.ENDED)
+    server.sandbox.faults.add(Fault("status", on=("search",), status=500, times=go_live._TRIES))
+    shown = command("destination", "go-live", "ehr", "--json", "--config", ready).json
+    assert shown["results"] == {"created": 1, "retry": 1}
 
 
 def test_a_dry_run_of_several_finds_whom_an_earlier_one_would_create(
