@@ -7,6 +7,7 @@ them alone. Everything below gets plain values; only this file reads `config`.
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import signal
@@ -533,6 +534,9 @@ def _run_listener(
         "children": {"delivery": role.child.pid} if role.child else {},
     }
     reactor.callWhenRunning(take_signals, reactor)
+    # What is in memory by now stays there: a garbage collection that walks it lets every sender wait for 60 ms.
+    gc.collect()
+    gc.freeze()
     reactor.callWhenRunning(say, said)
     if is_child:
         closed = partial(reactor.callFromThread, stop_reactor, reactor)
