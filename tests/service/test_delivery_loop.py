@@ -78,7 +78,12 @@ class Running:
 
     def start(self, store: Store | None = None, **given: float) -> None:
         target = Target(RULES, FhirClient(RULES, transport=self.server), RetryPolicy())
-        self.loop = DestinationLoop(target, lambda: store or open_store(self.path), structlog.get_logger(), **given)
+        prepared = [store] if store else []  # for the loop, which opens one first; a store belongs to one thread
+
+        def opened() -> Store:
+            return prepared.pop() if prepared else open_store(self.path)
+
+        self.loop = DestinationLoop(target, opened, structlog.get_logger(), **given)
         self.loop.start()
 
     def states(self) -> dict[str, int]:
