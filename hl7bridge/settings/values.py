@@ -135,7 +135,9 @@ def proxy_address(value: str, info: ValidationInfo) -> str:
     if not 0 < int(parts.netloc.rpartition(":")[2]) < 65536:
         raise Wrong("holds a port that is none", "Write a number from 1 to 65535 after the colon.")
     if str(info.data.get("base_url", "")).startswith("http:") and not is_loopback(parts.hostname or ""):
-        raise Wrong("could read tokens and names on the way to a plain http server", "Take it out, or write https there.")
+        raise Wrong(
+            "could read tokens and names on the way to a plain http server", "Take it out, or write https there."
+        )
     return value.rstrip("/")
 
 
@@ -203,7 +205,7 @@ def path_of(value: str, info: ValidationInfo) -> Path | None:
 
 def sub_folder(value: str) -> str:
     """A name within a folder."""
-    if not value or value in (".", "..") or re.search(r'[/\\:\0]', value):
+    if not value or value in (".", "..") or re.search(r"[/\\:\0]", value):
         raise Wrong("is not a name within the folder", "Write a name without / and \\.")
     return value
 

@@ -369,7 +369,11 @@ def test_it_uses_an_index(tmp_path: Path, name: str) -> None:
     with SqliteStore(tmp_path / "store.db") as store:
         plan = [row[3] for row in store._execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
     # The first row of an index is no scan, though it is called one.
-    known = ("SCAN m USING INDEX message_shown", "SCAN CONSTANT ROW", "SCAN arrival USING INDEX sqlite_autoindex_arrival_1")
+    known = (
+        "SCAN m USING INDEX message_shown",
+        "SCAN CONSTANT ROW",
+        "SCAN arrival USING INDEX sqlite_autoindex_arrival_1",
+    )
     scans = [step for step in plan if step.startswith("SCAN") and step not in known]
     assert not scans, plan
     if "_" in name:  # named after its index, which gives the order, too
