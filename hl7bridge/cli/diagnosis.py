@@ -381,7 +381,7 @@ _SEARCHES: Mapping[str, Words] = {
     ),
     "npi-not-found": Words(
         "nobody carries it",
-        "the person is not there, or her NPI is not held, or not searched",
+        "the person is not there, or the NPI is not held, or not searched",
         ("Try an NPI that the server's own page shows.",),
     ),
     "npi-other-system": Words(

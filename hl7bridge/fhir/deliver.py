@@ -215,12 +215,12 @@ class _Delivery:
             )
             return Outcome(Result.HELD, outcomes.UNKNOWN_KEY, "unknown-person", text)
         if incomplete:
-            text = "The person is not known at the FHIR server, and the record holds no family name to create her with"
+            text = "The person is not known at the FHIR server, and the record holds no family name to create one with"
             return Outcome(Result.HELD, outcomes.REQUIRED, "incomplete-person", text)
         if self.writes and self.known.ambiguous and self.known.attempts < self.rules.looks:
             return outcomes.look_again("create")
         if action is not Action.ADD:
-            text = "The record updates a person who is not known at the FHIR server: she is created"
+            text = "The record updates a person who is not known at the FHIR server, and is created"
             self.warnings.append(Finding(outcomes.UNKNOWN_KEY, "unknown-person-created", text, Severity.WARNING))
         return None
 

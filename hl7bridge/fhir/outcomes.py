@@ -166,7 +166,7 @@ def not_verified(resource_type: str, status: int) -> Outcome:
         "A change was answered as done and is not visible",
         (
             f"Look at the {resource_type} at the FHIR server and compare it with the planned change.",
-            "If it is about a leaver, end her access by hand now: nothing shows that she is inactive.",
+            "If it is about a leaver, end the access by hand now: nothing shows that the person is inactive.",
             "Find out why the server leaves out what it was sent, then send the record again.",
         ),
     )
@@ -192,7 +192,7 @@ def of_resolution(found: Resolution, *, ends: bool) -> Outcome:
         )
         steps.append("`hl7bridge identity list` shows both; `hl7bridge identity link` says whom the record is about.")
     if ends:
-        steps.append("The record is about a leaver: see to it that her access is ended meanwhile.")
+        steps.append("The record is about a leaver: see to it that the person's access is ended meanwhile.")
     task = Task("identity-review", "It is not clear which Practitioner a record is about", tuple(steps))
     return Outcome(Result.HELD, code, found.local, found.text, tasks=(task,), candidates=found.people)
 
@@ -203,7 +203,7 @@ def approval_needed() -> Outcome:
     task = Task(
         "approval",
         "A reactivation needs approval",
-        ("Check with the person's department that she is back.", "Approve the change, or reject it with the reason."),
+        ("Check with the department that the person is back.", "Approve the change, or reject it with the reason."),
     )
     return Outcome(Result.HELD, "", "approval-needed", text, tasks=(task,))
 
@@ -237,7 +237,7 @@ PROTECTED = Outcome(
     Result.HELD,
     "",
     "protected",
-    "The person is listed as protected: she is deactivated only when a person says so",
+    "The person is listed as protected, and deactivated only when somebody here says so",
     tasks=(
         Task(
             "protected-person",
@@ -262,10 +262,10 @@ AWAY = Task(
     "away-access",
     "Decide on the access of somebody who is away",
     (
-        "The source says that the person is unavailable for a time; the Practitioner is inactive until she returns. "
+        "The source says that the person is unavailable for a time; the Practitioner is inactive until the return. "
         "That does not end a login.",
         "Where your rules say so, suspend the login in the application for that time, and have shared work taken over.",
-        "When she returns, undo it.",
+        "When the person is back, undo it.",
     ),
 )
 
@@ -273,9 +273,9 @@ SHARED = Task(
     "shared-person",
     "A person leaves one source and stays in another",
     (
-        "One source deactivates the person, another holds her active: her roles of the first end, she stays active.",
+        "One source deactivates the person, another holds the person active: the roles of the first end.",
         "Check with both departments whether that is right.",
-        "If she has left altogether, have the other source deactivate her; review what access her ended roles gave her.",
+        "If the person has left altogether, have the other source say so; review what access the ended roles gave.",
     ),
 )
 
@@ -283,7 +283,7 @@ DELETED = Task(
     "deleted-in-source",
     "A record was deleted in the source",
     (
-        "The source deleted the person's record. The FHIR server deletes nothing: her Practitioner is inactive and tagged.",
+        "The source deleted the person's record. The FHIR server deletes nothing: the Practitioner is inactive and tagged.",
         "Find out whether the record was a mistake, a duplicate, or the person has left.",
         "If it was a duplicate, see that the surviving record carries its identifiers.",
     ),

@@ -65,10 +65,10 @@ def leaver(*, reported: bool, checks_person: bool, checks_roles: bool) -> Task:
     if checks_person:
         checks.append(Check(PERSON_INACTIVE, "The Practitioner is inactive at the FHIR server (active = false)."))
     if checks_roles:
-        checks.append(Check(ROLES_ENDED, "The roles that this feed gave her at the FHIR server have ended."))
+        checks.append(Check(ROLES_ENDED, "The roles that this feed gave the person at the FHIR server have ended."))
     if reported:
         first = (
-            "The source says that the person leaves; this destination is only reported on, so her Practitioner was not"
+            "The source says that the person leaves; this destination is only reported on, so the Practitioner was not"
             " changed."
         )
         made = replace(made, steps=(f"{first} {made.steps[0]}", *made.steps[1:]))
@@ -87,12 +87,12 @@ def joiner(change: StaffChange, rules: TaskRules) -> tuple[Task, ...]:
     The set-up waits for name, login id and security class: a record that holds them closes those steps, or a person does.
     """
     suggested = security_class(change, rules)
-    advice = f"Confirm the security class; suggested for her role: {suggested}." if suggested else ""
+    advice = f"Confirm the security class; suggested for the role: {suggested}." if suggested else ""
     setup = task("joiner-setup")
     gates = (
-        Check(NAME_KNOWN, "Her name is known.", gate=True),
-        Check(LOGIN_KNOWN, "Her login id is known.", gate=True),
-        Check(CLASS_KNOWN, "A security class is chosen, or suggested by her role.", gate=True),
+        Check(NAME_KNOWN, "The name is known.", gate=True),
+        Check(LOGIN_KNOWN, "The login id is known.", gate=True),
+        Check(CLASS_KNOWN, "A security class is chosen, or suggested by the role.", gate=True),
     )
     setup = replace(setup, checks=gates, steps=(*((advice,) if advice else ()), *setup.steps))
     return (setup, task("provider-linkage")) if is_provider(change) else (setup,)

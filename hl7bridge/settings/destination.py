@@ -76,7 +76,7 @@ class ModesSettings(Section):
 
     create: ModeOrNone = setting("", "of what creates a resource")
     update: ModeOrNone = setting("", "of what changes one, or makes a person active again")
-    deactivate: ModeOrNone = setting("", "of what makes a person, or her role, inactive because she leaves")
+    deactivate: ModeOrNone = setting("", "of what makes somebody, or a role, inactive because the person leaves")
 
 
 class CohortSettings(Section):

@@ -111,8 +111,8 @@ class TaskText(Section):
 class TaskSettings(Section):
     """What is asked of people where no API does it."""
 
-    leaver: bool = setting(True, "a task for each leaver: end her access (an inactive Practitioner ends no login)")
-    joiner: bool = setting(False, "a task for each joiner: set up her account (profile epic: true)")
+    leaver: bool = setting(True, "a task for each leaver: end the access (an inactive Practitioner ends no login)")
+    joiner: bool = setting(False, "a task for each joiner: set up the account (profile epic: true)")
     owner: str = setting("", "the team that new tasks are given to")
     login_identifiers: Names = setting(
         (), "identifier types (CX-5) or assigning authorities of the identifier that is the login id"

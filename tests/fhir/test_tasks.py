@@ -138,7 +138,7 @@ def test_a_joiner_is_set_up_by_what_is_known(joins, asked: list[str], shown: set
 
 def test_the_class_is_only_suggested() -> None:
     outcome = Bridge(FakeFhir(), rules(tasks=JOINERS)).deliver(replace(EVA, roles=(unit("ICU"),)))
-    assert only(outcome, "joiner-setup").steps[0].startswith("Confirm the security class; suggested for her role: Crit")
+    assert only(outcome, "joiner-setup").steps[0].startswith("Confirm the security class; suggested for the role: Crit")
 
 
 def test_nobody_is_set_up_who_is_there_or_leaves_or_is_not_asked_for() -> None:
