@@ -67,7 +67,9 @@ def doctor(
     keep_hosts: Annotated[
         bool, typer.Option("--keep-hosts", help="Leave addresses of servers in the support file as they are.")
     ] = False,
-    log_lines: Annotated[int, typer.Option("--log-lines", min=0, help="Lines of the log in the support file.")] = 500,
+    log_lines: Annotated[
+        int, typer.Option("--log-lines", metavar="N", min=0, help="Lines of the log in the support file.")
+    ] = 500,
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
@@ -75,7 +77,7 @@ def doctor(
 
     \b
       hl7bridge doctor
-      hl7bridge doctor ehr --npi 1234567893       does it find a person by her NPI?
+      hl7bridge doctor ehr --npi 1234567893       does it find a person by the NPI?
       hl7bridge doctor --bundle support.zip       the same and more, for whoever helps you
 
     Address, certificate, clock, key, token, scopes, what the server says that it offers, and each search that deliveries

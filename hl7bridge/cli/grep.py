@@ -32,7 +32,9 @@ def grep(
     ignore_case: Annotated[bool, typer.Option("--ignore-case", "-i", help="ADAMS is Adams.")] = False,
     feed: Annotated[str, typer.Option("--feed", metavar="NAME", help="Stored messages of this feed.")] = "",
     since: Annotated[str, typer.Option("--since", metavar="AGE", help="Stored in the last 30m, 12h, 7d...")] = "",
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Look at no more stored messages, the newest.")] = 1000,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=1, help="Look at no more stored messages, the newest.")
+    ] = 1000,
     charset: CharsetOption = None,
     config: ConfigOption = Path(),
     as_json: JsonOption = False,

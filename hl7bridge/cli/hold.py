@@ -33,7 +33,7 @@ IdsArgument = Annotated[
     list[int] | None, typer.Argument(metavar="ID", show_default=False, help="Ids that `hold list` shows.")
 ]
 CauseOption = Annotated[
-    str, typer.Option("--cause", metavar="LOCAL", help="Held for this, such as brake or refused-change.")
+    str, typer.Option("--cause", metavar="CAUSE", help="Held for this, such as brake or refused-change.")
 ]
 DestinationOption = Annotated[str, typer.Option("--destination", metavar="NAME", help="For this destination.")]
 
@@ -44,7 +44,7 @@ def list_holds(
     destination: DestinationOption = "",
     feed: Annotated[str, typer.Option("--feed", metavar="NAME", help="Of this feed.")] = "",
     person: Annotated[str, typer.Option("--person", metavar="KEY", help="About this staff key.")] = "",
-    limit: Annotated[int, typer.Option("--limit", min=1, help="No more than this.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="No more than this.")] = 50,
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:

@@ -45,7 +45,7 @@ FreshOption = Annotated[bool, typer.Option("--fresh", help="Read the candidates 
 def list_quarantined(
     destination: Annotated[str, typer.Option("--destination", metavar="NAME", help="Only this one.")] = "",
     fresh: FreshOption = False,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="No more than this.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="No more than this.")] = 50,
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:

@@ -35,7 +35,8 @@ def generate(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Where the private key is written; it must not exist.")],
     algorithm: Annotated[Algorithm, typer.Option("--algorithm", help="ES384: EC P-384. RS384: RSA.")] = Algorithm.ES384,
     bits: Annotated[
-        int | None, typer.Option("--bits", help="Size of an RSA key; 3072 when left out.", min=2048, max=8192)
+        int | None,
+        typer.Option("--bits", metavar="N", help="Size of an RSA key; 3072 when left out.", min=2048, max=8192),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -55,7 +55,7 @@ def list_messages(
     ] = "",
     person: Annotated[str, typer.Option("--person", metavar="KEY", help="About this staff key (MFE-4, STF-1).")] = "",
     since: Annotated[str, typer.Option("--since", metavar="AGE", help="Of the last 30m, 12h, 7d...")] = "",
-    limit: Annotated[int, typer.Option("--limit", min=1, help="No more than this.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="No more than this.")] = 50,
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:

@@ -48,7 +48,13 @@ def reconcile(
     ] = False,
     last: Annotated[bool, typer.Option("--last", help="Show what the last run found; asks no server.")] = False,
     full_file: Annotated[
-        int, typer.Option("--full-file", metavar="ID", help="Who is absent from the whole file that message ID was?")
+        int,
+        typer.Option(
+            "--full-file",
+            metavar="ID",
+            show_default=False,
+            help="Who is absent from the whole file that message ID was?",
+        ),
     ] = 0,
     to: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write a table for a spreadsheet.")] = None,
     config: ConfigOption = Path(),

@@ -42,11 +42,17 @@ def restore(
     delivery_id: Annotated[
         int, typer.Argument(metavar="DELIVERY-ID", show_default=False, help="A delivery, as `msg show` shows it.")
     ] = 0,
-    message_id: Annotated[int, typer.Option("--message", metavar="ID", help="Every delivery of this message.")] = 0,
+    message_id: Annotated[
+        int, typer.Option("--message", metavar="ID", show_default=False, help="Every delivery of this message.")
+    ] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing: show what would be taken back.")] = False,
     waiting: Annotated[bool, typer.Option("--waiting", help="List restores that wait for approval.")] = False,
-    approve: Annotated[int, typer.Option("--approve", metavar="N", help="Carry out a restore that waits.")] = 0,
-    reject: Annotated[int, typer.Option("--reject", metavar="N", help="End a restore that waits.")] = 0,
+    approve: Annotated[
+        int, typer.Option("--approve", metavar="N", show_default=False, help="Carry out a restore that waits.")
+    ] = 0,
+    reject: Annotated[
+        int, typer.Option("--reject", metavar="N", show_default=False, help="End a restore that waits.")
+    ] = 0,
     reason: ReasonOption = "",
     config: ConfigOption = Path(),
     as_json: JsonOption = False,

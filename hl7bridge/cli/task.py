@@ -47,7 +47,9 @@ def list_tasks(
     kind: Annotated[str, typer.Option("--kind", metavar="KIND", help="Of this kind, such as leaver-access.")] = "",
     destination: Annotated[str, typer.Option("--destination", metavar="NAME", help="About this destination.")] = "",
     owner: Annotated[str, typer.Option("--owner", metavar="WHO", help="Given to this team or person.")] = "",
-    limit: Annotated[int, typer.Option("--limit", min=1, help="No more than this; --csv writes all.")] = 50,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=1, help="No more than this; --csv writes all.")
+    ] = 50,
     to: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Write a table for a spreadsheet instead.")
     ] = None,
@@ -169,7 +171,9 @@ def finish_task(
     evidence: Annotated[
         str, typer.Option("--evidence", metavar="TEXT", help="What shows that it is done: a ticket, a date.")
     ] = "",
-    item: Annotated[int, typer.Option("--item", metavar="N", min=0, help="Close this step alone.")] = 0,
+    item: Annotated[
+        int, typer.Option("--item", metavar="N", min=0, show_default=False, help="Close this step alone.")
+    ] = 0,
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
