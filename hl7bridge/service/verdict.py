@@ -25,7 +25,7 @@ from hl7bridge.store.store import NewDelivery, NewRecord, Part
 LARGE_FILE = 1024 * 1024
 """Bytes above which a master file is read in parts."""
 
-PART_RECORDS = 25
+PART_RECORDS = 10
 """Records in a part: what one transaction writes out."""
 
 MOST_REMARKS = 1000
