@@ -159,7 +159,9 @@ class DestinationRules:
         if not self.cohort.holds(change, feed):
             return {REPORT}
         leads_to = {"deactivate"} if change.says_active is False else set()
-        if change.action not in (Action.DEACTIVATE, Action.REMOVE):
+        if change.temporary:
+            leads_to.add("update")  # who is away for a while rests in their roles, and nothing ends
+        elif change.action not in (Action.DEACTIVATE, Action.REMOVE):
             leads_to |= {"create", "update"}
         return {self.mode_of(operation) for operation in leads_to}
 

@@ -150,6 +150,33 @@ def test_nothing_is_called_pending_that_the_modes_rule_out(settings, text):
     assert verdict.text == f"1 of 1 records {text}"
 
 
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"mode": "report"}, "stored, report only"),
+        ({"mode": "write"}, "stored, delivery pending"),
+        ({"mode": "write", "modes": {"update": "report"}}, "stored, report only"),
+        ({"mode": "report", "modes": {"update": "write"}}, "stored, delivery pending"),
+        ({"mode": "report", "modes": {"deactivate": "write"}}, "stored, report only"),
+    ],
+)
+def test_a_temporary_absence_is_written_as_an_update(settings, text):
+    away = StaffChange(Action.DEACTIVATE, "K1", CHANGE.identifiers, temporary=True)
+    given = policy(destinations={"d1": DestinationRules("d1", "https://fhir.example.org/r4", **settings)})
+    assert mfa_line(given, record(change=away)).text == text
+
+
+@pytest.mark.parametrize("change", [
+    StaffChange(action, "K1", CHANGE.identifiers, active=active, **more)
+    for action in Action
+    for active in (True, False, None)
+    for more in ({}, {"temporary": True}, {"qualifications_only": True}, {"only_if_missing": True})
+])  # fmt: skip
+def test_whatever_a_change_asks_for_a_destination_that_only_reports_says_so(change):
+    given = policy(destinations={"d1": DestinationRules("d1", "https://fhir.example.org/r4", "report")})
+    assert mfa_line(given, record(change=change)).text == "stored, report only"
+
+
 def test_a_deadline_says_how_much_is_pending():
     verdict = message_verdict(policy(), PENDING, [GOOD, OPEN], NOW + 5, down=False)
     assert verdict.text == "1 of 2 records stored, delivery pending"
