@@ -36,7 +36,7 @@ def redact(
         typer.Option("--key-file", metavar="FILE", help="The key of the pseudonyms; made where there is none."),
     ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Keep no code, unit or authority but those that a table knows.")
+        bool, typer.Option("--strict", help="Keep no code, unit, system or authority but those that a table knows.")
     ] = False,
     charset: CharsetOption = None,
     config: ConfigOption = Path(),
@@ -50,10 +50,11 @@ def redact(
     The same value gets the same pseudonym everywhere in a run, and with --key-file in every run: keep that file to
     yourself, it turns guesses into proofs. Replaced are names, identifiers, dates of birth, telephone numbers, addresses,
     control ids, notes, all of a patient, Z segments, and every field that is not known. Kept are separators, escapes, codes
-    and their texts, units, specialties, dates of employment and of certificates, and the names of systems, facilities and
-    authorities. The copy maps like the original. Read it before you give it away: a name in a field that holds codes stays,
-    unless another field shows that it is one. With --strict such fields keep what a code table knows, and nothing else: for
-    messages whose fields are shifted.
+    and their texts, units, specialties, valid dates of employment and of certificates, and the names of systems, facilities
+    and authorities. The copy maps like the original. Read it before you give it away: a name in a field that holds codes
+    stays, unless another field shows that it is one. With --strict such fields, the header's too, keep what a code table
+    knows, and nothing else but valid times, numbers and object identifiers in their places: for messages whose fields are
+    shifted.
 
     Ends with 1, and writes nothing, when a message can't be read: what is not understood is not replaced, either.
     """

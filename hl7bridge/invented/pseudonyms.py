@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from datetime import date, timedelta
+from datetime import date, time, timedelta
 from functools import lru_cache
 
 from hl7bridge.invented.names import (
@@ -24,6 +24,7 @@ _ROUNDS = 8
 _NPI = re.compile("[12][0-9]{9}")
 _DEA = re.compile("[A-Za-z][A-Za-z9][0-9]{7}")
 _DATE = re.compile("([0-9]{4})([0-9]{2})?([0-9]{2})?")
+_TIME = re.compile(r"([0-9]{4}(?:[0-9]{2}){0,5})((?:\.[0-9]{1,6})?(?:[+-][0-9]{4})?)")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _DIGIT = re.compile("[0-9]")
 _WORD = re.compile(r"[^\W\d_]+")
@@ -140,6 +141,27 @@ class Pseudonyms:
             return _DIGIT.sub("9", text)
         written = f"{moved.year:04d}{moved.month:02d}{moved.day:02d}"
         return written[: match.end()] + text[match.end() :]
+
+
+def when(text: str) -> str:
+    """A time that may stay: itself where it is valid and of the years 1850 to 2199; one of the year 9999 and as precise
+    where it is of another year (a number in the place of a time may look like one); "" where it is not valid.
+
+    (HL7 v2.9 chapter 2A, DTM: `YYYY[MM[DD[HH[MM[SS[.S..]]]]]][+/-ZZZZ]`)
+    """
+    match = _TIME.fullmatch(text)
+    if match is None:
+        return ""
+    digits, rest = match.groups()
+    year, month, day, clock = digits[:4], digits[4:6] or "01", digits[6:8] or "01", digits[8:]
+    try:
+        date(int(year), int(month), int(day))
+        time.fromisoformat(clock or "00")
+    except ValueError:
+        return ""
+    if "1850" <= year <= "2199":
+        return text
+    return "99990101000000"[: len(digits)] + _DIGIT.sub("0", rest)
 
 
 def _radix(character: str) -> int:

@@ -15,17 +15,20 @@ from importlib.resources import files
 from hl7bridge.hl7.escapes import Separators, separators_of, unescape
 from hl7bridge.hl7.header import BYTE_ORDER_MARK
 from hl7bridge.hl7.message import NULL, Message
-from hl7bridge.invented.pseudonyms import Pseudonyms
+from hl7bridge.invented.pseudonyms import Pseudonyms, when
 
 _HEADERS = frozenset({"MSH", "FHS", "BHS"})
-_ENVELOPE = frozenset({"MSH", "SFT", "FHS", "BHS", "BTS", "FTS", "EVN", "MFI"})
+_ENVELOPE = frozenset({"MSH", "FHS", "BHS"})
 _SAYING = re.compile(r"[^\W_]|[^\x00-\x7f]")
-_KEEP, _TEXT = "keep", "text"
+_KEEP, _TEXT, _WHEN = "keep", "text", "when"
+_DIGITS = {"number": 3, "count": 10}  # the most that each may have
+_VERBATIM, _SYSTEM, _AUTHORITY, _UNIVERSAL = "verbatim", "system", "authority", "universal"
+_KEPT = frozenset({_KEEP, _WHEN, _VERBATIM, _SYSTEM, _AUTHORITY, _UNIVERSAL, "number", "count"})
+_DIGIT = re.compile("[0-9]")
 _SOMEBODYS = frozenset({"key", "identifier", "name", "person", "contact", "mail"})
-_NO_NAME = re.compile(
-    r"(?:19|20)\d{6}(?:\d{4}(?:\d\d(?:\.\d+)?)?)?(?:[+-]\d{4})?|\d+(?:\.\d+){2,}|HL7\d{4}|ISO\d{3,5}(?:-\d)?|\d{3}[0-9A-Z]{6}X"
-)
-_TELLING = 4  # characters: a shorter name or number is as well a code
+_CODE = re.compile(r"HL7\d{4}|ISO\d{3,5}(?:-\d)?|\d{3}[0-9A-Z]{6}X")  # names of tables, and codes of the NUCC taxonomy
+_UNIVERSAL_ID = re.compile(r"[0-2](?:\.(?:0|[1-9]\d*)){3,}|[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+_TELLING = 4  # characters: a shorter name or number elsewhere is as well a code
 _PLAIN_ESCAPES = frozenset("FSTREPHN")
 
 
@@ -33,8 +36,8 @@ def redact(message: Message, pseudonyms: Pseudonyms, known: Container[str] | Non
     """The message's bytes with pseudonyms in place of what identifies people, in its own character set.
 
     A name, number or address that stands in a field that is kept (a shifted one, a code that is none) is replaced there,
-    too, if another field of the message shows what it is. With `known`, the codes and authorities that tables know, all
-    else is replaced that fields of codes hold, but for times, object identifiers, and what is shorter than four characters.
+    too, if another field of the message shows what it is; a field of a time keeps a valid time alone. With `known`, the
+    codes and authorities that tables know, nothing else stays but valid times, numbers and universal ids in their places.
     """
     start = len(BYTE_ORDER_MARK) if message.raw.startswith(BYTE_ORDER_MARK) else 0
     text = message.raw[start:].decode(message.codec)
@@ -91,6 +94,12 @@ def _document() -> dict[str, dict[str, dict[str, str]]]:
     return tomllib.loads(files(__package__).joinpath("redaction.toml").read_text(encoding="utf-8"))
 
 
+@cache
+def _structure() -> frozenset[str]:
+    """The codes of message structure, which a strict copy keeps beside what the mapping's tables know."""
+    return frozenset().union(*_document()["tables"].values())
+
+
 @lru_cache(maxsize=256)
 def _escapes(mark: str) -> re.Pattern[str]:
     return re.compile(f"({re.escape(mark)}[^{re.escape(mark)}]*{re.escape(mark)})")
@@ -124,9 +133,15 @@ class _Redaction:
         first = 2 if name in _HEADERS else 1  # MSH-1 is the separator itself
         for index in range(1, len(fields)):
             kind = kinds.get(str(index + first - 1)) or kinds.get("*", _TEXT)
-            if fields[index] and (kind != _KEEP or (self.kept_too and name not in _ENVELOPE)):
+            if fields[index] and self._is_looked_at(name, kind):
                 fields[index] = self._field(kind, fields[index])
         return mark.join(fields)
+
+    def _is_looked_at(self, name: str, kind: str) -> bool:
+        """Whether a field may change: what is kept is looked at in the second pass, of a header only strictly."""
+        if kind not in (_KEEP, _SYSTEM):
+            return kind != _VERBATIM
+        return self.kept_too and (self._known is not None or name not in _ENVELOPE)
 
     def _field(self, kind: str, raw: str) -> str:
         if raw == NULL:
@@ -141,23 +156,31 @@ class _Redaction:
         for number, component in enumerate(_split(raw, mark), 1):
             what = kind if datatype is None else datatype.get(str(number)) or datatype.get("*", _TEXT)
             found.append(self._component(what, component))
-            if kind in _SOMEBODYS and what != _KEEP and len(component) >= _TELLING:
+            if kind in _SOMEBODYS and what not in _KEPT and len(component) >= _TELLING:
                 self._somebodys[component] = found[-1]
         return mark.join(found)
 
     def _component(self, what: str, raw: str) -> str:
         mark = self._separators.subcomponent
-        return mark.join(self._leaf(what, part) for part in _split(raw, mark))
+        parts = _split(raw, mark)
+        if what == _AUTHORITY:
+            kinds = (_KEEP, _UNIVERSAL, *[_KEEP] * len(parts))
+            return mark.join(self._leaf(kind, part) for kind, part in zip(kinds, parts, strict=False))
+        return mark.join(self._leaf(what, part) for part in parts)
 
     def _leaf(self, what: str, raw: str) -> str:
         value = raw.strip()
         if value == NULL or not _SAYING.search(value):
             return raw
-        if what == _KEEP:
-            if self._stays(value):
+        if what in (_KEEP, _UNIVERSAL):
+            if self._stays(what, value):
                 return raw
             return raw.replace(value, self._somebodys.get(value) or self._shaped(value), 1)
-        if what == _TEXT:
+        if what == _WHEN:
+            return raw.replace(value, when(value) or self._shaped(_DIGIT.sub("9", value)), 1)
+        if what in _DIGITS and value.isascii() and value.isdecimal() and len(value) <= _DIGITS[what]:
+            return raw
+        if what == _TEXT or what in _DIGITS:
             replaced = self._shaped(value)
         else:
             plain = unescape(value, self._separators, self._codec) if self._escaped(value) else value
@@ -166,13 +189,13 @@ class _Redaction:
                 replaced = self._shaped(value)
         return raw.replace(value, replaced, 1)
 
-    def _stays(self, value: str) -> bool:
+    def _stays(self, what: str, value: str) -> bool:
         """Whether a value of a field that is kept does stay."""
         if value in self._somebodys or not self.kept_too:
             return value not in self._somebodys
-        if self._known is None or value in self._known or len(value) < _TELLING:
+        if self._known is None or value in self._known or value in _structure():
             return True
-        return bool(_NO_NAME.fullmatch(value))
+        return bool(_CODE.fullmatch(value) or (what == _UNIVERSAL and _UNIVERSAL_ID.fullmatch(value)))
 
     def _escaped(self, value: str) -> bool:
         return bool(self._separators.escape) and self._separators.escape in value

@@ -15,6 +15,7 @@ from hl7bridge.cli.init import packaged
 from hl7bridge.cli.messages import split_messages
 from hl7bridge.errors import MessageError
 from hl7bridge.hl7.message import Message
+from hl7bridge.invented import redaction
 from hl7bridge.invented.feed import Plan, feed
 from hl7bridge.invented.names import dea_check_digit, npi
 from hl7bridge.invented.pseudonyms import Pseudonyms
@@ -162,6 +163,79 @@ def test_strictly_nothing_stays_but_what_a_table_knows() -> None:
     kept = ("|MD|", "|CWE", "207RC0000X", "^NUCC", "|A|")
     assert [word for word in kept if word not in copy] == []
     assert "Okafor" in redacted(text)
+
+
+# A name, a short one, a number of a person, a telephone number in the form of an object identifier.
+STRAY = ("Olga", "Lee", "Ng", "900177", "7345", "612.867.5309", "Olga Okafor")
+HEAD = "MSH|^~\\&|HR|N|||20260301||MFN^M02|1|P|2.5.1\r"
+
+
+def placed(segment: str, field: int, value: str) -> str:
+    """A message with a value in one field of a segment that redaction knows."""
+    line = f"{segment}|{'|' * (field - 1)}{value}\r"
+    return HEAD + (line if segment in ("EVN", "MFI", "SFT") else "MFE|MAD|||1\rSTF|1\r" + line)
+
+
+KEPT_FIELDS = [
+    (segment, int(field))
+    for segment, fields in redaction._table().items()
+    if segment not in ("MSH", "FHS", "BHS", "BTS", "FTS", "MSA", "MFA")
+    for field in (fields if "*" not in fields else map(str, range(1, 13)))
+    if field != "*"
+]
+
+
+@pytest.mark.parametrize(("segment", "field"), KEPT_FIELDS)
+def test_strictly_nobody_stays_in_a_field_of_codes_or_times(segment: str, field: int) -> None:
+    """One field off, an operator or a person stands where a code, a date or an authority belongs (field by field)."""
+    left = []
+    for value in STRAY:
+        copy = redact(Message(placed(segment, field, value).encode()), Pseudonyms(KEY), KNOWN).decode()
+        left += [value] if value in copy[len(HEAD) :] else []
+    assert left == []
+
+
+OF_TIMES = """
+EVN-2 EVN-3 EVN-6 MFI-4 MFI-5 MFE-3 MFE-6 STF-12 STF-13 STF-34 STF-35 STF-2.8 STF-10.13 STF-11.13
+PRA-5.4 PRA-6.4 PRA-7.3 PRA-8 PRA-10 ORG-9 CER-23 CER-27
+"""
+TIMES = {
+    "20270131": True,
+    "2027": True,
+    "202701311530-0500": True,
+    "Olga Okafor": False,
+    "till Olga is back": False,
+    "20271340": False,
+    "99120401": False,
+    "7345": False,
+    "202701319999": False,
+}
+
+
+@pytest.mark.parametrize("place", OF_TIMES.split())
+def test_a_field_of_a_time_holds_a_time_in_either_way(place: str) -> None:
+    segment, _, rest = place.partition("-")
+    field, _, component = rest.partition(".")
+    for text, stays in TIMES.items():
+        message = Message(placed(segment, int(field), "^" * (int(component or 1) - 1) + text).encode())
+        for known in (None, KNOWN):
+            copy = redact(message, Pseudonyms(KEY), known).decode()
+            assert (text in copy) == stays, text
+
+
+def test_strictly_a_header_keeps_its_structure_alone() -> None:
+    text = "MSH|^~\\&|Olga|N^1.2.840.99999.3^ISO|||20260301||MFN^M02^MFN_M02|1|P|2.5.1|||AL|Okafor|Lee|8859/1\rSTF|1\r"
+    copy = Message(redact(Message(text.encode()), Pseudonyms(KEY), KNOWN))
+    kept = {"MSH-4.2": "1.2.840.99999.3", "MSH-4.3": "ISO", "MSH-9.3": "MFN_M02", "MSH-15": "AL", "MSH-18": "8859/1"}
+    assert {place: copy.read(place) for place in kept} == kept
+    assert [word for word in ("Olga", "Okafor", "Lee") if word in copy.raw.decode()] == []
+
+
+def test_strictly_an_unknown_authority_goes_wherever_it_stands() -> None:
+    text = HEAD + "MFE|MAD|||77\rSTF|77|77^^^Okaforhouse&1.2.840.9.9&ISO^EI|Okonkwo^Ada\rPRA|77||||||||Okaforhouse\r"
+    copy = redact(Message(text.encode()), Pseudonyms(KEY), KNOWN).decode()
+    assert "Okaforhouse" not in copy
+    assert "&1.2.840.9.9&ISO^EI" in copy
 
 
 @pytest.mark.parametrize("path", sorted(packaged("sample_messages").glob("*.hl7")), ids=lambda path: path.stem)
