@@ -167,15 +167,27 @@ def _is_same(have: StaffIdentifier, system: str, authority: str, type_code: str)
     return have.authority == authority
 
 
+def value_of(draft: Draft, repetition: str, number: int) -> str:
+    """The identifier that a repetition begins with, whole; "" where there is none, or where it would not survive (said)."""
+    value = draft.reader.identifier(repetition)
+    if value is None:
+        text = (
+            "a character or escape sequence of the identifier would be lost: left out, it is taken whole or not at all"
+        )
+        draft.warn("102", "identifier-unreadable", text, number if number > 1 else 0, 1)
+    return value or ""
+
+
 @field_rule
 def staff_identifier(draft: Draft, row: Row, raw: str) -> None:
     """STF-2: CX, or before 2.3.1 CE (whose third component names the authority)."""
     envelope, reader = draft.envelope, draft.reader
     for number, repetition in enumerate(reader.repetitions(raw), 1):
         parts = reader.parts(repetition)
-        value, _, third, namespace, type_text = parts[:5]
+        value, third, namespace = value_of(draft, repetition, number), parts[2], parts[3]
         if not value:
             continue
+        type_text = reader.code(repetition, 5)
         type_code, extra = type_of(draft, type_text)
         universal_id = universal_type = ""
         if reader.subcomponent in repetition:
@@ -216,16 +228,17 @@ def _without_authority(draft: Draft, parts: list[str], number: int) -> tuple[str
 def practitioner_number(draft: Draft, row: Row, raw: str) -> None:
     """PRA-6: PLN (CM before 2.3.1): number, type, state or other qualifier, expiry."""
     for number, repetition in enumerate(draft.reader.repetitions(raw), 1):
-        value, type_text, state, expiry = draft.reader.parts(repetition)[:4]
-        if value:
-            _licence(draft, value, type_text, state, expiry, number)
+        if value := value_of(draft, repetition, number):
+            _, _, state, expiry = draft.reader.parts(repetition)[:4]
+            _licence(draft, value, draft.reader.code(repetition, 2), state, expiry, number)
 
 
 @field_rule
 def driver_licence(draft: Draft, row: Row, raw: str) -> None:
     """STF-22: DLN: number, issuing state, expiry."""
-    value, state, expiry = draft.reader.parts(raw.split(draft.reader.repetition, 1)[0])[:3]
-    if value:
+    repetition = raw.split(draft.reader.repetition, 1)[0]
+    if value := value_of(draft, repetition, 1):
+        _, state, expiry = draft.reader.parts(repetition)[:3]
         _licence(draft, value, "DL", state, expiry, 1)
 
 

@@ -15,6 +15,7 @@ from hl7bridge.mapping import events
 from hl7bridge.mapping.draft import Draft, Purpose, Trace
 from hl7bridge.mapping.record import BEFORE_RECORDS, FUTURE, Opening, due, moment_of
 from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.mapping.standing import UNTOLD_KEY
 from hl7bridge.model import Action, Finding, Location, Record, RecordEcho, Severity, StaffIdentifier
 
 FIRST_VERSION = (2, 4)
@@ -91,6 +92,8 @@ class PersonnelMessage(Opening):
             key, source = self._declared_key("", group)
         else:
             key, source = self._staff_key(staff)
+        if key is None:
+            return _refused("102", "key-unreadable", f"{source} {UNTOLD_KEY}", self._place_of(source))
         if not key:
             text = "STF-1 is empty, and STF-2 holds no identifier that can be the key"
             return _refused("101", "key-missing", text, Location("STF", field=2))
@@ -99,9 +102,7 @@ class PersonnelMessage(Opening):
         draft = Draft(self.envelope, 1, key, self.purpose)
         draft.effective = self.effective
         text = f"the staff key is taken from {source}"
-        segment, _, number = source.partition("[")[0].partition("-")
-        place = Location(segment, 1, self.envelope.rules.site.sent_at(segment, int(number)))
-        draft.findings.append(Finding("0", "key-source", text, Severity.INFORMATION, place, 1))
+        draft.findings.append(Finding("0", "key-source", text, Severity.INFORMATION, self._place_of(source), 1))
         draft.identifiers.append(
             StaffIdentifier(key, self.envelope.rules.key_system, field=source, extra={"use": "secondary"})
         )
@@ -110,6 +111,11 @@ class PersonnelMessage(Opening):
         if any(finding.severity is Severity.ERROR for finding in draft.findings):
             change = None
         return Record(1, RecordEcho(), change, tuple(draft.findings))
+
+    def _place_of(self, source: str) -> Location:
+        """Where the sender has the field that gives the key: `STF-2` of `STF-2[3]`."""
+        segment, _, number = source.partition("[")[0].partition("-")
+        return Location(segment, 1, self.envelope.rules.site.sent_at(segment, int(number)))
 
 
 def _refused(code: str, local: str, text: str, place: Location) -> Record:

@@ -16,6 +16,7 @@ from hl7bridge.mapping.datatypes import (
     words_of,
 )
 from hl7bridge.mapping.draft import Draft, Row, field_rule, segment_rule
+from hl7bridge.mapping.identifiers import value_of
 from hl7bridge.mapping.times import fhir_date
 from hl7bridge.model import ElementValue, JsonObject
 
@@ -224,7 +225,10 @@ def certificate(draft: Draft) -> None:
     What is revoked needs only its number (CER-2): the plan looks for it among the person's qualifications."""
     revoked = draft.purpose.revokes
     first = draft.reader.repetitions
-    serial = draft.reader.first(draft.field(2))
+    sent = draft.field(2)
+    serial = value_of(draft, first(sent)[0], 1)
+    if sent and not serial and draft.findings and draft.findings[-1].local == "identifier-unreadable":
+        return  # which certificate is meant, its name alone does not tell
     domain = concept(draft, first(raw)[0], 1) if (raw := draft.field(11)) else None
     code = concept(draft, first(raw)[0], 1) if (raw := draft.field(10)) else None
     if code is None:

@@ -7,11 +7,15 @@ and fit for a FHIR string: no control characters but tab and line breaks, no bla
 
 from __future__ import annotations
 
-from hl7bridge.hl7.escapes import Separators, unescape
+import re
+
+from hl7bridge.hl7.escapes import Separators, drops_text, unescape
 
 NULL = '""'
 
-_UNUSED = "\0"  # stands for a separator that MSH-2 leaves out; cleaned text never holds it
+UNUSED = "\udfff"
+"""Stands for a separator that MSH-2 leaves out. No character set decodes to it, so that no text is ever split there."""
+
 _ABSENT = ("",) * 20  # no data type read here has more components
 _ODD_BLANKS = "\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 _CLEAN: dict[int, str | None] = {
@@ -28,6 +32,7 @@ class FieldReader:
         "_blank_after",
         "_blank_before",
         "_codec",
+        "_no_text",
         "_separators",
         "component",
         "escape",
@@ -40,10 +45,11 @@ class FieldReader:
         self._separators = separators
         self._codec = codec
         self.field = separators.field
-        self.component = separators.component or _UNUSED
-        self.repetition = separators.repetition or _UNUSED
-        self.escape = separators.escape or _UNUSED
-        self.subcomponent = separators.subcomponent or _UNUSED
+        self.component = separators.component or UNUSED
+        self.repetition = separators.repetition or UNUSED
+        self.escape = separators.escape or UNUSED
+        self.subcomponent = separators.subcomponent or UNUSED
+        self._no_text = re.compile(re.escape(self.escape) + r"[HN]" + re.escape(self.escape))
         self._blank_before = " " + self.component
         self._blank_after = self.component + " "
 
@@ -99,6 +105,41 @@ class FieldReader:
             text = text.translate(_CLEAN)
         text = text.strip()
         return "" if text == NULL else text
+
+    def whole(self, text: str) -> str | None:
+        """The text of a component that identifies (a key, CX.1, XCN.1, PLN.1): all of it, or None where it could not be kept
+        as sent. "" for an empty one and for null.
+
+        Such a component has no sub-components (CWE.1, CX.1: ST), so that a separator of theirs is a character that the
+        sender did not escape. Nothing is left out: a text with a control character, an unusual blank, or an escape sequence
+        that has no text of its own would become another key, perhaps somebody else's. Plain blanks around it have no
+        meaning (2.A.75, ST).
+        """
+        if text.isalnum():
+            return text
+        if self.escape in text:
+            if drops_text(text, self._separators) or self._no_text.search(text):
+                return None
+            text = unescape(text, self._separators, self._codec)
+        text = text.strip(" ")
+        if not text.isprintable():
+            return None
+        return "" if text == NULL else text
+
+    def identifier(self, repetition: str) -> str | None:
+        """The first component of a repetition, `whole`."""
+        return self.whole(repetition.split(self.component, 1)[0])
+
+    def code(self, repetition: str, component: int) -> str:
+        """A component (1-based) that is a code, of which nothing is cut off either: `L&I`; "" where it cannot be kept."""
+        parts = repetition.split(self.component, component)
+        return (self.whole(parts[component - 1]) or "") if component <= len(parts) else ""
+
+    def key(self, raw: str) -> str | None:
+        """What a field that may hold one key says, "" where it says nothing; None where it cannot be kept as sent, or where
+        repetitions differ: which of them it is, nobody can tell."""
+        found = {self.identifier(repetition) for repetition in raw.split(self.repetition)} - {""}
+        return "" if not found else found.pop() if len(found) == 1 else None
 
     def first(self, raw: str) -> str:
         """The text of the first component of the first repetition that has one: for fields that may not repeat."""

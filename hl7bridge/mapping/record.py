@@ -73,32 +73,33 @@ class Opening:
     ) -> None:
         self.findings.append(Finding(code, local, text, severity, Location(segment, field=field)))
 
-    def _staff_key(self, staff: Segment) -> tuple[str, str]:
+    def _staff_key(self, staff: Segment) -> tuple[str | None, str]:
         """The staff key where no MFE names it, and the field that does: STF-1.1, else an identifier of STF-2, the first
         that the sender gave himself (an employee number, any type of his own) before the first licence or registration.
-        Numbers of the private person are never the key: they would go where the destination withholds them."""
+        Numbers of the private person are never the key: they would go where the destination withholds them.
+        None where the field has one that cannot be told for certain: the next would be another key."""
         reader = self.envelope.reader
-        if key := reader.first(self._raw(staff, 1)):
+        if (key := reader.key(self._raw(staff, 1))) != "":
             return key, "STF-1"
         types = self.envelope.rules.codes["0203"]
-        later: tuple[str, str] = ("", "STF-2")
+        later: tuple[str | None, str] = ("", "STF-2")
         for number, repetition in enumerate(reader.repetitions(self._raw(staff, 2)), 1):
-            parts = reader.parts(repetition)
-            kind = types.get(parts[4], "")
-            if not parts[0] or kind in _PERSONAL:
+            value = reader.identifier(repetition)
+            kind = types.get(reader.code(repetition, 5), "")
+            if value == "" or kind in _PERSONAL:
                 continue
-            found = parts[0], "STF-2" if number == 1 else f"STF-2[{number}]"
+            found = value, "STF-2" if number == 1 else f"STF-2[{number}]"
             if kind not in _OF_OTHERS:
                 return found
-            later = later if later[0] else found
+            later = found if later[0] == "" else later
         return later
 
-    def _declared_key(self, sent: str, group: list[Segment]) -> tuple[str, str]:
+    def _declared_key(self, sent: str, group: list[Segment]) -> tuple[str | None, str]:
         """The staff key from the first place of the site's `key` that holds one, and that place. `sent`: MFE-4."""
         reader, types = self.envelope.reader, self.envelope.rules.codes["0203"]
         for source in self.envelope.rules.site.key_sources:
             if source.segment == "MFE":
-                if key := reader.leaf(first_component(reader, sent)):
+                if (key := reader.key(sent)) != "":
                     return key, "MFE-4"
                 continue
             label = f"{source.segment}-{source.number}"
@@ -106,9 +107,10 @@ class Opening:
                 if segment.name != source.segment:
                     continue
                 for number, repetition in enumerate(reader.repetitions(self._raw(segment, source.number)), 1):
-                    parts = reader.parts(repetition)
-                    key = parts[source.component - 1]
-                    if key and (not source.type_code or source.type_code in (parts[4], types.get(parts[4]))):
+                    parts = repetition.split(reader.component)
+                    key = reader.whole(parts[source.component - 1]) if source.component <= len(parts) else ""
+                    kind = reader.code(repetition, 5)
+                    if key != "" and (not source.type_code or source.type_code in (kind, types.get(kind))):
                         return key, label if number == 1 else f"{label}[{number}]"
         return "", ""
 

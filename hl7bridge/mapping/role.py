@@ -20,7 +20,7 @@ from hl7bridge.mapping.datatypes import (
     words_of,
 )
 from hl7bridge.mapping.draft import Bound, Draft, Row, Source, Unit, field_rule, segment_rule
-from hl7bridge.mapping.identifiers import system_for, type_of
+from hl7bridge.mapping.identifiers import system_for, type_of, value_of
 from hl7bridge.mapping.times import fhir_date
 from hl7bridge.model import ElementValue, Finding, JsonObject, Location, Severity
 
@@ -361,10 +361,10 @@ def _unit_identifier(draft: Draft, raw: str, values: list[ElementValue]) -> None
     """ORG-5: CX valid in this unit alone -> PractitionerRole.identifier."""
     reader = draft.reader
     repetition = reader.repetitions(raw)[0]
-    parts = reader.parts(repetition)
-    if not parts[0]:
+    value = value_of(draft, repetition, 1)
+    if not value:
         return
-    type_code, extra = type_of(draft, parts[4])
+    type_code, extra = type_of(draft, reader.code(repetition, 5))
     namespace, universal_id, universal_type = reader.subparts(repetition, 4)[:3]
     system = system_for(draft.envelope.rules, namespace, universal_id, universal_type, type_code)
     if not system:
@@ -372,7 +372,7 @@ def _unit_identifier(draft: Draft, raw: str, values: list[ElementValue]) -> None
         draft.warn("103", "unmapped-authority", text)
         draft.leave("no system for its assigning authority")
         return
-    identifier: JsonObject = {"system": system, "value": parts[0], **extra}
+    identifier: JsonObject = {"system": system, "value": value, **extra}
     if type_code:
         coding = {"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": type_code}
         identifier["type"] = {"coding": [coding]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hl7bridge.mapping.draft import Draft, Row, field_rule
-from hl7bridge.mapping.identifiers import add, system_for, type_of
+from hl7bridge.mapping.identifiers import add, system_for, type_of, value_of
 from hl7bridge.model import JsonObject
 
 
@@ -11,7 +11,7 @@ from hl7bridge.model import JsonObject
 def site_identifier(draft: Draft, row: Row, raw: str) -> None:
     """Any field that holds a number of the person: the first component of each repetition, of the row's `authority`."""
     for number, repetition in enumerate(draft.reader.repetitions(raw), 1):
-        value = draft.reader.parts(repetition)[0]
+        value = value_of(draft, repetition, number)
         if value:
             type_code, extra = type_of(draft, "")
             system = system_for(draft.envelope.rules, row.authority, "", "", type_code)

@@ -16,6 +16,7 @@ from hl7bridge.mapping.draft import Draft, Purpose, Trace
 from hl7bridge.mapping.personnel import PersonnelMessage
 from hl7bridge.mapping.record import BEFORE_RECORDS, NOT_A_PRACTITIONER, Opening, due, first_component, moment_of
 from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.mapping.standing import UNTOLD_KEY
 from hl7bridge.mapping.visits import VisitMessage, is_read
 from hl7bridge.model import (
     Action,
@@ -187,6 +188,8 @@ class MasterFile(Opening):
             text = "STF is missing: the record has no content"
             return refused("100", "segment-missing", text, Location("STF", entry.occurrence))
         key, source = self._key(echo.key, staff, group)
+        if key is None:
+            return refused("102", "key-unreadable", f"{source} {UNTOLD_KEY}", at(4))
         if not key:
             return refused("101", "key-missing", "MFE-4 (primary key) is empty, and STF-1 and STF-2 give none", at(4))
 
@@ -206,7 +209,7 @@ class MasterFile(Opening):
             text = f"MFE-4 (primary key) is empty: the key is taken from {source}"
             findings.append(Finding("101", "key-assumed", text, Severity.WARNING, at(4), position))
         elif reader.repetition in echo.key:
-            text = "MFE-4 repeats, which has no meaning for staff: the first is the key"
+            text = "MFE-4 repeats the key, which has no meaning for staff"
             findings.append(Finding("198", "key-repeats", text, Severity.WARNING, at(4), position))
         if fields[3] or self.file_effective:
             draft.effective = self._effective(fields[3], draft, entry)
@@ -220,13 +223,13 @@ class MasterFile(Opening):
                 change = None
         return Record(position, echo, change, tuple(findings))
 
-    def _key(self, sent: str, staff: Segment | None, group: list[Segment]) -> tuple[str, str]:
-        """The staff key and the field that gives it: where the site says, else MFE-4's first component, else STF's."""
+    def _key(self, sent: str, staff: Segment | None, group: list[Segment]) -> tuple[str | None, str]:
+        """The staff key and the field that gives it: where the site says, else MFE-4's first component, else STF's.
+        None where that field has one that cannot be told for certain."""
         if self.envelope.rules.site.key:
             return self._declared_key(sent, group)
-        reader = self.envelope.reader
-        key = reader.leaf(first_component(reader, sent))
-        if key or staff is None:
+        key = self.envelope.reader.key(sent)
+        if key != "" or staff is None:
             return key, "MFE-4"
         return self._staff_key(staff)
 

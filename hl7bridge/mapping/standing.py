@@ -5,13 +5,19 @@ from __future__ import annotations
 from hl7bridge.mapping.draft import Draft, Row, field_rule
 from hl7bridge.model import Action, Severity
 
+UNTOLD_KEY = "repeats, or holds a character or escape sequence that would be lost: a key is taken whole or not at all"
+"""What to say of a field whose key `FieldReader.key` cannot tell."""
+
 
 @field_rule
 def primary_key(draft: Draft, row: Row, raw: str) -> None:
     """STF-1, PRA-1: in a master file they repeat MFE-4; only the first component is compared (names may follow it)."""
-    key = draft.reader.first(raw)
-    if key and key != draft.key and not draft.envelope.master_file:
+    key = draft.reader.key(raw)
+    if key != "" and key != draft.key and not draft.envelope.master_file:
         draft.leave("repeats the key in master files alone")
+    elif key is None:
+        text = f"{row.label} {UNTOLD_KEY}"
+        draft.say(Severity.ERROR, "102", "key-unreadable", text, component=1)
     elif key and key != draft.key:
         text = f"{row.label} is not the key of this record (MFE-4)"
         draft.say(Severity.ERROR, "102", "key-mismatch", text, component=1)

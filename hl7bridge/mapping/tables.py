@@ -16,7 +16,7 @@ from typing import Any
 from hl7bridge.errors import ConfigError
 from hl7bridge.model import Action
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 """Raised by hand when a rule's code changes what comes out of it, so that stored changes are known to be of an older one."""
 
 _FILES = ("codes.toml", "events.toml", "fields.toml", "languages.toml")

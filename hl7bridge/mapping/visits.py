@@ -25,6 +25,7 @@ from hl7bridge.mapping import events
 from hl7bridge.mapping.datatypes import human_names
 from hl7bridge.mapping.draft import Draft, Purpose, Row, Trace
 from hl7bridge.mapping.identifiers import add, system_for, type_of
+from hl7bridge.mapping.reading import UNUSED
 from hl7bridge.mapping.record import Opening
 from hl7bridge.mapping.rules import FeedRules
 from hl7bridge.model import (
@@ -172,7 +173,8 @@ class VisitMessage(Opening):
         for name, numbers in (("PID", (2, 3, 4, 18, 19)), ("PV1", (19, 50))):
             for segment in self.envelope.message.all(name):
                 for number in numbers:
-                    found.update(reader.parts(one)[0] for one in reader.repetitions(segment.raw(number)))
+                    for one in reader.repetitions(segment.raw(number)):
+                        found |= {reader.identifier(one) or "", reader.parts(one)[0]}
         return frozenset(found - {""})
 
     def _mentions(
@@ -218,7 +220,11 @@ class VisitMessage(Opening):
             draft.identifiers, draft.practitioner = [*before[1]], [*before[2]]
             return draft
         parts = reader.parts(repetition)
-        value, family, type_text = parts[0], parts[1], parts[12]
+        value, family, type_text = reader.identifier(repetition), parts[1], reader.code(repetition, 13)
+        if value is None:
+            text = "a character or escape sequence of the identifier would be lost: nobody is known by a part of it"
+            self._leave(draft, place, "102", "identifier-unreadable", text)
+            return None
         if not (value or family):
             return None
         if not value or not family:
@@ -234,7 +240,7 @@ class VisitMessage(Opening):
                 draft, place, "103", "placeholder", "stands for nobody real (placeholders of the feed): not read"
             )
             return None
-        self._identify(draft, parts, repetition, place)
+        self._identify(draft, value, parts, repetition, place)
         identifiers = [one for one in draft.identifiers if one.system]
         if not identifiers:
             self.findings += draft.findings
@@ -251,22 +257,22 @@ class VisitMessage(Opening):
             _READ_BEFORE[text_as_sent] = (value, tuple(draft.identifiers), tuple(draft.practitioner))
         return draft
 
-    def _identify(self, draft: Draft, parts: list[str], repetition: str, place: int) -> None:
+    def _identify(self, draft: Draft, value: str, parts: list[str], repetition: str, place: int) -> None:
         """XCN.1 with its assigning authority (XCN.9, before 2.7 often XCN.8) and type (XCN.13)."""
         envelope = self.envelope
-        type_code, extra = type_of(draft, parts[12])
+        type_code, extra = type_of(draft, envelope.reader.code(repetition, 13))
         namespace, universal_id, universal_type = envelope.reader.subparts(repetition, 9)[:3]
         authority = namespace or universal_id
         system = system_for(envelope.rules, namespace, universal_id, universal_type, type_code)
         if not (system or authority):
             by_authority = envelope.rules.systems_by_authority
             candidates = [parts[7], parts[21], parts[22] if len(parts) > 22 else "", parts[12]]
-            if any(character.isdigit() for character in parts[0]):
+            if any(character.isdigit() for character in value):
                 # The site's word for a field. What has no digit there may be a name that was shifted into it.
                 candidates.append(draft.row.label)
             authority = next((name for name in candidates if name and name in by_authority), "")
             system, authority = by_authority.get(authority, ""), authority or parts[7]
-        add(draft, place, parts[0], system, authority, type_code, extra)
+        add(draft, place, value, system, authority, type_code, extra)
 
     def _leave(self, draft: Draft, place: int, code: str, local: str, text: str) -> None:
         draft.leave(text)  # no value of it is told: it may be the patient's
@@ -359,8 +365,8 @@ def _header(message: Message) -> str:
 
 def _practitioners(raw: str, places: set[int], separators: Separators) -> str:
     """The field with the repetitions of practitioners alone, each in its place, and of each what XCN knows of a person."""
-    component = separators.component or "\0"
-    repetition = separators.repetition or "\0"
+    component = separators.component or UNUSED
+    repetition = separators.repetition or UNUSED
     kept = []
     for place, text in enumerate(raw.split(repetition), 1):
         if place not in places:

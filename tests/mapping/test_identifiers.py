@@ -192,7 +192,7 @@ def test_before_2_3_1_the_later_form_is_read_where_it_is_sent() -> None:
         ("1234567893^NPI", ("1234567893", NPI, "NPI", "NPI")),
         ("L1^SL^CA", ("L1", "urn:california", "SL:CA", "SL")),
         ("L1^SL^NY", ("L1", "urn:licences", "SL:NY", "SL")),
-        ("L1^L&I", ("L1", "", "L", "")),
+        ("L1^L&I", ("L1", "", "LI", "LI")),
         ("T1^TAX", ("T1", "urn:oid:2.16.840.1.113883.4.4", "TAX", "TAX")),
         ("C1^MDD^CA", ("C1", "", "MDD:CA", "")),
     ],

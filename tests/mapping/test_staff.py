@@ -254,8 +254,8 @@ def test_key_of_another_is_an_error(segments: tuple[str, ...]) -> None:
     assert record.change is None
 
 
-def test_repeated_key_is_said_and_the_first_taken() -> None:
-    record = one(stf(), key="K1~K9")
+def test_a_key_that_repeats_itself_is_said() -> None:
+    record = one(stf(), key="K1~K1")
     assert said(record) == ["key-repeats@MFE-4"]
     assert change_of(record).source_key == "K1"
 
