@@ -9,8 +9,12 @@ from pathlib import Path
 
 from hl7bridge.errors import ConfigError, UnreadableMessage
 from hl7bridge.hl7.stream import LARGEST, MessageStream, Piece
+from hl7bridge.model import Finding
 
 _CHUNK = 1024 * 1024  # bytes
+
+Findings = list[tuple[Path, Finding]]
+"""What is to be said of files, rather than of one of their messages."""
 
 
 def read_file(path: Path) -> bytes:
@@ -22,8 +26,9 @@ def read_file(path: Path) -> bytes:
     return content
 
 
-def split_messages(content: bytes) -> list[bytes]:
-    """The messages of a file's bytes, as they stand there: MLLP frames and batch envelopes are taken off.
+def split_messages(content: bytes, path: Path = Path("-"), findings: Findings | None = None) -> list[bytes]:
+    """The messages of a file's bytes, as they stand there: MLLP frames and batch envelopes are taken off. What is to be said
+    of the file itself is added to `findings`, under `path`.
 
     A file that holds no message counts as one, so that what is in it can be sent and shown.
     """
@@ -35,13 +40,16 @@ def split_messages(content: bytes) -> list[bytes]:
     stream.end()
     while piece := stream.next_piece():
         messages.append(piece.raw)
+    if findings is not None:
+        findings += [(path, finding) for finding in stream.findings]
     return messages or ([content] if content.strip() else [])
 
 
-def stream_pieces(path: Path, largest: int = LARGEST) -> Iterator[Piece]:
+def stream_pieces(path: Path, largest: int = LARGEST, findings: Findings | None = None) -> Iterator[Piece]:
     """The messages of a file of any size, few of them in memory at a time. Raises OSError.
 
     A file that holds no message counts as one, as far as it is read at once, so that what is in it can be sent and shown.
+    What is to be said of the file itself (counts in BTS and FTS, a missing trailer) is added to `findings` behind the last.
     """
     stream, first, some = MessageStream(largest), b"", False
     with sys.stdin.buffer if str(path) == "-" else path.open("rb") as file:
@@ -55,6 +63,8 @@ def stream_pieces(path: Path, largest: int = LARGEST) -> Iterator[Piece]:
     while piece := stream.next_piece():
         some = True
         yield piece
+    if findings is not None:
+        findings += [(path, finding) for finding in stream.findings]
     if not some and first.strip():
         yield Piece(first, len(first), len(first))
 
@@ -79,15 +89,16 @@ class Outgoing:
     passed: int
 
 
-def outgoing(files: Sequence[Path], skip: int = 0) -> Iterator[Outgoing]:
+def outgoing(files: Sequence[Path], skip: int = 0, findings: Findings | None = None) -> Iterator[Outgoing]:
     """The messages of files one after the other, but for the first `skip`; few of them in memory at a time.
 
+    What is to be said of a file itself is added to `findings` once its end was read.
     Raises OSError, ConfigError for a message larger than 256 MiB, UnreadableMessage when there is no message at all.
     """
     number = passed = 0
     for file in files:
         end = 0
-        for piece in stream_pieces(file):
+        for piece in stream_pieces(file, findings=findings):
             if piece.too_large:
                 raise ConfigError("holds a message larger than 256 MiB", file=str(file), advice="Is it the right file?")
             number, end = number + 1, piece.end
@@ -114,15 +125,15 @@ def files_of(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def messages_of(paths: Sequence[Path]) -> list[tuple[Path, bytes]]:
+def messages_of(paths: Sequence[Path], findings: Findings | None = None) -> list[tuple[Path, bytes]]:
     """(file, message) for each message of each file; a folder stands for its .hl7 files, by name, but for answers
-    (.ack.hl7).
+    (.ack.hl7). What is to be said of a file itself is added to `findings`.
 
     Raises OSError for a file that can't be read, UnreadableMessage when there is no message at all.
     """
     found: list[tuple[Path, bytes]] = []
     for file in files_of(paths):
-        found += [(file, message) for message in split_messages(read_file(file))]
+        found += [(file, message) for message in split_messages(read_file(file), file, findings)]
     if not found:
         raise UnreadableMessage("100", "empty", f"there is no message in {', '.join(map(str, paths))}")
     return found

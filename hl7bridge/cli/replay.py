@@ -15,11 +15,20 @@ import typer
 
 from hl7bridge.cli import msg, output, stored
 from hl7bridge.cli.deciding import account
-from hl7bridge.cli.messages import files_of, messages_of
+from hl7bridge.cli.messages import Findings, files_of, messages_of
 from hl7bridge.cli.mllp_client import address_of
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
 from hl7bridge.cli.resuming import Progress
-from hl7bridge.cli.send import RateOption, ResultsOption, Sending, TimeoutOption, UntilNakOption, send_all
+from hl7bridge.cli.send import (
+    RateOption,
+    ResultsOption,
+    Sending,
+    TimeoutOption,
+    UntilNakOption,
+    file_data,
+    send_all,
+    show_files,
+)
 from hl7bridge.errors import ConfigError, MessageError
 from hl7bridge.model import APPLIED, ENDED_WELL, Known, Outcome, Record, Result, StaffChange
 
@@ -67,7 +76,8 @@ def replay(
     gets no answer, ends there; the next one goes on behind what was answered. An ID is linked to the first and outside
     that rule; what a later message has overtaken is not sent, unless --force says so. `hl7bridge run` delivers it.
 
-    Ends with 1 when a record could not be mapped or needs a person, with 3 when a server or the listener is out of reach,
+    Ends with 1 when a record could not be mapped or needs a person, or a file is not whole (another count in BTS or FTS, no
+    trailer), with 3 when a server or the listener is out of reach,
     with 4 when deliveries are still queued at the end of the wait.
     """
     from hl7bridge.config import load
@@ -112,10 +122,14 @@ def _listener_of(feed: Feed) -> tuple[str, int]:
 
 def _dry_run(settings: Settings, message_id: int, what: str, feed_name: str, as_json: bool) -> ExitCode:
     """Translate, and plan against what the servers hold now; nothing is written or stored."""
-    documents, code = _planned_documents(settings, message_id, what, feed_name, quiet=as_json)
+    findings: Findings = []
+    documents, code = _planned_documents(settings, message_id, what, feed_name, findings, quiet=as_json)
     if as_json:
-        output.show_json("replay-dry-run/1", {"messages": documents})
-    return code
+        files = [file_data(*found) for found in findings]
+        output.show_json("replay-dry-run/1", {"messages": documents, "files": files})
+    else:
+        show_files(findings)
+    return max(code, ExitCode.FINDINGS) if findings else code
 
 
 def plans(what: str, feed_name: str, directory: Path, *, quiet: bool) -> tuple[list[dict[str, Any]], ExitCode]:
@@ -124,15 +138,15 @@ def plans(what: str, feed_name: str, directory: Path, *, quiet: bool) -> tuple[l
     from hl7bridge.config import load
 
     message_id = int(what) if what.isdecimal() and not Path(what).exists() else 0
-    return _planned_documents(load(directory), message_id, what, feed_name, quiet=quiet)
+    return _planned_documents(load(directory), message_id, what, feed_name, [], quiet=quiet)
 
 
 def _planned_documents(
-    settings: Settings, message_id: int, what: str, feed_name: str, *, quiet: bool
+    settings: Settings, message_id: int, what: str, feed_name: str, findings: Findings, *, quiet: bool
 ) -> tuple[list[dict[str, Any]], ExitCode]:
     documents, codes = [], {ExitCode.GOOD}
     with Planner(settings) as planner:
-        for name, feed, body in _chosen(settings, planner.store, message_id, what, feed_name):
+        for name, feed, body in _chosen(settings, planner.store, message_id, what, feed_name, findings):
             document = {"message": name, **planner.document(feed, body)}
             documents.append(document)
             codes.add(_verdict(document))
@@ -142,11 +156,11 @@ def _planned_documents(
 
 
 def _chosen(
-    settings: Settings, store: Store | None, message_id: int, what: str, feed_name: str
+    settings: Settings, store: Store | None, message_id: int, what: str, feed_name: str, findings: Findings
 ) -> Iterator[tuple[str, Feed, bytes]]:
     if not message_id:
         feed = stored.feed_named(settings, feed_name)
-        for path, body in messages_of([Path(what)]):
+        for path, body in messages_of([Path(what)], findings):
             yield str(path), feed, body
         return
     if store is None:

@@ -14,11 +14,12 @@ from typing import Annotated, Any, TextIO, TypeVar
 import typer
 
 from hl7bridge.cli import output
-from hl7bridge.cli.messages import files_of, outgoing, size_of
+from hl7bridge.cli.messages import Findings, files_of, outgoing, size_of
 from hl7bridge.cli.mllp_client import MllpClient, Sent, address_of
 from hl7bridge.cli.output import ExitCode, JsonOption
 from hl7bridge.cli.resuming import Progress
 from hl7bridge.errors import Unreachable
+from hl7bridge.model import Finding
 
 T = TypeVar("T")
 
@@ -58,7 +59,8 @@ def send(
     more than 50 messages, those that are not accepted are listed; --results and --json have all. Of a folder, its .hl7 files
     are sent by name. Where MSH-15 and MSH-16 ask for two answers, both are awaited.
 
-    Ends with 1 when a message was not accepted, with 3 when an answer did not come.
+    Ends with 1 when a message was not accepted or a file is not whole (another count in BTS or FTS, no trailer), with 3 when
+    an answer did not come.
     """
     host, port = address_of(to)
     chosen = files_of(files)
@@ -98,7 +100,8 @@ def send_all(files: Sequence[Path], job: Sending) -> ExitCode:
 
     Raises OSError, Unreachable, once what came back until then is told.
     """
-    total, messages, tally = size_of(files), outgoing(files, job.skip), Tally()
+    findings: Findings = []
+    total, messages, tally = size_of(files), outgoing(files, job.skip, findings), Tally()
     reached = done = job.skip
 
     def not_sent() -> int:
@@ -127,11 +130,11 @@ def send_all(files: Sequence[Path], job: Sending) -> ExitCode:
         except (Unreachable, KeyboardInterrupt):
             _keep_place(job, done)
             if tally.messages:
-                told.end(tally, not_sent())
+                told.end(tally, not_sent(), findings)
             raise
         _keep_place(job, done)
-        told.end(tally, not_sent())
-    if tally.refused:
+        told.end(tally, not_sent(), findings)
+    if tally.refused or findings:
         return ExitCode.FINDINGS
     return ExitCode.UNREACHABLE if tally.problems else ExitCode.GOOD
 
@@ -169,16 +172,17 @@ class _Told:
             if self._lines == MOST_LINES:
                 output.say("from here on, only messages that are not accepted are listed")
 
-    def end(self, tally: Tally, not_sent: int) -> None:
-        """The rest was not sent."""
+    def end(self, tally: Tally, not_sent: int, findings: Findings) -> None:
+        """The rest was not sent; and what is to be said of the files."""
         if self._job.as_json:
-            rest: dict[str, Any] = {"not_sent": not_sent}
+            rest: dict[str, Any] = {"not_sent": not_sent, "files": [file_data(*found) for found in findings]}
             if self._job.skip:
                 rest["sent_before"] = self._job.skip
             self._open_document().end(rest)
         else:
             before = f"; {self._job.skip:,} sent before" if self._job.skip else ""
             output.say(tally.summary(not_sent) + before)
+            show_files(findings)
 
     def _open_document(self) -> output.JsonList:
         self._document = self._document or output.JsonList("send/1", {"to": self._job.to}, "messages")
@@ -197,6 +201,17 @@ def paced(
         if rate and (wait := began + number / rate - clock()) > 0:
             sleep(wait)
         yield message
+
+
+def show_files(findings: Findings) -> None:
+    """A line for each thing to say of a file as a whole."""
+    for file, finding in findings:
+        output.say((f"{file.name}: ", "bold"), (finding.text, output.BAD))
+
+
+def file_data(file: Path, finding: Finding) -> dict[str, str]:
+    """The JSON of one thing to say of a file."""
+    return {"file": file.name, "code": finding.code, "local": finding.local, "text": finding.text}
 
 
 def show(sent: Sent) -> None:

@@ -162,3 +162,39 @@ def test_progress_off_a_terminal_is_a_line_now_and_then(capsys: pytest.CaptureFi
         "sending: 10 %, 1,000 messages, 90 a second, 0:01:40 left",
         "sending: 20 %, 2,000 messages, 95 a second, 0:01:24 left",
     ]
+
+
+HEAD, TAIL = b"FHS|^~\\&\rBHS|^~\\&\r", b"BTS|2\rFTS|1\r"
+NOT_WHOLE = {
+    "another count of messages": (HEAD, b"BTS|3\rFTS|1\r", "batch-count"),
+    "another count of batches": (HEAD, b"BTS|2\rFTS|4\r", "file-count"),
+    "no trailer": (HEAD, b"", "batch-open file-open"),
+    "no trailer of the file": (HEAD, b"BTS|2\r", "file-open"),
+    "in frames": (b"\x0b" + HEAD, b"BTS|3\rFTS|1\r\x1c\r", "batch-count"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_WHOLE)
+def test_a_file_that_is_not_whole_is_told_and_ends_with_1(
+    command: Command, site: Path, peer: StartPeer, tmp_path: Path, name: str
+) -> None:
+    """What the drop folder knows of a file, sending it knows, too: its messages are sent, and the sender hears of it."""
+    head, tail, local = NOT_WHOLE[name]
+    path = tmp_path / "part.hl7"
+    path.write_bytes(head + message("M1") + message("M2") + tail)
+    other = peer(lambda body: [acknowledged(body)])
+    at = ("--to", f"127.0.0.1:{other.port}")
+    for arguments in (("replay", path, *at, "--config", site), ("send", path, *at)):
+        ended = command(*arguments)
+        assert (ended.code, ids(other.received)[-2:]) == (1, ["M1", "M2"])
+        assert "part.hl7: " in ended.err
+        document = command(*arguments, "--json").json
+        assert [(one["file"], one["local"]) for one in document["files"]] == [("part.hl7", one) for one in local.split()]
+    document = command("replay", path, "--dry-run", "--config", site, "--json").json
+    assert [(one["file"], one["local"]) for one in document["files"]] == [("part.hl7", one) for one in local.split()]
+
+
+def test_a_whole_file_is_nothing_to_tell_of(command: Command, site: Path, nightly: Path, peer: StartPeer) -> None:
+    other = peer(lambda body: [acknowledged(body)])
+    ended = command("replay", nightly, "--to", f"127.0.0.1:{other.port}", "--config", site, "--json")
+    assert (ended.code, ended.json["files"]) == (0, [])
