@@ -189,7 +189,9 @@ def test_a_file_that_is_not_whole_is_told_and_ends_with_1(
         assert (ended.code, ids(other.received)[-2:]) == (1, ["M1", "M2"])
         assert "part.hl7: " in ended.err
         document = command(*arguments, "--json").json
-        assert [(one["file"], one["local"]) for one in document["files"]] == [("part.hl7", one) for one in local.split()]
+        assert [(one["file"], one["local"]) for one in document["files"]] == [
+            ("part.hl7", one) for one in local.split()
+        ]
     document = command("replay", path, "--dry-run", "--config", site, "--json").json
     assert [(one["file"], one["local"]) for one in document["files"]] == [("part.hl7", one) for one in local.split()]
 
