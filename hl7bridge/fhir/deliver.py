@@ -1,24 +1,24 @@
 """One attempt to bring one destination in step with one staff change: resolve, plan, write, verify, then the roles.
 
 The outcome is a value whatever the server does. What was written is reported even where the attempt fails later, so that
-the next one finds its bases and does nothing twice. Requests for a Practitioner alone: new 3 at most (search, create,
-search or read again), changed 2, deactivated 3 (the second read shows it), unchanged 1; with roles one search more and
-one per role written.
+the next one finds its bases and does nothing twice. Nothing is written over what only a search has shown: an index lags
+behind, and PUT replaces the whole resource. Requests for a Practitioner alone: new 3 at most (search, create, search or
+read again), found for the first time 2 (search, read), changed 2, deactivated 3 (the second read shows it), unchanged 1;
+with roles one search more and one per role written, two for a role that somebody else wrote since, or first (read,
+update). A server without versions cannot say that somebody wrote meanwhile: what is written is read before and after.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import TypeVar
 
 from hl7bridge.fhir import outcomes, tasks
 from hl7bridge.fhir.capabilities import Capabilities
-from hl7bridge.fhir.client import FhirClient, Parameters, token
+from hl7bridge.fhir.client import FhirClient
+from hl7bridge.fhir.conversation import Conversation, Permit, WrittenBy
 from hl7bridge.fhir.desired import ENDING, statement
-from hl7bridge.fhir.identity import Match, Resolution, resolve, search_tokens
+from hl7bridge.fhir.identity import Match, Resolution, resolve
 from hl7bridge.fhir.plan import (
     TAG_MARK,
     UNKNOWN_CERTIFICATE,
@@ -31,15 +31,13 @@ from hl7bridge.fhir.plan import (
 )
 from hl7bridge.fhir.replies import Reply, ReplyKind
 from hl7bridge.fhir.roles import is_of_person, role_at_server, role_intents
-from hl7bridge.fhir.rules import APPROVE, REPORT, DestinationRules
+from hl7bridge.fhir.rules import REPORT, DestinationRules
 from hl7bridge.model import (
     ENDED_WELL,
     PERSON_INACTIVE,
     ROLES_ENDED,
     Action,
-    Exchange,
     Finding,
-    Image,
     Interaction,
     JsonObject,
     Kind,
@@ -48,16 +46,11 @@ from hl7bridge.model import (
     Result,
     Severity,
     StaffChange,
-    Task,
     Written,
 )
 
 REPLANS = 3  # after a version conflict
 ROLES_A_PAGE = "50"
-
-Answer = TypeVar("Answer", Reply, Resolution)
-WrittenBy = Callable[[str, str], tuple[Written, ...]]
-Permit = Callable[[Interaction, bool], Outcome | None]
 
 
 def deliver(
@@ -92,39 +85,9 @@ def deliver(
     return delivery.run()
 
 
-class _Delivery:
-    """The conversation. `run` collects what the steps leave behind; a step returns an Outcome when the attempt ends
-    there, None to go on."""
-
-    def __init__(
-        self,
-        change: StaffChange,
-        known: Known,
-        feed: str,
-        rules: DestinationRules,
-        client: FhirClient,
-        written_by: WrittenBy,
-        now: datetime,
-        capabilities: Capabilities | None,
-    ) -> None:
-        self.change, self.known, self.feed, self.rules = change, known, feed, rules
-        self.client, self.written_by, self.now, self.capabilities = client, written_by, now, capabilities
-        self.writes = self.reported = False
-        self.in_cohort = True
-        self.approved = False
-        self.permit: Permit = lambda interaction, ends: None
-        self.person_id, self.version, self.status = known.person_id, "", 0
-        self.created = self.active_before = self.active_after = False
-        self.wrote = 0
-        self.is_inactive = False  # as the server showed her last
-        self.exchanges: list[Exchange] = []
-        self.interactions: list[Interaction] = []
-        self.written: list[Written] = []
-        self.tasks: list[Task] = []
-        self.warnings: list[Finding] = []
-        self.images: list[Image] = []
-        self.own = [base for base in known.own if base.resource_type == "Practitioner"]
-        self.own_roles = [base for base in known.own if base.resource_type == "PractitionerRole"]
+class _Delivery(Conversation):
+    """The steps. `run` collects what they leave behind; a step returns an Outcome when the attempt ends there, None to go
+    on."""
 
     def run(self) -> Outcome:
         ended = self._person() or self._roles() or self._done()
@@ -152,7 +115,8 @@ class _Delivery:
         reply = Reply(ReplyKind.CONFLICT)
         for _ in range(REPLANS + 1):
             self.warnings.clear()
-            found = self._noted(resolve(self.client, self.change, known, self.rules))
+            confirm = self.writes and not self.change.only_if_missing
+            found = self._noted(resolve(self.client, self.change, known, self.rules, confirm=confirm))
             if self.change.only_if_missing and (there := self._there(found)):
                 return there
             if found.match not in (Match.FOUND, Match.NONE):
@@ -251,28 +215,6 @@ class _Delivery:
             return outcomes.approval_needed()
         return self._permitted(interaction)
 
-    def _permitted(self, interaction: Interaction) -> Outcome | None:
-        """What the server does not offer, or we do not permit."""
-        resource_type, what = interaction.resource_type, interaction.kind.value
-        if self.capabilities is not None and not self.capabilities.of(resource_type).offers(what):
-            return outcomes.not_offered(what, resource_type)
-        if self._mode(interaction) == APPROVE and not self.approved:
-            return outcomes.APPROVAL
-        return self.permit(interaction, self._ends(interaction))
-
-    def _ends(self, interaction: Interaction) -> bool:
-        """Whether it makes an active person, or her role, inactive because she leaves."""
-        inactive = any(
-            difference.path == "active" and difference.after is False for difference in interaction.differences
-        )
-        return interaction.kind is Kind.UPDATE and inactive and statement(self.change) is False
-
-    def _mode(self, interaction: Interaction) -> str:
-        """What may become of it: "report", "approve" or "write"."""
-        if not self.writes:
-            return REPORT
-        return self.rules.mode_of("deactivate" if self._ends(interaction) else interaction.kind.value)
-
     def _unwritten(self, interaction: Interaction, own: Written | None, others: tuple[Written, ...]) -> None:
         """Nothing differs, or nothing may be written."""
         self.interactions.append(interaction)
@@ -313,6 +255,7 @@ class _Delivery:
             resource is None
             or not happened(interaction, resource)
             or (ends and interaction.kind is Kind.UPDATE and self.rules.verify)
+            or (interaction.kind is Kind.UPDATE and not self._guarded(interaction))
         ):
             again = self._noted(self.client.read("Practitioner", person_id))
             if not again.done or again.resource is None:
@@ -359,13 +302,12 @@ class _Delivery:
 
     def _role(self, intent: RoleIntent, server_roles: tuple[JsonObject, ...], taken: set[str]) -> Outcome | None:
         server = role_at_server(intent, self.person_id, server_roles, taken, self.rules)
-        version = ""
+        version, was_read = "", False
         if server is None and intent.own is not None and intent.own.resource_id:
-            reply = self._noted(self.client.read("PractitionerRole", intent.own.resource_id))
-            if not reply.done and reply.kind not in (ReplyKind.NOT_FOUND, ReplyKind.GONE):
-                return outcomes.of_reply(reply, "read")
-            if reply.resource is not None and is_of_person(reply.resource, self.person_id):
-                server, version = reply.resource, reply.version
+            failed, server, version = self._role_as_it_stands(intent.own.resource_id)
+            was_read = True
+            if failed:
+                return failed
         for _ in range(REPLANS + 1):
             others = self._others("PractitionerRole", server["id"]) if server else ()
             interaction = plan_role(
@@ -373,10 +315,16 @@ class _Delivery:
                 doubtful=self.known.ambiguous or self.known.attempts > 0,
             )  # fmt: skip
             interaction = replace(interaction, version=version or interaction.version)
+            if server is not None and self.writes and not was_read and self._asks_to_be_read(interaction, intent.own):
+                failed, server, version = self._role_as_it_stands(server["id"])
+                was_read = True
+                if failed:
+                    return failed
+                continue
             if interaction.kind is Kind.NONE or self._mode(interaction) == REPORT:
                 self.interactions.append(interaction)
                 if self.writes and interaction.kind is Kind.NONE:
-                    self._remember(interaction.written, intent.own)
+                    self._remember(interaction.written, intent.own, version=version)
                 self.reported = self.reported or interaction.kind is not Kind.NONE
                 return None
             if held := self._role_under_way(interaction) or self._permitted(interaction):
@@ -384,10 +332,9 @@ class _Delivery:
                 return held
             reply = self._write(interaction, server)
             if reply.kind is ReplyKind.CONFLICT and server is not None:
-                again = self._noted(self.client.read("PractitionerRole", server["id"]))
-                if not again.done or again.resource is None:
-                    return outcomes.of_reply(again, "read")
-                server, version = again.resource, again.version
+                failed, server, version = self._role_as_it_stands(server["id"])
+                if failed:
+                    return failed
                 continue
             self.interactions.append(interaction)
             self._keep_image(interaction, reply, server, intent.own)
@@ -395,6 +342,22 @@ class _Delivery:
                 return _failed(interaction, reply)
             return self._verify_role(interaction, intent, reply, taken)
         return outcomes.of_reply(Reply(ReplyKind.CONFLICT), "update")
+
+    def _asks_to_be_read(self, interaction: Interaction, own: Written | None) -> bool:
+        """Whether a role that a search found is read before anything is concluded from it: an index may lag, and an older
+        state may even look like what is wanted. Not where it stands as this record left it, and the server itself refuses
+        to have a newer one overwritten."""
+        as_left = own is not None and own.version == interaction.version and self._guarded(interaction)
+        return not as_left and (interaction.kind is Kind.UPDATE or own is not None)
+
+    def _role_as_it_stands(self, role_id: str) -> tuple[Outcome | None, JsonObject | None, str]:
+        """The role, read by its id, with its version; None where it is not there, or is not (any more) this person's."""
+        reply = self._noted(self.client.read("PractitionerRole", role_id))
+        if not reply.done and reply.kind not in (ReplyKind.NOT_FOUND, ReplyKind.GONE):
+            return outcomes.of_reply(reply, "read"), None, ""
+        if reply.resource is not None and is_of_person(reply.resource, self.person_id):
+            return None, reply.resource, reply.version
+        return None, None, ""
 
     def _role_under_way(self, interaction: Interaction) -> Outcome | None:
         """An earlier attempt may have sent this create, and its role may not show yet."""
@@ -409,7 +372,8 @@ class _Delivery:
         role_id = interaction.resource_id or (resource or {}).get("id", "") or reply.location
         if not role_id:
             return outcomes.look_again("create")
-        if resource is None or not happened(interaction, resource):
+        unguarded = interaction.kind is Kind.UPDATE and not self._guarded(interaction)
+        if resource is None or unguarded or not happened(interaction, resource):
             again = self._noted(self.client.read("PractitionerRole", role_id))
             if not again.done or again.resource is None:
                 return outcomes.of_reply(again, "read")
@@ -485,84 +449,6 @@ class _Delivery:
         return frozenset(facts)
 
     # --- small steps -------------------------------------------------------------------------------------------------
-
-    def _warn_once(self, finding: Finding) -> None:
-        if finding not in self.warnings:
-            self.warnings.append(finding)
-
-    def _noted(self, answer: Answer) -> Answer:
-        self.exchanges += answer.exchanges
-        return answer
-
-    @property
-    def _conditional(self) -> bool:
-        """Whether a person is created with If-None-Exist: where the rules and the server's own word allow it."""
-        if not self.rules.conditional_create:
-            return False
-        return self.capabilities is None or self.capabilities.of("Practitioner").conditional_create
-
-    def _write(self, interaction: Interaction, server: JsonObject | None) -> Reply:
-        body = interaction.body or {}
-        if interaction.kind is Kind.CREATE:
-            condition: Parameters = ()
-            if interaction.resource_type == "Practitioner" and self._conditional:
-                tokens = search_tokens(self.change, self.rules)
-                condition = [("identifier", ",".join(token(system, value) for system, value in tokens))]
-            return self._noted(self.client.create(interaction.resource_type, body, if_none_exist=condition))
-        removed = (difference.path for difference in interaction.differences if difference.after is None)
-        dropped = frozenset(re.split(r"[\[.]", path)[0] for path in removed)
-        return self._noted(
-            self.client.update(
-                interaction.resource_type,
-                interaction.resource_id,
-                body,
-                version=interaction.version,
-                seen=server or {},
-                dropped=dropped,
-            )
-        )
-
-    def _keep_image(
-        self, interaction: Interaction, reply: Reply, server: JsonObject | None, own: Written | None
-    ) -> None:
-        """What a write found and sends, also one that may have arrived (some answer 504 to what was done): a person may
-        want it taken back."""
-        failed_there = reply.kind is ReplyKind.TRANSIENT and reply.status >= 500
-        if reply.done or reply.kind is ReplyKind.AMBIGUOUS or failed_there:
-            image = Image(interaction.resource_type, interaction.resource_id, server, interaction.body, own)
-            self.images.append(image)
-
-    def _image_verified(self, resource_id: str, resource: JsonObject) -> None:
-        """The latest write is there, as the server shows it now."""
-        self.images[-1] = replace(self.images[-1], resource_id=resource_id, after=resource)
-
-    def _own(self, person_id: str) -> Written | None:
-        """This record's base, if it is about that very resource."""
-        return next((base for base in self.own if base.resource_id == person_id), None)
-
-    def _others(self, resource_type: str, resource_id: str) -> tuple[Written, ...]:
-        """What every other record wrote to the resource."""
-        if not resource_id:
-            return ()
-        mine = (self.feed, self.change.source_key)
-        return tuple(
-            base for base in self.written_by(resource_type, resource_id) if (base.feed, base.source_key) != mine
-        )
-
-    def _remember(self, base: Written | None, own: Written | None, resource_id: str = "", version: str = "") -> None:
-        """Report a new base, unless it is the old one."""
-        if base is None or not (base.resource_id or resource_id):
-            return
-        base = replace(base, resource_id=resource_id or base.resource_id, version=version or base.version)
-        same_values = own is not None and (own.resource_id, own.values, own.holds_active, own.origin) == (
-            base.resource_id, base.values, base.holds_active, base.origin,
-        )  # fmt: skip
-        if not same_values:
-            self.written.append(base)
-        stale = self.own if base.resource_type == "Practitioner" else [own] if own else []
-        for old in stale:  # what was written to a resource that is another one's by now, or is no more
-            if old.resource_id != base.resource_id and (old.holds_active or old.values):
-                self.written.append(replace(old, values=(), holds_active=False))
 
 
 def _failed(interaction: Interaction, reply: Reply) -> Outcome:

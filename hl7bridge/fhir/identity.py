@@ -33,9 +33,11 @@ QUARANTINE = frozenset(
         "name-not-confirmed",
     }
     | {"crosswalk-strayed", "linked-gone", "linked-name-differs", "identifier-retired", "merged-at-server"}
-    | {"deleted-at-server", "redirected"}
+    | {"deleted-at-server", "redirected", "found-strayed"}
 )
 """Causes of a hold that say: a person has to decide whom the record is about. Stable."""
+
+UNREAD = 5  # attempts in which a search finds somebody of whom a read knows nothing, until a person has to look
 
 _MERGED_TAG = ("http://hapifhir.io/fhir/NamingSystem/mdm-record-status", "REDIRECTED")  # HAPI's master data management
 _SHOWN = ("id", "active", "name", "identifier", "birthDate")
@@ -135,10 +137,16 @@ def lane_keys(change: StaffChange, feed: str, rules: DestinationRules) -> tuple[
 # --- resolving -------------------------------------------------------------------------------------------------------
 
 
-def resolve(client: FhirClient, change: StaffChange, known: Known, rules: DestinationRules) -> Resolution:
-    """Find the person: one read where the crosswalk knows her (and a search for identifiers that are new there), else a
-    search a step."""
-    return _Question(client, change, known, rules).answer()
+def resolve(
+    client: FhirClient, change: StaffChange, known: Known, rules: DestinationRules, *, confirm: bool = False
+) -> Resolution:
+    """Find the person: one read where the crosswalk knows them (and a search for identifiers that are new there), else a
+    search a step.
+
+    confirm  read whom a search finds before they are believed: an index may lag behind the resource, or be wrong about it,
+             and nothing that is written may be built from it
+    """
+    return _Question(client, change, known, rules, confirm).answer()
 
 
 def differences_of_person(change: StaffChange, resource: JsonObject) -> tuple[str, ...]:
@@ -156,8 +164,10 @@ def summary(resource: JsonObject) -> JsonObject:
 class _Question:
     """Who carries these identifiers? One conversation with the server."""
 
-    def __init__(self, client: FhirClient, change: StaffChange, known: Known, rules: DestinationRules) -> None:
-        self.client, self.change, self.known, self.rules = client, change, known, rules
+    def __init__(
+        self, client: FhirClient, change: StaffChange, known: Known, rules: DestinationRules, confirm: bool
+    ) -> None:
+        self.client, self.change, self.known, self.rules, self.confirm = client, change, known, rules, confirm
         self.steps = search_steps(change, rules)
         self.named = known_tokens(change, rules)
         resolving = {(canonical_system(system), value) for step in self.steps for system, value in step}
@@ -210,11 +220,29 @@ class _Question:
             text = f"{len(carriers)} Practitioners carry identifiers of this record"
             return self._unclear(Match.AMBIGUOUS, "several-people", text, *carriers.values())
         if carriers:
-            return self._judged(next(iter(carriers.values())), "", "search")
+            hit = next(iter(carriers.values()))
+            return self._confirmed(hit) if self.confirm else self._judged(hit, "", "search")
         if not_honoured:
             text = "The server answers a search by identifier with people who carry none: it ignores the parameter"
             return self._resolution(Match.DISAGREEMENT, local="search-not-honoured", text=text)
         return self._resolution(Match.NONE)
+
+    def _confirmed(self, hit: JsonObject) -> Resolution:
+        """The person as they stand, whom a search found: the resource itself must carry an identifier of this record."""
+        reply = self.client.read("Practitioner", hit["id"])
+        self.exchanges += reply.exchanges
+        if reply.done and reply.resource is not None:
+            if self._carried(reply.resource):
+                return self._judged(reply.resource, reply.version, "search")
+            text = "The Practitioner that a search found carries, when it is read, none of this record's identifiers"
+            return self._unclear(Match.DISAGREEMENT, "found-strayed", text, reply.resource)
+        if reply.kind is ReplyKind.GONE:
+            text = "The Practitioner that a search found was deleted at the server, and nobody else carries the identifiers"
+            return self._resolution(Match.GONE, local="deleted-at-server", text=text, reply=reply)
+        if reply.detail == "another-resource" or (reply.kind is ReplyKind.NOT_FOUND and self.known.attempts >= UNREAD):
+            text = "The Practitioner that a search found cannot be read under its id"
+            return self._unclear(Match.DISAGREEMENT, "found-strayed", text, hit)
+        return self._resolution(Match.FAILED, reply=reply)
 
     def _asked(self, tokens: tuple[Token, ...]) -> Reply:
         asked = ",".join(token(system, value) for system, value in tokens)

@@ -14,7 +14,8 @@ from datetime import datetime
 
 from hl7bridge.fhir.capabilities import Capabilities
 from hl7bridge.fhir.client import FhirClient, Parameters, is_unsendable, token
-from hl7bridge.fhir.deliver import Permit, WrittenBy, deliver
+from hl7bridge.fhir.conversation import Permit, WrittenBy
+from hl7bridge.fhir.deliver import deliver
 from hl7bridge.fhir.replies import Reply, ReplyKind
 from hl7bridge.fhir.rules import DestinationRules
 from hl7bridge.model import APPLIED, JsonObject, Known, Outcome, Result, StaffChange, Written

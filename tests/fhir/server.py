@@ -98,6 +98,7 @@ class FakeFhir:
         self.conditional_create = True
         self.versions = True
         self.conflict_status = 412
+        self.indexed: dict[tuple[str, str], JsonObject | None] = {}  # what searches see instead, None = nothing yet
         self.lock = threading.RLock()
         self.next_id = 0
 
@@ -191,7 +192,8 @@ class FakeFhir:
         return self._shown(versions[-1]) if versions[-1] is not None else problem(410, "deleted")
 
     def _matches(self, resource_type: str, query: dict[str, str]) -> list[JsonObject]:
-        found = self.all(resource_type)
+        newest = {key: versions[-1] for key, versions in self.resources.items()} | self.indexed
+        found = [one for (kind, _), one in newest.items() if kind == resource_type and one is not None]
         if "identifier" in query:
             wanted = {tuple(token.split("|")) for token in query["identifier"].split(",")}
             found = [

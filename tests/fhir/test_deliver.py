@@ -69,13 +69,14 @@ def test_a_person_from_joining_to_leaving_and_back(bridge: Bridge, server: FakeF
     assert len(bridge.asked()) == 2
 
 
-def test_found_by_search_costs_no_read(bridge: Bridge, server: FakeFhir) -> None:
+def test_found_by_search_costs_a_read(bridge: Bridge, server: FakeFhir) -> None:
     server.put(
         {"resourceType": "Practitioner", "identifier": [{"system": NPI, "value": GOOD_NPI}], "name": [name().value]}
     )
     adopted = bridge.deliver(ADA)
     assert adopted.result is Result.UPDATED
-    assert [asked.split()[0] for asked in bridge.asked()] == ["GET", "PUT"]
+    person = f"Practitioner/{adopted.person_id}"
+    assert bridge.asked() == ["GET Practitioner?", f"GET {person}", f"PUT {person}"]
     assert server.only("Practitioner")["identifier"][1]["system"] == KEYS
     assert bridge.deliver(ADA).result is Result.UNCHANGED
 

@@ -369,7 +369,7 @@ def test_a_create_that_arrived_is_adopted(bridge: Bridge, server: FakeFhir) -> N
     bridge.asked()
     found = bridge.deliver(ADA)
     assert (found.result, found.warnings[0].local) == (Result.UNCHANGED, "earlier-request-arrived")
-    assert bridge.asked() == ["GET Practitioner?"]
+    assert bridge.asked() == ["GET Practitioner?", f"GET Practitioner/{found.person_id}"]
     assert len(server.all("Practitioner")) == 1
 
 
@@ -451,12 +451,7 @@ def test_a_deactivation_that_could_not_be_verified_yet(server: FakeFhir, first_c
     else:
         bridge.deliver(ADA)
     leaving = change(Action.UPDATE, active=False)
-    reads = (
-        once(None, problem(503), when="GET Practitioner/")
-        if not first_contact
-        else once(problem(503), when="GET Practitioner/")
-    )
-    server.faults.append(reads)
+    server.faults.append(once(None, problem(503), when="GET Practitioner/"))
     outcomes = [bridge.deliver(leaving), bridge.deliver(leaving)]
     assert [outcome.result for outcome in outcomes] == [Result.RETRY, Result.UNCHANGED]
     assert [task for outcome in outcomes for task in kinds(outcome)] == ["leaver-access"]
