@@ -206,6 +206,8 @@ class StaffChange:
     only_if_missing  a mention in a patient message: creates the person where nobody carries the identifiers, and says
                   nothing else; whoever is there stays as she is
     event_field   the HL7 field that says what is asked for
+    undated       why it is not certain when it applies, "" = it is: a person decides before anything is written
+                  ("unreadable-time", "partial-time": mapping/effective.py)
     """
 
     action: Action
@@ -230,6 +232,7 @@ class StaffChange:
     revokes: bool = False
     event_field: str = "MFE-1"
     only_if_missing: bool = False
+    undated: str = ""
 
     @property
     def kind(self) -> str:
@@ -288,6 +291,7 @@ class StaffChange:
                 "revokes": self.revokes,
                 "event_field": self.event_field,
                 "only_if_missing": self.only_if_missing,
+                **({"undated": self.undated} if self.undated else {}),
             }
         )
 

@@ -138,7 +138,7 @@ class _Delivery(Conversation):
             if interaction.reason == UNKNOWN_CERTIFICATE:
                 text = "The person has no such qualification at the FHIR server: there is nothing to revoke"
                 self._warn_once(Finding(outcomes.UNKNOWN_KEY, "unknown-certificate", text, Severity.WARNING))
-            if held := self._not_to_be_written(interaction):
+            if held := self._doubtful(interaction, own) or self._not_to_be_written(interaction):
                 self.interactions.append(interaction)
                 return held
             if interaction.kind is Kind.NONE or self._mode(interaction) == REPORT:
@@ -204,6 +204,16 @@ class _Delivery(Conversation):
             self.warnings.append(Finding(outcomes.UNKNOWN_KEY, found.local, found.text, Severity.WARNING))
             return Outcome(Result.NOTHING_TO_DO)
         return outcomes.of_resolution(found, ends=says is False)
+
+    def _doubtful(self, interaction: Interaction, own: Written | None = None) -> Outcome | None:
+        """Where it is not certain when the change applies, a person decides before anything of it is written, or noted as
+        this record's word."""
+        unsure = self.change.undated and not self.approved
+        if not unsure or self._mode(interaction) == REPORT:
+            return None
+        written = interaction.written
+        turns = own is not None and written is not None and own.holds_active is not written.holds_active
+        return outcomes.undated(self.change) if turns or interaction.kind is not Kind.NONE else None
 
     def _not_to_be_written(self, interaction: Interaction) -> Outcome | None:
         """What a person has to decide or do first."""
@@ -327,7 +337,7 @@ class _Delivery(Conversation):
                     self._remember(interaction.written, intent.own, version=version)
                 self.reported = self.reported or interaction.kind is not Kind.NONE
                 return None
-            if held := self._role_under_way(interaction) or self._permitted(interaction):
+            if held := self._role_under_way(interaction) or self._doubtful(interaction) or self._permitted(interaction):
                 self.interactions.append(interaction)
                 return held
             reply = self._write(interaction, server)
@@ -407,6 +417,10 @@ class _Delivery(Conversation):
     def _tasks_of_leaving(self, own: Written | None, others: tuple[Written, ...]) -> None:
         """Tasks of a leaver, once: when this record's word turns from active to inactive, or she becomes inactive now."""
         if statement(self.change) is not False or self.created:
+            return
+        if self.change.undated and not self.approved:
+            # Nobody has left so far: what is asked for is a word about when.
+            self.tasks += outcomes.undated(self.change).tasks if self.reported or not self.writes else ()
             return
         turns = own.holds_active if own else self.change.action in ENDING or self.known.ambiguous
         if self.change.temporary:

@@ -9,9 +9,11 @@ from __future__ import annotations
 from hl7bridge.fhir.identity import Match, Resolution
 from hl7bridge.fhir.replies import Reply, ReplyKind
 from hl7bridge.fhir.retry import CONFLICT
-from hl7bridge.model import WRITES_REFUSED, Outcome, Result, Task
+from hl7bridge.model import WRITES_REFUSED, Outcome, Result, StaffChange, Task
 
 UNKNOWN_KEY, DUPLICATE_KEY, LOCKED, INTERNAL, REQUIRED = "204", "205", "206", "207", "101"  # HL7 table 0357
+INVALID = "102"
+AT_ONCE = 1.0  # seconds within which a task is due that is overdue from the beginning
 
 FORBIDDEN, NOT_OFFERED = "forbidden", "not-offered"
 BY_HAND = "write-by-hand"
@@ -208,6 +210,30 @@ def approval_needed() -> Outcome:
     return Outcome(Result.HELD, "", "approval-needed", text, tasks=(task,))
 
 
+UNDATED = {
+    "unreadable-time": "The time at which the record is to apply cannot be read",
+    "partial-time": "The record is to apply within a year or month that has begun and not ended",
+}
+"""Why it is not certain when a change applies (`StaffChange.undated`), in words."""
+
+
+def undated(change: StaffChange) -> Outcome:
+    """Somebody would be ended, or brought back, at a time that is not certain."""
+    text = f"{UNDATED[change.undated]}: nothing is written until a person decides"
+    task = Task(
+        "uncertain-time",
+        "A record ends somebody, or brings them back, and it is not certain when",
+        (
+            f"{UNDATED[change.undated]} (MFE-3 or MFI-5; EVN-6, EVN-3 or EVN-2). Nothing was written.",
+            "Ask the source from when on the record applies.",
+            "If it applies now: hl7bridge hold release. If later, or not at all: hl7bridge hold discard, and have the"
+            " source send it with a full time (YYYYMMDD or YYYYMMDDHHMMSS).",
+        ),
+        due_within=AT_ONCE,
+    )
+    return Outcome(Result.HELD, INVALID, change.undated, text, tasks=(task,))
+
+
 APPROVAL = Outcome(
     Result.HELD,
     "",
@@ -223,7 +249,7 @@ PARTLY_REPORTED = Outcome(
     Result.REPORTED, local="partly-reported", text="A part was written; the rest is of a kind that is only reported"
 )
 
-DECIDED_BY_A_PERSON = frozenset({"approval", "approval-needed", "brake", "protected"})
+DECIDED_BY_A_PERSON = frozenset({"approval", "approval-needed", "brake", "protected", *UNDATED})
 """Held for these a change is sound, and waits for a person's word: `hold release` is that word."""
 
 BRAKED = Outcome(

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from hl7bridge.hl7.message import Message, Segment
+from hl7bridge.mapping.effective import When
 from hl7bridge.mapping.reading import NULL, FieldReader
 from hl7bridge.mapping.rules import FeedRules
 from hl7bridge.mapping.tables import Codes
@@ -218,6 +219,7 @@ def _unmapped(
 
 
 _NEVER_CLEARED = frozenset({"primary_key", "active_flag"})
+NOTHING_SAID = When()
 _UNBOUNDED: tuple[Bound | None, Bound | None] = (None, None)
 
 
@@ -255,7 +257,9 @@ class Draft:
         "starts",
         "title",
         "trace",
+        "undated",
         "units",
+        "when",
         "zone",
     )
 
@@ -268,7 +272,9 @@ class Draft:
         self.trace = envelope.trace
         self.position = position
         self.key = key
+        self.when = NOTHING_SAID
         self.effective = ""
+        self.undated = ""
         # where we are
         self.segment: Segment
         self.fields: list[str]

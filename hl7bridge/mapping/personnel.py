@@ -7,13 +7,15 @@ the standard, so that the key may stand in STF-2. There is no master file: nothi
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 
 from hl7bridge.errors import UnsupportedMessage
 from hl7bridge.hl7.message import Message, Segment
 from hl7bridge.mapping import events
-from hl7bridge.mapping.draft import Draft, Purpose, Trace
-from hl7bridge.mapping.record import BEFORE_RECORDS, FUTURE, Opening, due, moment_of
+from hl7bridge.mapping.draft import NOTHING_SAID, Purpose, Trace
+from hl7bridge.mapping.effective import FUTURE, UNREADABLE_TEXT, When, when_of
+from hl7bridge.mapping.record import BEFORE_RECORDS, Opening
 from hl7bridge.mapping.rules import FeedRules
 from hl7bridge.mapping.standing import UNTOLD_KEY
 from hl7bridge.model import Action, Finding, Location, Record, RecordEcho, Severity, StaffIdentifier
@@ -45,40 +47,43 @@ class PersonnelMessage(Opening):
             text = "personnel management (PMU) began with HL7 2.4: MSH-12 names an older version"
             raise UnsupportedMessage("203", "unsupported-version", text, Location("MSH", field=12))
         self.purpose = PURPOSES[events.trigger_event(message.header)]
-        self.effective = self._read_event(message)
+        self.when = self._read_event(message)
 
-    def _read_event(self, message: Message) -> str:
-        """EVN-6 if it is past, else EVN-3 if it is ahead, else EVN-2: when the event takes effect."""
-        reader, envelope = self.envelope.reader, self.envelope
+    def _read_event(self, message: Message) -> When:
+        """EVN-6 if it is past, else EVN-3 if it is ahead, else EVN-2: when the event takes effect. One of them that decides,
+        or might have, and cannot be read leaves that in doubt."""
+        reader, now = self.envelope.reader, self.envelope.now
         event = message.first("EVN")
         if event is None:
             self._say("100", "segment-missing", "EVN is missing: the event counts as due at once", "EVN", 0)
-            return ""
+            return NOTHING_SAID
         if (named := reader.first(event.raw(1))) and named != events.trigger_event(message.header):
             self._say("103", "event-conflict", "EVN-1 names another event than MSH-9.2, which stands", "EVN", 1)
-        occurred = self._moment(event, 6)
-        if occurred is not None:
-            if occurred <= envelope.now:
-                return due(occurred, envelope)
-            if occurred > envelope.now + FUTURE:
+        occurred = self._when(event, 6)
+        if occurred.span is not None:
+            if occurred.span.start <= now:
+                return occurred
+            if occurred.span.start > now + FUTURE:
                 text = "what has occurred (EVN-6) cannot lie ahead: not read; a planned event is dated in EVN-3"
                 self._say("102", "invalid-time", text, "EVN", 6)
-        planned = self._moment(event, 3)
-        if planned is not None and planned > envelope.now:
-            return due(planned, envelope)
-        recorded = self._moment(event, 2)
-        if recorded is not None and recorded > envelope.now + FUTURE:
+        planned = self._when(event, 3)
+        readable = occurred.readable and planned.readable
+        if planned.span is not None and planned.span.end > now:
+            return replace(planned, readable=readable)
+        recorded = self._when(event, 2)
+        readable = readable and recorded.readable
+        if recorded.span is not None and recorded.span.start > now + FUTURE:
             text = "what is recorded (EVN-2) cannot lie ahead: the event counts as due at once"
             self._say("102", "invalid-time", text, "EVN", 2)
-            return ""
-        return due(recorded, envelope)
+            return When(readable=readable, place=recorded.place)
+        return replace(recorded, readable=readable)
 
-    def _moment(self, event: Segment, number: int) -> datetime | None:
-        sent = self.envelope.reader.first(event.raw(number))
-        moment = moment_of(sent, self.envelope) if sent else None
-        if sent and moment is None:
-            self._say("102", "invalid-time", f"EVN-{number} is no valid time: not read", "EVN", number)
-        return moment
+    def _when(self, event: Segment, number: int) -> When:
+        envelope = self.envelope
+        when = when_of(envelope.reader, event.raw(number), envelope.zone, Location("EVN", field=number))
+        if not when.readable:
+            self._say("102", "invalid-time", f"EVN-{number} {UNREADABLE_TEXT}", "EVN", number)
+        return when
 
     def records(self) -> Iterator[Record]:
         """The one record."""
@@ -99,8 +104,7 @@ class PersonnelMessage(Opening):
             return _refused("101", "key-missing", text, Location("STF", field=2))
         if (aside := self._set_aside(key, self.purpose, group, 1)) is not None:
             return Record(1, RecordEcho(), None, (aside,))
-        draft = Draft(self.envelope, 1, key, self.purpose)
-        draft.effective = self.effective
+        draft = self._drafted(1, key, self.purpose, self.when)
         text = f"the staff key is taken from {source}"
         draft.findings.append(Finding("0", "key-source", text, Severity.INFORMATION, self._place_of(source), 1))
         draft.identifiers.append(

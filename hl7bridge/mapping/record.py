@@ -7,21 +7,19 @@ StaffChange of an STF and the segments that go with it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from hl7bridge.hl7.message import Message, Segment
 from hl7bridge.mapping import events
 from hl7bridge.mapping.draft import Draft, Envelope, Plan, Purpose, Row, Trace
+from hl7bridge.mapping.effective import PARTIAL, PARTIAL_TEXT, When, effective
 from hl7bridge.mapping.employment import end_of_employment, roles_of
 from hl7bridge.mapping.plans import plans_for
 from hl7bridge.mapping.reading import FieldReader
 from hl7bridge.mapping.rules import FeedRules
 from hl7bridge.mapping.standing import settle
-from hl7bridge.mapping.times import instant, is_exact
+from hl7bridge.mapping.times import instant, is_doubtful, is_exact
 from hl7bridge.model import Action, Finding, Location, Record, Severity, StaffChange
-
-FUTURE = timedelta(minutes=5)
-"""What is due later than this from now waits for its time."""
 
 SHIFT_LIMIT = 3
 """So many fields with something that does not belong there: the sender's are shifted, and none of the record is trusted."""
@@ -61,7 +59,9 @@ class Opening:
         if sent and moment is None:
             self._say("102", "invalid-time", "MSH-7 is no valid time: the message counts as undated", "MSH", 7)
         self.message_time = moment.isoformat() if moment else ""
-        self.message_time_exact = moment is not None and is_exact(sent)
+        # For the order of messages: to the second, and one instant.
+        precise = reader.parts(reader.repetitions(header.message_time)[0])[1] in ("", "S")
+        self.message_time_exact = moment is not None and is_exact(sent) and precise and not is_doubtful(sent, zone)
         self.envelope = Envelope(message, rules, reader, version, zone, now, plans_for(rules), trace)
 
     def records(self) -> Iterator[Record]:
@@ -145,6 +145,13 @@ class Opening:
                 return Finding("0", NOT_A_PRACTITIONER, text, Severity.INFORMATION, place, position)
         return None
 
+    def _drafted(self, position: int, key: str, purpose: Purpose, when: When) -> Draft:
+        """A record to be read. What it says of a certificate that has ended is dated by what the event says so far."""
+        draft = Draft(self.envelope, position, key, purpose)
+        draft.when = when
+        draft.effective, _ = effective(when, self.envelope.now, ends=purpose.ending or purpose.revokes)
+        return draft
+
     def _read(self, draft: Draft, staff: Segment | None, group: list[Segment]) -> None:
         """Apply the rules, STF first: what other segments say is measured against it."""
         plans = self.envelope.plans
@@ -174,6 +181,7 @@ class Opening:
         if purpose.qualifications_only:
             return self._qualifications(draft)
         settle(draft, action)
+        self._date(draft, ends=draft.active is False, decides=draft.active is False or action is Action.REACTIVATE)
         has_family = False
         if not purpose.ending:
             assert staff is not None, "only an ending goes without STF"
@@ -208,7 +216,18 @@ class Opening:
             temporary=purpose.temporary,
             until=until,
             event_field=self.event_field,
+            undated=draft.undated,
         )
+
+    def _date(self, draft: Draft, *, ends: bool, decides: bool) -> None:
+        """When the record applies. A doubt about that concerns only what `decides` whether somebody is here, or may do
+        something: other content of a record whose time cannot be read is due at once."""
+        draft.effective, doubt = effective(draft.when, self.envelope.now, ends=ends)
+        draft.undated = doubt if decides else ""
+        if draft.undated == PARTIAL:
+            place = draft.when.place
+            text = f"{place} {PARTIAL_TEXT}"
+            draft.findings.append(Finding("102", PARTIAL, text, Severity.WARNING, place, draft.position))
 
     def _qualifications(self, draft: Draft) -> StaffChange | None:
         if not draft.practitioner:
@@ -218,6 +237,7 @@ class Opening:
                 Finding("101", "no-certificate", text, Severity.ERROR, Location("CER"), draft.position)
             )
             return None
+        self._date(draft, ends=draft.purpose.revokes, decides=draft.purpose.revokes)
         return StaffChange(
             action=draft.purpose.action,
             source_key=draft.key,
@@ -231,6 +251,7 @@ class Opening:
             qualifications_only=True,
             revokes=draft.purpose.revokes,
             event_field=self.event_field,
+            undated=draft.undated,
         )
 
     def _check_name(self, draft: Draft, action: Action, staff: Segment) -> bool:
@@ -275,20 +296,3 @@ def why_nothing(record: Record) -> str:
     """What to say of a record that is taken and asks for nothing: "not a practitioner", "placeholder", "nothing to do"."""
     local = next((f.local for f in record.findings if f.local in (NOT_A_PRACTITIONER, "placeholder")), "")
     return local.replace("-", " ") if local else "nothing to do"
-
-
-def moment_of(text: str, envelope: Envelope) -> datetime | None:
-    """When a record is due: at least a day, with the offset of its own, or of MSH-7, or of the feed's zone."""
-    if len(text) < 8:
-        return None
-    return instant(text, envelope.zone)
-
-
-def due(moment: datetime | None, envelope: Envelope) -> str:
-    """ISO 8601: in the future it is waited for, in the past it dates the end of a role.
-
-    "" when nothing is said, and for the next few minutes: a clock that is ahead asks for nothing else than now.
-    """
-    if moment is None or timedelta(0) < moment - envelope.now <= FUTURE:
-        return ""
-    return moment.isoformat()

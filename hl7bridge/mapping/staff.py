@@ -12,9 +12,10 @@ from datetime import datetime
 from hl7bridge.errors import UnreadableMessage, UnsupportedMessage
 from hl7bridge.hl7.message import Message, Segment
 from hl7bridge.mapping import events
-from hl7bridge.mapping.draft import Draft, Purpose, Trace
+from hl7bridge.mapping.draft import NOTHING_SAID, Purpose, Trace
+from hl7bridge.mapping.effective import UNREADABLE_TEXT, When, when_of
 from hl7bridge.mapping.personnel import PersonnelMessage
-from hl7bridge.mapping.record import BEFORE_RECORDS, NOT_A_PRACTITIONER, Opening, due, first_component, moment_of
+from hl7bridge.mapping.record import BEFORE_RECORDS, NOT_A_PRACTITIONER, Opening, first_component
 from hl7bridge.mapping.rules import FeedRules
 from hl7bridge.mapping.standing import UNTOLD_KEY
 from hl7bridge.mapping.visits import VisitMessage, is_read
@@ -31,6 +32,8 @@ from hl7bridge.model import (
 
 SLICE = 10
 """Records translated between two calls of `pause`."""
+
+_RESPONSE_LEVELS = frozenset({"NE", "ER", "AL", "SU"})  # table 0179
 
 PURPOSES = {action.value: Purpose(action) for action in Action}
 
@@ -79,7 +82,7 @@ class MasterFile(Opening):
         super().__init__(message, rules, now, trace)
         self.replaces = False
         self.other_file = False
-        self.file_effective: datetime | None = None
+        self.file_when = NOTHING_SAID
         self._read_file_header(message)
 
     def _read_file_header(self, message: Message) -> None:
@@ -122,10 +125,12 @@ class MasterFile(Opening):
                 raise UnsupportedMessage("201", "unsupported-master-file", text, Location("MFI", field=1))
             text = "MFI-1 is neither STF nor PRA; M02 is read as staff all the same"
             self._say("103", "master-file", text, "MFI", 1, Severity.INFORMATION)
+        shifted = False
         event = codes["0178"].get(reader.first(mfi.raw(3)))
         if event is None:
             event = codes["0178"].get(reader.first(mfi.raw(2)))
             if event is not None:
+                shifted = True
                 self._say("102", "shifted-field", "MFI-2 holds what belongs into MFI-3: read so", "MFI", 3)
             else:
                 self._say("103", "file-event", "MFI-3 is neither UPD nor REP: read as an update (UPD)", "MFI", 3)
@@ -133,11 +138,19 @@ class MasterFile(Opening):
             self.replaces = True
             text = "a replacement (REP) is read as an update: nobody who is absent from the file is deactivated"
             self._say("103", "replace-as-update", text, "MFI", 3)
-        sent = reader.first(mfi.raw(5))
-        if sent:
-            self.file_effective = moment_of(sent, self.envelope)
-            if self.file_effective is None:
-                self._say("102", "invalid-time", "MFI-5 is no valid time: the records count as due at once", "MFI", 5)
+        self.file_when = self._file_when(mfi, 4 if shifted else 5)
+
+    def _file_when(self, mfi: Segment, number: int) -> When:
+        """MFI-5, wherever it stands. A response level in its place, where MFI-6 is empty, is no time: none was sent."""
+        envelope, place = self.envelope, Location("MFI", field=number)
+        when = when_of(envelope.reader, mfi.raw(number), envelope.zone, place)
+        if envelope.reader.first(mfi.raw(5)) in _RESPONSE_LEVELS and not mfi.raw(6):
+            text = "MFI-5 holds a response level (MFI-6) instead of a time: none is read"
+            self._say("102", "invalid-time", text, "MFI", 5)
+            return when if number != 5 else NOTHING_SAID
+        if not when.readable:
+            self._say("102", "invalid-time", f"MFI-{number} {UNREADABLE_TEXT}", "MFI", number)
+        return when
 
     def records(self) -> Iterator[Record]:
         """One record for each MFE, in order."""
@@ -201,7 +214,7 @@ class MasterFile(Opening):
             aside = self._set_aside(key, purpose, group, position)
         if aside is not None:
             return Record(position, echo, None, (aside,))
-        draft = Draft(envelope, position, key, purpose)
+        draft = self._drafted(position, key, purpose, self._when(fields[3], entry))
         findings = draft.findings
         if envelope.rules.site.key:
             pass  # where the key stands is declared: nothing is assumed
@@ -211,8 +224,9 @@ class MasterFile(Opening):
         elif reader.repetition in echo.key:
             text = "MFE-4 repeats the key, which has no meaning for staff"
             findings.append(Finding("198", "key-repeats", text, Severity.WARNING, at(4), position))
-        if fields[3] or self.file_effective:
-            draft.effective = self._effective(fields[3], draft, entry)
+        if draft.when is not self.file_when and not draft.when.readable:
+            text = f"MFE-3 {UNREADABLE_TEXT}"
+            findings.append(Finding("102", "invalid-time", text, Severity.WARNING, at(3), position))
         draft.identifiers.append(
             StaffIdentifier(key, envelope.rules.key_system, field=source, extra={"use": "secondary"})
         )
@@ -233,15 +247,10 @@ class MasterFile(Opening):
             return key, "MFE-4"
         return self._staff_key(staff)
 
-    def _effective(self, raw: str, draft: Draft, entry: Segment) -> str:
+    def _when(self, raw: str, entry: Segment) -> When:
         """MFE-3, else MFI-5."""
-        envelope = self.envelope
-        moment = self.file_effective
-        sent = envelope.reader.first(raw) if raw else ""
-        if sent:
-            moment = moment_of(sent, envelope)
-            if moment is None:
-                text = "MFE-3 is no valid time: the record counts as due at once"
-                location = Location("MFE", entry.occurrence, 3)
-                draft.findings.append(Finding("102", "invalid-time", text, Severity.WARNING, location, draft.position))
-        return due(moment, envelope)
+        if not raw:
+            return self.file_when
+        envelope, place = self.envelope, Location("MFE", entry.occurrence, 3)
+        when = when_of(envelope.reader, raw, envelope.zone, place)
+        return self.file_when if when.span is None and when.readable else when

@@ -5,12 +5,20 @@ HL7 v2.9 chapter 2A, DTM; FHIR R4 datatypes, date and dateTime: precision is kep
 
 from __future__ import annotations
 
+from calendar import monthrange
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 
 _PRECISIONS = frozenset({4, 6, 8, 10, 12, 14})
 # TS.2 (2.3 to 2.5): how much of the time is meant.
 _TRUNCATED = {"Y": 4, "L": 6, "D": 8}
+PRECISION_LETTERS = frozenset("YLDHMS")
+"""What TS.2 may hold."""
+
+EARLIEST_YEAR = 1900
+"""Before it nothing that is still to happen was ever dated: 00010101 or 18991230 is how a database writes that it has no
+date."""
 
 
 def fhir_date(text: str) -> str:
@@ -38,8 +46,9 @@ def truncated(text: str, precision: str) -> str:
 
 def fhir_date_time(text: str, zone: tzinfo) -> str:
     """A FHIR dateTime as precise as sent; a time without an offset of its own is of `zone`. "" where it is not valid."""
-    if len(text) <= 8:
-        return fhir_date(text)
+    day, sign, _ = text.partition("-" if "-" in text else "+")
+    if len(text) <= 8 or (sign and len(day) <= 8 and instant(text, zone)):
+        return fhir_date(day if sign else text)  # an offset makes no day more precise
     moment = instant(text, zone)
     return moment.isoformat() if moment else ""
 
@@ -61,6 +70,8 @@ def instant(text: str, zone: tzinfo) -> datetime | None:
         return None
     if sign and _offset(sign + offset) is None:
         return None
+    if length < 8 and sign and int(offset[2:]) % 15:
+        return None  # 2027-0131 is a damaged date, and no year with the offset of a place
     if length < 8:
         digits += "0101"[length - 8 :]
     # The ISO 8601 basic format, which the standard library reads in C.
@@ -74,11 +85,49 @@ def instant(text: str, zone: tzinfo) -> datetime | None:
     return moment if sign else in_zone(moment, zone)
 
 
-def in_zone(moment: datetime, zone: tzinfo) -> datetime:
-    """A local time with the fixed offset that the zone had then, in whole minutes (before 1900 zones have seconds)."""
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The instants that a time as sent may mean: the first and the last, aware. `partial`: a year, or a month."""
+
+    start: datetime
+    end: datetime
+    partial: bool = False
+
+
+def span(text: str, zone: tzinfo) -> Span | None:
+    """The first and the last instant of a year or month; of what is more precise its start, which is two instants where the
+    clocks are set back. None where the text is no valid time, or of a year in which nothing can be due."""
+    start = instant(text, zone)
+    if start is None or start.year < EARLIEST_YEAR:
+        return None
+    main, _, offset = text.partition("-" if "-" in text else "+")
+    last, partial = start.replace(tzinfo=None), len(main) < 8
+    if partial:
+        month = start.month if len(main) == 6 else 12
+        last = datetime(start.year, month, monthrange(start.year, month)[1], 23, 59, 59)
+    if offset:
+        return Span(start, last.replace(tzinfo=start.tzinfo), partial)
+    return Span(start, max(in_zone(last, zone), in_zone(last, zone, fold=1)), partial)
+
+
+def is_doubtful(text: str, zone: tzinfo) -> bool:
+    """Whether a local time that `instant` accepts occurs twice in `zone`, or never (the clocks are set back, or on)."""
+    if "+" in text or "-" in text or type(zone) is timezone:
+        return False
+    moment = instant(text, zone)
+    assert moment is not None, "accepted by `instant`"
+    local = moment.replace(tzinfo=None)
+    return in_zone(local, zone) != in_zone(local, zone, fold=1)
+
+
+def in_zone(moment: datetime, zone: tzinfo, *, fold: int = 0) -> datetime:
+    """A local time with the fixed offset that the zone had then, in whole minutes (before 1900 zones have seconds).
+
+    `fold` 1: the second time, where it occurs twice.
+    """
     if type(zone) is timezone:
         return moment.replace(tzinfo=zone)
-    offset = moment.replace(tzinfo=zone).utcoffset() or timedelta()
+    offset = moment.replace(tzinfo=zone, fold=fold).utcoffset() or timedelta()
     return moment.replace(tzinfo=timezone(timedelta(minutes=round(offset.total_seconds() / 60))))
 
 

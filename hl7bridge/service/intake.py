@@ -45,6 +45,7 @@ CLOSE = "close"
 STORED_TEXT = "stored, delivery pending"
 REPORT_TEXT = "stored, report only"
 PERHAPS_TEXT = "stored"
+UNDATED_TEXT = "stored, it is not certain when it applies"
 CLOCKS_DIFFER = 300.0  # seconds that a sender's clock may be ahead of ours
 
 _UNREADABLE = b"MSH|^~\\&|||||||ACK||P|2.5.1"
@@ -522,6 +523,8 @@ def stored_text(policy: FeedPolicy, change: StaffChange | None) -> str:
     if change is None:
         return STORED_TEXT
     modes = {mode for rules in policy.destinations.values() for mode in rules.modes_for(change, policy.name)}
+    if change.undated:
+        return UNDATED_TEXT
     if REPORT not in modes:
         return STORED_TEXT
     return REPORT_TEXT if modes == {REPORT} else PERHAPS_TEXT

@@ -30,6 +30,7 @@ KINDS = (
     "restore-undone",
     "shared-person",
     "stale-lifecycle",
+    "uncertain-time",
     "write-by-hand",
     "writes-refused",
 )

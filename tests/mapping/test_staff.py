@@ -283,8 +283,9 @@ def test_echo_is_as_sent() -> None:
         ("20260301", "20260401", "2026-03-01T00:00:00+00:00"),
         ("", "", ""),
         ("MORNING", "20260401", ""),
-        ("2027", "", ""),
-        ("202704", "", ""),
+        ("2027", "", "2027-01-01T00:00:00+00:00"),
+        ("202704", "", "2027-04-01T00:00:00+00:00"),
+        ("2026", "", "2026-01-01T00:00:00+00:00"),
         ("99999999", "", ""),
     ],
 )
@@ -292,7 +293,8 @@ def test_effective_time(mfe_3: str, mfi_5: str, effective: str) -> None:
     raw = message(f"MFI|STF||UPD||{mfi_5}|AL", mfe("MAD", time=mfe_3), stf())
     (record,) = translate(raw).records
     assert change_of(record).effective == effective
-    unreadable = mfe_3 in ("MORNING", "2027", "202704", "99999999")
+    unreadable = mfe_3 in ("MORNING", "99999999")
+    assert change_of(record).undated == ""  # nobody is ended: the record is due at once
     assert said(record) == (["invalid-time@MFE-3"] if unreadable else [])
 
 
