@@ -148,13 +148,16 @@ class ElementValue:
     """One value for one top-level element of a FHIR resource, and where it came from.
 
     `element` is the FHIR name ("telecom"); for a repeating element `value` is one item of the list, else the value
-    itself. `field` is the HL7 field with its repetition ("STF-10[2]"); `rule` names the table row or function.
+    itself. `field` is the HL7 field with its repetition ("STF-10[2]"); `rule` names the table row or function. `kind` is
+    what a destination may withhold it by, such as "home" or "work" of an address: by the type as sent, which FHIR's `use`
+    need not show; "" = by its `use`.
     """
 
     element: str
     value: Any
     field: str
     rule: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,8 +312,8 @@ class StaffChange:
 
 
 def values_to_json(values: tuple[ElementValue, ...]) -> list[list[Any]]:
-    """Element values as JSON lists [element, value, field, rule]."""
-    return [[v.element, v.value, v.field, v.rule] for v in values]
+    """Element values as JSON lists [element, value, field, rule, kind], without `kind` where there is none."""
+    return [[v.element, v.value, v.field, v.rule, *([v.kind] if v.kind else [])] for v in values]
 
 
 def values_from_json(rows: list[list[Any]]) -> tuple[ElementValue, ...]:

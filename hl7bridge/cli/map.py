@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -136,13 +137,20 @@ def _withheld(found: Explanation, rules: DestinationRules) -> list[ExplainedValu
         if one.system and not desired.system_at(one, rules)
     }
 
+    kinds = {
+        (record.position, one.element, one.field, json.dumps(one.value, sort_keys=True)): one.kind
+        for record in found.translation.records
+        for one in (record.change.practitioner if record.change else ())
+    }
+
     def stays(row: ExplainedValue) -> bool:
         resource_type, _, element = row.element.partition(".")
         if not element:
             return False
         if element == "identifier" and isinstance(row.value, dict):
             return (row.position, row.field, row.value.get("value")) in kept_back
-        value = ElementValue(element, row.value, row.field)
+        kind = kinds.get((row.position, element, row.field, json.dumps(row.value, sort_keys=True)), "")
+        value = ElementValue(element, row.value, row.field, kind=kind)
         return resource_type in rules.withheld or not desired.allowed(resource_type, [value], rules)
 
     return [row for row in found.rows if stays(row)]

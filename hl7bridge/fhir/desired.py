@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 
 from hl7bridge.fhir.rules import DestinationRules
+from hl7bridge.fhir.systems import private_kinds
 from hl7bridge.model import Action, ElementValue, JsonObject, StaffChange, StaffIdentifier
 
 IDENTIFIER_TYPES = "http://terminology.hl7.org/CodeSystem/v2-0203"
@@ -23,9 +24,10 @@ def statement(change: StaffChange) -> bool | None:
 
 def system_at(identifier: StaffIdentifier, rules: DestinationRules) -> str:
     """The identifier's system at this destination, "" when it has none or the destination withholds the identifier."""
-    if identifier.type_code and _is_withheld("Practitioner", "identifier", identifier.type_code, rules):
-        return ""
     named = rules.systems.get(identifier.authority, "") if identifier.authority else ""
+    kinds = private_kinds(identifier.type_code, identifier.authority, named, identifier.system)
+    if _is_withheld("Practitioner", "identifier", kinds, rules):
+        return ""
     return named or identifier.system
 
 
@@ -55,16 +57,22 @@ def practitioner_values(change: StaffChange, rules: DestinationRules) -> tuple[E
 
 def allowed(resource_type: str, values: Iterable[ElementValue], rules: DestinationRules) -> tuple[ElementValue, ...]:
     """The values without those that the destination withholds."""
-    kept = []
-    for value in values:
-        use = value.value.get("use", "") if isinstance(value.value, dict) else ""
-        if not _is_withheld(resource_type, value.element, use, rules):
-            kept.append(value)
-    return tuple(kept)
+    return tuple(value for value in values if not _is_withheld(resource_type, value.element, kinds_of(value), rules))
 
 
-def _is_withheld(resource_type: str, element: str, kind: str, rules: DestinationRules) -> bool:
-    names = {element, f"{element}.{kind}"} if kind else {element}
+def kinds_of(value: ElementValue) -> frozenset[str]:
+    """What a value may be withheld by, beside its element: its kind as the sender stated it, else its use; of an identifier
+    its type and its system."""
+    content = value.value if isinstance(value.value, dict) else {}
+    if value.element == "identifier":
+        codings = content.get("type", {}).get("coding", [])
+        types = [str(coding.get("code", "")) for coding in codings] or [""]
+        return frozenset().union(*(private_kinds(code, "", str(content.get("system", ""))) for code in types))
+    return frozenset({value.kind or str(content.get("use", ""))} - {""})
+
+
+def _is_withheld(resource_type: str, element: str, kinds: frozenset[str], rules: DestinationRules) -> bool:
+    names = {element, *(f"{element}.{kind}" for kind in kinds)}
     return not rules.withheld.isdisjoint(names | {f"{resource_type}.{name}" for name in names})
 
 

@@ -284,6 +284,23 @@ def address(draft: Draft, repetition: str, number: int) -> JsonObject | None:
     return found
 
 
+_AT_HOME = frozenset({"H", "P", "V", "HV", "RH"})
+"""Address types (table 0190) of where people live, whatever a site's table makes of them: home, permanent, vacation,
+registry home."""
+
+
+def address_kind(draft: Draft, repetition: str) -> str:
+    """What a destination may withhold an address by: "work" where its type (XAD.7) is plainly of work, else "home".
+
+    Of work is what the table in force calls so (B, O, S), and what is temporary (C) at an organisation (XAD.19). An address
+    without a type may be anybody's home; so may one for mail, one that is legal, or bad.
+    """
+    kind, addressee = draft.reader.code(repetition, 7), draft.reader.parts(repetition)[18]
+    if kind in _AT_HOME:
+        return "home"
+    return "work" if draft.row.codes.get(kind) == "work" or (kind == "C" and addressee) else "home"
+
+
 def _address_is_shifted(draft: Draft, parts: list[str], number: int) -> bool:
     """An address type where the postal code or the country belongs, or a lone telephone number: seen with missing `^`.
 

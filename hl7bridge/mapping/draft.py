@@ -354,11 +354,11 @@ class Draft:
 
     # -- finding --
 
-    def person(self, element: str, value: Any, repetition: int = 1) -> ElementValue:
-        """A value for Practitioner, from the current field."""
+    def person(self, element: str, value: Any, repetition: int = 1, kind: str = "") -> ElementValue:
+        """A value for Practitioner, from the current field. `kind`: see `ElementValue`."""
         row = self.row
         label = row.label if repetition == 1 else f"{row.label}[{repetition}]"
-        found = ElementValue(element, value, label, row.rule)
+        found = ElementValue(element, value, label, row.rule, kind)
         self.practitioner.append(found)
         if self.trace is not None:
             self.trace.entries.append(Entry(self.place, f"Practitioner.{element}", value, label, row.rule))

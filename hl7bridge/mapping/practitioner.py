@@ -5,6 +5,7 @@ from __future__ import annotations
 from hl7bridge.mapping.datatypes import (
     BCP_47,
     address,
+    address_kind,
     checked_period,
     coding_of,
     concept,
@@ -120,7 +121,7 @@ def postal_address(draft: Draft, row: Row, raw: str) -> None:
     """STF-11: office and home addresses; never a birth place."""
     for number, repetition in enumerate(draft.reader.repetitions(raw), 1):
         if repetition and (found := address(draft, repetition, number)) is not None:
-            draft.person("address", found, number)
+            draft.person("address", found, number, address_kind(draft, repetition))
 
 
 # --- LAN -------------------------------------------------------------------------------------------------------------

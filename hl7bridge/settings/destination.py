@@ -148,11 +148,11 @@ class ElementSettings(Section):
     roles: bool = setting(True, "PractitionerRole resources at all")
     gender: bool = setting(True, "administrative gender (STF-5)")
     birth_date: bool = setting(False, "date of birth (STF-6)")
-    home_address: bool = setting(False, "home addresses (STF-11)")
+    home_address: bool = setting(False, "addresses that are not plainly of work (STF-11; XAD.7 B, O, S)")
     home_phone: bool = setting(False, "home telephone numbers and e-mail (STF-10, STF-15)")
-    ssn: bool = setting(False, "social security number")
-    driver_license: bool = setting(False, "driver licence number (STF-22)")
-    tax_id: bool = setting(False, "tax number")
+    ssn: bool = setting(False, "social security number, by its type or its system")
+    driver_license: bool = setting(False, "driver licence number (STF-22), by its type or its system")
+    tax_id: bool = setting(False, "tax number, by its type or its system")
 
     def withheld(self) -> frozenset[str]:
         """What the destination must not receive, in the words of its rules: element, element.use, identifier.TYPE."""
