@@ -361,7 +361,7 @@ SPECIAL = [
     Row("older MSH-7", earlier(mfn("MUP", f8="ONC^Oncology")), "stale", before=ADDED),
     Row("REP: MAD", mfn("MAD", mfi="REP|"), "created"),
     Row("REP: another event", mfn("MUP", mfi="REP|"), "U/103 event-in-replace", code="AE", **NOBODY),
-    Row("MFE-4 repeats", mfn("MAD", key="K1~K2"), "created", warned=("key-repeats",)),
+    Row("MFE-4 repeats", mfn("MAD", key="K1~K2"), "U/102 key-unreadable", code="AE", **NOBODY),
     Row("same key twice", mfn("MAD", "", "MFE|MDC|R2||K1|CWE", "MFE|MAC|R3||K1|CWE", "STF|K1||Rossi^Ada"),
         "created, deactivated, reactivated", tasks=("leaver-access",)),
     Row("merge: the survivor carries the loser's identifier", mfn("MUP", key="K2", f2=f"{NPI}^^^^NPI~{OTHER_NPI}^^^^NPI"),

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
+from itertools import dropwhile
 
-from hl7bridge.errors import UnsupportedMessage
+from hl7bridge.errors import UnreadableMessage, UnsupportedMessage
 from hl7bridge.hl7.message import Message, Segment
-from hl7bridge.mapping import events
+from hl7bridge.mapping import events, structure
 from hl7bridge.mapping.draft import NOTHING_SAID, Purpose, Trace
 from hl7bridge.mapping.effective import FUTURE, UNREADABLE_TEXT, When, when_of
 from hl7bridge.mapping.record import BEFORE_RECORDS, Opening
@@ -46,6 +47,9 @@ class PersonnelMessage(Opening):
         if self.envelope.version < FIRST_VERSION:
             text = "personnel management (PMU) began with HL7 2.4: MSH-12 names an older version"
             raise UnsupportedMessage("203", "unsupported-version", text, Location("MSH", field=12))
+        structure.check_once(message)
+        structure.check_absent(message, ("MFI", "MFE"), "personnel message (PMU)")
+        self.allowed = self.segments_of_a_record(structure.STAFF | structure.OTHERS_IN_PERSONNEL)
         self.purpose = PURPOSES[events.trigger_event(message.header)]
         self.when = self._read_event(message)
 
@@ -58,7 +62,11 @@ class PersonnelMessage(Opening):
             self._say("100", "segment-missing", "EVN is missing: the event counts as due at once", "EVN", 0)
             return NOTHING_SAID
         if (named := reader.first(event.raw(1))) and named != events.trigger_event(message.header):
-            self._say("103", "event-conflict", "EVN-1 names another event than MSH-9.2, which stands", "EVN", 1)
+            text = "EVN-1 names another event than MSH-9.2: nobody can say which of them counts"
+            raise UnreadableMessage("103", "event-conflict", text, Location("EVN", field=1))
+        if structure.repeats(reader, event.raw(1)):
+            text = "EVN-1 repeats with different values: nobody can say which of them counts"
+            raise UnreadableMessage("198", "field-repeats", text, Location("EVN", field=1))
         occurred = self._when(event, 6)
         if occurred.span is not None:
             if occurred.span.start <= now:
@@ -87,12 +95,15 @@ class PersonnelMessage(Opening):
 
     def records(self) -> Iterator[Record]:
         """The one record."""
-        yield self._record([s for s in self.envelope.message.segments if s.name not in BEFORE_RECORDS])
+        segments = self.envelope.message.segments
+        yield self._record([*dropwhile(lambda segment: segment.name in BEFORE_RECORDS, segments)])
 
     def _record(self, group: list[Segment]) -> Record:
         staff = next((segment for segment in group if segment.name == "STF"), None)
         if staff is None:
             return _refused("100", "segment-missing", "STF is missing: the record names nobody", Location("STF"))
+        if (fault := structure.fault_of(group, self.allowed, self.envelope.message.segments[0])) is not None:
+            return _refused(*fault)
         if self.envelope.rules.site.key:
             key, source = self._declared_key("", group)
         else:
@@ -102,6 +113,9 @@ class PersonnelMessage(Opening):
         if not key:
             text = "STF-1 is empty, and STF-2 holds no identifier that can be the key"
             return _refused("101", "key-missing", text, Location("STF", field=2))
+        if (found := structure.glued(self.envelope.reader, group, key, self.envelope.rules.codes["0180"])) is not None:
+            text = "the beginning of another segment stands in a field of this one: the end of a segment was lost"
+            return _refused("100", "segment-glued", text, Location(found.name, found.occurrence))
         if (aside := self._set_aside(key, self.purpose, group, 1)) is not None:
             return Record(1, RecordEcho(), None, (aside,))
         draft = self._drafted(1, key, self.purpose, self.when)

@@ -68,6 +68,10 @@ class Opening:
         """The records of the message, in order."""
         raise NotImplementedError
 
+    def segments_of_a_record(self, standard: frozenset[str]) -> frozenset[str]:
+        """The segments that may stand in a record: the standard's, and those of which the site's map names a field."""
+        return standard.union(place.partition("-")[0] for place in self.envelope.rules.fields)
+
     def _say(
         self, code: str, local: str, text: str, segment: str, field: int, severity: Severity = Severity.WARNING
     ) -> None:
@@ -162,13 +166,6 @@ class Opening:
             if segment is staff:
                 continue
             name = segment.name
-            if name == "STF":
-                text = "a second STF in one record: not read"
-                location = Location("STF", segment.occurrence)
-                draft.findings.append(
-                    Finding("100", "segment-repeats", text, Severity.WARNING, location, draft.position)
-                )
-                continue
             plan_or_none = plans.get(name)
             if plan_or_none is not None and (rows := _rows(plan_or_none, name, draft.purpose)):
                 draft.read(segment, plan_or_none, rows)

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from hl7bridge.errors import UnreadableMessage, UnsupportedMessage
 from hl7bridge.hl7.message import Message, Segment
-from hl7bridge.mapping import events
+from hl7bridge.mapping import events, structure
 from hl7bridge.mapping.draft import NOTHING_SAID, Purpose, Trace
 from hl7bridge.mapping.effective import UNREADABLE_TEXT, When, when_of
 from hl7bridge.mapping.personnel import PersonnelMessage
@@ -83,9 +83,11 @@ class MasterFile(Opening):
         self.replaces = False
         self.other_file = False
         self.file_when = NOTHING_SAID
+        self.allowed = self.segments_of_a_record(structure.STAFF | {structure.CONTINUATION})
         self._read_file_header(message)
 
     def _read_file_header(self, message: Message) -> None:
+        structure.check_once(message)
         mfi = message.first("MFI")
         if mfi is not None:
             self._read_mfi(mfi)
@@ -99,14 +101,18 @@ class MasterFile(Opening):
             raise UnreadableMessage("100", "segment-missing", text, Location("MFE"))
         if mfi is None:
             self._say("100", "segment-missing", "MFI is missing: read as an update (UPD)", "MFI", 0)
-        for segment in message.segments:
-            if segment.name == "MFE":
-                break
-            if segment.name not in BEFORE_RECORDS:
-                text = "a segment stands before the first MFE and belongs to no record: not read"
-                location = Location(segment.name or "MSH", segment.occurrence)
-                self.findings.append(Finding("100", "segment-order", text, Severity.WARNING, location))
-                break
+        structure.check_opening(message.segments, BEFORE_RECORDS, "MFE")
+        self._check_event(message)
+
+    def _check_event(self, message: Message) -> None:
+        """EVN is none of a master file. One that says what MSH and MFE say is passed over; any other is another event."""
+        event = message.first("EVN")
+        if event is None:
+            return
+        named = self.envelope.reader.first(event.raw(1))
+        if (named and named != events.trigger_event(message.header)) or event.raw(3) or event.raw(6):
+            text = "EVN stands in a master file, and names another event, or another time, than MSH and MFE do"
+            raise UnreadableMessage("103", "event-conflict", text, Location("EVN"))
 
     def _is_readable(self, entry: Segment) -> bool:
         """Whether an MFE says by itself what is to be done to whom."""
@@ -116,6 +122,10 @@ class MasterFile(Opening):
 
     def _read_mfi(self, mfi: Segment) -> None:
         reader, codes = self.envelope.reader, self.envelope.rules.codes
+        for number in (1, 3):
+            if structure.repeats(reader, mfi.raw(number)):
+                text = f"MFI-{number} repeats with different values: nobody can say which of them counts"
+                raise UnreadableMessage("198", "field-repeats", text, Location("MFI", field=number))
         master_files = self.envelope.rules.site.master_files
         if master_files:
             self.other_file = reader.first(mfi.raw(1)) not in master_files
@@ -184,6 +194,12 @@ class MasterFile(Opening):
 
         event = reader.first(echo.event)
         meaning = envelope.rules.codes["0180"].get(event)
+        if structure.repeats(reader, echo.event):
+            text = "MFE-1 repeats with different values: nobody can say which of them counts"
+            return refused("198", "field-repeats", text, at(1))
+        if structure.fields_beyond(entry):
+            text = "MFE goes on behind its last field: the beginning of another segment may stand in it"
+            return refused("100", "segment-glued", text, at(0))
         if not event:
             return refused("101", "event-missing", "MFE-1 (record-level event) is empty", at(1))
         if meaning is None:
@@ -200,11 +216,16 @@ class MasterFile(Opening):
         if staff is None and not purpose.ending:
             text = "STF is missing: the record has no content"
             return refused("100", "segment-missing", text, Location("STF", entry.occurrence))
+        if (fault := structure.fault_of(group, self.allowed, entry)) is not None:
+            return refused(*fault)
         key, source = self._key(echo.key, staff, group)
         if key is None:
             return refused("102", "key-unreadable", f"{source} {UNTOLD_KEY}", at(4))
         if not key:
             return refused("101", "key-missing", "MFE-4 (primary key) is empty, and STF-1 and STF-2 give none", at(4))
+        if (found := structure.glued(reader, (entry, *group), key, envelope.rules.codes["0180"])) is not None:
+            text = "the beginning of another segment stands in a field of this one: the end of a segment was lost"
+            return refused("100", "segment-glued", text, Location(found.name, found.occurrence))
 
         if self.other_file and not purpose.ending:
             text = "by the site's map this master file (MFI-1) holds no practitioners"

@@ -14,7 +14,10 @@ def primary_key(draft: Draft, row: Row, raw: str) -> None:
     """STF-1, PRA-1: in a master file they repeat MFE-4; only the first component is compared (names may follow it)."""
     key = draft.reader.key(raw)
     if key != "" and key != draft.key and not draft.envelope.master_file:
+        # By the standard it repeats the key in master files alone; a number of this person may stand there all the same.
         draft.leave("repeats the key in master files alone")
+        if row.label != "STF-1" and all(one.value != key for one in draft.identifiers):
+            draft.say(Severity.ERROR, "102", "key-mismatch", f"{row.label} is no number of this person", component=1)
     elif key is None:
         text = f"{row.label} {UNTOLD_KEY}"
         draft.say(Severity.ERROR, "102", "key-unreadable", text, component=1)
@@ -52,14 +55,19 @@ def active_flag(draft: Draft, row: Row, raw: str) -> None:
         draft.leave("not a flag of table 0183")
 
 
-def _is_yes(draft: Draft, row: Row, raw: str) -> bool | None:
-    """A yes/no indicator of table 0136; None, with a warning, for anything else."""
+def _is_yes(draft: Draft, row: Row, raw: str, matters: bool) -> bool | None:
+    """A yes/no indicator of table 0136; None for anything else, which is an error where the answer `matters`: a state of the
+    person that is not understood. Else a warning."""
     code = draft.reader.first(raw)
     if not code:
         return None
     target = row.codes.get(code)
     if target is None:
-        draft.unmapped(code, row.table, lost=True)
+        if matters:
+            text = "neither Y nor N: map it to one of them in [tables.0136] of the feed"
+            draft.say(Severity.ERROR, "103", "unknown-indicator", text)
+        else:
+            draft.unmapped(code, row.table, lost=True)
         return None
     return target == "true"
 
@@ -67,7 +75,7 @@ def _is_yes(draft: Draft, row: Row, raw: str) -> bool | None:
 @field_rule
 def reactivation_approval(draft: Draft, row: Row, raw: str) -> None:
     """STF-29: whether somebody has to approve a reactivation."""
-    answer = _is_yes(draft, row, raw)
+    answer = _is_yes(draft, row, raw, draft.purpose.action is Action.REACTIVATE)
     if answer is not None:
         draft.approval = answer
         draft.decide("needs_approval", answer)
@@ -76,7 +84,7 @@ def reactivation_approval(draft: Draft, row: Row, raw: str) -> None:
 @field_rule
 def death_indicator(draft: Draft, row: Row, raw: str) -> None:
     """STF-32: R4 Practitioner has no such element; Y makes the person inactive."""
-    answer = _is_yes(draft, row, raw)
+    answer = _is_yes(draft, row, raw, not draft.purpose.ending)
     if answer is not None:
         draft.dead = answer
         draft.decide("active", not answer)
@@ -85,7 +93,7 @@ def death_indicator(draft: Draft, row: Row, raw: str) -> None:
 @field_rule
 def real_person(draft: Draft, row: Row, raw: str) -> None:
     """STF-37: N is a placeholder for somebody not yet known; no Practitioner is made of it."""
-    answer = _is_yes(draft, row, raw)
+    answer = _is_yes(draft, row, raw, not draft.purpose.ending)
     if answer is not None:
         draft.placeholder = not answer
         draft.decide("placeholder", not answer)

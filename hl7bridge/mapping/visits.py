@@ -21,7 +21,7 @@ from hl7bridge.hl7.charset import codec_of_field
 from hl7bridge.hl7.escapes import Separators
 from hl7bridge.hl7.header import Header
 from hl7bridge.hl7.message import Message, Segment
-from hl7bridge.mapping import events
+from hl7bridge.mapping import events, structure
 from hl7bridge.mapping.datatypes import human_names
 from hl7bridge.mapping.draft import Draft, Purpose, Row, Trace
 from hl7bridge.mapping.identifiers import add, system_for, type_of
@@ -74,6 +74,8 @@ _PATIENT_SEGMENTS = "PID|PD1|PV1|PV2|MRG|GT1|IN1|IN2|IN3|OBX|OBR|DG1|AL1|PR1|ACC
 # Blanks of one line alone: over line breaks, too, a message of many empty lines would take hours.
 _PATIENT = re.compile(rb"[\r\n][ \t\f\v\0]*(?:" + _PATIENT_SEGMENTS.encode() + rb")[^A-Za-z0-9\s]")
 
+_STAFF = re.compile(rb"[\r\n][ \t\f\v\0]*(?:MFI|MFE|STF)[ \t]*[^A-Za-z0-9\s]")
+
 _NAMES = "name"
 _RULE = "mentioned_practitioner"
 _TYPE = re.compile(r"[A-Z]{3}")
@@ -84,6 +86,12 @@ _VERSION = re.compile(r"2\.[1-9](?:\.[1-9])?")
 def holds_patient(raw: bytes) -> bool:
     """Whether a message has a segment about a patient, whatever its header says. A search over the bytes."""
     return _PATIENT.search(raw) is not None
+
+
+def holds_staff(raw: bytes) -> bool:
+    """Whether a message has a segment of a staff message, whatever its header says: MSH-9 is then not what it was. A search
+    over the bytes."""
+    return _STAFF.search(raw) is not None
 
 
 def is_sound(header: Header) -> bool:
@@ -131,6 +139,8 @@ class VisitMessage(Opening):
 
     def __init__(self, message: Message, rules: FeedRules, now: datetime, trace: Trace | None = None) -> None:
         super().__init__(message, rules, now, trace)
+        # Events with two patients (A17, A24, A37, ...) are not read: here a second one is a second message.
+        structure.check_once(message, ("MSH", "EVN", "PID"))
         self.envelope.master_file = False
         self.mentions: list[_Mention] = []
 

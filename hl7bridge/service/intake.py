@@ -178,6 +178,9 @@ class Intake:
         try:
             self._check_header(header, defect)
             if family == events.ADT and "adt" in takes:
+                if visits.holds_staff(raw):
+                    text = "segments about staff stand in what MSH-9 calls a patient message: it is not read"
+                    raise UnreadableMessage("100", "staff-segments", text, Location("MSH", field=9))
                 return self._visit(header, raw, peer)
             if not staff_message:
                 return self._not_ours(header, raw, peer)
@@ -213,7 +216,7 @@ class Intake:
     def _not_ours(self, header: Header, raw: bytes, peer: str) -> Prepared:
         """What is not a staff message: header only, never the body, which may hold a patient."""
         error = events.unsupported(header)
-        if self.policy.unsupported != "ignore":
+        if self.policy.unsupported != "ignore" or visits.holds_staff(raw):
             return self._refused(header, raw, peer, error, keep=False)
         acks = self._acknowledgments(header, "AA", "CA", text="not taken, ignored")
         new = self._new(header, raw, peer, MessageState.IGNORED, None, acknowledgments=acks, note=error.finding.local)

@@ -127,10 +127,10 @@ def test_no_key(stf_2: str) -> None:
     assert (error.code, error.local, str(error.location)) == ("101", "key-missing", "STF-2")
 
 
-def test_pra_1_is_a_key_in_master_files_alone() -> None:
-    record = one("B01", stf(), "PRA|another||ST")
-    assert not record.failed
-    assert warned(record) == []
+@pytest.mark.parametrize(("number", "fails"), [("K1", False), ("E77", False), ("", False), ("another", True)])
+def test_pra_1_is_the_key_in_master_files_alone_and_names_nobody_else_here(number: str, fails: bool) -> None:
+    record = one("B01", stf(f2="E77^^^NORTH^EI"), f"PRA|{number}||ST")
+    assert [finding.local for finding in errors(record)] == ["key-mismatch"] * fails
 
 
 # --- time ------------------------------------------------------------------------------------------------------------
@@ -149,7 +149,6 @@ def test_pra_1_is_a_key_in_master_files_alone() -> None:
         ("EVN||20260318120300", "", []),
         ("EVN||soon|later|||now", "", ["invalid-time@EVN-6", "invalid-time@EVN-3", "invalid-time@EVN-2"]),
         ("EVN|B01", "", []),
-        ("EVN|B06|20260317", "2026-03-17T00:00:00+00:00", ["event-conflict@EVN-1"]),
         ("", "", ["segment-missing@EVN"]),
     ],
 )

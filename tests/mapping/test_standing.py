@@ -136,10 +136,21 @@ def test_placeholder_can_be_ended_and_a_real_person_is_real() -> None:
     assert staff_change(f37="Y").active is True
 
 
-def test_unknown_yes_or_no_is_said_and_ignored() -> None:
-    record = one(stf(f37="2"))
-    assert said(record) == ["unmapped-code@STF-37"]
-    assert change_of(record).active is True
+@pytest.mark.parametrize(
+    ("event", "field", "fails"),
+    [
+        ("MAD", 37, True),
+        ("MUP", 32, True),
+        ("MAC", 29, True),
+        ("MAC", 32, True),
+        ("MDC", 32, False),
+        ("MUP", 29, False),
+    ],
+)
+def test_a_yes_or_no_that_is_neither_fails_where_it_decides(event: str, field: int, fails: bool) -> None:
+    record = one(stf(**{f"f{field}": "2"}), event=event)
+    assert said(record) == ([f"unknown-indicator@STF-{field}"] if fails else [f"unmapped-code@STF-{field}"])
+    assert record.failed is fails
 
 
 @pytest.mark.parametrize("event", ["MDC", "MDL"])

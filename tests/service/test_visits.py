@@ -71,6 +71,30 @@ def answer(prepared: Prepared) -> list[bytes]:
     return given.body.split(b"\r")
 
 
+# --- what is of staff, whatever MSH-9 says ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("event", ["A01", "A11", "A40", ""])
+@pytest.mark.parametrize("segment", ["MFI|STF||UPD", "MFE|MDC|R1||K1", "STF|K1||Rossi^Ada"])
+def test_segments_about_staff_are_no_patient_message(feed: Feed, event: str, segment: str) -> None:
+    lines = answer(feed.prepare(adt(pv1(f7=ADA), segment, event=event)))
+    assert lines[1].startswith(b"MSA|AE|C1")
+
+
+@pytest.mark.parametrize("kind", ["XFN^M02", "M02", "MFX", "ZZZ^Z01"])
+def test_segments_about_staff_are_never_ignored(feed: Feed, kind: str) -> None:
+    raw = staff_message(mfe("MDC"), stf(), event=kind)
+    assert answer(feed.prepare(raw))[1].startswith(b"MSA|AR|C1")
+    without = re.sub(rb"(MFI|MFE|STF)", b"ZZZ", raw)
+    assert answer(feed.prepare(without))[1].startswith(b"MSA|AA|C1")
+
+
+@pytest.mark.parametrize("name", ["EVN", "PID"])
+def test_two_patient_messages_in_one_are_refused(feed: Feed, name: str) -> None:
+    lines = answer(feed.prepare(adt(pv1(f7=ADA), f"{name}|1", f"{name}|2")))
+    assert lines[1].startswith(b"MSA|AE|C1")
+
+
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 
