@@ -17,13 +17,14 @@ still gets its answer.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from hl7bridge.hl7.escapes import Separators, escaping, separators_of
+from hl7bridge.hl7 import echoing
+from hl7bridge.hl7.echoing import V2_1, V2_2, V2_3, V2_3_1, V2_5, V2_7, Version
+from hl7bridge.hl7.escapes import Separators, escaping
 from hl7bridge.hl7.header import Header
 from hl7bridge.model import Finding, Location, RecordEcho, Severity
 
@@ -68,10 +69,6 @@ _ERROR_TEXTS = {
 
 # Codes that came with 2.7 and 2.9, as the versions with the old ERR would have said them.
 _ELDERS = {"104": "102", "198": "207", "199": "207"}
-
-_Version = tuple[int, int]
-_V2_1, _V2_2, _V2_3, _V2_3_1, _V2_5, _V2_7 = (1, 0), (2, 0), (3, 0), (3, 1), (5, 0), (7, 0)
-_VERSION = re.compile(r"2\.([1-9])(?:\.([0-9]))?")
 
 
 # --- what is asked ---------------------------------------------------------------------------------------------------
@@ -167,24 +164,25 @@ def build(
                  acknowledgment, the answer is the general ACK
     response_level  MFI-6, table 0179; "" and anything unknown count as AL
     codec        the Python codec that read the message: its echoes go back as the bytes that they were
-    fallback_version  for an empty MSH-12; its form also serves a version that is unknown
+    fallback_version  for an MSH-12 that is empty or names no version
 
-    MSH-3/4 and MSH-5/6 change places; separators, MSH-11, MSH-12, MSH-18 and MSH-20 are echoed; MSA-2 is MSH-10 byte for
-    byte. Whatever the message held, there is no VT, no FS and no line break within a segment.
+    MSH-3/4 and MSH-5/6 change places; they, the separators, MSH-11, MSH-12, MSH-18 and MSH-20 are echoed as far as they
+    are valid (`echoing`); MSA-2 is MSH-10 byte for byte. Whatever
+    the message held, there is no VT, no FS and no line break within a segment.
 
     Raises ValueError for an unknown `kind` or a naive `now`.
     """
     if kind not in ("original", "accept", "application"):
         raise ValueError(f"not a kind of acknowledgment: {kind!r}")
-    separators = header.separators if header.separators.usable else separators_of(header.separators.field, "")
-    version = _version(header.version) or _version(fallback_version) or _V2_5
-    is_mfk = master_file is not None and kind != "accept" and header.message_type == "MFN" and version > _V2_1
+    version = echoing.version_of(header.version) or echoing.version_of(fallback_version) or V2_5
+    separators = echoing.separators_for(header, version)
+    asks = master_file is not None and kind != "accept" and header.message_type == "MFN"
+    is_mfk = asks and version > V2_1 and bool(echoing.trigger_event(header))
     writer = _Writer(separators, codec)
-    _write_header(writer, header, kind, version, is_mfk, control_id, hl7_time(now), fallback_version)
     listed, left_out = _listed(findings)
-    has_err = not (is_mfk and _V2_3 <= version < _V2_3_1)
+    has_err = not (is_mfk and V2_3 <= version < V2_3_1)
     _write_msa(writer, header, code, version, listed, text)
-    if version >= _V2_5:
+    if version >= V2_5:
         _write_err(writer, _with_text(listed, code, text, version), left_out)
     elif has_err:
         _write_old_err(writer, listed, version)
@@ -192,12 +190,7 @@ def build(
         assert master_file is not None
         writer.segment(master_file)
         _write_mfa(writer, records or (), response_level, version)
-    return bytes(writer.written)
-
-
-def _version(text: str) -> _Version | None:
-    match = _VERSION.fullmatch(text.strip())
-    return (int(match.group(1)), int(match.group(2) or 0)) if match else None
+    return _header(writer, header, kind, version, is_mfk, control_id, hl7_time(now)) + bytes(writer.written)
 
 
 class _Writer:
@@ -206,12 +199,16 @@ class _Writer:
     def __init__(self, separators: Separators, codec: str) -> None:
         self.separators = separators
         self.written = bytearray()
-        self._codec = codec
+        self.codec = codec
         self._escaping = escaping(separators)
 
     def say(self, text: str) -> str:
         """Text of ours, escaped."""
         return text.translate(self._escaping)
+
+    def time(self, text: str) -> str:
+        """An HL7 time, without its offset where the sign of that is a separator."""
+        return text if echoing.is_writable(text, self.separators) else text.partition(text[14:15])[0]
 
     def components(self, *parts: str) -> str:
         """Texts of ours as components; the first alone where the message has no component separator."""
@@ -231,26 +228,25 @@ class _Writer:
 
     def segment(self, *fields: str) -> None:
         """Fields 0 (the name) to n; empty ones at the end are left out."""
-        self._line(self._text(fields).encode(self._codec, "replace"))
+        self.written += _line(self._text(fields).encode(self.codec, "replace"))
 
-    def header_segment(self, *fields: str) -> None:
-        """The same with raw text of the header alone."""
-        self._line(self._text(fields).encode("latin-1", "replace"))
+    def raw(self, fields: Sequence[str]) -> bytes:
+        """A segment of raw text of the header alone; it is not added to what is written."""
+        return _line(self._text(fields).encode("latin-1", "replace"))
 
     def header_then_ours(self, header: Sequence[str], ours: Sequence[str]) -> None:
         """The same with raw text of the header first."""
         ours = _trimmed(ours)
-        if not ours:
-            return self.header_segment(*header)
-        text = self.separators.field.join(("", *ours))
-        begun = self.separators.field.join(header)
-        return self._line(begun.encode("latin-1", "replace") + text.encode(self._codec, "replace"))
+        begun = self._text(header) if not ours else self.separators.field.join(header)
+        text = self.separators.field.join(("", *ours)) if ours else ""
+        self.written += _line(begun.encode("latin-1", "replace") + text.encode(self.codec, "replace"))
 
     def _text(self, fields: Sequence[str]) -> str:
         return self.separators.field.join(_trimmed(fields))
 
-    def _line(self, line: bytes) -> None:
-        self.written += line.translate(None, b"\x0b\x1c\r\n") + b"\r"
+
+def _line(line: bytes) -> bytes:
+    return line.translate(None, b"\x0b\x1c\r\n") + b"\r"
 
 
 def _trimmed(parts: Sequence[str]) -> Sequence[str]:
@@ -260,69 +256,61 @@ def _trimmed(parts: Sequence[str]) -> Sequence[str]:
     return parts[:end]
 
 
-def _write_header(
-    writer: _Writer,
-    header: Header,
-    kind: str,
-    version: _Version,
-    is_mfk: bool,
-    control_id: str,
-    now: str,
-    fallback_version: str,
-) -> None:
-    echoed = header.field(2) if header.separators.usable else ""
+def _header(
+    writer: _Writer, header: Header, kind: str, version: Version, is_mfk: bool, control_id: str, now: str
+) -> bytes:
+    """MSH; what it says of the character set is true of what `writer` holds by now."""
+    separators = writer.separators
     # What acknowledges must not be acknowledged (2.9.3): it says so, and names no mode where the sender named none.
-    condition = "" if kind == "original" else "NE"
+    condition = "" if kind == "original" or version < V2_2 else "NE"
     fields = [
         "MSH",
-        echoed or writer.separators.encoding_characters,
-        header.field(5),
-        header.field(6),
-        header.field(3),
-        header.field(4),
-        now,
+        separators.encoding_characters,
+        *(echoing.name(header, number, separators, version, writer.codec) for number in (5, 6, 3, 4)),
+        writer.time(now),
         "",
-        _message_type(header, version, is_mfk, writer.separators.component),
+        _message_type(header, version, is_mfk, separators),
         control_id,
-        header.field(11) or "P",
-        header.field(12) or fallback_version,
+        echoing.processing_id(header, separators, version),
+        echoing.version_id(header, separators, version),
         "",
         "",
         condition,
         condition,
-        "",
-        header.field(18),
-        "",
-        header.field(20),
+        *[""] * 3,
+        echoing.set_handling(header, version),
     ]
-    writer.header_segment(*fields)
+    written = writer.raw(fields) + bytes(writer.written)
+    fields[17] = echoing.character_set(header, written, separators.repetition, version)
+    return writer.raw(fields)
 
 
-def _message_type(header: Header, version: _Version, is_mfk: bool, separator: str) -> str:
+def _message_type(header: Header, version: Version, is_mfk: bool, separators: Separators) -> str:
     """MSH-9: the type alone in 2.1, with the event from 2.2 on, with the structure from 2.3.1 on (or where it was sent)."""
     name = "MFK" if is_mfk else "ACK"
-    event = header.trigger_event if header.separators.usable else ""
-    if version < _V2_2 or not event or not separator:
+    event = echoing.trigger_event(header)
+    if version < V2_2 or not event:
         return name
     parts = [name, event]
-    if version >= _V2_3_1 or header.structure:
+    if version >= V2_3_1 or header.structure:
         # Up to 2.3 each event had its own structure; from 2.3.1 on all of them share MFK_M01.
-        own = event if version < _V2_3_1 else "M01"
-        parts.append(f"MFK_{own}" if is_mfk else "ACK")
-    return separator.join(parts)
+        own = event if version < V2_3_1 else "M01"
+        structure = f"MFK_{own}" if is_mfk else "ACK"
+        parts += [structure] if echoing.is_writable(structure, separators) else []
+    return separators.component.join(parts)
 
 
 def _write_msa(
-    writer: _Writer, header: Header, code: str, version: _Version, listed: Sequence[Finding], text: str
+    writer: _Writer, header: Header, code: str, version: Version, listed: Sequence[Finding], text: str
 ) -> None:
     """MSA-3 up to 2.6, as many senders show nothing else; MSA-6 from 2.2 to 2.4, where ERR says less."""
     ours = []
     first = next((f for f in listed if f.severity is Severity.ERROR), None) if code not in POSITIVE else None
-    if version < _V2_7:
+    if version < V2_7:
         if not text and first is not None:
             text = f"{first.location}: {first.text}" if first.location else first.text
         ours.append(writer.say(text if len(text) <= _MSA_3_LENGTH else text[: _MSA_3_LENGTH - 3] + "..."))
-        if first is not None and _V2_2 <= version < _V2_5:
+        if first is not None and V2_2 <= version < V2_5:
             ours += ["", "", writer.components(*_coded(first, version))]
     writer.header_then_ours(["MSA", code, header.field(10)], ours)
 
@@ -334,9 +322,9 @@ def _listed(findings: Iterable[Finding]) -> tuple[list[Finding], list[Finding]]:
     return ordered[:MOST_ERRORS], ordered[MOST_ERRORS:]
 
 
-def _with_text(listed: list[Finding], code: str, text: str, version: _Version) -> list[Finding]:
+def _with_text(listed: list[Finding], code: str, text: str, version: Version) -> list[Finding]:
     """The findings with `text` among them where there is no MSA-3 to hold it."""
-    if not text or version < _V2_7 or any(finding.text == text for finding in listed):
+    if not text or version < V2_7 or any(finding.text == text for finding in listed):
         return listed
     if code in POSITIVE:
         return [*listed, Finding("0", "", text, Severity.INFORMATION)]
@@ -353,7 +341,7 @@ def _write_err(writer: _Writer, listed: Sequence[Finding], left_out: Sequence[Fi
             "ERR",
             "",
             writer.components(*_place(finding)),
-            writer.components(*_coded(finding, _V2_5)),
+            writer.components(*_coded(finding, V2_5)),
             finding.severity,
             writer.components(finding.local, "", "L") if finding.local else "",
             "",
@@ -362,13 +350,13 @@ def _write_err(writer: _Writer, listed: Sequence[Finding], left_out: Sequence[Fi
         )
 
 
-def _write_old_err(writer: _Writer, listed: Sequence[Finding], version: _Version) -> None:
+def _write_old_err(writer: _Writer, listed: Sequence[Finding], version: Version) -> None:
     """The one ERR of 2.1 to 2.4: ERR-1 repeats `segment^sequence^field^code`, the errors alone."""
     repetitions = []
     for finding in listed:
         if finding.severity is Severity.ERROR:
             coded = _coded(finding, version)
-            code = writer.subcomponents(*coded) if version >= _V2_3 else writer.say(coded[0])
+            code = writer.subcomponents(*coded) if version >= V2_3 else writer.say(coded[0])
             repetitions.append(writer.location_and_code(_place(finding), code))
     if repetitions:
         mark = writer.separators.repetition
@@ -384,15 +372,15 @@ def _place(finding: Finding) -> tuple[str, ...]:
     return (location.segment, *(str(number) if number else "" for number in numbers))
 
 
-def _coded(finding: Finding, version: _Version) -> tuple[str, str, str]:
+def _coded(finding: Finding, version: Version) -> tuple[str, str, str]:
     """The code of table 0357 with its text; codes younger than the old forms are told as their elders."""
     code = finding.code
-    if version < _V2_5:
+    if version < V2_5:
         code = _ELDERS.get(code, code)
     return code, _ERROR_TEXTS.get(code, ""), "HL70357"
 
 
-def _write_mfa(writer: _Writer, records: Sequence[MfaLine], response_level: str, version: _Version) -> None:
+def _write_mfa(writer: _Writer, records: Sequence[MfaLine], response_level: str, version: Version) -> None:
     """One MFA per record that MFI-6 asks for (8.5.1.6); MFA-6 from 2.3.1 on."""
     level = response_level.strip().upper()
     if level not in _CONDITIONS:
@@ -405,8 +393,8 @@ def _write_mfa(writer: _Writer, records: Sequence[MfaLine], response_level: str,
             "MFA",
             echo.event,
             echo.control_id,
-            record.completed,
+            writer.time(record.completed),
             writer.components(status, record.text, "HL70181") if record.text else status,
             echo.key,
-            echo.key_type if version >= _V2_3_1 else "",
+            echo.key_type if version >= V2_3_1 else "",
         )

@@ -57,6 +57,19 @@ _CODECS = {
     **{f"CP{page}": f"cp{page}" for page in (437, 850, 852, 858, 866, 874)},
 }
 
+# Of the codecs above, those for which senders have other names than table 0211.
+_NAMES = {
+    "ascii": "ASCII",
+    **{f"iso8859-{part}": f"8859/{part}" for part in (*range(1, 10), 15)},
+    "utf-8": "UNICODE UTF-8",
+    "gb18030": "GB 18030-2000",
+    "euc_kr": "KS X 1001",
+    "big5": "BIG-5",
+}
+_TABLE_0211 = frozenset(_NAMES.values()) | frozenset(
+    {"JAS2020", "JIS X 0202", "ISO IR6", "ISO IR14", "ISO IR87", "ISO IR159", "UNICODE"}
+)
+
 # Known to table 0211, and impossible here: no codec in Python, or bytes that MLLP cannot carry.
 _REFUSED = {
     "CNS116431992": "CNS 11643 has no codec here",
@@ -102,6 +115,18 @@ def codec_of(msh18: str) -> str:
     raise UnsupportedMessage(
         "103", "charset-unknown", "MSH-18 names a character set that table 0211 does not hold", _CHARSET_FIELD
     )
+
+
+def name_in_table(name: str) -> str:
+    """A name that `codec_of` knows as table 0211 has it (UTF-8: "UNICODE UTF-8"); as it is where the table has none.
+
+    "" for a blank or unknown one.
+    """
+    name = name.strip()
+    codec = _CODECS.get(_fold(name), "")
+    if name in _TABLE_0211 or not codec:
+        return name if codec else ""
+    return _NAMES.get(codec, name)
 
 
 def codec_of_field(names: Sequence[str]) -> str:

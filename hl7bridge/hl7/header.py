@@ -13,6 +13,9 @@ from hl7bridge.hl7.charset import AMBIGUOUS, codec_of_field
 from hl7bridge.hl7.escapes import Separators, separators_of
 from hl7bridge.model import Location
 
+NULL = '""'
+"""A value that says "nothing" (2.5.3). In the header nothing is ever cleared: it counts as empty."""
+
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LEADING = b"\r\n \t\0"
 
@@ -20,25 +23,33 @@ _LEADING = b"\r\n \t\0"
 class Header:
     """The MSH segment as bytes of the message, each shown as the latin-1 character of that number.
 
-    Raw text: escape sequences and `""` stand as sent; `text.encode("latin-1")` gives the bytes back. What is absent is "".
+    Raw text: escape sequences stand as sent; `text.encode("latin-1")` gives the bytes back. What is absent is "", and so
+    is what was sent as `""`, but for `field`. `delimiters`: what separates the parts of this header, the recommended
+    characters where MSH-2 names none that could.
     """
 
-    __slots__ = ("_fields", "separators")
+    __slots__ = ("_fields", "delimiters", "separators")
 
     def __init__(self, fields: list[str], separators: Separators) -> None:
         self._fields = fields
         self.separators = separators
+        self.delimiters = separators if separators.usable else separators_of(separators.field, "")
 
     def field(self, number: int) -> str:
-        """The raw text of MSH-`number` with all its repetitions; MSH-1 is the field separator."""
+        """The raw text of MSH-`number` with all its repetitions, a null as sent; MSH-1 is the field separator."""
         if number == 1:
             return self.separators.field
         return self._fields[number - 1] if 1 < number <= len(self._fields) else ""
 
+    def text(self, number: int) -> str:
+        """The same, "" for a null."""
+        text = self.field(number)
+        return "" if text.strip() == NULL else text
+
     def component(self, number: int, component: int) -> str:
         """The raw text of one component of the first repetition of MSH-`number`, surrounding blanks removed."""
         text = self.field(number)
-        separators = self.separators
+        separators = self.delimiters
         if separators.repetition and separators.repetition in text:
             text = text.split(separators.repetition, 1)[0]
         if separators.component and separators.component in text:
@@ -46,32 +57,38 @@ class Header:
             text = components[component - 1] if component <= len(components) else ""
         elif component > 1:
             return ""
-        return text.strip()
+        text = text.strip()
+        return "" if text == NULL else text
+
+    def _coded(self, number: int, component: int) -> str:
+        """The same of a code: what stands behind a sub-component separator is none of it."""
+        text, mark = self.component(number, component), self.delimiters.subcomponent
+        return text.split(mark, 1)[0].strip() if mark and mark in text else text
 
     @property
     def sending_application(self) -> str:
         """MSH-3, raw."""
-        return self.field(3)
+        return self.text(3)
 
     @property
     def sending_facility(self) -> str:
         """MSH-4, raw."""
-        return self.field(4)
+        return self.text(4)
 
     @property
     def message_time(self) -> str:
         """MSH-7, raw."""
-        return self.field(7)
+        return self.text(7)
 
     @property
     def message_type(self) -> str:
         """MSH-9.1, table 0076."""
-        return self.component(9, 1)
+        return self._coded(9, 1)
 
     @property
     def trigger_event(self) -> str:
         """MSH-9.2, table 0003."""
-        return self.component(9, 2)
+        return self._coded(9, 2)
 
     @property
     def structure(self) -> str:
@@ -80,8 +97,8 @@ class Header:
 
     @property
     def control_id(self) -> str:
-        """MSH-10, raw and untrimmed: MSA-2 repeats it byte for byte."""
-        return self.field(10)
+        """MSH-10, raw and untrimmed."""
+        return self.text(10)
 
     @property
     def processing_id(self) -> str:
@@ -111,8 +128,9 @@ class Header:
     @property
     def charsets(self) -> tuple[str, ...]:
         """Every repetition of MSH-18."""
-        text, repetition = self.field(18), self.separators.repetition
-        return tuple(text.split(repetition)) if repetition and repetition in text else (text,)
+        text, repetition = self.text(18), self.delimiters.repetition
+        names = text.split(repetition) if repetition and repetition in text else (text,)
+        return tuple("" if name.strip() == NULL else name for name in names)
 
 
 def read_header(raw: bytes, charset: str | Sequence[str] = ()) -> Header:
@@ -135,7 +153,7 @@ def read_header(raw: bytes, charset: str | Sequence[str] = ()) -> Header:
     if text[:3] != "MSH" or not separator or separator.isalnum() or separator == " " or not separator.isascii():
         raise UnreadableMessage("100", "not-hl7", "the message does not begin with an MSH segment", Location("MSH"))
     fields = text.split(separator)
-    separators = separators_of(separator, fields[1])
+    separators = separators_of(separator, "" if fields[1] == NULL else fields[1])
     if not segment.isascii() or b"\x1b" in segment:
         fields = _fields_of_wide_characters(segment, fields, separators, charset)
     return Header(fields, separators)
@@ -160,7 +178,7 @@ def _fields_of_wide_characters(
     for name in (charset,) if isinstance(charset, str) else charset:
         decoded = _split_decoded(segment, [name], separators.field)
         if decoded is not None:
-            return decoded if decoded and not any(decoded[17:18]) else fields
+            return decoded if decoded and decoded[17:18] in ([], [""], [NULL]) else fields
     return fields
 
 

@@ -16,10 +16,11 @@ from functools import lru_cache
 from hl7bridge.errors import UnreadableMessage
 from hl7bridge.hl7 import charset as charsets
 from hl7bridge.hl7.escapes import Separators, drops_text, escape, unescape
-from hl7bridge.hl7.header import BYTE_ORDER_MARK, Header, read_header
+from hl7bridge.hl7.header import BYTE_ORDER_MARK, NULL, Header, read_header
 from hl7bridge.model import Location
 
 __all__ = [
+    "NULL",
     "Header",
     "Message",
     "Repetition",
@@ -30,8 +31,6 @@ __all__ = [
     "read_header",
     "unescape",
 ]
-
-NULL = '""'
 
 # In these, field 1 is the separator itself and field 2 holds the encoding characters.
 _HEADERS = frozenset({"MSH", "FHS", "BHS"})
@@ -347,7 +346,7 @@ def _decode(raw: bytes, header: Header, charset: str | Sequence[str]) -> tuple[s
     """The text without byte order mark, and the codec that read it."""
     start = len(BYTE_ORDER_MARK) if raw.startswith(BYTE_ORDER_MARK) else 0
     body = raw[start:] if start else raw
-    stated = header.field(18)
+    stated = "".join(header.charsets)
     codec = charsets.codec_of_field(header.charsets) if stated else ""
     if codec:
         codecs = [codec]

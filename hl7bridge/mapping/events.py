@@ -21,12 +21,12 @@ def family(header: Header) -> str:
     """Who reads such a message: "staff" (MFN^M02, and MFN^M01 as long as MFI-1 does not say otherwise), "personnel"
     (PMU^B01 to B08), "adt", "acknowledgment", or "other". Decided by MSH-9.1 and MSH-9.2; MSH-9.3 is often missing or wrong.
     """
-    return _family(header.field(9), header.separators)
+    return _family(header.text(9), header.delimiters)
 
 
 def trigger_event(header: Header) -> str:
     """MSH-9.2 as `family` reads it."""
-    return _type_and_event(header.field(9), header.separators)[1]
+    return _type_and_event(header.text(9), header.delimiters)[1]
 
 
 @lru_cache(maxsize=1024)

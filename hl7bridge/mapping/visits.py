@@ -98,7 +98,7 @@ def is_sound(header: Header) -> bool:
     """Whether MSH is what it seems: its type, version and character set stand where they belong. Of any other header
     nobody can say that no field of a patient was moved into it."""
     kind, version = header.message_type, header.version
-    if not (_TYPE.fullmatch(kind or "ADT") and _VERSION.fullmatch(version or "2.5") and header.field(20) in _SCHEMES):
+    if not (_TYPE.fullmatch(kind or "ADT") and _VERSION.fullmatch(version or "2.5") and header.text(20) in _SCHEMES):
         return False
     if len(header.processing_id) > 1 or len(header.control_id) > 50 or not header.control_id.isprintable():
         return False

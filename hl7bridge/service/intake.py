@@ -502,7 +502,7 @@ def header_fields(header: Header) -> dict[str, str]:
 def _whole_file(reading: Reading, alone: bool) -> dict[str, str]:
     """That a message replaces its whole file (MFI-3 REP), and why it may be less than the whole ("" = nothing says so)."""
     part = ""
-    if reading.message.header.field(14) or reading.continued:
+    if reading.message.header.text(14) or reading.continued:
         part = "it is continued in another message (MSH-14, DSC)"
     elif not alone:
         part = "it came as one of several messages"
