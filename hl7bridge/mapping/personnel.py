@@ -102,7 +102,8 @@ class PersonnelMessage(Opening):
         staff = next((segment for segment in group if segment.name == "STF"), None)
         if staff is None:
             return _refused("100", "segment-missing", "STF is missing: the record names nobody", Location("STF"))
-        if (fault := structure.fault_of(group, self.allowed, self.envelope.message.segments[0])) is not None:
+        header, events_of_records = self.envelope.message.segments[0], self.envelope.rules.codes["0180"]
+        if (fault := structure.fault_of(group, self.allowed, header, events_of_records)) is not None:
             return _refused(*fault)
         if self.envelope.rules.site.key:
             key, source = self._declared_key("", group)
@@ -113,7 +114,7 @@ class PersonnelMessage(Opening):
         if not key:
             text = "STF-1 is empty, and STF-2 holds no identifier that can be the key"
             return _refused("101", "key-missing", text, Location("STF", field=2))
-        if (found := structure.glued(self.envelope.reader, group, key, self.envelope.rules.codes["0180"])) is not None:
+        if (found := structure.glued(self.envelope.reader, group, key, events_of_records)) is not None:
             text = "the beginning of another segment stands in a field of this one: the end of a segment was lost"
             return _refused("100", "segment-glued", text, Location(found.name, found.occurrence))
         if (aside := self._set_aside(key, self.purpose, group, 1)) is not None:

@@ -216,14 +216,15 @@ class MasterFile(Opening):
         if staff is None and not purpose.ending:
             text = "STF is missing: the record has no content"
             return refused("100", "segment-missing", text, Location("STF", entry.occurrence))
-        if (fault := structure.fault_of(group, self.allowed, entry)) is not None:
+        events_of_records = self.envelope.rules.codes["0180"]
+        if (fault := structure.fault_of(group, self.allowed, entry, events_of_records)) is not None:
             return refused(*fault)
         key, source = self._key(echo.key, staff, group)
         if key is None:
             return refused("102", "key-unreadable", f"{source} {UNTOLD_KEY}", at(4))
         if not key:
             return refused("101", "key-missing", "MFE-4 (primary key) is empty, and STF-1 and STF-2 give none", at(4))
-        if (found := structure.glued(reader, (entry, *group), key, envelope.rules.codes["0180"])) is not None:
+        if (found := structure.glued(reader, (entry, *group), key, events_of_records)) is not None:
             text = "the beginning of another segment stands in a field of this one: the end of a segment was lost"
             return refused("100", "segment-glued", text, Location(found.name, found.occurrence))
 

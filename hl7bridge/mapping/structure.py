@@ -79,10 +79,12 @@ def check_opening(segments: Iterable[Segment], allowed: Container[str], until: s
         before = segment
 
 
-def fault_of(group: Iterable[Segment], allowed: Container[str], first: Segment | None) -> Fault | None:
+def fault_of(
+    group: Iterable[Segment], allowed: Container[str], first: Segment | None, events: Container[str]
+) -> Fault | None:
     """What stands among the segments of one record, and is none of its kind; `first`: the segment that opens it.
 
-    Z segments are a site's own, and never fail a record.
+    Z segments are a site's own: one fails a record only where it begins as an MFE does, with one of the `events`.
     """
     before, staff = first, None
     for segment in group:
@@ -92,7 +94,7 @@ def fault_of(group: Iterable[Segment], allowed: Container[str], first: Segment |
                 text = "a second STF in one record: it may be of another person, whose MFE is missing"
                 return Fault("100", "segment-repeats", text, place_of(segment, before))
             staff = segment
-        elif name not in allowed and not name.startswith("Z"):
+        elif name not in allowed and (not name.startswith("Z") or segment.value(1) in events):
             if not name:
                 text = "the line behind this segment has no segment name: what it holds would not be read"
                 return Fault("100", "segment-unreadable", text, place_of(segment, before))
