@@ -47,7 +47,7 @@ IMPURE = {
     "shutil",
     "signal",
 }
-IMPURE |= {"socket", "sqlite3", "ssl", "subprocess", "tempfile", "threading", "time", "urllib"}
+IMPURE |= {"socket", "pysqlite3", "sqlite3", "ssl", "subprocess", "tempfile", "threading", "time", "urllib"}
 
 # Libraries that belong to some rooms alone.
 LIBRARIES: dict[str, set[str]] = {
@@ -58,6 +58,7 @@ LIBRARIES: dict[str, set[str]] = {
     "jwt": {"fhir", "sandbox"},
     "cryptography": {"fhir", "sandbox"},
     "sqlite3": {"store"},
+    "pysqlite3": {"store"},
     "sqlite_utils": {"store", "cli"},
     "flask": {"sandbox"},
     "werkzeug": {"sandbox"},
@@ -122,6 +123,21 @@ def test_imports_only_what_its_room_may(path: Path) -> None:
         ):
             wrong.append(f"line {line}: {module}")
     assert not wrong
+
+
+DRIVER = PACKAGE / "store" / "driver.py"
+
+
+def test_one_module_imports_a_driver_of_sqlite() -> None:
+    """Two copies of SQLite in one process drop each other's locks on a file, so tests take theirs from there, too."""
+    tests = Path(__file__).parent
+    found = {
+        path
+        for path in (*sources(), *tests.rglob("*.py"))
+        for _, module in imports(path.read_bytes())
+        if module.split(".")[0] in ("sqlite3", "pysqlite3", "_sqlite3", "apsw")
+    }
+    assert found == {DRIVER}
 
 
 def test_the_table_would_notice() -> None:

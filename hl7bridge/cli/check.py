@@ -159,6 +159,15 @@ def _store(settings: Settings) -> Iterator[Line]:
         yield Line.of(ConfigError(problem, file="conf/hl7bridge.toml", key="store.path", advice=advice))
     else:
         yield Line("good", f"store: {path} {'is there' if path.exists() else 'will be made'}")
+    yield _sqlite()
+
+
+def _sqlite() -> Line:
+    from hl7bridge.store import driver
+
+    if not driver.SAFE:
+        return Line("warning", f"store: {driver.in_words()}: {driver.RACE}. {driver.CURE}", advice=driver.CURE)
+    return Line("good", f"store: {driver.in_words()}")
 
 
 def _log(settings: Settings) -> Iterator[Line]:

@@ -197,6 +197,11 @@ _OFFERED: Mapping[str, Words] = {
     "plain-create": Words("conditional create is not offered: each create is preceded and followed by a search"),
 }
 
+_INSTALLATION: Mapping[str, Words] = {
+    "sqlite": Words("{library}"),
+    "sqlite-race": Words("{library}", "{problem}", ("{advice}",)),
+}
+
 _TOKEN: Mapping[str, Words] = {
     "key": Words("{algorithm} key {kid}, {age} days old"),
     "key-undated": Words("{algorithm} key {kid}"),
@@ -396,7 +401,7 @@ _SEARCHES: Mapping[str, Words] = {
     ),
 }
 
-WORDS: Mapping[str, Words] = {**_CONNECTION, **_OFFERED, **_TOKEN, **_SEARCHES}
+WORDS: Mapping[str, Words] = {**_INSTALLATION, **_CONNECTION, **_OFFERED, **_TOKEN, **_SEARCHES}
 
 
 def as_json(check: Check, said: Words) -> dict[str, Any]:

@@ -34,10 +34,6 @@ class Examined:
     destination: Destination
     checks: list[tuple[Check, Words]] = field(default_factory=list)
 
-    def has(self, state: str) -> bool:
-        """Whether a check ended like that."""
-        return any(check.state == state for check, _ in self.checks)
-
     @property
     def out_of_reach(self) -> bool:
         """Whether the server, or its token endpoint, can't be spoken to at all."""
@@ -93,6 +89,10 @@ def doctor(
     settings = load(config)
     if npi:
         check_npi(npi)
+    sqlite = sqlite_check()
+    if not as_json:
+        output.show(("this installation:", "bold"))
+        _show(*sqlite)
     found = [Examined(one) for one in chosen(settings, destination)]
     if bundle is not None and bundle.exists():
         raise ConfigError("exists already", file=str(bundle), advice="Choose another name.")
@@ -108,7 +108,7 @@ def doctor(
         from hl7bridge.cli.support import write_bundle
 
         write_bundle(bundle, settings, [one.as_json() for one in found], keep_hosts=keep_hosts, log_lines=log_lines)
-    _conclude(found, bundle, as_json)
+    _conclude(found, sqlite, bundle, as_json)
 
 
 def chosen(settings: Settings, name: str) -> list[Destination]:
@@ -125,6 +125,18 @@ def check_npi(npi: str) -> None:
     doubled = [sum(divmod(2 * digit, 10)) if place % 2 else digit for place, digit in enumerate(reversed(digits))]
     if len(npi) != 10 or len(digits) != 15 or sum(doubled) % 10:
         raise ConfigError("is no NPI", key="--npi", advice="An NPI has ten digits, the last of them a check digit.")
+
+
+def sqlite_check() -> tuple[Check, Words]:
+    """Whether the store runs on a SQLite that may lose a commit (see store/driver.py)."""
+    from hl7bridge.cli.diagnosis import words
+    from hl7bridge.fhir.reach import Check, State
+    from hl7bridge.store import driver
+
+    facts = {"library": driver.in_words(), "problem": driver.RACE, "advice": driver.CURE}
+    state, code = (State.OK, "sqlite") if driver.SAFE else (State.WARNING, "sqlite-race")
+    check = Check("store", state, code, facts)
+    return check, words(check, "", "")
 
 
 def examine(destination: Destination, npi: str = "") -> Iterator[tuple[Check, Words]]:
@@ -189,16 +201,21 @@ def _show(check: Check, said: Words) -> None:
         output.show(" " * 11, ("fix:   ", output.QUIET), fix)
 
 
-def _conclude(found: list[Examined], bundle: Path | None, as_json: bool) -> None:
+def _conclude(found: list[Examined], sqlite: tuple[Check, Words], bundle: Path | None, as_json: bool) -> None:
+    from hl7bridge.cli import diagnosis
+
+    checks = [sqlite, *(one for examined in found for one in examined.checks)]
     if as_json:
         written = str(bundle) if bundle is not None else ""
-        output.show_json("doctor/1", {"bundle": written, "destinations": [one.as_json() for one in found]})
+        installation = [diagnosis.as_json(*sqlite)]
+        destinations = [one.as_json() for one in found]
+        output.show_json("doctor/1", {"bundle": written, "installation": installation, "destinations": destinations})
     else:
-        counts = Counter(check.state.value for one in found for check, _ in one.checks)
+        counts = Counter(check.state.value for check, _ in checks)
         output.say(", ".join(f"{counts[state]} {state}" for state in ("ok", "warning", "problem") if counts[state]))
         if bundle is not None:
             output.say((f"wrote {bundle}", output.GOOD), ": look into it before you pass it on")
     if any(one.out_of_reach for one in found):
         raise typer.Exit(ExitCode.UNREACHABLE)
-    if any(one.has(state) for one in found for state in ("problem", "warning")):
+    if any(check.state in ("problem", "warning") for check, _ in checks):
         raise typer.Exit(ExitCode.FINDINGS)

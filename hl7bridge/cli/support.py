@@ -30,6 +30,7 @@ LIBRARIES = (
     "Twisted",
     "httpx",
     "PyJWT",
+    "pysqlite3",
     "cryptography",
     "truststore",
     "pydantic",

@@ -44,7 +44,7 @@ from hl7bridge.service.reconciling import job as reconcile_job
 from hl7bridge.service.reloading import Reloader, Running
 from hl7bridge.service.safeguards import Brake
 from hl7bridge.service.schedule import Job, Schedule
-from hl7bridge.service.watch import Watched, tell_unserved
+from hl7bridge.service.watch import Watched, tell_sqlite, tell_unserved
 from hl7bridge.service.web import stop_reactor, take_signals
 from hl7bridge.service.windows import outside, window_of
 from hl7bridge.service.wording import Wording
@@ -249,6 +249,7 @@ def start_listener(settings: Settings, reactor: Any, arguments: Sequence[str], *
     """Bind the ports, start the threads and (with_delivery) the child. Raises ConfigError for a port that is taken."""
     log = logs.get_logger("listener")
     location = store_location(settings)
+    tell_sqlite(log)
     first = open_store(location)  # creates and migrates it before any thread needs it
     secret = first.secret("duplicates")
     policies = {name: feed_policy(feed, settings) for name, feed in settings.feeds.items()}

@@ -16,6 +16,7 @@ from hl7bridge.service import windows
 from hl7bridge.service.log import Log
 from hl7bridge.service.windows import Window
 from hl7bridge.service.wording import Wording
+from hl7bridge.store import driver
 from hl7bridge.store.store import OPEN_LANE, DeliveryState, Store
 
 MAINTENANCE = "maintenance"
@@ -127,6 +128,15 @@ def tell_unserved(store: Store, served: Collection[str], log: Log) -> None:
             )  # fmt: skip
 
 
+def tell_sqlite(log: Log) -> None:
+    """Tell, at the start, that the store runs on another SQLite than ours; aloud where that one may lose a commit."""
+    if not driver.SAFE:
+        text = f"{driver.in_words()}: {driver.RACE}. {driver.CURE}"
+        log.warning("the store's SQLite has a known fault", text=text)
+    elif driver.NAME != driver.OURS:
+        log.info("the store runs on another SQLite", text=driver.in_words())
+
+
 def of_maintenance(outcome: Outcome) -> bool:
     """Whether a change was not sent because a window is on."""
     return outcome.local == MAINTENANCE
@@ -143,4 +153,4 @@ _TASK = Task(
     due_within=3600.0,
 )
 
-__all__ = ["MAINTENANCE", "Watch", "Watched", "of_maintenance", "tell_unserved"]
+__all__ = ["MAINTENANCE", "Watch", "Watched", "of_maintenance", "tell_sqlite", "tell_unserved"]

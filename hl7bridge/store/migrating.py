@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import re
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hl7bridge.errors import StoreError
+from hl7bridge.store.driver import sqlite3
 
 if TYPE_CHECKING:
     from hl7bridge.store.sqlite import SqliteStore

@@ -12,7 +12,6 @@ import json
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -21,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from hl7bridge.store.driver import sqlite3
 from tests.acceptance import stream
 from tests.acceptance.checker import Fault, Report
 from tests.acceptance.large import NOWHERE, resident

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import argparse
 import random
-import sqlite3
 import time
 from collections import Counter
 from pathlib import Path
 
+from hl7bridge.store.driver import sqlite3
 from tests.acceptance import checker, plants
 from tests.acceptance.traffic import FEEDS, Traffic, flowing
 from tests.bridges import Bridge, running_bridge, wait_until

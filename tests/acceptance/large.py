@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import sqlite3
 import statistics
 import threading
 import time
@@ -17,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from hl7bridge.store.driver import sqlite3
 from tests.acceptance import stream
 from tests.acceptance.checker import Fault, Report
 from tests.bridges import Bridge, Feed, running_bridge, wait_until

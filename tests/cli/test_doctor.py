@@ -438,7 +438,7 @@ def test_every_word_belongs_to_a_code() -> None:
     made = {f"token-perhaps-{cause}" for cause in authorizing.likely("clock", True)}
     whys = ("unauthorized", "forbidden", "unreachable", "redirected", "later", "not-there", "refused", "not-fhir")
     made |= {f"{what}-{why}" for what in ("metadata", "search") for why in whys}
-    made |= {"key", "key-old", "key-undated", "key-unusable", "key-exposed", "no-auth"}
+    made |= {"key", "key-old", "key-undated", "key-unusable", "key-exposed", "no-auth", "sqlite", "sqlite-race"}
     assert set(WORDS) <= source | made
     assert made <= set(WORDS)
 

@@ -5,7 +5,6 @@ One listener, real sockets, nothing delivered: the destination is never reached 
 
 from __future__ import annotations
 
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from hl7bridge.store.driver import sqlite3
 from tests.bridges import ROOT, Bridge, Feed, destination, running_bridge, wait_until, write_configuration
 from tests.journey import KEY_SYSTEM, mfn, person
 from tests.mllp_peer import END, START, Closed, Connection, read_answer

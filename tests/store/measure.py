@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import sqlite3
 import statistics
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from hl7bridge.model import Action
 from hl7bridge.store import sqlite
+from hl7bridge.store.driver import sqlite3
 from hl7bridge.store.sqlite import SqliteStore
 from hl7bridge.store.store import DeliveryState, NewMessage
 from tests.store.builders import change, full_outcome, message, settlement

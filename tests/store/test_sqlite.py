@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 import stat
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import pytest
 
 from hl7bridge.errors import ConfigError, StoreBusy, StoreError
 from hl7bridge.store import batch, claiming, encoding, lanes, migrating, reading
+from hl7bridge.store.driver import sqlite3
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.sqlite import SqliteStore
 from tests.store.builders import FAILED, NOW, accept_one, change, claim, message, settlement
