@@ -121,6 +121,7 @@ def mistakes(directory: Path, name: str = "") -> Iterator[Mistake]:
 
 
 def _of_map(site: Site, feeds: list[Feed]) -> Iterator[Mistake]:
+    yield from _key(site)
     yield from _fields(site)
     yield from _tables(site)
     wrong = _compiled(site, feeds)
@@ -128,6 +129,18 @@ def _of_map(site: Site, feeds: list[Feed]) -> Iterator[Mistake]:
         yield wrong
     else:
         yield from _codes(site)
+
+
+def _key(site: Site) -> Iterator[Mistake]:
+    """Places of the staff key that some messages do not have: a PMU has no MFE, and a record that ends somebody often
+    nothing but its MFE."""
+    places = {place.partition("-")[0] for place in site.map.key}
+    if places == {"MFE"}:
+        problem, advice = "a PMU has no MFE: each is refused, for it has no key", 'Add "STF-1" behind it.'
+        yield Mistake(site.where("key"), "key", problem, advice)
+    elif places and "MFE" not in places:
+        problem = "a record of an MFN without that segment, as many that end somebody, is refused, for it has no key"
+        yield Mistake(site.where("key"), "key", problem, 'Add "MFE-4" behind it.')
 
 
 def _compiled(site: Site, feeds: list[Feed]) -> Mistake | None:

@@ -21,12 +21,42 @@ if TYPE_CHECKING:
     from hl7bridge.service.intake import FeedPolicy
 
 
+REFUSED, TAKEN = "refused", "taken"
+PARTS = {
+    REFUSED: "taken until now, would be refused",
+    TAKEN: "refused until now, would be taken",
+    "action": "what is asked for (add, update, deactivate ...)",
+    "source_key": "staff key",
+    "identifiers": "identifiers",
+    "active": "active or not",
+    "effective": "when it takes effect",
+    "practitioner": "content of the Practitioner",
+    "roles": "roles by unit",
+    "shared_role": "content of every role",
+    "cleared": "fields to clear",
+    "message_time": "time of the message",
+    "message_time_exact": "time of the message",
+    "complete": "enough to create somebody",
+    "needs_approval": "approval before a reactivation",
+    "deleted_in_source": "deleted at the source",
+    "ended_for": "reason of an end",
+    "temporary": "away for a while, or for good",
+    "until": "expected return",
+    "qualifications_only": "certificates alone",
+    "revokes": "certificates that end",
+    "event_field": "field that says what is asked for",
+    "only_if_missing": "a mention of somebody, which only creates",
+}
+"""Part of a staff change -> what people call it, in the order of a message; what refuses or takes a record comes first."""
+
+
 @dataclass(slots=True)
 class Preview:
     """What was looked at, and what differs.
 
     messages  id, feed, control id and differences of each message that reads differently
-    counts    part of a change (`identifiers`, `roles`...) or "refused", "taken" -> in how many messages it differs
+    counts    part of a change (`identifiers`, `roles`...) or "refused", "taken" -> in how many messages it differs; what
+              else differs in a record that turns is not counted
     """
 
     looked_at: int = 0
@@ -72,7 +102,7 @@ def preview(
         show_counts(found)
         for message in found.messages[:show]:
             output.show((f"message {message['id']}", "bold"), f"  {message['feed']}  {message['control_id']}")
-            stored.show_differences(message["differences"], "    ")
+            stored.show_differences([_in_words(one) for one in message["differences"]], "    ")
         if len(found.messages) > show:
             output.show(f"... and {len(found.messages) - show} more: --show {len(found.messages)}")
     if found.changed:
@@ -86,8 +116,15 @@ def show_counts(found: Preview, *, to_stderr: bool = False) -> None:
     if found.without_bytes:
         text += f" ({found.without_bytes} more have no bytes to read)"
     line((text, "yellow" if found.changed else output.GOOD))
-    for what, count in found.counts.most_common():
-        line(f"    {count:>6}  {what}")
+    order = list(PARTS)
+    for what in sorted(found.counts, key=lambda part: (order.index(part) if part in PARTS else len(order), part)):
+        style = output.BAD if what == REFUSED else ""
+        line((f"    {found.counts[what]:>6}  {in_words(what)}", style))
+
+
+def in_words(part: str) -> str:
+    """What people call a part of a staff change."""
+    return PARTS.get(part, part.replace("_", " "))
 
 
 def preview_of(settings: Settings, last: int, feed: str = "") -> Preview:
@@ -137,14 +174,19 @@ def _differences(first: dict[str, Any], body: bytes, policy: FeedPolicy) -> list
         except MessageError as error:
             return [{"path": "message: refused", "before": None, "after": str(error), "field": ""}]
     second = {"records": [_record_data(record) for record in records]}
-    differences = list(translation_differences(first, second))
     before = {record["position"]: record["failed"] for record in first["records"]}
-    for record in second["records"]:
-        if before.get(record["position"], record["failed"]) != record["failed"]:
-            path = f"record {record['position']}: {'refused' if record['failed'] else 'taken'}"
-            reasons = [finding["text"] for finding in record["findings"] if finding["severity"] == "E"]
-            differences.insert(0, {"path": path, "before": None, "after": "; ".join(reasons) or "now", "field": ""})
-    return differences
+    turned = [
+        record for record in second["records"] if before.get(record["position"], record["failed"]) != record["failed"]
+    ]
+    others = {"records": [record for record in second["records"] if record not in turned]}  # all else follows from it
+    return [*map(_turned, turned), *translation_differences(first, others)]
+
+
+def _turned(record: dict[str, Any]) -> dict[str, Any]:
+    """A record that would be refused, or taken, unlike then; and why."""
+    reasons = [finding["text"] for finding in record["findings"] if finding["severity"] == "E"]
+    path = f"record {record['position']}: {REFUSED if record['failed'] else TAKEN}"
+    return {"path": path, "before": None, "after": "; ".join(reasons) or "now", "field": ""}
 
 
 def _record_data(record: Record) -> dict[str, Any]:
@@ -159,3 +201,8 @@ def _record_data(record: Record) -> dict[str, Any]:
 
 def _kind(difference: dict[str, Any]) -> str:
     return str(difference["path"]).partition(": ")[2]
+
+
+def _in_words(difference: dict[str, Any]) -> dict[str, Any]:
+    place, _, part = str(difference["path"]).partition(": ")
+    return {**difference, "path": f"{place}: {in_words(part)}"}

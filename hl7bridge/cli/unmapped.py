@@ -54,11 +54,26 @@ class Unmapped:
 
     @property
     def line(self) -> str:
-        """What to write into conf/feeds/NAME.toml (or a map); "" where no entry can help."""
+        """What to write into conf/feeds/NAME.toml (or a map): TOML, a section and an entry; "" where none helps."""
+        return f"[{self.section}]\n{self.entry}" if self.entry else ""
+
+    @property
+    def section(self) -> str:
+        """The section of the entry."""
+        return AUTHORITIES if self.table == AUTHORITIES else f"tables.{self.table}"
+
+    @property
+    def entry(self) -> str:
+        """The entry, its target left open; "" where none can help."""
         if self.mapped or not self.code:
             return ""
-        section, target = (AUTHORITIES, "urn:oid:...") if self.table == AUTHORITIES else (f"tables.{self.table}", "...")
-        return f"[{section}] {json.dumps(self.code, ensure_ascii=False)} = {json.dumps(target)}"
+        target = "urn:oid:..." if self.table == AUTHORITIES else "..."
+        return f"{_toml_text(self.code)} = {_toml_text(target)}"
+
+
+def _toml_text(text: str) -> str:
+    """A TOML basic string: JSON's escapes are TOML's, but for the delete character, which JSON leaves as it is."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def unmapped(
@@ -71,15 +86,16 @@ def unmapped(
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """List codes and authorities that came and that no table knows, with the line that maps them.
+    """List codes and authorities that came and that no table knows, with the lines that map them.
 
     \b
       hl7bridge map unmapped
       hl7bridge map unmapped --feed staff --since 7d
       hl7bridge map unmapped --all --json
 
-    "lost" are those of which nothing is sent; the others go out as text. Write the line into the feed's file (or its map)
-    under its section, with the target in place of the dots; `hl7bridge map preview` shows what changes. A code that the
+    "lost" are those of which nothing is sent; the others go out as text. What stands below the list can be pasted into the
+    feed's file (or its map): where it has the section already, under that; with the target in place of the dots, `hl7bridge
+    map preview` shows what changes. A code that the
     configuration knows by now is done, and listed with --all only; `hl7bridge replay ID` sends its message again.
     """
     from hl7bridge.config import load
@@ -96,12 +112,24 @@ def unmapped(
         output.show_json("map-unmapped/1", {"looked_at": len(rows), "unmapped": [_as_data(one) for one in listed]})
         return
     if listed:
-        columns = ("table", "code", "field", "count", "first", "last", "message", "is", "to map it")
+        columns = ("table", "code", "field", "count", "first", "last", "message", "is")
         output.show_table(columns, [_cells(one) for one in listed], {"lost": output.BAD, "done": output.GOOD})
+    for name in sorted({one.feed for one in listed if one.entry}):
+        output.show("")
+        output.show((f"# for conf/feeds/{name}.toml, or its map", output.QUIET))
+        for line in to_paste([one for one in listed if one.feed == name]):
+            output.show(line)
     done = sum(one.mapped for one in found)
     output.say(f"{len(rows)} messages looked at: {len(found) - done} to map, {done} done")
     if len(rows) == limit:
         output.say(f"The newest {limit} only; --limit, --since or --feed choose others.")
+
+
+def to_paste(found: Sequence[Unmapped]) -> Iterator[str]:
+    """The lines of TOML that map what was found, each section once."""
+    for section in dict.fromkeys(one.section for one in found if one.entry):
+        yield f"[{section}]"
+        yield from (one.entry for one in found if one.entry and one.section == section)
 
 
 def gather(store: Store, settings: Settings, rows: Sequence[dict[str, Any]]) -> list[Unmapped]:
@@ -199,7 +227,7 @@ def _state(one: Unmapped) -> str:
 
 def _cells(one: Unmapped) -> tuple[object, ...]:
     first, last = stored.local_time(one.first)[:10], stored.local_time(one.last)[:10]
-    return one.table, one.code or "(none)", one.field, one.count, first, last, one.example, _state(one), one.line
+    return one.table, one.code or "(none)", one.field, one.count, first, last, one.example, _state(one)
 
 
 def _as_data(one: Unmapped) -> dict[str, Any]:

@@ -118,6 +118,9 @@ def test_a_feed_names_a_map_that_is_there(site: Path) -> None:
         ('[tables.0001]\nW = "female"\nX = "fem"', 3, "no target of table 0001"),
         ('[tables.0001]\nF = "F"', 2, "stands for itself"),
         ('key = ["STF-0x"]', 1, "no place of a key"),
+        ('key = ["MFE-4"]', 1, "a PMU has no MFE"),
+        ('key = ["MFE-4.1"]', 1, "a PMU has no MFE"),
+        ('key = ["STF-2[EI]"]', 1, "as many that end somebody"),
     ],
 )
 def test_lint_finds_mistakes_with_their_line(site: Path, command: Command, text: str, line: int, problem: str) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hl7bridge.cli.unmapped import AUTHORITIES, Unmapped, to_paste
 from tests.cli import test_stored
 from tests.cli.conftest import Ended, message
 from tests.cli.test_stored import Server, take_in
@@ -26,10 +31,12 @@ def test_codes_that_nobody_knows_are_counted_and_done_once_they_are_mapped(comma
     north, use = found["NORTH"], found["QQQ"]
     assert (north["table"], north["field"], north["count"], north["lost"]) == ("authorities", "STF-2", 2, True)
     assert (use["table"], use["field"], use["count"], use["example"]) == ("0201", "STF-10", 4, second)
-    assert use["line"] == '[tables.0201] "QQQ" = "..."'
+    assert tomllib.loads(use["line"]) == {"tables": {"0201": {"QQQ": "..."}}}
     assert north["first"] <= north["last"]
     shown = command("map", "unmapped", "--config", site)
-    assert '[authorities] "NORTH" = "urn:oid:..."' in shown.out
+    pasted = tomllib.loads(shown.out[shown.out.index("# for conf/feeds/staff.toml") :])
+    assert pasted["tables"]["0201"]["QQQ"] == "..."
+    assert pasted["authorities"]["NORTH"] == "urn:oid:..."
     feed = site / "conf/feeds/staff.toml"
     feed.write_text(feed.read_text().replace("[authorities]\n", '[authorities]\nNORTH = "urn:oid:1.2.3"\n'))
     feed.write_text(feed.read_text() + '\n[tables.0201]\nQQQ = "work"\n')
@@ -66,3 +73,13 @@ def test_explain_with_a_plan_needs_a_server(command: Command, site: Path) -> Non
     test_stored.point_at(site, "http://127.0.0.1:9/fhir")
     [message_id] = take_in(site, message("X1"))
     assert command("map", "explain", message_id, "--plan", "--config", site).code == 3
+
+
+@given(codes=st.lists(st.tuples(st.sampled_from(["0201", "0186", AUTHORITIES]), st.text(min_size=1)), unique=True))
+def test_what_is_to_paste_is_toml_whatever_the_code(codes: list[tuple[str, str]]) -> None:
+    found = [Unmapped("staff", table, code, "STF-10", True, False, 1, 0.0, 0.0, 1) for table, code in codes]
+    pasted = tomllib.loads("\n".join(to_paste(found)))
+    tables = {**pasted.get("tables", {}), AUTHORITIES: pasted.get(AUTHORITIES, {})}
+    assert {(table, code) for table, entries in tables.items() for code in entries} == set(codes)
+    for one in found:
+        assert tomllib.loads(one.line)
