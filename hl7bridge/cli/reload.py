@@ -95,6 +95,8 @@ def _show(answer: dict[str, Any]) -> None:
     for feed, (before, after) in report["mappings"].items():
         what = f"mapping {before} -> {after}" if before != after else f"mapping {after}, as before"
         output.show((feed, "bold"), f"  {what}")
+    for changed in report.get("changed", ()):
+        output.show(("changed  ", "yellow"), changed)
     if report["delivery"]:
         output.show("The delivery process starts anew: a destination changed.")
     for key in report["restart"]:
@@ -109,6 +111,7 @@ def _show_history(rows: list[dict[str, Any]], as_json: bool) -> None:
     for row in rows:
         mappings = row["report"].get("mappings", {})
         changed = [f"{feed}: {v[0]} -> {v[1]}" for feed, v in mappings.items() if isinstance(v, list) and v[0] != v[1]]
+        changed += row["report"].get("changed", [])
         result = "accepted" if row["accepted"] else "refused" if row["answered"] else "waits"
         lines.append((stored.local_time(row["asked"]), row["who"], result, "; ".join(changed)))
-    output.show_table(("asked", "who", "result", "mapping"), lines)
+    output.show_table(("asked", "who", "result", "changed"), lines)

@@ -302,7 +302,7 @@ class _Reading:
         stored = iter(zip(new, accepted, strict=True))
         for number, one in enumerate(prepared, self.file.taken.messages + 1):
             if one.new is None:  # an acknowledgment: never answered, never stored
-                yield {"number": number, "control_id": "", "state": one.counted}, "others"
+                yield {"number": number, "control_id": "", "state": one.counted, "counted": "others"}, "others"
                 continue
             message, result = next(stored)
             acks = result.acknowledgments if result.duplicate_of else message.acknowledgments
@@ -318,9 +318,9 @@ class _Reading:
             }
             if result.duplicate_of:
                 line["duplicate_of"] = result.duplicate_of
-            kind = _KIND.get(state, "others")
             bad = line["acknowledgment_code"] not in ("", "AA", "CA") and not result.duplicate_of
-            yield line, "refused" if bad else kind
+            line["counted"] = "refused" if bad else _KIND.get(state, "others")
+            yield line, line["counted"]
 
 
 _KINDS = ("accepted", "refused", "duplicates", "others")

@@ -22,17 +22,20 @@ from hl7bridge.service.children import Child
 from hl7bridge.service.intake import FeedPolicy
 from hl7bridge.service.listener import Limits, MllpListener
 from hl7bridge.service.log import Log
+from hl7bridge.settings.differences import changes
 from hl7bridge.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What a reload changes: feed -> mapping version; whether deliveries go by other settings; what needs a restart."""
+    """What a reload changes: feed -> mapping version; whether deliveries go by other settings; what needs a restart; every
+    key that differs, with its values where they are short."""
 
     settings: Settings
     policies: Mapping[str, FeedPolicy]
     delivery_differs: bool
     restart: tuple[str, ...]
+    changed: tuple[str, ...] = ()
 
 
 def read_again(running: Settings, started: Settings, policy_of: Callable[[Feed, Settings], FeedPolicy]) -> Applied:
@@ -57,7 +60,8 @@ def read_again(running: Settings, started: Settings, policy_of: Callable[[Feed, 
     if wrong:
         raise Refused(tuple(wrong))
     restart = tuple(needs_restart(started, settings))
-    return Applied(settings, policies, delivered_by(running) != delivered_by(settings), restart)
+    changed = tuple(changes(running, settings))
+    return Applied(settings, policies, delivered_by(running) != delivered_by(settings), restart, changed)
 
 
 class Refused(ConfigError):
@@ -184,7 +188,13 @@ class Reloader(threading.Thread):
         changed = {name: [before.get(name, ""), version] for name, version in after.items()}
         differs = applied.delivery_differs
         self._log.info("reloaded", restart=list(applied.restart), delivery=differs, mappings=after)
-        report = {"problems": [], "mappings": changed, "restart": applied.restart, "delivery": differs}
+        report = {
+            "problems": [],
+            "mappings": changed,
+            "restart": applied.restart,
+            "delivery": differs,
+            "changed": applied.changed,
+        }
         store.answer_reload(request, True, report, time.time())
 
 

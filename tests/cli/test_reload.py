@@ -82,7 +82,10 @@ def test_a_reload_changes_the_answer_and_keeps_the_connection(
         assert [row["accepted"] for row in history] == [True, False, True]
         assert all(row["who"] for row in history)
         shown = command("reload", "--history", "-c", str(tmp_path))
-        assert shown.out.count(" -> ") == 1
+        assert shown.out.count("staff: ") == 1
+        for changed in ("destinations/fhir.toml: timeout 3 -> 2", "feeds/staff.toml: listener.port 0 -> 1"):
+            assert f"conf/{changed}" in history[0]["report"]["changed"]
+            assert changed in " ".join(shown.out.split())
         bridge.seen.update(bridge.children())
 
 
