@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 import typer
 
@@ -112,23 +112,24 @@ def _writer(out: str, folder: Path | None, framing: str, plan: Plan) -> Iterator
 
         yield write_file
         return
-    with _stream(out) as stream:
+    with _stream(out) as put:
         if framing == "batch":
-            stream.write(b"FHS|^~\\&|STAFFGEN|INVENTED\rBHS|^~\\&|STAFFGEN|INVENTED\r")
+            put(b"FHS|^~\\&|STAFFGEN|INVENTED\rBHS|^~\\&|STAFFGEN|INVENTED\r")
 
         def write(made: Made) -> None:
-            stream.write(framed(made.body))
+            put(framed(made.body))
 
         yield write
         if framing == "batch":
-            stream.write(b"BTS|%d\rFTS|1\r" % plan.messages)
+            put(b"BTS|%d\rFTS|1\r" % plan.messages)
 
 
 @contextmanager
-def _stream(out: str) -> Iterator[BinaryIO]:
+def _stream(out: str) -> Iterator[Callable[[bytes], object]]:
+    """What takes the bytes of a file, or of standard output."""
     if out == "-":
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        yield output.show_messages if sys.stdout.isatty() else sys.stdout.buffer.write
+        sys.stdout.flush()
         return
     with Path(out).open("wb") as file:
-        yield file
+        yield file.write

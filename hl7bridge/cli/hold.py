@@ -58,11 +58,13 @@ def list_holds(
     from hl7bridge.config import load
 
     with stored.opened(load(config)) as store:
-        found = store.holds(destination=destination, feed=feed, local=cause, source_key=person, limit=limit + 1)
+        wanted: dict[str, Any] = {"destination": destination, "feed": feed, "local": cause, "source_key": person}
+        found = store.holds(**wanted, limit=limit + 1)
+        causes = store.hold_causes(**wanted)
     more, found = len(found) > limit, found[:limit]
     if as_json:
         rows = [row | {"since": stored.utc_time(row["since"])} for row in found]
-        output.show_json("hold-list/1", {"holds": rows})
+        output.show_json("hold-list/1", {"holds": rows, "total": sum(causes.values()), "causes": causes})
         return
     output.show_table(
         ("id", "since", "destination", "feed", "person", "asks for", "cause", "message", "why"),
@@ -81,7 +83,9 @@ def list_holds(
             for row in found
         ],
     )
-    if not found:
+    if found:
+        output.say(f"{sum(causes.values()):,} held: {', '.join(f'{count:,} {name}' for name, count in causes.items())}")
+    else:
         output.say("Nothing is held.")
     if more:
         output.say(f"The oldest {limit} only; --limit, --cause, --destination or --person show others.")

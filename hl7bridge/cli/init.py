@@ -129,12 +129,24 @@ def init(
         output.show((f"wrote {directory / file}", output.GOOD))
     for file in left:
         output.show(f"left  {directory / file} as it is")
+    _tell_of_maps(directory, list(dict.fromkeys(profile or ())))
     if not zone and _FEED in written:
         output.say(f"This machine's time zone could not be told: {_FEED} says UTC. Correct hl7.timezone there.")
     if Profile.EPIC in (profile or ()) and _DESTINATION in written:
         output.say(f"Now put your server's addresses and client id into {_DESTINATION}, and make a key:")
         output.say(f"  hl7bridge keys generate {directory / 'keys' / 'ehr.pem'}")
     output.say("Next: hl7bridge check" + (f" {directory}" if directory != Path() else ""))
+
+
+def _tell_of_maps(directory: Path, profiles: list[Profile]) -> None:
+    """Which map the feed uses; how to use another one."""
+    used = re.search(r'^map = "([^"]*)"', (directory / _FEED).read_text(encoding="utf-8"), re.MULTILINE)
+    for profile in profiles:
+        file = f"conf/maps/{profile}.toml"
+        if used and used[1] == profile:
+            output.say(f'{file} is used by {_FEED}: map = "{profile}"')
+        else:
+            output.say(f'{file} is used by no feed yet: write map = "{profile}" at the top of the file of a feed')
 
 
 def set_key(text: str, section: str, key: str, value: str) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from hl7bridge.cli import output, stored
+from hl7bridge.cli.mllp_client import read_answer
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
 from hl7bridge.errors import ConfigError
 from hl7bridge.model import Location
@@ -35,6 +36,7 @@ _STYLES = {
     "retry": "yellow",
     "unknown": "yellow",
 }
+_MOST_TEXTS = 4  # of an acknowledgment, on its line
 _LISTED = (
     "id received feed sending_application sending_facility message_type trigger_event control_id version message_time"
     " state acknowledgment records open_deliveries note duplicate_of repeat_of replay_of same_content"
@@ -126,7 +128,7 @@ def list_messages(
 
 @app.command("show")
 def show_message(
-    message_id: Annotated[int, typer.Argument(metavar="ID", help="The id that `msg list` shows.")],
+    which: Annotated[str, typer.Argument(metavar="ID", help="The id that `msg list` shows, or a control id (MSH-10).")],
     raw: Annotated[
         bool, typer.Option("--raw", help="Also the text of the message and of its acknowledgments.")
     ] = False,
@@ -138,6 +140,7 @@ def show_message(
     \b
       hl7bridge msg show 42
       hl7bridge msg show 42 --raw
+      hl7bridge msg show HR-2026-0117
       hl7bridge msg show 42 --json | jq .records
 
     Ends with 4 while deliveries of the message are open.
@@ -145,18 +148,19 @@ def show_message(
     from hl7bridge.config import load
 
     with stored.opened(load(config)) as store:
+        message_id = stored.message_id_of(store, which)
         message = stored.message_of(store, message_id)
         body = store.body(message_id) if raw else None
-    if not raw:
-        for acknowledgment in message["acknowledgments"]:
-            del acknowledgment["body"]
+    for acknowledgment in message["acknowledgments"]:
+        sent = acknowledgment["body"] if raw else acknowledgment.pop("body")
+        acknowledgment["text"] = text_of_answer(sent)
     if as_json:
         text = body.decode("utf-8", "backslashreplace") if body is not None else None
         output.show_json("msg-show/1", stored.with_times(message) | ({"body": text} if raw else {}))
     else:
         show_message_data(message)
         if raw:
-            _show_raw(body)
+            _show_raw(body, message["acknowledgments"])
     if open_deliveries(message):
         raise typer.Exit(ExitCode.QUEUED)
 
@@ -209,7 +213,10 @@ def show_message_data(message: dict[str, Any]) -> None:
         show_record(record)
     for answer in message["acknowledgments"]:
         style = _STYLES.get(answer["code"], "")
-        output.show(f"acknowledgment  {answer['kind']:<12}", (answer["code"] or "-", style), f"  {answer['state']}")
+        text = answer.get("text", "")
+        output.show(
+            f"acknowledgment  {answer['kind']:<12}", (answer["code"] or "-", style), f"  {answer['state']}  {text}"
+        )
     show_tasks(message["tasks"])
     show_history(message["history"])
 
@@ -289,11 +296,29 @@ def show_interaction(interaction: dict[str, Any], indent: str) -> None:
         stored.show_differences(interaction["drift"], indent + "    ")
 
 
-def _show_raw(body: bytes | None) -> None:
+def text_of_answer(body: str) -> str:
+    """What an acknowledgment says in words, each text once: MSA-3, the MFA segments, the ERR segments."""
+    if not body:
+        return ""
+    answer = read_answer(body.encode("utf-8", "surrogatepass"))
+    texts = [answer.text, *(record.text for record in answer.records), *map(str, answer.complaints)]
+    said = list(dict.fromkeys(filter(None, texts)))
+    more = f"; and {len(said) - _MOST_TEXTS} more" if len(said) > _MOST_TEXTS else ""
+    return "; ".join(said[:_MOST_TEXTS]) + more
+
+
+def _show_raw(body: bytes | None, acknowledgments: list[dict[str, Any]]) -> None:
     if body is None:
         output.show("text: not kept (only staff messages are)")
-        return
-    output.show("text")
-    for line in re.split(r"\r\n?|\n", body.decode("utf-8", "backslashreplace")):
+    else:
+        _show_lines("text", body.decode("utf-8", "backslashreplace"))
+    for answer in acknowledgments:
+        if answer["body"]:
+            _show_lines(f"text of the acknowledgment, {answer['kind']}", answer["body"])
+
+
+def _show_lines(title: str, text: str) -> None:
+    output.show(title)
+    for line in re.split(r"\r\n?|\n", text):
         if line:
             output.show(f"    {line}")

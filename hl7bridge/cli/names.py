@@ -131,7 +131,7 @@ class Names:
 def _name(definition: Sequence[Any], *, required: bool = False, most: int = 0) -> Name:
     """hl7apy's (kind, components, datatype, long name, table, length)."""
     kind, components, datatype, long_name, table = definition[:5]
-    found = components if kind == "sequence" else ()
+    found = (components or ()) if kind == "sequence" else ()
     numbered = {_number_of(part[0], at): _name(part[1]) for at, part in enumerate(found, 1)}
     last = max(numbered, default=0)
     parts = tuple(numbered.get(at, Name("")) for at in range(1, last + 1))

@@ -131,6 +131,17 @@ def _print(parts: Sequence[str | tuple[str, str]], *, stderr: bool) -> None:
     target.print(Text.assemble(*pairs), soft_wrap=True)
 
 
+def show_messages(content: bytes) -> None:
+    """Bytes of messages on standard output as they are; on a terminal one segment a line, with control characters shown: a
+    bare carriage return would write each segment over the one before."""
+    if not sys.stdout.isatty():
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+        return
+    for line in re.split(r"\r\n?|\n", content.decode("utf-8", "backslashreplace").rstrip("\r\n")):
+        show(line)
+
+
 def show_json(schema: str, data: Mapping[str, Any]) -> None:
     """One JSON document on one line, ASCII only: {"schema": "msg-list/1", ...}. Numbers keep their text."""
     text = write_json({"schema": schema, **data})

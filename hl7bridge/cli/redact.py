@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -78,8 +77,7 @@ def redact(
         raise ConfigError("would replace the original", key="--out", advice="Name another file.")
     copy = _copy(content, charsets, Pseudonyms(_key(key_file)), what, _known(rules) if strict else None)
     if out == "-":
-        sys.stdout.buffer.write(copy)
-        sys.stdout.buffer.flush()
+        output.show_messages(copy)
         return
     Path(out).write_bytes(copy)
     output.say(f"{out} is written: names of units, facilities and authorities stand in it as sent")

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from hl7bridge.store.store import Store
 
 
+_MOST_NAMESAKES = 20  # messages of one control id that are told of
+
+
 @contextmanager
 def opened(settings: Settings) -> Iterator[Store]:
     """The store of the settings. Raises ConfigError where there is none yet, StoreError when it can't be used."""
@@ -41,6 +44,21 @@ def message_of(store: Store, message_id: int) -> dict[str, Any]:
     if message is None:
         raise ConfigError(f"there is no message {message_id}", advice="`hl7bridge msg list` shows what there is.")
     return message
+
+
+def message_id_of(store: Store, text: str) -> int:
+    """The id of the stored message that is meant: the id that `msg list` shows, else a control id (MSH-10), of which the
+    newest that came is meant; the others are told. Raises ConfigError when there is none."""
+    if text.isascii() and text.isdecimal() and len(text) < 19 and store.message(int(text)) is not None:
+        return int(text)
+    found = [row["id"] for row in store.messages(control_id=text, limit=_MOST_NAMESAKES)] if text else []
+    if not found:
+        advice = "`hl7bridge msg list` shows ids and control ids."
+        raise ConfigError(f"there is no message {text[:60]}", advice=advice)
+    if found[1:]:
+        others = ", ".join(map(str, found[1:]))
+        output.say(f"Several messages have that control id: {found[0]} is shown, the newest; there are also {others}.")
+    return int(found[0])
 
 
 def body_of(store: Store, message_id: int) -> bytes:

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from hl7bridge.cli import output
+from hl7bridge.cli import output, stored
 from hl7bridge.cli.messages import messages_of
 from hl7bridge.cli.names import Name, Names, names
-from hl7bridge.cli.output import ExitCode, JsonOption
+from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
 from hl7bridge.errors import MessageError
 from hl7bridge.hl7.message import Message, Repetition, Segment
 
@@ -23,10 +23,14 @@ CharsetOption = Annotated[
 
 
 def view(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Files or folders; - for standard input.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE|ID", help="Files or folders, - for standard input; or stored messages."),
+    ],
     raw: Annotated[bool, typer.Option("--raw", help="The text as sent, one segment a line.")] = False,
     all_fields: Annotated[bool, typer.Option("--all", help="Show empty fields, too.")] = False,
     charset: CharsetOption = None,
+    config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
     """Show what an HL7 message says, field by field.
@@ -35,14 +39,15 @@ def view(
       hl7bridge view new_physician.hl7
       hl7bridge view nightly.hl7 --raw
       hl7bridge view answer.hl7 --json
+      hl7bridge view 42                a stored message, by the id that `msg list` shows
 
-    Works on any HL7 v2 message and needs no configuration. A field sent as "" (clear it) is shown as null, which is not
+    Works on any HL7 v2 message; a file needs no configuration. A field sent as "" (clear it) is shown as null, which is not
     the same as empty. What this version of HL7 does not have is told at the end. Control characters are shown as escapes.
 
     Ends with 1 when a message can't be read.
     """
     readable, documents = True, []
-    for number, (file, content) in enumerate(messages_of(files)):
+    for number, (file, content) in enumerate(_messages(files, config)):
         try:
             message = Message(content, charset or ("utf-8", "cp1252"))
         except MessageError as error:
@@ -61,6 +66,18 @@ def view(
         output.show_json("view/1", {"messages": documents})
     if not readable:
         raise typer.Exit(ExitCode.FINDINGS)
+
+
+def _messages(files: list[Path], config: Path) -> Iterator[tuple[Path, bytes]]:
+    """What to show: a number that is no file is the id of a stored message."""
+    for path in files:
+        if str(path).isdecimal() and not path.exists():
+            from hl7bridge.config import load
+
+            with stored.opened(load(config)) as store:
+                yield path, stored.body_of(store, int(str(path)))
+        else:
+            yield from messages_of([path])
 
 
 @dataclass(frozen=True, slots=True)

@@ -319,8 +319,8 @@ class _Reading:
             if result.duplicate_of:
                 line["duplicate_of"] = result.duplicate_of
             bad = line["acknowledgment_code"] not in ("", "AA", "CA") and not result.duplicate_of
-            line["counted"] = "refused" if bad else _KIND.get(state, "others")
-            yield line, line["counted"]
+            kind = "refused" if bad else _KIND.get(state, "others")
+            yield {**line, "counted": kind}, kind
 
 
 _KINDS = ("accepted", "refused", "duplicates", "others")

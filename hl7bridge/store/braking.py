@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from hl7bridge.model import Task
 from hl7bridge.store.claiming import Claiming
+from hl7bridge.store.lanes import BRAKE
 from hl7bridge.store.store import Braked, Claimed
 
 HOUR = 3600.0
 FILE = 20  # records from which a message counts as a file
 _REMEMBERED = 7 * 86400.0  # seconds for which the deliveries of one message are counted together
-
-BRAKE = "brake"
 
 IN_THE_HOUR = "SELECT COUNT(*) FROM ending WHERE destination = ? AND at > ? AND delivery_id <> ?"
 OF_THE_MESSAGE = "SELECT COUNT(*) FROM ending WHERE message_id = ? AND destination = ? AND delivery_id <> ?"

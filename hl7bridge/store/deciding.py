@@ -19,6 +19,7 @@ HOLDS = (
     " COALESCE((SELECT MAX(a.at) FROM attempt a WHERE a.delivery_id = d.id), 0) AS since"
     " FROM delivery d JOIN message m ON m.id = d.message_id WHERE d.state = 'held'"
 )
+HOLD_CAUSES = "SELECT d.local, COUNT(*) FROM delivery d WHERE d.state = 'held'"
 HELD = (
     "SELECT d.message_id, d.destination, d.feed, d.source_key, d.lane, d.local, COALESCE(f.place, d.place), d.force,"
     " r.codec, r.change, m.requested_by, f.codec, f.change FROM delivery d JOIN message m ON m.id = d.message_id"
@@ -60,6 +61,17 @@ class Deciding(Reading, Settling):
         )
         with self._reading():
             return self._dicts(f"{HOLDS}{where} ORDER BY d.id LIMIT ?", [*values, limit])
+
+    def hold_causes(
+        self, *, destination: str = "", feed: str = "", local: str = "", source_key: str = ""
+    ) -> dict[str, int]:
+        """How many deliveries are held for each cause, the most frequent first."""
+        where, values = _conditions(
+            {"d.source_key = ?": source_key, "d.feed = ?": feed, "d.destination = ?": destination, "d.local = ?": local}
+        )
+        with self._reading():
+            sql = f"{HOLD_CAUSES}{where} GROUP BY d.local ORDER BY COUNT(*) DESC, d.local"
+            return dict(self._execute(sql, values).fetchall())
 
     def release(
         self,

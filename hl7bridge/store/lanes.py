@@ -27,6 +27,8 @@ from hl7bridge.model import LEAVER_UNVERIFIED, STANDING_TASKS, Result
 from hl7bridge.store.database import Database, each, marks
 from hl7bridge.store.store import OPEN_LANE, DeliveryState
 
+BRAKE = "brake"  # the cause of a hold, and the kind of its task
+US = "hl7bridge"  # who closed what a read showed
 NEW = -1  # the mark of a delivery that has not entered its lanes
 WRITE_OUTS = 40  # parts of large messages that are written out at one time at most
 LINED_UP = 1000  # deliveries that one transaction lines up at most: bounds how long it holds the store
@@ -35,6 +37,12 @@ OCCUPIED = each("lane", "key")
 _END_TASKS = (
     "UPDATE task SET state = ?, closed = ? WHERE delivery_id = ? AND state = 'open'"  # noqa: S608 (marks alone)
     f" AND kind NOT IN ({marks(len(STANDING_TASKS))}) AND NOT (kind = ? AND ? = 'released')"
+)
+# The brake's task is about all that it holds: decided one by one, the last one closes it.
+_END_BRAKE_TASK = (
+    "UPDATE task SET state = 'done', closed = ?, closed_by = ?, evidence = 'all that the brake held is decided'"
+    " WHERE state = 'open' AND kind = ? AND destination = (SELECT destination FROM delivery WHERE id = ?)"
+    " AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.destination = task.destination AND d.state = 'held' AND d.local = ?)"
 )
 # Nothing that is younger than what is still to be written out: the lanes keep the order of commit.
 NEWCOMERS = (
@@ -140,3 +148,4 @@ class Lanes(Database):
         """Close the open tasks of a delivery, but for those that are about the person. A release is no proof that a leaver
         is inactive."""
         self._execute(_END_TASKS, (state, now, delivery_id, *sorted(STANDING_TASKS), LEAVER_UNVERIFIED, state))
+        self._execute(_END_BRAKE_TASK, (now, US, BRAKE, delivery_id, BRAKE))

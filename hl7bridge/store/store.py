@@ -428,6 +428,11 @@ class Store(DropStore, JobStore, LinkStore, ReconcileStore, RestoreStore, Protoc
         """Held deliveries in the order in which they came: id, message_id, position, destination, feed, source_key,
         action, code, local, text, http_status, person_id, attempts, since."""
 
+    def hold_causes(
+        self, *, destination: str = "", feed: str = "", local: str = "", source_key: str = ""
+    ) -> dict[str, int]:
+        """How many deliveries are held for each cause, the most frequent first."""
+
     def release(
         self,
         delivery_id: int,

@@ -12,9 +12,8 @@ from typing import Any
 
 from hl7bridge.model import LEAVER_UNVERIFIED, Task
 from hl7bridge.store.database import marks
-from hl7bridge.store.lanes import Lanes
+from hl7bridge.store.lanes import US, Lanes
 
-US = "hl7bridge"  # who closed what a read showed
 ESCALATIONS = (0.0, 3600.0, 86400.0)  # seconds after the due time at which people are told, each once
 UNVERIFIED_AT_ONCE = 500  # people for whom one look opens a task at most; the next look takes the next ones
 

@@ -63,7 +63,10 @@ def test_holds_are_listed_and_shown(command: Command, held: Path) -> None:
     assert listed.code == 0
     assert "The FHIR server refused it" in listed.out
     assert "E100" in listed.out
-    [row] = command("hold", "list", "--cause", "refused", "--json", "--config", held).json["holds"]
+    assert listed.err == "1 held: 1 refused\n"
+    document = command("hold", "list", "--cause", "refused", "--json", "--config", held).json
+    assert (document["total"], document["causes"]) == (1, {"refused": 1})
+    [row] = document["holds"]
     assert (row["id"], row["message_id"], row["source_key"], row["local"]) == (1, 1, "E100", "refused")
     assert datetime.fromisoformat(row["since"]).tzinfo is not None
     assert command("hold", "list", "--cause", "brake", "--json", "--config", held).json["holds"] == []

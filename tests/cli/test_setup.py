@@ -71,6 +71,9 @@ def test_profiles_set_starting_values(
     assert settings.feeds["staff"].map == ("" if profiles == ("epic",) else profiles[-1])
     assert set(settings.maps) == {"example", *profiles}
     assert list(mistakes(tmp_path)) == []
+    for name in profiles:
+        used = "is used by conf/feeds/staff.toml" if settings.feeds["staff"].map == name else "is used by no feed yet"
+        assert f"conf/maps/{name}.toml {used}" in ended.err
     if "epic" in profiles:
         assert "keys generate" in ended.err
         assert destination.requests_per_second == 2

@@ -200,6 +200,39 @@ def test_show_tells_the_whole_story_of_a_message(command: Command, delivered: Pa
     assert "    STF|E100|E100^^^NORTH^EI|Okonkwo^Adaeze" in raw
 
 
+def test_show_finds_a_message_by_its_control_id(command: Command, delivered: Path) -> None:
+    first = command("msg", "show", 1, "--config", delivered).out
+    assert command("msg", "show", "X1", "--config", delivered).out == first
+    take_in(delivered, message("1"), message("1").replace(b"Adaeze", b"Ada"), message("0042"))
+    assert command("msg", "show", "1", "--config", delivered).out == first, "an id is an id first"
+    newest = command("msg", "show", "0042", "--config", delivered)
+    assert "message 4" in newest.out
+    assert newest.err == ""
+    take_in(delivered, message("X1").replace(b"Adaeze", b"Ada"))
+    several = command("msg", "show", "X1", "--config", delivered)
+    assert "message 5" in several.out
+    assert "there are also 1." in several.err
+    assert command("msg", "show", "nobody", "--config", delivered).code == 2
+
+
+def test_show_says_what_was_answered(command: Command, delivered: Path) -> None:
+    take_in(delivered, BAD)
+    answers = command("msg", "show", 1, "--json", "--config", delivered).json["acknowledgments"]
+    assert [one["code"] for one in answers] == ["AA"]
+    assert answers[0]["text"].startswith("stored, delivery pending; STF-2 103 ")
+    assert "stored, delivery pending" in command("msg", "show", 1, "--config", delivered).out
+    raw = command("msg", "show", 2, "--raw", "--config", delivered).out
+    assert "text of the acknowledgment, original\n    MSH|" in raw
+    assert "    MSA|AE|" in raw
+
+
+def test_view_shows_a_stored_message(command: Command, delivered: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.hl7").write_bytes(message("X1"))
+    of_the_file = command("view", tmp_path / "a.hl7").out
+    assert command("view", "1", "--config", delivered).out == of_the_file
+    assert command("view", "99", "--config", delivered).code == 2
+
+
 def test_list_says_that_there_is_more_and_that_a_feed_is_not_there(command: Command, delivered: Path) -> None:
     take_in(delivered, BAD)
     assert "The newest 1 only" in command("msg", "list", "--limit", 1, "--config", delivered).err

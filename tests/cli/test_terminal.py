@@ -83,3 +83,16 @@ def test_no_color(arguments: list[str]) -> None:
     seen, _ = run(arguments, stdout_is_terminal=True, NO_COLOR="1")
     assert "AA" in seen
     assert "\x1b[32m" not in seen
+
+
+@pytest.mark.parametrize("command", ["redact", "generate"])
+def test_a_message_on_a_terminal_is_a_segment_a_line(tmp_path: Path, command: str) -> None:
+    """A bare carriage return writes each segment over the one before; in a pipe the bytes stay as they are."""
+    (tmp_path / "a.hl7").write_bytes(message("M1"))
+    arguments = [command, str(tmp_path / "a.hl7")] if command == "redact" else [command, "--messages", "1"]
+    seen, _ = run(arguments, stdout_is_terminal=True)
+    assert "\r" not in seen.replace("\r\n", "")
+    assert "\nSTF|" in seen.replace("\r\n", "\n")
+    _, piped = run(arguments, stdout_is_terminal=False)
+    assert "\rSTF|" in piped
+    assert "\n" not in piped

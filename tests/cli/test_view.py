@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hl7bridge.cli.names import names
+from hl7bridge.cli.names import VERSIONS, names
 from hl7bridge.invented.feed import Plan, feed
 from tests.cli.conftest import Ended, message
 
@@ -153,3 +153,15 @@ def test_other_staff_messages_are_read_as_well(command: Command, tmp_path: Path,
     shown = lines(command("view", path))
     names_shown = {line[0]: line[1] for line in shown if len(line) > 2}
     assert names_shown["STF-3.1" if kind == "pmu" else "PV1-7.2"] == "Family name"
+
+
+def test_components_are_named_by_their_number_in_every_version() -> None:
+    """hl7apy leaves out what a version has withdrawn: XTN.1 since 2.6, DG1-7; and 2.2 and 2.3 have a telephone as text."""
+    for version in VERSIONS[1:]:
+        phone = names(version).field("STF", 10)
+        assert [phone.component(number).text for number in (2, 5)] == ["Telecommunication use code", "Country code"]
+        assert phone.component(3).text.startswith("Telecommunication equipment type")
+        assert phone.component(1).text in ("Phone", "Telephone number", "999 999 9999 x99999 c any text")
+    assert (names("2.6").fields("DG1"), names("2.5").fields("DG1")) == (26, 21)
+    assert names("2.6").field("DG1", 15).text == "Diagnosis priority"
+    assert names("2.5").field("STF", 10).component(99).text == "component 99"

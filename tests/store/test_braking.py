@@ -136,3 +136,24 @@ def test_many_who_ask_at_once_are_counted_one_by_one(open_store: OpenStore) -> N
         ]
         answers = Counter(answer for part in parts for answer in part.result())
     assert answers == {FREE: 10, TOLD: 1, HELD: 29}
+
+
+@pytest.mark.parametrize("last", ["released", "discarded", "superseded"])
+def test_the_task_closes_with_the_last_that_the_brake_held(store: Store, last: str) -> None:
+    held = leavers(store, 3)
+    assert [store.may_end(one, 1, 0, NOW) for one in held] == [FREE, TOLD, HELD]
+    for one in held[1:]:
+        store.settle([settlement(one, DeliveryState.HELD, outcome=outcome(Result.HELD, local="brake"))], NOW)
+    [task] = store.tasks(kind="brake")
+    assert store.discard(held[1].delivery_id, NOW + 1, who="op", reason="not announced")
+    assert [one["state"] for one in store.tasks(kind="brake")] == ["open"]
+    if last == "released":
+        store.release(held[2].delivery_id, NOW + 2, who="op", reason="announced")
+    elif last == "discarded":
+        store.discard(held[2].delivery_id, NOW + 2, who="op", reason="not announced")
+    else:  # whoever is back needs no end any more
+        accept_one(store, change("L2", Action.REACTIVATE), now=NOW + 2)
+        [back] = claim(store, NOW + 2)
+        store.settle([settlement(back)], NOW + 3)
+    [closed] = store.tasks(task_id=task["id"])
+    assert (closed["state"], closed["closed_by"]) == ("done", "hl7bridge")
