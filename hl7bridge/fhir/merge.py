@@ -413,6 +413,16 @@ def deduplicated(element: str, values: Sequence[ElementValue]) -> tuple[ElementV
         if poorer:
             at = kept.index(poorer[0])
             kept = [*kept[:at], value, *(one for one in kept[at:] if one not in poorer)]
-        elif not any(covers(one.value, bare) for one in kept):
+        elif not any(
+            covers(one.value, bare) and not _are_of_two_types(element, one.value, value.value) for one in kept
+        ):
             kept.append(value)
     return tuple(kept)
+
+
+def _are_of_two_types(element: str, one: Any, other: Any) -> bool:
+    """Whether both are identifiers whose types are coded, and differently: one number as two things is two."""
+    if element != "identifier":
+        return False
+    codes = [{coding.get("code") for coding in value.get("type", {}).get("coding", [])} for value in (one, other)]
+    return bool(codes[0] and codes[1]) and codes[0].isdisjoint(codes[1])

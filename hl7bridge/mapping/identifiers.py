@@ -50,18 +50,33 @@ def dea_is_valid(text: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def system_for(rules: FeedRules, namespace: str, universal_id: str, universal_type: str, type_code: str) -> str:
-    """The identifier system of an assigning authority (HD) and an identifier type, "" if nothing gives one."""
+    """The identifier system of an assigning authority (HD) and an identifier type, "" if nothing gives one.
+
+    In this order: what the feed's table says of the authority and the type together, or of the universal id; the universal
+    id itself, for it says whose number it is whatever the type suggests; where none is stated, the system that numbers of
+    the type have by themselves (NPI, DEA, SS); the feed's table by namespace.
+    """
     by_authority = rules.systems_by_authority
-    for name in (namespace, universal_id):
+    for name in (universal_id, namespace):
         if name and type_code and (system := by_authority.get(f"{name}:{type_code}")):
             return system
-    if universal_id and (system := by_authority.get(universal_id)):
-        return system
-    if system := _national().get(type_code, ""):
-        return system
-    if universal_id and (system := universal_system(universal_id, universal_type)):
+    if universal_id:
+        if system := by_authority.get(universal_id) or universal_system(universal_id, universal_type):
+            return system
+    elif system := _national().get(type_code, ""):
         return system
     return by_authority.get(namespace, "") if namespace else ""
+
+
+def contradicts(universal_id: str, universal_type: str, type_code: str, system: str) -> bool:
+    """Whether a type says that the number is of another registry than the universal id that gave its system. Not where the
+    feed's table settled it (`[authorities]` "2.16.840.1.113883.19:NPI")."""
+    if not type_code or not system or system != universal_system(universal_id, universal_type):
+        return False
+    of_type, of_system = _national().get(type_code, ""), _type_of_system().get(system, "")
+    if of_type:
+        return of_type != system
+    return bool(of_system) and type_code in _type_of_system().values() and type_code != of_system
 
 
 @cache
@@ -76,12 +91,16 @@ def _registered() -> dict[str, str]:
 
 @cache
 def _type_of_system() -> dict[str, str]:
-    return {system: type_code for type_code, system in named("national").items()}
+    return {system: type_code for section in ("national", "typed") for type_code, system in named(section).items()}
 
 
 def universal_system(universal_id: str, universal_type: str) -> str:
-    """HD.2 and HD.3 -> URI: ISO object identifiers, UUIDs, absolute URIs; "" for what is not one (DNS needs a table)."""
+    """HD.2 and HD.3 -> URI: ISO object identifiers, UUIDs, absolute URIs; "" for what is not one (DNS needs a table).
+    Without HD.3 only a registry that everybody knows by its object identifier."""
     kind = universal_type.upper()
+    if not kind:
+        known = f"urn:oid:{universal_id}"
+        return _registered().get(universal_id, known if known in _type_of_system() else "")
     if kind == "ISO":
         arcs = universal_id.split(".")
         if len(arcs) > 1 and arcs[0] in ("0", "1", "2") and all(_is_arc(arc) for arc in arcs):
@@ -145,10 +164,14 @@ _CHECKED = frozenset({NPI, "NPI", DEA, "DEA", SSN})
 
 
 def _checked(draft: Draft, number: int, value: str, system: str, type_code: str) -> str:
-    """The value in the form that its system wants; "" with a warning where its check digit is wrong."""
-    if system == SSN:
-        return value.replace("-", "").replace(" ", "")
+    """The value in the form that its system wants; "" with a warning where it has another form or a wrong check digit."""
     at = number if number > 1 else 0
+    if system == SSN:
+        digits = value.replace("-", "").replace(" ", "")
+        if len(digits) == 9 and digits.isascii() and digits.isdigit():
+            return digits
+        draft.warn("102", "ssn-digits", "not a social security number (nine digits): left out", at, 1)
+        return ""
     if (system == NPI or type_code == "NPI") and not npi_is_valid(value):
         draft.warn("102", "npi-check-digit", "not a valid NPI (ten digits, check digit): left out", at, 1)
         return ""
@@ -159,9 +182,11 @@ def _checked(draft: Draft, number: int, value: str, system: str, type_code: str)
 
 
 def _is_same(have: StaffIdentifier, system: str, authority: str, type_code: str) -> bool:
-    """Whether an identifier of equal value says nothing new."""
+    """Whether an identifier of equal value says nothing new. One number of an authority that numbers several things, given
+    as a physician's and as an osteopath's, is two; a national registry numbers one thing."""
     if system:
-        return have.system == system
+        says_more = type_code not in ("", have.type_code) and system not in _type_of_system()
+        return have.system == system and not says_more
     if have.system:
         return have.type_code == type_code != ""
     return have.authority == authority
@@ -197,31 +222,40 @@ def staff_identifier(draft: Draft, row: Row, raw: str) -> None:
         authority = namespace or universal_id
         system = system_for(envelope.rules, namespace, universal_id, universal_type, type_code)
         if not (system or authority):
-            system, authority = _without_authority(draft, parts, number)
+            system, authority = _without_authority(draft, parts, type_text, type_code, number)
+        if contradicts(universal_id, universal_type, type_code, system):
+            text = "the type is of another registry than the authority's universal id, which stands ([authorities] OID:TYPE)"
+            draft.warn("103", "type-contradicts-authority", text, number if number > 1 else 0, 5)
         if (parts[6] or parts[7]) and (period := period_of(draft, parts[6], parts[7])):
             extra["period"] = period
         add(draft, number, value, system, authority, type_code, extra)
 
 
-def _without_authority(draft: Draft, parts: list[str], number: int) -> tuple[str, str]:
-    """CX.4 is empty: other fields may name an authority that the feed's table knows; which one it was is said."""
+def _without_authority(draft: Draft, parts: list[str], type_text: str, type_code: str, number: int) -> tuple[str, str]:
+    """CX.4 is empty: other components may name an authority that the feed's table knows; which one it was is said."""
     by_authority = draft.envelope.rules.systems_by_authority
     if draft.row.authority:  # declared by the site: nothing is assumed
         return by_authority.get(draft.row.authority, ""), draft.row.authority
-    candidates = (
-        (parts[4], "the identifier type"),
-        (parts[5], "the assigning facility"),
-        (parts[8], "the assigning jurisdiction"),
-        (parts[9], "the assigning agency"),
-        (draft.reader.parts(draft.fields[1])[2], "STF-1.3"),
-        (draft.envelope.message.read("MSH-4.1").strip(), "MSH-4"),
-    )
-    for name, where in candidates:
-        if name and name in by_authority:
-            text = f"no assigning authority: taken from {where}"
+    candidates = other_authorities(type_text, type_code, parts[8], parts[9])
+    for name in candidates:
+        if name in by_authority:
+            text = "no assigning authority: taken from the identifier's type, jurisdiction or agency"
             draft.warn("101", "authority-assumed", text, number if number > 1 else 0, 4)
             return by_authority[name], name
-    return "", next((name for name, _ in candidates[:4] if name), "")
+    return "", next(iter(candidates), "")
+
+
+def other_authorities(type_text: str, type_code: str, jurisdiction: str, agency: str) -> tuple[str, ...]:
+    """What may stand for an assigning authority that is not stated, as the feed's `[authorities]` may name it.
+
+    As of a licence (PRA-6) the type with the jurisdiction (CX.9, XCN.22) or agency (CX.10, XCN.23): `RN:MN`; these by
+    themselves; else the type by itself. Never a type alone where a jurisdiction stands beside it: nurses of two states may
+    have one number. Nothing else is guessed: where a message comes from does not say who gave a number.
+    """
+    kinds = tuple(dict.fromkeys(filter(None, (type_text, type_code))))
+    places = tuple(filter(None, (jurisdiction, agency)))
+    paired = tuple(f"{kind}:{place}" for place in places for kind in kinds)
+    return paired + places if places else kinds
 
 
 @field_rule

@@ -20,7 +20,7 @@ CODE_VERSION = "2"
 """Raised by hand when a rule's code changes what comes out of it, so that stored changes are known to be of an older one."""
 
 _FILES = ("codes.toml", "events.toml", "fields.toml", "languages.toml")
-_NOT_CODE_TABLES = frozenset({"identity", "systems", "national", "registered", "authorities"})
+_NOT_CODE_TABLES = frozenset({"identity", "systems", "national", "typed", "registered", "authorities"})
 
 Codes = Mapping[str, str]
 
@@ -74,7 +74,7 @@ TARGETS: Mapping[str, frozenset[str]] = {
 
 
 def named(section: str) -> dict[str, str]:
-    """One of the sections of codes.toml that is no code table: systems, national, registered, authorities."""
+    """One of the sections of codes.toml that is no code table: systems, national, typed, registered, authorities."""
     section_read: dict[str, str] = packaged("codes.toml")[section]
     return section_read
 

@@ -24,7 +24,7 @@ from hl7bridge.hl7.message import Message, Segment
 from hl7bridge.mapping import events, structure
 from hl7bridge.mapping.datatypes import human_names
 from hl7bridge.mapping.draft import Draft, Purpose, Row, Trace
-from hl7bridge.mapping.identifiers import add, system_for, type_of
+from hl7bridge.mapping.identifiers import DEA, NPI, add, other_authorities, system_for, type_of
 from hl7bridge.mapping.reading import UNUSED
 from hl7bridge.mapping.record import Opening
 from hl7bridge.mapping.rules import FeedRules
@@ -32,6 +32,7 @@ from hl7bridge.model import (
     Action,
     ElementValue,
     Finding,
+    JsonObject,
     Location,
     Record,
     RecordEcho,
@@ -76,6 +77,10 @@ _PATIENT = re.compile(rb"[\r\n][ \t\f\v\0]*(?:" + _PATIENT_SEGMENTS.encode() + r
 
 _STAFF = re.compile(rb"[\r\n][ \t\f\v\0]*(?:MFI|MFE|STF)[ \t]*[^A-Za-z0-9\s]")
 
+_ONE_EACH = (NPI, DEA)
+"""Registries that give a person one number."""
+
+_INCOMPLETE = "without both an identifier and a family name nobody is created"
 _NAMES = "name"
 _RULE = "mentioned_practitioner"
 _TYPE = re.compile(r"[A-Z]{3}")
@@ -130,6 +135,17 @@ class _Mention:
     number: int
     repetitions: list[int]
     draft: Draft
+
+    def take(self, other: _Mention) -> None:
+        """Take over what another repetition says of the same person: identifiers, and names that are not said yet."""
+        self.repetitions += other.repetitions
+        _join(self.draft, other.draft)
+        for value in other.draft.practitioner:
+            name = dict(value.value)
+            if any(have.value.get("use") == "official" for have in self.draft.practitioner):
+                name = _unused(name) if name.get("use") == "official" else name
+            if not any(_says(have.value, _unused(name)) for have in self.draft.practitioner):
+                self.draft.practitioner.append(replace(value, value=name))
 
 
 class VisitMessage(Opening):
@@ -190,29 +206,51 @@ class VisitMessage(Opening):
     def _mentions(
         self, segment: Segment, number: int, meaning: str, raw: str, patient: frozenset[str]
     ) -> Iterator[_Mention]:
-        """The practitioners of one field. Repetitions that claim to be one person, and differ in the family name or in an
-        identifier of one system, are different persons: never two physicians in one."""
+        """The practitioners of one field.
+
+        Repetitions that are to be one person (SAME) give further names and identifiers; a name or a number may stand in one
+        alone. Where they contradict each other they are different persons all the same: never two physicians in one. What
+        could be of either of two is nobody's.
+        """
         reader = self.envelope.reader
         if (ended := _ENDED.get(segment.name)) and reader.first(segment.raw(2)) in ended:
             return
         row = _row(segment.name, number, self.envelope.rules)
         here: list[_Mention] = []
+        parts_of_names: list[_Mention] = []
         for place, repetition in enumerate(reader.repetitions(raw), 1):
             if not repetition:
                 continue
-            draft = self._named(segment, row, place, repetition, patient)
+            draft = self._named(segment, row, place, repetition, patient, meaning == SAME)
             if draft is None:
                 continue
-            same = next((one for one in here if meaning == SAME and _may_be_one(one.draft, draft)), None)
-            if same is None:
-                here.append(_Mention(segment, number, [place], draft))
+            mention = _Mention(segment, number, [place], draft)
+            if meaning == EACH:
+                here.append(mention)
+            elif not (draft.identifiers and draft.practitioner):
+                parts_of_names.append(mention)
+            elif (same := next((one for one in here if _may_be_one(one.draft, draft)), None)) is None:
+                here.append(mention)
             else:
-                same.repetitions.append(place)
-                _join(same.draft, draft)
-        yield from here
+                same.take(mention)
+        if not here and parts_of_names:
+            here = [parts_of_names.pop(0)]
+        for mention in parts_of_names:
+            if len(here) == 1 and _may_be_one(here[0].draft, mention.draft):
+                here[0].take(mention)
+        for mention in here:
+            if mention.draft.identifiers and _family(mention.draft):
+                yield mention
+            elif mention.draft.findings:
+                self.findings += mention.draft.findings
+            else:
+                self._leave(mention.draft, mention.repetitions[0], "101", "practitioner-incomplete", _INCOMPLETE)
 
-    def _named(self, segment: Segment, row: Row, place: int, repetition: str, patient: frozenset[str]) -> Draft | None:
-        """One repetition of an XCN (CN before 2.3), or None where it names nobody for certain."""
+    def _named(
+        self, segment: Segment, row: Row, place: int, repetition: str, patient: frozenset[str], partly: bool
+    ) -> Draft | None:
+        """One repetition of an XCN (CN before 2.3), or None where it names nobody for certain. `partly`: a name or an
+        identifier alone will do, for another repetition may give the other."""
         envelope = self.envelope
         reader = envelope.reader
         draft = Draft(envelope, 0, "", _PURPOSE)
@@ -237,9 +275,8 @@ class VisitMessage(Opening):
             return None
         if not (value or family):
             return None
-        if not value or not family:
-            text = "without both an identifier and a family name nobody is created"
-            self._leave(draft, place, "101", "practitioner-incomplete", text)
+        if not (value and family) and not partly:
+            self._leave(draft, place, "101", "practitioner-incomplete", _INCOMPLETE)
             return None
         if value in patient or type_text in _OF_PATIENTS:
             text = "holds an identifier of the patient or the visit, not a practitioner's: not read"
@@ -250,17 +287,18 @@ class VisitMessage(Opening):
                 draft, place, "103", "placeholder", "stands for nobody real (placeholders of the feed): not read"
             )
             return None
-        self._identify(draft, value, parts, repetition, place)
-        identifiers = [one for one in draft.identifiers if one.system]
-        if not identifiers:
+        if value:
+            self._identify(draft, value, parts, repetition, place)
+            draft.identifiers = [one for one in draft.identifiers if one.system]
+        if not draft.identifiers and not (partly and family):
             self.findings += draft.findings
             return None
-        draft.identifiers = identifiers
-        given = repetition.split(reader.component)
-        given += [""] * (21 - len(given))
-        name = reader.component.join([*given[1:7], given[9], *[""] * 6, given[20]])
-        for value_of_name in human_names(draft, name, 1):
-            draft.person(_NAMES, value_of_name, place)
+        if family:
+            given = repetition.split(reader.component)
+            given += [""] * (21 - len(given))
+            name = reader.component.join([*given[1:7], given[9], *[""] * 6, given[20]])
+            for value_of_name in human_names(draft, name, 1):
+                draft.person(_NAMES, value_of_name, place)
         if not draft.findings:
             if len(_READ_BEFORE) >= _MOST_READ:
                 _READ_BEFORE.clear()
@@ -276,7 +314,9 @@ class VisitMessage(Opening):
         system = system_for(envelope.rules, namespace, universal_id, universal_type, type_code)
         if not (system or authority):
             by_authority = envelope.rules.systems_by_authority
-            candidates = [parts[7], parts[21], parts[22] if len(parts) > 22 else "", parts[12]]
+            type_text = envelope.reader.code(repetition, 13)
+            jurisdiction, agency = [*parts, "", ""][21:23]
+            candidates = [parts[7], *other_authorities(type_text, type_code, jurisdiction, agency)]
             if any(character.isdigit() for character in value):
                 # The site's word for a field. What has no digit there may be a name that was shifted into it.
                 candidates.append(draft.row.label)
@@ -305,20 +345,53 @@ def _tokens(draft: Draft) -> set[tuple[str, str]]:
     return {(one.system, one.value) for one in draft.identifiers}
 
 
+def _unused(name: JsonObject) -> JsonObject:
+    return {key: value for key, value in name.items() if key != "use"}
+
+
+def _says(name: JsonObject, other: JsonObject) -> bool:
+    """Whether a name says all that another one says."""
+    return all(name.get(key) == value for key, value in other.items())
+
+
 def _share(one: Draft, other: Draft) -> bool:
     return not _tokens(one).isdisjoint(_tokens(other))
 
 
 def _may_be_one(one: Draft, other: Draft) -> bool:
-    """Whether two repetitions speak of one person: the same family name, and no two values of one system."""
-    if _share(one, other):
-        return True
-    systems = {identifier.system for identifier in one.identifiers}
-    return _family(one) == _family(other) and systems.isdisjoint(i.system for i in other.identifiers)
+    """Whether two repetitions for one person may speak of one: not where each has another number of a registry that gives
+    one to a person, and, unless they share a number, not where their names contradict each other."""
+    ours, theirs = _tokens(one), _tokens(other)
+    for registry in _ONE_EACH:
+        mine, others = ({value for system, value in side if system == registry} for side in (ours, theirs))
+        if mine and others and mine.isdisjoint(others):
+            return False
+    return not ours.isdisjoint(theirs) or not _names_differ(one, other)
+
+
+def _names_differ(one: Draft, other: Draft) -> bool:
+    """Whether both are named, and no name of one can be one of the other: a given name counts only where neither begins the
+    other (`J`, `Al`); another family name alone says nothing where a given name agrees (marriage)."""
+    pairs = [(_folded(ours), _folded(theirs)) for ours in _names(one) for theirs in _names(other)]
+    return bool(pairs) and all(_differ(*ours, *theirs) for ours, theirs in pairs)
+
+
+def _differ(family: str, given: str, other_family: str, other_given: str) -> bool:
+    if not (given and other_given):
+        return family != other_family
+    return not (given.startswith(other_given) or other_given.startswith(given))
+
+
+def _folded(name: JsonObject) -> tuple[str, str]:
+    return str(name.get("family", "")).casefold(), str(next(iter(name.get("given", [])), "")).casefold()
+
+
+def _names(draft: Draft) -> list[JsonObject]:
+    return [value.value for value in draft.practitioner if "family" in value.value]
 
 
 def _family(draft: Draft) -> str:
-    return str(draft.practitioner[0].value.get("family", "")).casefold() if draft.practitioner else ""
+    return next((str(name["family"]) for name in _names(draft)), "")
 
 
 def _join(one: Draft, other: Draft) -> None:

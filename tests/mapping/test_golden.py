@@ -40,7 +40,7 @@ def test_the_standards_own_example() -> None:
         ("PMF77", "", True),
         ("U77", "", False),
         ("123456789", "SS", True),
-        ("77", "UPIN", True),
+        ("77", "UPIN", False),
         ("78", "", False),
         ("AB1234563", "DEA", True),
         ("79", "", False),

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from hl7bridge.fhir.desired import practitioner_values
+from hl7bridge.fhir.merge import deduplicated
+from hl7bridge.fhir.rules import DestinationRules
 from hl7bridge.mapping.identifiers import DEA, NPI, SSN, dea_is_valid, npi_is_valid, system_for, universal_system
 from hl7bridge.mapping.rules import FeedRules
 from hl7bridge.model import StaffIdentifier
-from tests.mapping.building import KEY_SYSTEM, RULES, change_of, one, said, staff_change, stf
+from tests.mapping.building import KEY_SYSTEM, change_of, one, said, staff_change, stf
 
 
 @pytest.mark.parametrize("text", ["1234567893", "1245319599", "1558598797"])
@@ -49,6 +52,8 @@ def test_valid_dea(text: str) -> None:
 def test_invalid_dea(text: str) -> None:
     assert not dea_is_valid(text)
 
+
+TAX = "urn:oid:2.16.840.1.113883.4.4"
 
 AUTHORITIES = FeedRules(
     KEY_SYSTEM,
@@ -120,19 +125,112 @@ def test_staff_key_comes_first_with_the_system_of_the_feed() -> None:
         ("123-45-6789^^^USSSA", ("123456789", SSN, "USSSA", "SS")),
         ("123456789^^^^SSN", ("123456789", SSN, "", "SS")),
         ("C1^^^^GMC", ("C1", "https://fhir.hl7.org.uk/Id/gmc-number", "GMC", "")),
-        ("C1^^^^^NORTH", ("C1", "urn:north", "NORTH", "")),
+        ("C1^^^^^NORTH", ("C1", "", "", "")),
         ("C1^^^^^^^^NORTH", ("C1", "urn:north", "NORTH", "")),
-        ("E7", ("E7", "urn:north", "NORTH", "")),
+        ("E7", ("E7", "", "", "")),
+        ("L1^^^^SL^^^^CA", ("L1", "urn:california", "SL:CA", "SL")),
+        ("L1^^^^SL^^^^NY", ("L1", "", "SL:NY", "SL")),
+        ("L1^^^^SL^^^^CA&California&ISO3166", ("L1", "urn:california", "SL:CA", "SL")),
+        ("L1^^^^SL", ("L1", "urn:licences", "SL", "SL")),
+        ("L1^^^^SL^^^^^CA", ("L1", "urn:california", "SL:CA", "SL")),
+        ("1234567893^^^^NPI^^^^USA", ("1234567893", NPI, "", "NPI")),
+        ("1234567893^^^NORTH^NPI", ("1234567893", NPI, "NORTH", "NPI")),
+        ("1234567893^^^NORTH&2.999.7&ISO^NPI", ("1234567893", "urn:oid:2.999.7", "NORTH", "NPI")),
+        ("1234567893^^^&north.example&DNS^NPI", ("1234567893", "", "north.example", "NPI")),
+        ("1234567893^^^&2.16.840.1.113883.4.6&^EI", ("1234567893", NPI, "2.16.840.1.113883.4.6", "EI")),
+        ("770077^^^HMRC&1.2.826.0.1.999&ISO^TAX", ("770077", "urn:oid:1.2.826.0.1.999", "HMRC", "TAX")),
+        ("777^^^&1.2.826.0.1.998&ISO^UPIN", ("777", "urn:oid:1.2.826.0.1.998", "1.2.826.0.1.998", "UPIN")),
+        ("AB1234563^^^&1.2.826.0.1.997&ISO^DEA", ("AB1234563", "urn:oid:1.2.826.0.1.997", "1.2.826.0.1.997", "DEA")),
+        ("123456789^^^&1.2.826.0.1.996&ISO^SS", ("123456789", "urn:oid:1.2.826.0.1.996", "1.2.826.0.1.996", "SS")),
+        ("991234567^^^^TAX", ("991234567", "", "TAX", "TAX")),
+        ("A12345^^^^UPIN", ("A12345", "", "UPIN", "UPIN")),
+        ("991234567^^^&2.16.840.1.113883.4.4&ISO", ("991234567", TAX, "2.16.840.1.113883.4.4", "TAX")),
     ],
 )
 def test_staff_identifier_list(sent: str, expected: tuple[str, str, str, str]) -> None:
     assert identifiers(f2=sent) == [expected]
 
 
-def test_an_assumed_authority_is_said() -> None:
-    # MSH-4 of the test messages is NORTH: the last resort, and only because the feed maps it.
-    assert said(one(stf(f2="E7"), rules=AUTHORITIES)) == ["authority-assumed@STF-2.4"]
-    assert said(one(stf(f2="E7"), rules=RULES)) == ["unmapped-authority@STF-2"]
+@pytest.mark.parametrize("sent", ["C1^^^^GMC", "L1^^^^SL^^^^CA", "C1^^^^^^^^NORTH", "C1^^^^^^^^^NORTH"])
+def test_an_assumed_authority_is_said(sent: str) -> None:
+    assert said(one(stf(f2=sent), rules=AUTHORITIES)) == ["authority-assumed@STF-2.4"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "key"),
+    [("E7", "K1"), ("E7^^^^^NORTH", "K1"), ("E7^^^^RN^NORTH", "K1"), ("E7", "K1^Rossi^NORTH"), ("E7^^^^HOUSE", "K1")],
+)
+def test_where_a_message_comes_from_says_nothing_of_whose_number_it_is(sent: str, key: str) -> None:
+    # MSH-4 of the test messages is NORTH, which the feed maps.
+    record = one(stf(key, f2=sent), rules=AUTHORITIES)
+    assert said(record) == ["unmapped-authority@STF-2"]
+    assert [one.system for one in change_of(record).identifiers] == [KEY_SYSTEM, ""]
+
+
+def test_nurses_of_two_states_are_two_though_their_licences_have_one_number() -> None:
+    rules = FeedRules(KEY_SYSTEM, authorities={"RN": "urn:nurses", "RN:MN": "urn:minnesota", "NORTH": "urn:north"})
+    systems = [
+        [(i.system, i.authority) for i in staff_change(f2=f"L900^^^^RN^^^^{state}", rules=rules).identifiers[1:]]
+        for state in ("MN", "WI", "")
+    ]
+    assert systems == [[("urn:minnesota", "RN:MN")], [("", "RN:WI")], [("urn:nurses", "RN")]]
+
+
+@pytest.mark.parametrize(
+    ("authority", "kind", "told"),
+    [
+        ("&2.999.7&ISO", "NPI", True),
+        ("&2.999.7&ISO", "SS", True),
+        ("NORTH&2.999.7&ISO", "NPI", True),
+        ("&2.16.840.1.113883.4.6&ISO", "NPI", False),
+        ("&2.16.840.1.113883.4.6&ISO", "UPIN", True),
+        ("&2.16.840.1.113883.4.6&ISO", "PRN", False),
+        ("&2.999.8&ISO", "NPI", False),  # settled by the feed
+        ("&2.999.7&ISO", "TAX", False),
+        ("NORTH", "NPI", False),
+    ],
+)
+def test_a_type_that_contradicts_the_stated_authority_is_told(authority: str, kind: str, told: bool) -> None:
+    rules = FeedRules(KEY_SYSTEM, authorities={"NORTH": "urn:north", "2.999.8:NPI": NPI})
+    number = "123456789" if kind == "SS" else "1234567893"
+    record = one(stf(f2=f"{number}^^^{authority}^{kind}"), rules=rules)
+    assert said(record) == (["type-contradicts-authority@STF-2.5"] if told else [])
+    if "2.999" in authority:
+        (found,) = change_of(record).identifiers[1:]
+        assert found.system == (NPI if authority == "&2.999.8&ISO" else "urn:oid:2.999.7")
+
+
+@pytest.mark.parametrize("sent", ["123456789", "123-45-6789", "123 45 6789"])
+def test_a_social_security_number_has_nine_digits(sent: str) -> None:
+    (found,) = staff_change(f2=f"{sent}^^^^SS").identifiers[1:]
+    assert (found.value, found.system) == ("123456789", SSN)
+
+
+@pytest.mark.parametrize(
+    "sent", ["AB12", "801", "12345678", "1234567890", "12345678\uff19", "12345678A", "123.45.6789"]
+)
+@pytest.mark.parametrize(
+    "authority", ["^^^^SS", "^^^USSSA^SS", "^^^USSSA", "^^^&2.16.840.1.113883.4.1&ISO^NI", "^^^NORTH^SSN"]
+)
+def test_what_has_not_nine_digits_is_no_social_security_number(sent: str, authority: str) -> None:
+    record = one(stf(f2=sent + authority), rules=AUTHORITIES)
+    assert said(record) == ["ssn-digits@STF-2.1"]
+    assert [one.value for one in change_of(record).identifiers] == ["K1"]
+
+
+def test_one_number_of_a_national_registry_is_one_whatever_its_types() -> None:
+    record = one(stf(f2="1234567893^^^&2.16.840.1.113883.4.6&ISO^PRN"), "PRA|K1|||||1234567893^NPI")
+    assert [(i.value, i.system) for i in change_of(record).identifiers[1:]] == [("1234567893", NPI)]
+
+
+def test_one_number_of_one_authority_as_two_types_is_two() -> None:
+    change = staff_change(f2="M1^^^NORTH^MD~M1^^^NORTH^DO~M1^^^NORTH~M1^^^NORTH^MD", rules=AUTHORITIES)
+    assert [(i.value, i.type_code, i.system) for i in change.identifiers[1:]] == [
+        ("M1", "MD", "urn:north"),
+        ("M1", "DO", "urn:north"),
+    ]
+    values = practitioner_values(change, DestinationRules("x", "http://127.0.0.1/fhir"))
+    assert len(deduplicated("identifier", [value for value in values if value.element == "identifier"])) == 3
 
 
 def test_unknown_type_is_kept_as_text() -> None:
@@ -193,7 +291,9 @@ def test_before_2_3_1_the_later_form_is_read_where_it_is_sent() -> None:
         ("L1^SL^CA", ("L1", "urn:california", "SL:CA", "SL")),
         ("L1^SL^NY", ("L1", "urn:licences", "SL:NY", "SL")),
         ("L1^L&I", ("L1", "", "LI", "LI")),
-        ("T1^TAX", ("T1", "urn:oid:2.16.840.1.113883.4.4", "TAX", "TAX")),
+        ("T1^TAX", ("T1", "", "TAX", "TAX")),
+        ("A12345^UPIN", ("A12345", "", "UPIN", "UPIN")),
+        ("123-45-6789^SS", ("123456789", SSN, "SS", "SS")),
         ("C1^MDD^CA", ("C1", "", "MDD:CA", "")),
     ],
 )

@@ -93,6 +93,47 @@ def test_repetitions_of_an_attending_are_one_person_with_more_identifiers() -> N
     assert [(i.system, i.value) for i in change.identifiers] == [(NPI, "1234567893"), (NORTH, "H12")]
 
 
+EI = "7701^Rol^Runa^^^DR^^^NORTH^L^^^EI"
+
+
+@pytest.mark.parametrize(
+    ("sent", "identifiers", "names"),
+    [
+        (f"{EI}~7702^Rol^Runa^^^DR^^^NORTH^L^^^RN", ["7701", "7702"], [("official", "Rol")]),
+        (f"{EI}~7702^Rol^R^^^DR^^^NORTH^L^^^RN", ["7701", "7702"], [("official", "Rol"), ("", "Rol")]),
+        (f"{EI}~7702^Vik^Runa^^^^^^NORTH^M", ["7701", "7702"], [("official", "Rol"), ("maiden", "Vik")]),
+        (f"{EI}~7701^Vik^Thea^^^^^^NORTH^D^^^EI", ["7701"], [("official", "Rol"), ("usual", "Vik")]),
+        (f"{EI}~1234567893^^^^^^^^^^^^NPI~7703^^^^^^^^NORTH", ["1234567893", "7701", "7703"], [("official", "Rol")]),
+        (f"1234567893^^^^^^^^^^^^NPI~{EI}", ["1234567893", "7701"], [("official", "Rol")]),
+        ("7703^^^^^^^^NORTH~^Rol^Runa^^^^^^^L", ["7703"], [("official", "Rol")]),
+        (f"{EI}~9^Rol^Runa^^^^^^SOUTH~P4711^^^^^^^^NORTH", ["7701"], [("official", "Rol")]),
+    ],
+)
+@pytest.mark.parametrize("place", ["PV1-7", "PV1-8", "PV1-17", "ROL-4", "PRT-5"])
+def test_repetitions_for_one_person_are_one(
+    place: str, sent: str, identifiers: list[str], names: list[tuple[str, str]]
+) -> None:
+    name, _, number = place.partition("-")
+    change = only(adt(segment(name, f2="AD", **{f"f{number}": sent})))
+    assert sorted(one.value for one in change.identifiers) == sorted(identifiers)
+    assert [(value.value.get("use", ""), value.value["family"]) for value in change.practitioner] == names
+
+
+@pytest.mark.parametrize("place", ["PV1-9", "PV1-52"])
+def test_repetitions_for_several_are_several(place: str) -> None:
+    sent = f"{EI}~7702^Rol^Runa^^^DR^^^NORTH^L^^^RN~7703^^^^^^^^NORTH"
+    assert people(adt(pv1(**{f"f{place[4:]}": sent}))) == [f"{NORTH}|7701", f"{NORTH}|7702"]
+
+
+def test_two_numbers_of_a_registry_that_gives_one_are_two_persons() -> None:
+    assert len(people(adt(pv1(f7=f"{ADA}~1245319599^Okonkwo^Adaeze^^^^^^^^^^NPI")))) == 2
+
+
+def test_what_may_be_of_either_of_two_is_nobodys() -> None:
+    found = read(adt(pv1(f7=f"{RUNA}~H78^Bello^Ife^^^^^^NORTH~H99^^^^^^^^NORTH")))
+    assert [[one.value for one in record.change.identifiers] for record in found if record.change] == [["H77"], ["H78"]]
+
+
 @pytest.mark.parametrize("second", ["H78^Bello^Ife^^^^^^NORTH", "H79^Halloway^Thea^^^^^^NORTH"])
 def test_two_physicians_never_become_one(second: str) -> None:
     assert len(people(adt(pv1(f7=f"{RUNA}~{second}")))) == 2
