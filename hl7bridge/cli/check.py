@@ -91,6 +91,7 @@ def examine(directory: Path) -> Iterator[Line]:
     yield from _log(settings)
     for feed in settings.feeds.values():
         yield from _port(feed)
+        yield from _answers(feed)
         yield from _drop_folder(feed)
         yield from _mapping(feed)
 
@@ -213,6 +214,24 @@ def _port(feed: Feed) -> Iterator[Line]:
         yield Line.of(error, "warning" if failure.errno == errno.EADDRINUSE else "error")
     else:
         yield Line("good", f"{feed.name}: {host}:{port or ' any port'} is free")
+
+
+_ANSWERS = {
+    "as-asked": "as MSH-15 and MSH-16 of each message ask; both empty = one answer",
+    "original": "one to each message, whatever MSH-15 and MSH-16 ask",
+    "enhanced": "as MSH-15 and MSH-16 of each message ask; one left empty counts as AL (always)",
+}
+
+
+def _answers(feed: Feed) -> Iterator[Line]:
+    """Which answers a message gets, and a setting that has no effect with them."""
+    given = feed.acknowledgment
+    yield Line("good", f'{feed.name}: answers (acknowledgment.mode "{given.mode}"): {_ANSWERS[given.mode]}')
+    if given.mode == "original" and given.application_acknowledgment_to:
+        problem = 'is not used: with mode = "original" no message has an application acknowledgment of its own'
+        advice = 'Take it out, or write mode = "as-asked".'
+        error = ConfigError(problem, file=feed.file, key="acknowledgment.application_acknowledgment_to", advice=advice)
+        yield Line.of(error, "warning")
 
 
 def _drop_folder(feed: Feed) -> Iterator[Line]:

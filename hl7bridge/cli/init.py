@@ -48,14 +48,17 @@ STARTING_VALUES: dict[Profile, tuple[tuple[str, str, str, str], ...]] = {
         (_DESTINATION, "auth", "key", '"file:keys/ehr.pem"'),
         (_DESTINATION, "auth", "token_url", '"https://fhir.example.org/oauth2/token"'),
     ),
+    # Both read one answer to each message, whatever MSH-15/16 ask: a second one would count as that to the next message.
     # Its communication point sends again or holds on AR, and waits long enough for any answer.
     Profile.RHAPSODY: (
         (_FEED, "", "map", '"rhapsody"'),
+        (_FEED, "acknowledgment", "mode", '"original"'),
         (_FEED, "acknowledgment.codes", "unavailable", '"AR"'),
     ),
     # Its sender waits 5 s and goes on to the next message on any NAK: only a closed connection makes it send again.
     Profile.MIRTH: (
         (_FEED, "", "map", '"mirth"'),
+        (_FEED, "acknowledgment", "mode", '"original"'),
         (_FEED, "acknowledgment", "ack_deadline", '"4s"'),
         (_FEED, "acknowledgment.codes", "unavailable", '"close"'),
     ),

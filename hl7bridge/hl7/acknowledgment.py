@@ -96,15 +96,21 @@ def _wanted(condition: str, positive: bool) -> bool:
     return condition == "AL" or condition == ("SU" if positive else "ER")
 
 
-def asked(header: Header) -> Asked:
-    """Read MSH-15 and MSH-16; see the table at the top."""
+Mode = Literal["as-asked", "original", "enhanced"]
+"""How far MSH-15 and MSH-16 are heeded. "original": not at all, one answer to each message. "enhanced": one left empty
+counts as AL."""
+
+
+def asked(header: Header, mode: Mode = "as-asked") -> Asked:
+    """What MSH-15 and MSH-16 ask for; see the table at the top, and `Mode`."""
     accept, application = header.accept_type.upper(), header.application_type.upper()
-    if accept not in _CONDITIONS and application not in _CONDITIONS:
+    if mode == "original" or (mode == "as-asked" and not {accept, application} & _CONDITIONS):
         return Asked("original")
+    empty = "AL" if mode == "enhanced" else "NE"
     return Asked(
         "enhanced",
-        accept if accept in _CONDITIONS else "NE",
-        application if application in _CONDITIONS else "NE",
+        accept if accept in _CONDITIONS else empty,
+        application if application in _CONDITIONS else empty,
     )
 
 

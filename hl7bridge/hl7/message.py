@@ -28,6 +28,7 @@ __all__ = [
     "Separators",
     "codec_of_message",
     "escape",
+    "location_of",
     "read_header",
     "unescape",
 ]
@@ -361,7 +362,7 @@ def _decode(raw: bytes, header: Header, charset: str | Sequence[str]) -> tuple[s
             failure = error
     assert failure is not None, "no character set to try"
     at = start + failure.start
-    place = _location_of(raw, at, header.separators.field)
+    place = location_of(raw, at, header.separators.field)
     names_tried = " or ".join(codecs)
     advice = (
         "correct MSH-18 or the text"
@@ -373,7 +374,7 @@ def _decode(raw: bytes, header: Header, charset: str | Sequence[str]) -> tuple[s
     ) from None
 
 
-def _location_of(raw: bytes, offset: int, separator: str) -> Location:
+def location_of(raw: bytes, offset: int, separator: str) -> Location:
     """The segment and field that hold the byte at `offset`."""
     before = raw[:offset].decode("latin-1")
     lines = [line for line in _LINE_BREAK.split(before.removeprefix("\xef\xbb\xbf").lstrip(_LEADING)) if line]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 from hl7bridge.errors import UnsupportedMessage
@@ -40,6 +41,19 @@ def _type_and_event(message_type: str, separators: Separators) -> tuple[str, str
     reader = FieldReader(separators, "latin-1")
     parts = reader.parts(reader.repetitions(message_type)[0])
     return parts[0], parts[1]
+
+
+def names_staff(header: Header) -> bool:
+    """Whether MSH-9 names MFN, PMU or one of their events (M01, M02, B01 to B08) anywhere in it, in whatever case and
+    between whatever separators: a message that no family of ours is, and that may be about staff all the same."""
+    sent = header.text(9).upper()
+    letters = _NO_CODE.sub("", sent)
+    return "MFN" in letters or "PMU" in letters or _STAFF_EVENT.search(sent) is not None
+
+
+_NO_CODE = re.compile("[^A-Z0-9]")
+# Events that no other type has (table 0003), with a zero too few or too many.
+_STAFF_EVENT = re.compile("(?<![A-Z0-9])(?:M0*[12]|B0*[1-8])(?![A-Z0-9])")
 
 
 def unsupported(header: Header) -> UnsupportedMessage:

@@ -19,12 +19,12 @@ from hl7bridge.hl7 import acknowledgment
 from hl7bridge.hl7.message import Message
 from hl7bridge.mapping.record import why_nothing
 from hl7bridge.model import ENDED_WELL, Finding, Refusal, Result, Severity, StaffChange
+from hl7bridge.service.answers import application_with_lines
 from hl7bridge.service.intake import (
     CLOSE,
     PERHAPS_TEXT,
     STORED_TEXT,
     FeedPolicy,
-    application_with_lines,
     stored_text,
 )
 from hl7bridge.store.store import (
@@ -282,14 +282,22 @@ class Acknowledger(threading.Thread):
             message = Message(raw, policy.charset)
         except MessageError:
             return
-        wanted = acknowledgment.asked(message.header)
+        wanted = policy.asked(message.header)
         positive = verdict.code in ("AA", "CA")
         silent = verdict.code == CLOSE or (pending.kind == "application" and not wanted.wants_application(positive))
         if silent:
             body: bytes | None = None
             kept = Acknowledgment(pending.kind, AcknowledgmentState.NONE, verdict.code, positive)
         else:
-            body = application_with_lines(message, pending.kind, verdict.code, verdict.lines, verdict.findings, text)
+            body = application_with_lines(
+                message,
+                pending.kind,
+                verdict.code,
+                verdict.lines,
+                verdict.findings,
+                text,
+                fallback_version=policy.rules.fallback_version,
+            )
             kept = Acknowledgment(pending.kind, AcknowledgmentState.OWED, verdict.code, positive, body)
         store.acknowledged(pending.message_id, pending.kind, kept, now)
         with self._lock:

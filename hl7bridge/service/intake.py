@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
@@ -24,12 +23,13 @@ from hl7bridge.errors import MessageError, UnreadableMessage, UnsupportedMessage
 from hl7bridge.fhir.identity import lane_keys
 from hl7bridge.fhir.rules import REPORT, DestinationRules
 from hl7bridge.hl7 import acknowledgment, batch
-from hl7bridge.hl7.message import Header, Message, read_header
+from hl7bridge.hl7.message import Header, Message, location_of, read_header
 from hl7bridge.mapping import events, visits
 from hl7bridge.mapping.record import why_nothing
 from hl7bridge.mapping.rules import FeedRules
-from hl7bridge.model import Finding, Location, Record, RecordEcho, Refusal, Severity, StaffChange
+from hl7bridge.model import Finding, Location, Record, RecordEcho, Refusal, StaffChange
 from hl7bridge.service.acquaintance import KnownPractitioners
+from hl7bridge.service.answers import application_with_lines, build
 from hl7bridge.service.verdict import LARGE_FILE, Reading, read_at_once, read_in_parts
 from hl7bridge.store.store import (
     Acknowledgment,
@@ -63,6 +63,7 @@ class FeedPolicy:
     charset: str | Sequence[str] = "utf-8"
     processing_ids: frozenset[str] = frozenset({"P"})
     unsupported: str = "reject"
+    mode: acknowledgment.Mode = "as-asked"
     acknowledge_when: str = "stored"
     ack_deadline: float = 4.0
     when_pending: str = "accept"
@@ -76,6 +77,10 @@ class FeedPolicy:
     def code(self, refusal: Refusal) -> str:
         """The acknowledgment code of a refusal in original mode (`AE`, `AR`, `CE`...), or "close"."""
         return self.codes.get(refusal) or _DEFAULT_CODES[refusal]
+
+    def asked(self, header: Header) -> acknowledgment.Asked:
+        """The answers that a message is due, by its MSH-15 and MSH-16 as far as the feed heeds them."""
+        return acknowledgment.asked(header, self.mode) if self.answers else acknowledgment.Asked("original")
 
     def answering(self) -> tuple[str, ...]:
         """The destinations whose outcomes an acknowledgment waits for."""
@@ -101,11 +106,6 @@ class Prepared:
     header: Header
     counted: str
     refuse: Callable[[], bytes | str | None] = lambda: None
-
-
-def new_control_id() -> str:
-    """A message control id of our own, unique without coordination (MSH-10, at most 20 characters before 2.7)."""
-    return f"{time.time_ns() // 1_000_000:x}".upper()[-10:] + secrets.token_hex(5).upper()
 
 
 class Intake:
@@ -176,7 +176,9 @@ class Intake:
         # Beside patient messages, what cannot be read cannot be told apart from them.
         keep = staff_message and not of_patient and "adt" not in takes
         try:
-            self._check_header(header, defect)
+            self._check_header(header)
+            if defect:
+                raise _block_inside(raw, header, defect)
             if family == events.ADT and "adt" in takes:
                 if visits.holds_staff(raw):
                     text = "segments about staff stand in what MSH-9 calls a patient message: it is not read"
@@ -189,21 +191,17 @@ class Intake:
                 raise UnreadableMessage("100", "patient-segments", text)
             return self._translated(self._read(header, raw, slices), raw, peer, alone)
         except MessageError as error:
-            return self._refused(header, raw, peer, error, keep=keep, intact=not defect)
+            return self._refused(header, raw, peer, error, keep=keep)
         except Exception as error:  # the last fence: who gets no answer sends the same bytes again and again
             text = f"A fault of this service ({type(error).__name__}): the message could not be read"
             fault = MessageError("207", "internal-error", text)
-            return self._refused(header, raw, peer, fault, keep=keep, intact=not defect)
+            return self._refused(header, raw, peer, fault, keep=keep)
 
-    def _check_header(self, header: Header, defect: str) -> None:
+    def _check_header(self, header: Header) -> None:
         if not header.message_type:
             raise _required(9, "MSH-9 (message type) is empty: the message cannot be dispatched")
         if not header.control_id:
             raise _required(10, "MSH-10 (message control id) is empty: an answer could not be correlated")
-        if defect:
-            raise UnreadableMessage(
-                "207", defect, "A block character (VT or FS) stands inside the message: corrupt frame"
-            )
         allowed = self.policy.processing_ids
         if allowed and header.processing_id and header.processing_id not in allowed:
             raise UnsupportedMessage(
@@ -216,7 +214,9 @@ class Intake:
     def _not_ours(self, header: Header, raw: bytes, peer: str) -> Prepared:
         """What is not a staff message: header only, never the body, which may hold a patient."""
         error = events.unsupported(header)
-        if self.policy.unsupported != "ignore" or visits.holds_staff(raw):
+        # What may be about staff is not lost in silence, however its MSH-9 is damaged.
+        may_be_ours = events.names_staff(header) or visits.holds_staff(raw)
+        if self.policy.unsupported != "ignore" or may_be_ours:
             return self._refused(header, raw, peer, error, keep=False)
         acks = self._acknowledgments(header, "AA", "CA", text="not taken, ignored")
         new = self._new(header, raw, peer, MessageState.IGNORED, None, acknowledgments=acks, note=error.finding.local)
@@ -292,7 +292,14 @@ class Intake:
             state, code = MessageState.ACCEPTED, "AA"
 
         def application(kind: str) -> bytes:
-            return application_with_lines(reading.message, kind, code, reading.lines, reading.findings)
+            return application_with_lines(
+                reading.message,
+                kind,
+                code,
+                reading.lines,
+                reading.findings,
+                fallback_version=policy.rules.fallback_version,
+            )
 
         wanted = self._asked(header)
         acks: list[Acknowledgment] = []
@@ -336,14 +343,11 @@ class Intake:
         error: MessageError,
         *,
         keep: bool,
-        intact: bool = True,
         size: int = 0,
     ) -> Prepared:
         policy = self.policy
         code = policy.code(error.refusal)
-        # CA says that the message as it was sent is safe here: not so of a corrupt frame, nor of what must not be kept.
-        safe = "CA" if keep and intact else "CE"
-        accept_code = "CR" if error.refusal is Refusal.UNSUPPORTED else safe
+        accept_code = _accept_code(error, kept=keep, asked=self._asked(header))
         acks = self._acknowledgments(header, code, accept_code, findings=(error.finding,), text=str(error))
         new = self._new(
             header,
@@ -366,17 +370,19 @@ class Intake:
         if wanted.mode == "original":
             if code == CLOSE:
                 return (Acknowledgment("original", AcknowledgmentState.NONE, CLOSE),)
-            return (_ready("original", code, _build(header, "original", code, findings=findings, text=text)),)
+            return (_ready("original", code, self._build(header, "original", code, findings=findings, text=text)),)
         acks = []
         taken = accept_code == "CA"
         if wanted.wants_accept(taken):
-            body = _build(header, "accept", accept_code, findings=() if taken else findings, text="" if taken else text)
+            body = self._build(
+                header, "accept", accept_code, findings=() if taken else findings, text="" if taken else text
+            )
             acks.append(_ready("accept", accept_code, body))
         # After CR or CE the exchange is over; without an accept acknowledgment the application one carries the verdict.
         if (taken or not wanted.wants_accept(False)) and wanted.wants_application(code == "AA"):
             final = code if code != CLOSE else "AR"
             acks.append(
-                _ready("application", final, _build(header, "application", final, findings=findings, text=text))
+                _ready("application", final, self._build(header, "application", final, findings=findings, text=text))
             )
         if not acks:
             positive = code == "AA"
@@ -384,26 +390,29 @@ class Intake:
         return tuple(acks)
 
     def _asked(self, header: Header) -> acknowledgment.Asked:
-        return acknowledgment.asked(header) if self.policy.answers else acknowledgment.Asked("original")
+        return self.policy.asked(header)
+
+    def _build(self, header: Header, kind: str, code: str, **given: Any) -> bytes:
+        return build(header, kind, code, fallback_version=self.policy.rules.fallback_version, **given)
 
     def _accept(self, header: Header, code: str) -> bytes:
-        return _build(header, "accept", code)
+        return self._build(header, "accept", code)
 
     def _unavailable(self, header: Header) -> Callable[[], bytes | str | None]:
         """How to refuse when the commit failed or the service is stopping: nothing positive, nothing stored."""
 
         def refuse() -> bytes | str | None:
             finding = Finding("207", "unavailable", "The message could not be stored; send it again")
-            wanted = acknowledgment.asked(header)
+            wanted = self._asked(header)
             if wanted.mode == "original":
                 code = self.policy.code(Refusal.UNAVAILABLE)
                 if code == CLOSE:
                     return CLOSE
-                return _build(header, "original", code, findings=(finding,), text=finding.text)
+                return self._build(header, "original", code, findings=(finding,), text=finding.text)
             if wanted.wants_accept(False):
-                return _build(header, "accept", "CE", findings=(finding,), text=finding.text)
+                return self._build(header, "accept", "CE", findings=(finding,), text=finding.text)
             if wanted.wants_application(False):
-                return _build(header, "application", "AR", findings=(finding,), text=finding.text)
+                return self._build(header, "application", "AR", findings=(finding,), text=finding.text)
             return None
 
         return refuse
@@ -533,42 +542,6 @@ def stored_text(policy: FeedPolicy, change: StaffChange | None) -> str:
     return REPORT_TEXT if modes == {REPORT} else PERHAPS_TEXT
 
 
-def application_with_lines(
-    message: Message,
-    kind: str,
-    code: str,
-    lines: Sequence[acknowledgment.MfaLine],
-    findings: Sequence[Finding],
-    text: str = "",
-) -> bytes:
-    """An MFK (or ACK) with its MFA lines; MFI is echoed from the message, MFI-6 filters the lines.
-
-    Findings that only inform (a local code sent as text) stay with us, for `map explain`: an ERR beside an AA makes people
-    look, and nearly every message has some.
-    """
-    findings = [finding for finding in findings if finding.severity is not Severity.INFORMATION]
-    master_file = message.first("MFI")
-    if master_file is None:
-        # Without MFA the text of the message says of its one record what is still to come, and no finding is of an MFE.
-        findings = [finding if finding.location else replace(finding, position=0) for finding in findings]
-        text = text or (lines[0].text if len(lines) == 1 and lines[0].success else "")
-    return _build(
-        message.header,
-        kind,
-        code,
-        findings=findings,
-        text=text or (next((f.text for f in findings if f.severity == "E"), "")),
-        records=lines,
-        master_file=master_file.text if master_file else None,
-        response_level=master_file.value(6) if master_file else "",
-        codec=message.codec,
-    )
-
-
-def _build(header: Header, kind: str, code: str, **given: Any) -> bytes:
-    return acknowledgment.build(header, kind, code, control_id=new_control_id(), now=datetime.now(UTC), **given)
-
-
 def _ready(kind: str, code: str, body: bytes) -> Acknowledgment:
     return Acknowledgment(kind, AcknowledgmentState.OWED, code, code in ("AA", "CA"), body)
 
@@ -577,6 +550,25 @@ def _why_nobody(findings: Sequence[Finding]) -> str:
     """Why a patient message gives no practitioner: for lists, which count what a feed's table has no system for."""
     said = {finding.local for finding in findings}
     return next((local for local in ("unmapped-authority", "npi-check-digit") if local in said), "no-practitioner")
+
+
+def _accept_code(error: MessageError, *, kept: bool, asked: acknowledgment.Asked) -> str:
+    """What an accept acknowledgment says of a message that is refused. It never judges content (2.9.3.1): by it the sender
+    only learns whether to send the message again. CR is for what the header alone rules out, CA for the rest: its bytes are
+    kept, or the application acknowledgment says what is wrong. Where neither is so, CA would lose it."""
+    of_header = error.finding.location is None or error.finding.location.segment == "MSH"
+    if error.refusal is Refusal.UNSUPPORTED and of_header:
+        return "CR"
+    if kept or asked.wants_application(False):
+        return "CA"
+    return "CR" if error.refusal is Refusal.UNSUPPORTED else "CE"
+
+
+def _block_inside(raw: bytes, header: Header, defect: str) -> UnreadableMessage:
+    """The error about a block character within a message; its place is that of the first one."""
+    at = next((at for at, byte in enumerate(raw) if byte in b"\x0b\x1c"), 0)
+    text = "A block character (VT or FS) stands inside the message: it is not read, for it may be two cut into one"
+    return UnreadableMessage("207", defect, text, location_of(raw, at, header.separators.field))
 
 
 def _required(number: int, text: str) -> UnsupportedMessage:

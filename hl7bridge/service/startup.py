@@ -82,6 +82,7 @@ def feed_policy(feed: Feed, settings: Settings) -> FeedPolicy:
         processing_ids=frozenset({settings.service.processing_id}),
         unsupported="ignore" if counts_others else feed.hl7.unsupported,
         recheck=feed.adt.recheck,
+        mode=answers.mode,
         acknowledge_when=answers.acknowledge_when,
         ack_deadline=answers.ack_deadline,
         when_pending=answers.when_pending,

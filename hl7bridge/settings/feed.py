@@ -72,7 +72,8 @@ class Hl7Settings(Section):
         tuple[Literal["staff", "adt"], ...], BeforeValidator(several), Field(min_length=1), Written("list of names")
     ] = setting("staff", 'what comes on it: "staff" (MFN, PMU), "adt" (practitioners in patient messages), or both')
     unsupported: Literal["reject", "ignore"] = setting(
-        "reject", "other message types: refused (AR), or answered AA and counted (unless said, where ADT is taken)"
+        "reject",
+        "other types: refused (AR), or AA and counted (unless said, where ADT is taken); never what may be staff",
     )
 
 
@@ -94,6 +95,10 @@ class CodeSettings(Section):
 class AcknowledgmentSettings(Section):
     """When and how the feed's messages are answered."""
 
+    mode: Literal["as-asked", "original", "enhanced"] = setting(
+        "as-asked",
+        "answers as MSH-15/16 ask; original = one answer, whatever they ask; enhanced = empty ones count as AL",
+    )
     acknowledge_when: Literal["stored", "delivered"] = setting(
         "stored", "answer when the message is safe on disk, or when the FHIR server's answer is known"
     )

@@ -52,9 +52,10 @@ def test_init_never_overwrites(command: Command, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("profiles", "expected"),
     [
-        (("mirth",), {"unavailable": "close", "profile": "generic"}),
-        (("rhapsody",), {"unavailable": "AR", "profile": "generic"}),
-        (("epic", "mirth"), {"unavailable": "close", "profile": "epic"}),
+        (("mirth",), {"unavailable": "close", "mode": "original", "profile": "generic"}),
+        (("rhapsody",), {"unavailable": "AR", "mode": "original", "profile": "generic"}),
+        (("epic",), {"unavailable": "AR", "mode": "as-asked", "profile": "epic"}),
+        (("epic", "mirth"), {"unavailable": "close", "mode": "original", "profile": "epic"}),
     ],
 )
 def test_profiles_set_starting_values(
@@ -65,7 +66,8 @@ def test_profiles_set_starting_values(
     assert ended.code == 0
     settings = config.load(tmp_path, {})
     answers, destination = settings.feeds["staff"].acknowledgment, settings.destinations["ehr"]
-    assert {"unavailable": answers.codes.unavailable, "profile": destination.profile} == expected
+    said = {"unavailable": answers.codes.unavailable, "mode": answers.mode, "profile": destination.profile}
+    assert said == expected
     assert answers.ack_deadline < 5
     assert destination.mode == "report"
     assert settings.feeds["staff"].map == ("" if profiles == ("epic",) else profiles[-1])
@@ -124,6 +126,26 @@ def smart(site: Path, key: str) -> None:
 def line_of(ended: Ended, verdict: str) -> str:
     [line] = [line for line in ended.out.splitlines() if line.startswith(verdict)]
     return line.removeprefix(verdict).strip()
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [
+        ("as-asked", "as MSH-15 and MSH-16 of each message ask; both empty = one answer"),
+        ("original", "one to each message, whatever MSH-15 and MSH-16 ask"),
+        ("enhanced", "as MSH-15 and MSH-16 of each message ask; one left empty counts as AL"),
+    ],
+)
+@pytest.mark.parametrize("late", ["", "127.0.0.1:2576"])
+def test_check_says_which_answers_a_feed_gives(command: Command, site: Path, mode: str, said: str, late: str) -> None:
+    for key, value in (("mode", mode), ("application_acknowledgment_to", late)):
+        path = site / "conf/feeds/staff.toml"
+        path.write_text(set_key(path.read_text(), "acknowledgment", key, f'"{value}"'))
+    ended = command("check", site)
+    unused = mode == "original" and bool(late)
+    assert ended.code == (1 if unused else 0)
+    assert f'staff: answers (acknowledgment.mode "{mode}"): {said}' in " ".join(ended.out.split())
+    assert ("acknowledgment.application_acknowledgment_to: is not used" in ended.out) is unused
 
 
 def test_check_lists_every_problem_with_place_and_advice(command: Command, site: Path) -> None:

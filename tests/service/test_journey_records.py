@@ -166,10 +166,15 @@ def test_a_frame_that_asks_for_nothing_gets_nothing(bridge: Bridge, sandbox: Run
     assert values(found(sandbox, "R1501"), "telecom") == {"5550151"}
 
 
-def test_a_corrupt_frame_is_never_said_to_be_safe(bridge: Bridge) -> None:
+def test_a_corrupt_frame_is_kept_and_its_content_judged_by_the_second_answer(bridge: Bridge) -> None:
     with Connection(("127.0.0.1", bridge.ports["staff"])) as connection:
         whole = mfn("corrupt", person("MAD", "R1601", "Quillfeather^Barnaby"), accept="AL", application="AL")
-        answer = read_answer(connection.ask(whole.replace(b"^Barnaby", b"^Barn\x0baby")))
-        assert (answer.code, answer.control_id) == ("CE", "corrupt")
+        corrupt = whole.replace(b"^Barnaby", b"^Barn\x0baby")
+        answer = read_answer(connection.ask(corrupt))
+        assert (answer.code, answer.control_id) == ("CA", "corrupt")
+        later = connection.read(5)
+        assert later
+        assert read_answer(later).code == "AE"
+        assert b"\rERR||STF^1^3|207^" in later
         undecodable = mfn("undecodable", person("MAD", "R1602", "Quillfeather^B")).replace(b"^B", b"^\xc0")
         assert read_answer(connection.ask(undecodable)).code == "AE"
