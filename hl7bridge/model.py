@@ -211,6 +211,8 @@ class StaffChange:
     event_field   the HL7 field that says what is asked for
     undated       why it is not certain when it applies, "" = it is: a person decides before anything is written
                   ("unreadable-time", "partial-time": mapping/effective.py)
+    evidence      what an event that merges no content says of name, sex and birth date: it tells people apart, and is
+                  never written
     """
 
     action: Action
@@ -236,6 +238,7 @@ class StaffChange:
     event_field: str = "MFE-1"
     only_if_missing: bool = False
     undated: str = ""
+    evidence: tuple[ElementValue, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -295,6 +298,7 @@ class StaffChange:
                 "event_field": self.event_field,
                 "only_if_missing": self.only_if_missing,
                 **({"undated": self.undated} if self.undated else {}),
+                **({"evidence": values_to_json(self.evidence)} if self.evidence else {}),
             }
         )
 
@@ -308,6 +312,7 @@ class StaffChange:
         read["roles"] = tuple(StaffRole(key, origin, values_from_json(v)) for key, origin, v in read["roles"])
         read["shared_role"] = values_from_json(read["shared_role"])
         read["cleared"] = tuple(read["cleared"])
+        read["evidence"] = values_from_json(read.get("evidence", []))
         return cls(**read)
 
 
@@ -558,6 +563,7 @@ class Link(StrEnum):
     FOUND = ""  # the identifiers do
     LINKED = "linked"  # a person does, whatever the identifiers say
     FORCED = "forced"  # a person does, whatever name and birth date say, too
+    APART = "apart"  # a person says that it is nobody who was found by other identifiers than the staff key
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +158,10 @@ class World:
         now = self.now.timestamp()
         while claimed := self.store.claim("ehr", "test", 1, now, lanes):
             for one in claimed:
-                outcome = deliver(one.change, one.known, one.feed, self.rules, self.client, written_by, self.now)
+                outcome = deliver(
+                    one.change, one.known, one.feed, self.rules, self.client, written_by, self.now,
+                    said_by=partial(self.store.said_by, "ehr"),
+                )  # fmt: skip
                 state = DeliveryState.HELD if outcome.result is Result.HELD else DeliveryState.ENDED
                 assert not self.store.settle([Settlement(one, outcome, state)], now)
                 self.warned += [warning.local for warning in outcome.warnings if warning.severity == "W"]
@@ -376,15 +380,26 @@ SPECIAL = [
         "held 205 several-people", "active, active", "Cardiology open, Cardiology open",
         before=(mfn("MAD", f2=f"{NPI}^^^^NPI"), mfn("MAD", key="K2", f2=f"{OTHER_NPI}^^^^NPI")),
         tasks=("identity-review",)),
-    Row("key unknown, NPI of one person", mfn("MAD", key="K2", f2=f"{NPI}^^^^NPI"), "updated",
-        roles="Cardiology open, Cardiology open",
-        before=(mfn("MAD", f2=f"{NPI}^^^^NPI"),)),
-    Row("key unknown, NPI of one person, another name", mfn("MAD", key="K2", f2=f"{NPI}^^^^NPI", f3="Bianchi^Ada"),
-        "held 205 name-not-confirmed", before=(mfn("MAD", f2=f"{NPI}^^^^NPI"),), tasks=("identity-review",)),
-    Row("key known, another NPI", mfn("MUP", f2=f"{OTHER_NPI}^^^^NPI"), "held 205 npi-differs",
+    Row("key unknown, NPI of one person", mfn("MAD", key="K2", f2=f"{NPI}^^^^NPI"), "held 205 key-of-another",
         before=(mfn("MAD", f2=f"{NPI}^^^^NPI"),), tasks=("identity-review",)),
-    Row("key known, another NPI, allow_npi_change", mfn("MUP", f2=f"{OTHER_NPI}^^^^NPI"), "updated",
+    Row("key unknown, NPI of one person who has left", mfn("MAD", key="K2", f2=f"{NPI}^^^^NPI"), "held 205 re-hired",
+        "inactive", "Cardiology ended 2026-03-18",
+        before=(mfn("MAD", f2=f"{NPI}^^^^NPI"), mfn("MDC")), tasks=("identity-review",)),
+    Row("key unknown, NPI of one person, another name", mfn("MAD", key="K2", f2=f"{NPI}^^^^NPI", f3="Bianchi^Ada"),
+        "held 205 key-of-another", before=(mfn("MAD", f2=f"{NPI}^^^^NPI"),), tasks=("identity-review",)),
+    Row("key known, another NPI, the same names", mfn("MUP", f2=f"{OTHER_NPI}^^^^NPI"), "updated",
+        before=(mfn("MAD", f2=f"{NPI}^^^^NPI"),)),
+    Row("key known, another NPI, names unknown", mfn("MUP", f2=f"{OTHER_NPI}^^^^NPI", f3=""), "held 205 npi-differs",
+        before=(mfn("MAD", f2=f"{NPI}^^^^NPI"),), tasks=("identity-review",)),
+    Row("key known, another NPI, names unknown, allow_npi_change", mfn("MUP", f2=f"{OTHER_NPI}^^^^NPI", f3=""), "updated",
         before=(mfn("MAD", f2=f"{NPI}^^^^NPI"),), rules={"allow_npi_change": True}),
+    Row("key used again", mfn("MUP", f3="Bianchi^Ugo"), "held 205 recycled-key", before=(mfn("MAD"),),
+        tasks=("identity-review",)),
+    Row("key used again, by birth date and a name", mfn("MUP", f3="Bianchi^Ada", f6="19750301"), "held 205 recycled-key",
+        before=(mfn("MAD", f6="19800201"),), tasks=("identity-review",)),
+    Row("married, the sex marker changed", mfn("MUP", f3="Bianchi^Ada", f5="M"), "updated", before=(mfn("MAD", f5="F"),)),
+    Row("an end of another person under the key", mfn("MDC", f3="Bianchi^Ugo"), "held 205 recycled-key",
+        before=(mfn("MAD"),), tasks=("identity-review",)),
     Row("B01 without any key", pmu("B01", f1="", f2="111223333^^^^SS"), "U/101 key-missing", code="AE", **NOBODY),
 ]  # fmt: skip
 
@@ -418,7 +433,7 @@ def test_an_end_brings_no_content_but_its_date_and_reason(world: World, ending: 
     world.hear(mfn("MAD", f10="^WPN^PH^^^555^5550101"))
     before = only(world, "Practitioner")
     what = "MDC" if ending is mfn else "B06"
-    world.hear(ending(what, "I", f3="Bianchi^Bea", f5="M", f8="ONC^Oncology", f10="^WPN^PH^^^555^5550199", f38="L"))
+    world.hear(ending(what, "I", f3="Bianchi^Ada", f5="M", f8="ONC^Oncology", f10="^WPN^PH^^^555^5550199", f38="L"))
     now = only(world, "Practitioner")
     assert {k: v for k, v in now.items() if k != "meta"} == {k: v for k, v in before.items() if k != "meta"} | {
         "active": False

@@ -141,6 +141,7 @@ def _rehearsed(settings: Settings, store: Store, name: str, show: bool, *, keep:
             client,
             partial(store.known, name),
             partial(store.written_by, name),
+            partial(store.said_by, name),
             capabilities=offered if isinstance(offered, Capabilities) and offered.resources else None,
         )
         failed = 0

@@ -211,12 +211,15 @@ class Stage:
         now, moment = self._now, datetime.fromtimestamp(self._now, UTC)
         self._store.join("map test", 3600, now)
         written_by = partial(self._store.written_by, _SERVER)
+        said_by = partial(self._store.said_by, _SERVER)
         while claimed := self._store.claim(
             _SERVER, "map test", 8, now, lambda change, feed: lane_keys(change, feed, self._rules)
         ):
             settlements = []
             for one in claimed:
-                outcome = deliver(one.change, one.known, one.feed, self._rules, self._client, written_by, moment)
+                outcome = deliver(
+                    one.change, one.known, one.feed, self._rules, self._client, written_by, moment, said_by=said_by
+                )
                 ended = outcome.result in ENDED_WELL
                 settlements.append(Settlement(one, outcome, DeliveryState.ENDED if ended else DeliveryState.HELD))
             self._store.settle(settlements, now)

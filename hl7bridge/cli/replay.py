@@ -232,7 +232,8 @@ class Planner:
             self._clients[name] = client_for(self._settings.destinations[name], rules)
             known = partial(self.store.known, name) if self.store else _unknown
             written_by = partial(self.store.written_by, name) if self.store else _nobody
-            self._rehearsals[name] = Rehearsal(rules, self._clients[name], known, written_by)
+            said_by = partial(self.store.said_by, name) if self.store else _nothing
+            self._rehearsals[name] = Rehearsal(rules, self._clients[name], known, written_by, said_by)
         return self._rehearsals[name]
 
 
@@ -243,6 +244,11 @@ def _unknown(feed: str, source_key: str) -> Known:
 
 def _nobody(resource_type: str, resource_id: str) -> tuple[()]:
     """Without a store, no feed has written anything."""
+    return ()
+
+
+def _nothing(feed: str, source_key: str) -> tuple[()]:
+    """Without a store, no record has said anything before."""
     return ()
 
 

@@ -12,7 +12,7 @@ from hl7bridge.fhir import outcomes
 from hl7bridge.fhir.capabilities import Capabilities
 from hl7bridge.fhir.client import FhirClient, Parameters, token
 from hl7bridge.fhir.desired import statement
-from hl7bridge.fhir.identity import Resolution, search_tokens
+from hl7bridge.fhir.identity import Memory, Resolution, SaidBy, WrittenBy, resolve, search_tokens
 from hl7bridge.fhir.replies import Reply, ReplyKind
 from hl7bridge.fhir.rules import APPROVE, REPORT, DestinationRules
 from hl7bridge.model import (
@@ -30,7 +30,6 @@ from hl7bridge.model import (
 )
 
 Answer = TypeVar("Answer", Reply, Resolution)
-WrittenBy = Callable[[str, str], tuple[Written, ...]]
 Permit = Callable[[Interaction, bool], Outcome | None]
 
 
@@ -54,6 +53,7 @@ class Conversation:
         self.in_cohort = True
         self.approved = False
         self.permit: Permit = lambda interaction, ends: None
+        self.said_by: SaidBy = lambda feed, source_key: ()
         self.person_id, self.version, self.status = known.person_id, "", 0
         self.created = self.active_before = self.active_after = False
         self.wrote = 0
@@ -97,6 +97,11 @@ class Conversation:
         if finding not in self.warnings:
             self.warnings.append(finding)
 
+    def _resolved(self, known: Known, *, confirm: bool = False) -> Resolution:
+        """Who the change is about, by what is known, and by what records said before."""
+        memory = Memory(self.feed, self.written_by, self.said_by)
+        return self._noted(resolve(self.client, self.change, known, self.rules, memory, confirm=confirm))
+
     def _noted(self, answer: Answer) -> Answer:
         self.exchanges += answer.exchanges
         return answer
@@ -121,7 +126,7 @@ class Conversation:
         if interaction.kind is Kind.CREATE:
             condition: Parameters = ()
             if interaction.resource_type == "Practitioner" and self._conditional:
-                tokens = search_tokens(self.change, self.rules)
+                tokens = search_tokens(self.change, self.rules, self.known)
                 condition = [("identifier", ",".join(token(system, value) for system, value in tokens))]
             return self._noted(self.client.create(interaction.resource_type, body, if_none_exist=condition))
         removed = (difference.path for difference in interaction.differences if difference.after is None)

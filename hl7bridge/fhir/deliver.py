@@ -16,9 +16,9 @@ from datetime import datetime
 from hl7bridge.fhir import outcomes, tasks
 from hl7bridge.fhir.capabilities import Capabilities
 from hl7bridge.fhir.client import FhirClient
-from hl7bridge.fhir.conversation import Conversation, Permit, WrittenBy
+from hl7bridge.fhir.conversation import Conversation, Permit
 from hl7bridge.fhir.desired import ENDING, statement
-from hl7bridge.fhir.identity import Match, Resolution, resolve
+from hl7bridge.fhir.identity import Match, Resolution, SaidBy, WrittenBy
 from hl7bridge.fhir.plan import (
     TAG_MARK,
     UNKNOWN_CERTIFICATE,
@@ -42,6 +42,7 @@ from hl7bridge.model import (
     JsonObject,
     Kind,
     Known,
+    Link,
     Outcome,
     Result,
     Severity,
@@ -66,6 +67,7 @@ def deliver(
     capabilities: Capabilities | None = None,
     approved: bool = False,
     permit: Permit = lambda interaction, ends: None,
+    said_by: SaidBy = lambda feed, source_key: (),
 ) -> Outcome:
     """Deliver a change, or, where the mode is report and for a dry run, say what delivering it would do (REPORTED).
 
@@ -75,6 +77,7 @@ def deliver(
     approved      a person approved what needs approval (mode approve, a reactivation with STF-29)
     permit        asked before each write: what happens instead, None = write; its second argument says whether the write
                   makes an active person or role inactive because she leaves
+    said_by       (feed, source key) -> what the last records of that person said of name, sex and birth date
     Never raises for what a server does.
     """
     delivery = _Delivery(change, known, feed, rules, client, written_by, now, capabilities)
@@ -82,6 +85,7 @@ def deliver(
     delivery.writes = rules.writes and not dry_run and delivery.in_cohort
     delivery.approved = approved
     delivery.permit = permit
+    delivery.said_by = said_by
     return delivery.run()
 
 
@@ -115,8 +119,7 @@ class _Delivery(Conversation):
         reply = Reply(ReplyKind.CONFLICT)
         for _ in range(REPLANS + 1):
             self.warnings.clear()
-            confirm = self.writes and not self.change.only_if_missing
-            found = self._noted(resolve(self.client, self.change, known, self.rules, confirm=confirm))
+            found = self._resolved(known, confirm=self.writes and not self.change.only_if_missing)
             if self.change.only_if_missing and (there := self._there(found)):
                 return there
             if found.match not in (Match.FOUND, Match.NONE):
@@ -130,6 +133,8 @@ class _Delivery(Conversation):
                     return outcomes.of_reply(reply, "read")
                 found = replace(found, resource=reply.resource, version=reply.version)
             self.person_id = found.person_id or self.person_id
+            if found.told:
+                self._warn_once(Finding("0", "same-person-differs", found.told, Severity.INFORMATION))
             others = self._others("Practitioner", found.person_id)
             own = self._own(found.person_id)
             interaction = plan_practitioner(self.change, self.feed, self.rules, found.resource, own, others, self.now)
@@ -253,7 +258,7 @@ class _Delivery(Conversation):
         person_id = interaction.resource_id or (resource or {}).get("id", "") or reply.location
         ends = any(difference.path == "active" and difference.after is False for difference in interaction.differences)
         if interaction.kind is Kind.CREATE and not (person_id and self._conditional):
-            looked = self._noted(resolve(self.client, self.change, Known(), self.rules))
+            looked = self._resolved(Known(link=self.known.link if self.known.link is Link.APART else Link.FOUND))
             if looked.match in (Match.AMBIGUOUS, Match.FAILED) or (not person_id and looked.resource is None):
                 self.person_id = person_id
                 return outcomes.look_again("create") if looked.match is Match.NONE else self._unresolved(looked)

@@ -2,36 +2,38 @@
 
 The crosswalk first, then a search over every identifier, or step by step as the destination's `identity_order` says.
 Whatever is found must carry one of them: servers ignore search parameters, and test environments are refreshed under the
-same ids. Names and a birth date may veto, never match; more than one candidate, or a disagreement, is nobody's to decide
-but a person's (design.md section 6). What she decided (`Link`) outweighs identifiers.
+same ids. Names, sex and birth date may veto, never match (`evidence`), and two staff keys of one system are two people. More
+than one candidate, or a disagreement, is nobody's to decide but a person's (design.md section 6), whose word (`Link`)
+outweighs identifiers.
 """
 
 from __future__ import annotations
 
 import hashlib
-import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from hl7bridge.fhir import evidence
 from hl7bridge.fhir.client import FhirClient, token
-from hl7bridge.fhir.desired import ENDING, system_at
+from hl7bridge.fhir.desired import ENDING, IDENTIFIER_TYPES, system_at
+from hl7bridge.fhir.evidence import Comparison, Evidence, compare, words_about
 from hl7bridge.fhir.replies import Reply, ReplyKind
 from hl7bridge.fhir.rules import ALL_IDENTIFIERS, CROSSWALK, STAFF_KEY, DestinationRules
 from hl7bridge.fhir.systems import NPI, canonical_system, names_of_system
-from hl7bridge.model import Exchange, JsonObject, Known, Link, StaffChange, StaffIdentifier
+from hl7bridge.model import ElementValue, Exchange, JsonObject, Known, Link, StaffChange, StaffIdentifier, Written
 
 Token = tuple[str, str]
+WrittenBy = Callable[[str, str], tuple[Written, ...]]
+SaidBy = Callable[[str, str], tuple[ElementValue, ...]]
+
+KEY_OF_ANOTHER, RE_HIRED = "key-of-another", "re-hired"
 
 QUARANTINE = frozenset(
-    {
-        "several-people",
-        "identifier-of-another",
-        "npi-differs",
-        "recycled-key",
-        "birth-date-differs",
-        "name-not-confirmed",
-    }
+    {"several-people", "identifier-of-another", KEY_OF_ANOTHER, RE_HIRED}
+    | {"npi-differs", "recycled-key", "birth-date-differs", "name-differs", "sex-differs", "identifier-type-differs"}
+    | {"name-not-confirmed"}
     | {"crosswalk-strayed", "linked-gone", "linked-name-differs", "identifier-retired", "merged-at-server"}
     | {"deleted-at-server", "redirected", "found-strayed"}
 )
@@ -40,7 +42,7 @@ QUARANTINE = frozenset(
 UNREAD = 5  # attempts in which a search finds somebody of whom a read knows nothing, until a person has to look
 
 _MERGED_TAG = ("http://hapifhir.io/fhir/NamingSystem/mdm-record-status", "REDIRECTED")  # HAPI's master data management
-_SHOWN = ("id", "active", "name", "identifier", "birthDate")
+_SHOWN = ("id", "active", "name", "gender", "identifier", "birthDate")
 
 
 class Match(StrEnum):
@@ -59,7 +61,7 @@ class Resolution:
     """The answer. `how`: "crosswalk" or "search". `local`, `text`: why not, in our own words, without any value.
 
     `candidates`: ids of the resources that a person has to look at, with what each of them carries; `people`: the same as
-    they stand at the server, cut down to `summary`.
+    they stand at the server, cut down to `summary`. `told`: what differs from the record although it is the same person.
     """
 
     match: Match
@@ -70,6 +72,7 @@ class Resolution:
     people: tuple[JsonObject, ...] = field(default=(), repr=False)
     local: str = ""
     text: str = ""
+    told: str = ""
     reply: Reply | None = None
     exchanges: tuple[Exchange, ...] = ()
 
@@ -77,6 +80,24 @@ class Resolution:
     def person_id(self) -> str:
         """The id of the resource found, "" when none was."""
         return str(self.resource["id"]) if self.resource else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the store knows beside the record's own crosswalk.
+
+    feed        the record's own
+    written_by  (resource type, id) -> what every record of this bridge wrote to that resource
+    said_by     (feed, source key) -> what the last records of that person said of name, sex and birth date, whether or not
+                this destination got it
+    """
+
+    feed: str = ""
+    written_by: WrittenBy = lambda resource_type, resource_id: ()
+    said_by: SaidBy = lambda feed, source_key: ()
+
+
+NOTHING = Memory()
 
 
 # --- tokens and lanes ------------------------------------------------------------------------------------------------
@@ -121,9 +142,25 @@ def _is_named(step: str, number: int, identifier: StaffIdentifier, system: str) 
     return step == identifier.type_code.upper() or canonical_system(step) == canonical_system(system)
 
 
-def search_tokens(change: StaffChange, rules: DestinationRules) -> tuple[Token, ...]:
+def search_tokens(change: StaffChange, rules: DestinationRules, known: Known | None = None) -> tuple[Token, ...]:
     """All that is searched for, in whatever step."""
-    return tuple(dict.fromkeys(token for step in search_steps(change, rules) for token in step))
+    steps = steps_of(change, known or Known(), rules)
+    return tuple(dict.fromkeys(token for step in steps for token in step))
+
+
+def steps_of(change: StaffChange, known: Known, rules: DestinationRules) -> tuple[tuple[Token, ...], ...]:
+    """`search_steps`; the staff key alone for a record of which a person said that it is nobody else's."""
+    if known.link is not Link.APART:
+        return search_steps(change, rules)
+    first = change.identifiers[:1]
+    tokens = [
+        (name, one.value.strip())
+        for one in first
+        if one.value.strip()
+        for name in names_of_system(system_at(one, rules))
+    ]
+    named = tuple(dict.fromkeys(token for token in tokens if token[0]))
+    return (named,) if named else ()
 
 
 def lane_keys(change: StaffChange, feed: str, rules: DestinationRules) -> tuple[str, ...]:
@@ -138,26 +175,32 @@ def lane_keys(change: StaffChange, feed: str, rules: DestinationRules) -> tuple[
 
 
 def resolve(
-    client: FhirClient, change: StaffChange, known: Known, rules: DestinationRules, *, confirm: bool = False
+    client: FhirClient,
+    change: StaffChange,
+    known: Known,
+    rules: DestinationRules,
+    memory: Memory = NOTHING,
+    *,
+    confirm: bool = False,
 ) -> Resolution:
     """Find the person: one read where the crosswalk knows them (and a search for identifiers that are new there), else a
     search a step.
 
+    memory   what the store knows of others
     confirm  read whom a search finds before they are believed: an index may lag behind the resource, or be wrong about it,
              and nothing that is written may be built from it
     """
-    return _Question(client, change, known, rules, confirm).answer()
+    return _Question(client, change, known, rules, memory, confirm).answer()
 
 
 def differences_of_person(change: StaffChange, resource: JsonObject) -> tuple[str, ...]:
-    """What clearly tells the record's person from the resource's, in words: names and birth dates veto, never match."""
-    births = [value.value for value in change.practitioner if value.element == "birthDate"]
-    differing = ("family name",) if _families_differ(change, resource) else ()
-    return differing + (("birth date",) if births and not _same_birth(births[-1], resource.get("birthDate")) else ())
+    """What clearly tells the record's person from the resource's, in words: family names and birth dates."""
+    found = compare(evidence.of_values(words_about(change)), evidence.of_resource(resource)).differing
+    return tuple(word for word in found if word in ("family name", "birth date"))
 
 
 def summary(resource: JsonObject) -> JsonObject:
-    """What a person needs to see of a candidate: id, active, names, identifiers, birth date."""
+    """What a person needs to see of a candidate: id, active, names, sex, identifiers, birth date."""
     return {element: resource[element] for element in _SHOWN if element in resource}
 
 
@@ -165,18 +208,26 @@ class _Question:
     """Who carries these identifiers? One conversation with the server."""
 
     def __init__(
-        self, client: FhirClient, change: StaffChange, known: Known, rules: DestinationRules, confirm: bool
+        self,
+        client: FhirClient,
+        change: StaffChange,
+        known: Known,
+        rules: DestinationRules,
+        memory: Memory,
+        confirm: bool,
     ) -> None:
         self.client, self.change, self.known, self.rules, self.confirm = client, change, known, rules, confirm
-        self.steps = search_steps(change, rules)
+        self.memory = memory
+        self.steps = steps_of(change, known, rules)
         self.named = known_tokens(change, rules)
         resolving = {(canonical_system(system), value) for step in self.steps for system, value in step}
         self.tokens = tuple(one for one in self.named if one in resolving)
         first = change.identifiers[0] if change.identifiers else None
         # The staff key, which stands first, is the one identifier that needs no confirmation.
-        key = self.named[0] if first and system_at(first, rules) and first.value.strip() else None
-        self.key = key if key in resolving else None
-        self.linked = bool(known.person_id) and known.link is not Link.FOUND
+        self.own_key = self.named[0] if first and system_at(first, rules) and first.value.strip() else None
+        self.key = self.own_key if self.own_key in resolving else None
+        self.linked = bool(known.person_id) and known.link in (Link.LINKED, Link.FORCED)
+        self.told = ""
         self.exchanges: tuple[Exchange, ...] = ()
 
     def answer(self) -> Resolution:
@@ -294,56 +345,159 @@ class _Question:
 
     def _judged(self, resource: JsonObject, version: str, how: str) -> Resolution:
         """The one candidate, unless something speaks against it."""
-        objection = self._objection(resource, how)
+        objection = self._objection(resource, linked=how == "linked")
         if objection is not None:
             return self._unclear(Match.DISAGREEMENT, *objection, resource)
         another = self._elsewhere(resource) if how == "crosswalk" else None
-        return another or self._resolution(Match.FOUND, resource=resource, version=version, how=how)
+        found = self._resolution(Match.FOUND, resource=resource, version=version, how=how, told=self.told)
+        return another or found
 
-    def _objection(self, resource: JsonObject, how: str) -> tuple[str, str] | None:
-        change, carried, linked = self.change, self._carried(resource), how == "linked"
-        if self.linked and self.known.link is Link.FORCED and linked:
-            return None
+    def _objection(self, resource: JsonObject, *, linked: bool) -> tuple[str, str] | None:
+        """What speaks against the one candidate: the local code and the text, None = nothing."""
+        begun = any(base.resource_id == resource["id"] and base.values for base in self.known.own)
+        if linked and self.known.link is Link.FORCED:
+            last = evidence.of_values(self.memory.said_by(self.memory.feed, self.change.source_key))
+            return _recycled(compare(evidence.of_values(words_about(self.change)), last)) if begun else None
         if _is_merged(resource):
             return "merged-at-server", "The server says that another Practitioner has replaced this record's"
-        theirs = {value for system, value in identifiers_of(resource) if system == NPI}
-        ours = {value for system, value in self.named if system == NPI}
-        if theirs and ours and not theirs & ours and not linked:
-            if self.key in carried and _families_differ(change, resource):
-                text = "The Practitioner with the staff key has another NPI and another family name: was the key used again?"
-                return "recycled-key", text
-            if not self.rules.allow_npi_change:
-                return "npi-differs", "The Practitioner with an identifier of this record has another NPI"
-        births = [value.value for value in change.practitioner if value.element == "birthDate"]
-        differs = births and not _same_birth(births[-1], resource.get("birthDate"))
-        if differs and not (self._wrote_birth_date(resource) and _families_agree(change, resource)):
-            return "birth-date-differs", "The Practitioner with an identifier of this record has another birth date"
-        if linked:
-            begun = any(base.resource_id == resource["id"] and base.values for base in self.known.own)
-            if not begun and _families_differ(change, resource):
-                return "linked-name-differs", "The Practitioner that a person linked has another family name"
+        if linked and not begun:
+            return self._objection_to_link(resource)
+        has_key = self.own_key in identifiers_of(resource, valid=True)
+        if not linked and (another := self._another_key(resource, has_key=has_key, begun=begun)):
+            return another
+        if has_key or begun:
+            return self._objection_to_bearer(resource, begun=begun, linked=linked)
+        return self._objection_to_carrier(resource)
+
+    def _objection_to_link(self, resource: JsonObject) -> tuple[str, str] | None:
+        """Before anything was written: a person who linked somebody else by mistake is asked again."""
+        differing = differences_of_person(self.change, resource)
+        if "birth date" in differing:
+            return "birth-date-differs", "The Practitioner that a person linked has another birth date"
+        if differing:
+            return "linked-name-differs", "The Practitioner that a person linked has another family name"
+        return None
+
+    def _another_key(self, resource: JsonObject, *, has_key: bool, begun: bool) -> tuple[str, str] | None:
+        """Two staff keys of one system are two people until a person says otherwise, whatever else they share."""
+        if self.change.only_if_missing:  # names nobody by a staff key, and writes to nobody who is there
             return None
-        if not carried & identifiers_of(resource, valid=True):
+        keys = self._keys(resource)
+        others = () if begun else self._other_records(resource)
+        if not others and (has_key or not keys):
+            return None
+        leaving = resource.get("active") is False or (bool(others) and not any(base.holds_active for base in others))
+        if leaving:
+            return RE_HIRED, (
+                "The Practitioner carries identifiers of this record, and the staff key of a record that has left: was the"
+                " person re-hired under a new staff key?"
+            )
+        text = (
+            "The Practitioner carries identifiers of this record, and is known by another staff key of the same system"
+        )
+        return KEY_OF_ANOTHER, text
+
+    def _keys(self, resource: JsonObject) -> frozenset[str]:
+        """Current staff keys of the record's key system that the resource carries, but for the record's own."""
+        if self.own_key is None:
+            return frozenset()
+        system, own = self.own_key
+        found = identifiers_of(resource, valid=True)
+        return frozenset(value for where, value in found if where == system and value != own)
+
+    def _other_records(self, resource: JsonObject) -> tuple[Written, ...]:
+        """What other records of the same staff keys wrote to the resource, unless it says that their key is an old one."""
+        system = self.own_key[0] if self.own_key else ""
+        carried = identifiers_of(resource)
+        current = identifiers_of(resource, valid=True)
+        found = []
+        for base in self.memory.written_by("Practitioner", str(resource["id"])):
+            key = (system, base.source_key)
+            if base.source_key == self.change.source_key or not base.values:
+                continue
+            retired = key in carried and key not in current
+            if key in current or (base.feed == self.memory.feed and not retired):
+                found.append(base)
+        return tuple(found)
+
+    def _objection_to_bearer(self, resource: JsonObject, *, begun: bool, linked: bool) -> tuple[str, str] | None:
+        """Of whoever bears the record's own staff key, or was written for it: whether the key was used again since."""
+        ours, theirs = evidence.of_values(words_about(self.change)), evidence.of_resource(resource)
+        found = compare(ours, theirs)
+        if ours != Evidence() and not found.is_settled:  # the store is asked where it may matter
+            found = compare(ours, theirs | self._remembered(resource, begun=begun))
+        if recycled := _recycled(found):
+            return recycled
+        differing = found.differing
+        if self._npi_differs(resource) and not linked:
+            differing = (*differing, "NPI")
+            if not found.is_settled:
+                if found.family is evidence.DIFFERENT and found.given is not evidence.SAME:
+                    return "recycled-key", _used_again(differing)
+                if not self.rules.allow_npi_change:
+                    return "npi-differs", "The Practitioner with the staff key has another NPI"
+        if differing:
+            self.told = f"The same staff key, and taken for the same person, although {_listed(differing)} differ"
+        return None
+
+    def _objection_to_carrier(self, resource: JsonObject) -> tuple[str, str] | None:
+        """Of whoever carries identifiers of the record, and not its staff key."""
+        carried = self._carried(resource) & identifiers_of(resource, valid=True)
+        if not carried:
             text = (
                 "The Practitioner carries identifiers of this record only as old ones: they may be somebody else's now"
             )
             return "identifier-retired", text
-        confirmed = how == "crosswalk" or self.key in carried or len(carried) > 1
-        if not confirmed and not _families_agree(change, resource):
-            text = "The Practitioner was found by a single identifier, and no family name confirms it"
-            return "name-not-confirmed", text
+        if self._npi_differs(resource) and not self.rules.allow_npi_change:
+            return "npi-differs", "The Practitioner with an identifier of this record has another NPI"
+        found = compare(
+            evidence.of_values(words_about(self.change)),
+            evidence.of_resource(resource) | self._remembered(resource, begun=False),
+        )
+        local = evidence.contradiction(
+            found, agreeing=len(carried), types_differ=any(self._types_differ(resource, one) for one in carried)
+        )
+        if local == "name-not-confirmed":
+            return local, "The Practitioner was found by a single identifier, and no family name confirms it"
+        if local:
+            what = _listed((*found.differing, *(("identifier type",) if local == "identifier-type-differs" else ())))
+            return local, f"The Practitioner carries identifiers of this record, and differs from it in {what}"
+        if found.differing:
+            self.told = (
+                f"Taken for the same person by {len(carried)} identifiers, although {_listed(found.differing)} differ"
+            )
         return None
+
+    def _npi_differs(self, resource: JsonObject) -> bool:
+        theirs = {value for system, value in identifiers_of(resource) if system == NPI}
+        ours = {value for system, value in self.named if system == NPI}
+        return bool(theirs and ours) and not theirs & ours
+
+    def _types_differ(self, resource: JsonObject, shared: Token) -> bool:
+        """Whether both sides state a type (table 0203) for a shared number, and not the same: one authority may number
+        its employees and its nurses alike."""
+        ours = {
+            one.type_code
+            for one in self.change.identifiers
+            if (canonical_system(system_at(one, self.rules)), one.value.strip()) == shared and one.type_code
+        }
+        theirs = types_of(resource, shared)
+        return bool(ours and theirs) and not ours & theirs
+
+    def _remembered(self, resource: JsonObject, *, begun: bool) -> Evidence:
+        """What the last records said whose words stand on the resource, this record's own first."""
+        own = (self.memory.feed, self.change.source_key)
+        bases = self.memory.written_by("Practitioner", str(resource["id"]))
+        others = [(base.feed, base.source_key) for base in bases if (base.feed, base.source_key) != own]
+        found = Evidence()
+        for feed, source_key in dict.fromkeys([own, *others] if begun else others):
+            found |= evidence.of_values(self.memory.said_by(feed, source_key))
+        return found
 
     def _unclear(self, match: Match, local: str, text: str, *people: JsonObject) -> Resolution:
         """Nobody, with those whom a person has to look at."""
         sides = tuple((str(resource["id"]), self._what(resource)) for resource in people)
         return self._resolution(match, candidates=sides, people=tuple(map(summary, people)), local=local, text=text)
-
-    def _wrote_birth_date(self, resource: JsonObject) -> bool:
-        """Whether the resource's birth date is this record's own: then the source may be correcting it."""
-        bases = [base for base in self.known.own if base.resource_id == resource["id"]]
-        values = [value for base in bases for value in base.values if value.element == "birthDate"]
-        return any(value.value == resource.get("birthDate") for value in values)
 
     def _carried(self, resource: JsonObject) -> frozenset[Token]:
         return identifiers_of(resource).intersection(self.tokens)
@@ -381,12 +535,40 @@ def identifiers_of(resource: JsonObject, *, valid: bool = False) -> frozenset[To
     return frozenset(found)
 
 
-def _same_birth(ours: Any, theirs: Any) -> bool:
-    """FHIR dates may be partial (1970, 1970-05): only what both say can differ."""
-    if not isinstance(ours, str) or not isinstance(theirs, str) or not theirs:
-        return True
-    length = min(len(ours), len(theirs))
-    return ours[:length] == theirs[:length]
+def types_of(resource: JsonObject, shared: Token) -> frozenset[str]:
+    """The types (table 0203) that a resource states for one of its identifiers."""
+    found: set[str] = set()
+    for identifier in _dicts(resource.get("identifier")):
+        system, value, kind = (identifier.get(element) for element in ("system", "value", "type"))
+        if not (isinstance(system, str) and isinstance(value, str) and isinstance(kind, dict)):
+            continue
+        if (canonical_system(system), value.strip()) == shared:
+            codings = _dicts(kind.get("coding"))
+            found.update(str(one.get("code", "")) for one in codings if one.get("system") in _TYPE_SYSTEMS)
+    return frozenset(found - {""})
+
+
+_TYPE_SYSTEMS = (IDENTIFIER_TYPES, "http://hl7.org/fhir/v2/0203")
+
+
+def _dicts(value: Any) -> list[JsonObject]:
+    return [one for one in _list(value) if isinstance(one, dict)]
+
+
+def _recycled(found: Comparison) -> tuple[str, str] | None:
+    """The objection that one staff key was used for two people, None = nothing says so."""
+    local = evidence.key_recycled(found)
+    if local == "recycled-key":
+        return local, _used_again(found.differing)
+    return (local, "The Practitioner with the staff key has another birth date") if local else None
+
+
+def _used_again(differing: tuple[str, ...]) -> str:
+    return f"The Practitioner with the staff key differs in {_listed(differing)}: was the key used again?"
+
+
+def _listed(words: tuple[str, ...]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def _is_merged(resource: JsonObject) -> bool:
@@ -401,24 +583,3 @@ def _is_merged(resource: JsonObject) -> bool:
 
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
-
-
-def _families_differ(change: StaffChange, resource: JsonObject) -> bool:
-    """Whether both name the person, and no family name of one is one of the other."""
-    ours = {_folded(value.value.get("family")) for value in change.practitioner if value.element == "name"} - {""}
-    theirs = {_folded(name.get("family")) for name in resource.get("name", [])} - {""}
-    return bool(ours and theirs) and not ours & theirs
-
-
-def _families_agree(change: StaffChange, resource: JsonObject) -> bool:
-    ours = {_folded(value.value.get("family")) for value in change.practitioner if value.element == "name"}
-    theirs = {_folded(name.get("family")) for name in resource.get("name", [])}
-    return bool((ours & theirs) - {""})
-
-
-def _folded(text: Any) -> str:
-    """A family name without case, accents, hyphens and spaces."""
-    if not isinstance(text, str):
-        return ""
-    plain = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(character for character in plain if character.isalnum())

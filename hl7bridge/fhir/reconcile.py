@@ -17,7 +17,7 @@ from hl7bridge.discrepancy import ACTIVE_AT_SERVER, Discrepancy, SourcePerson
 from hl7bridge.errors import Unreachable
 from hl7bridge.fhir.client import FhirClient
 from hl7bridge.fhir.desired import ENDING
-from hl7bridge.fhir.identity import Match, Resolution, resolve
+from hl7bridge.fhir.identity import Match, Memory, Resolution, resolve
 from hl7bridge.fhir.merge import covers, essence, identity_key
 from hl7bridge.fhir.plan import ORDER, SINGLE, held_by_others, plan_practitioner, plan_role
 from hl7bridge.fhir.replies import Reply, ReplyKind
@@ -172,7 +172,8 @@ class _Person:
         run = self.run
         for attempt in range(1, TRIES + 1):
             run.before()
-            resolution = resolve(run.client, who, self.source.known, run.rules)
+            memory = Memory(self.source.feed, run.written_by)
+            resolution = resolve(run.client, who, self.source.known, run.rules, memory)
             for _ in resolution.exchanges[1:]:  # each request costs its time
                 run.before()
             reply = resolution.reply

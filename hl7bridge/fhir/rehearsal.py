@@ -14,11 +14,13 @@ from datetime import datetime
 
 from hl7bridge.fhir.capabilities import Capabilities
 from hl7bridge.fhir.client import FhirClient, Parameters, is_unsendable, token
-from hl7bridge.fhir.conversation import Permit, WrittenBy
+from hl7bridge.fhir.conversation import Permit
 from hl7bridge.fhir.deliver import deliver
+from hl7bridge.fhir.evidence import words_about
+from hl7bridge.fhir.identity import SaidBy, WrittenBy
 from hl7bridge.fhir.replies import Reply, ReplyKind
 from hl7bridge.fhir.rules import DestinationRules
-from hl7bridge.model import APPLIED, JsonObject, Known, Outcome, Result, StaffChange, Written
+from hl7bridge.model import APPLIED, ElementValue, JsonObject, Known, Outcome, Result, StaffChange, Written
 
 NEW_IDS = "rehearsed-"
 _BETWEEN_TOKENS = re.compile(r"(?<!\\),")
@@ -121,8 +123,8 @@ def _matches(resource: JsonObject, parameters: Parameters) -> bool:
 class Rehearsal:
     """Changes for one destination, one after the other, each seeing what those before it would have done.
 
-    known, written_by  what the store knows
-    permit             as `deliver` asks it, for each change
+    known, written_by, said_by  what the store knows
+    permit  as `deliver` asks it, for each change
     """
 
     def __init__(
@@ -131,11 +133,14 @@ class Rehearsal:
         client: FhirClient,
         known: KnownOf,
         written_by: WrittenBy,
+        said_by: SaidBy = lambda feed, source_key: (),
         *,
         capabilities: Capabilities | None = None,
     ) -> None:
         self.rules, self._client = rules, RehearsalClient(client)
-        self._known, self._written_by, self._capabilities = known, written_by, capabilities
+        self._known, self._written_by, self._said_by = known, written_by, said_by
+        self._capabilities = capabilities
+        self._said: dict[tuple[str, str], tuple[ElementValue, ...]] = {}
         self._people: dict[tuple[str, str], str] = {}
         self._order: dict[tuple[str, str], str] = {}
         self._bases: dict[tuple[str, str, str, str, str], Written] = {}
@@ -166,8 +171,11 @@ class Rehearsal:
             capabilities=self._capabilities,
             approved=approved,
             permit=permit,
+            said_by=self.said_by,
         )
         self._remember(person, outcome, order_time)
+        if outcome.result in APPLIED and (said := words_about(change)):
+            self._said[person] = said
         return outcome
 
     def _remember(self, person: tuple[str, str], outcome: Outcome, order_time: str) -> None:
@@ -184,6 +192,10 @@ class Rehearsal:
         stored = self._known(feed, source_key)
         own = self._with_rehearsed(stored.own, lambda base: (base.feed, base.source_key) == (feed, source_key))
         return replace(stored, person_id=self._people.get((feed, source_key), stored.person_id), own=own)
+
+    def said_by(self, feed: str, source_key: str) -> tuple[ElementValue, ...]:
+        """What the last record of the person said of name, sex and birth date, a rehearsed one before all."""
+        return self._said.get((feed, source_key)) or self._said_by(feed, source_key)
 
     def written_by(self, resource_type: str, resource_id: str) -> tuple[Written, ...]:
         """What every feed wrote to the resource, rehearsed ones among it."""

@@ -7,6 +7,7 @@ StaffChange of an STF and the segments that go with it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from hl7bridge.hl7.message import Message, Segment
@@ -19,7 +20,7 @@ from hl7bridge.mapping.reading import FieldReader
 from hl7bridge.mapping.rules import FeedRules
 from hl7bridge.mapping.standing import settle
 from hl7bridge.mapping.times import instant, is_doubtful, is_exact
-from hl7bridge.model import Action, Finding, Location, Record, Severity, StaffChange
+from hl7bridge.model import Action, ElementValue, Finding, Location, Record, Severity, StaffChange
 
 SHIFT_LIMIT = 3
 """So many fields with something that does not belong there: the sender's are shifted, and none of the record is trusted."""
@@ -35,6 +36,9 @@ _OF_OTHERS = frozenset(
     {"NPI", "DEA", "UPIN", "MCR", "MCD", "SL", "LN", "MD", "DO", "DN", "PA", "NP", "RN", "RPH", "LI", "CY", "QA", "GL"}
 )
 """Types of identifiers (table 0203) that somebody else than the sender gave: licences and registrations."""
+
+_TELLING = frozenset({"person_name", "gender", "birth_date"})
+"""The rules of what tells people apart."""
 
 _AWAY = "Temporarily unavailable"
 
@@ -176,7 +180,7 @@ class Opening:
         if staff is not None:
             draft.segment = staff
         if purpose.qualifications_only:
-            return self._qualifications(draft)
+            return self._qualifications(draft, staff)
         settle(draft, action)
         self._date(draft, ends=draft.active is False, decides=draft.active is False or action is Action.REACTIVATE)
         has_family = False
@@ -214,6 +218,7 @@ class Opening:
             until=until,
             event_field=self.event_field,
             undated=draft.undated,
+            evidence=self._evidence(draft, staff) if purpose.ending else (),
         )
 
     def _date(self, draft: Draft, *, ends: bool, decides: bool) -> None:
@@ -226,7 +231,21 @@ class Opening:
             text = f"{place} {PARTIAL_TEXT}"
             draft.findings.append(Finding("102", PARTIAL, text, Severity.WARNING, place, draft.position))
 
-    def _qualifications(self, draft: Draft) -> StaffChange | None:
+    def _evidence(self, draft: Draft, staff: Segment | None) -> tuple[ElementValue, ...]:
+        """What a record says of name, sex and birth date whose event merges no content: it shows who is meant. Nothing is
+        said of what cannot be read of it, for nothing is lost."""
+        if staff is None:
+            return ()
+        plan = self.envelope.plans["STF"]
+        rows = {number: row for number, row in plan.rows.items() if row.rule in _TELLING}
+        aside = Draft(replace(self.envelope, trace=None), draft.position, draft.key, draft.purpose)
+        aside.read(staff, plan, rows)
+        for row in rows.values():
+            draft.segment, draft.row = staff, row
+            draft.leave("shows who is meant: the event itself merges no content")
+        return tuple(aside.practitioner)
+
+    def _qualifications(self, draft: Draft, staff: Segment | None) -> StaffChange | None:
         if not draft.practitioner:
             # An error, for the sender means a certificate: success would say that it was granted or revoked.
             text = "no CER that could be read: there is nothing to grant or to revoke"
@@ -249,6 +268,7 @@ class Opening:
             revokes=draft.purpose.revokes,
             event_field=self.event_field,
             undated=draft.undated,
+            evidence=self._evidence(draft, staff),
         )
 
     def _check_name(self, draft: Draft, action: Action, staff: Segment) -> bool:

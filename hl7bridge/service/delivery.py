@@ -26,7 +26,7 @@ from hl7bridge.fhir.identity import lane_keys
 from hl7bridge.fhir.outcomes import APPROVAL, BRAKED, NOT_OFFERED
 from hl7bridge.fhir.retry import RetryPolicy, next_step
 from hl7bridge.fhir.rules import DestinationRules
-from hl7bridge.model import WRITES_REFUSED, Outcome, Result, StaffChange, Written
+from hl7bridge.model import WRITES_REFUSED, ElementValue, Outcome, Result, StaffChange, Written
 from hl7bridge.service.leaving import LEAVING_REPORT, LeavingReport
 from hl7bridge.service.log import Log
 from hl7bridge.service.offered import HOUR
@@ -228,6 +228,7 @@ class DestinationLoop(threading.Thread):
                     capabilities=safeguards.offered.current() if target.rules.writes else None,
                     approved=claimed.approved,
                     permit=lambda interaction, ends: safeguards.permit(claimed, interaction, ends, self._own_store),
+                    said_by=self._said_by,
                 )
                 outcome = safeguards.judge(claimed, outcome)
         except Exception as error:  # the last fence: one poisonous change must not stop the others
@@ -242,6 +243,9 @@ class DestinationLoop(threading.Thread):
 
     def _written_by(self, resource_type: str, resource_id: str) -> tuple[Written, ...]:
         return self._own_store().written_by(self._target.rules.name, resource_type, resource_id)
+
+    def _said_by(self, feed: str, source_key: str) -> tuple[ElementValue, ...]:
+        return self._own_store().said_by(self._target.rules.name, feed, source_key)
 
     def _own_store(self) -> Store:
         """The store of the worker thread that asks."""

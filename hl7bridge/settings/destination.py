@@ -190,7 +190,8 @@ class Destination(Section):
         True, "who is away for a time (PMU^B05) is inactive meanwhile; false: only the roles are"
     )
     allow_npi_change: bool = setting(
-        False, "update a person whose NPI is another than the message's, instead of holding the change"
+        False,
+        "update a person whose NPI is another than the message's although neither names nor birth date confirm who it is",
     )
     search_method: Literal["get", "post"] = setting(
         "get", "post keeps identifiers out of addresses and proxy logs, where the server offers _search"

@@ -5,11 +5,22 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any, Protocol
 
-from hl7bridge.model import JsonObject, Link, StaffChange, read_json
+from hl7bridge.model import APPLIED, ElementValue, JsonObject, Link, StaffChange, read_json
 from hl7bridge.store.database import Database, marks
 from hl7bridge.store.encoding import interactions_from_bytes, unseal
 
+SAID = 20
+"""How many of a person's last records are looked through for what they said of the person."""
+
 CROSSWALK = "SELECT destination, feed, source_key, person_id, link, changed FROM crosswalk"
+
+SAID_BY = (
+    "SELECT CASE WHEN f.change IS NULL THEN r.codec ELSE f.codec END, COALESCE(f.change, r.change)"  # noqa: S608 (our names)
+    " FROM record r JOIN delivery d ON d.message_id = r.message_id AND d.position = r.position"
+    " LEFT JOIN released f ON f.delivery_id = d.id"
+    " WHERE r.source_key = ? AND d.feed = ? AND d.destination = ? AND d.state = 'ended'"
+    f" AND d.result IN ({marks(len(APPLIED))}) AND COALESCE(f.change, r.change) IS NOT NULL ORDER BY d.place DESC LIMIT ?"
+)
 
 
 class LinkStore(Protocol):
@@ -27,6 +38,10 @@ class LinkStore(Protocol):
 
     def linked_to(self, destination: str, person_id: str) -> list[dict[str, Any]]:
         """The entries that name that Practitioner: destination, feed, source_key, person_id, link, changed."""
+
+    def said_by(self, destination: str, feed: str, source_key: str) -> tuple[ElementValue, ...]:
+        """What the last records of the person that were applied there said of name, sex and birth date, of each the latest
+        word, whether or not the destination got it."""
 
     def link(
         self,
@@ -94,6 +109,22 @@ class Linking(Database):
                 f"{CROSSWALK} WHERE destination = ? AND person_id = ? ORDER BY feed, source_key",
                 (destination, person_id),
             )
+
+    def said_by(self, destination: str, feed: str, source_key: str) -> tuple[ElementValue, ...]:
+        """What the last records of the person that were applied there said of name, sex and birth date, of each the latest
+        word, whether or not the destination got it."""
+        with self._reading():
+            rows = self._execute(SAID_BY, (source_key, feed, destination, *sorted(APPLIED), SAID)).fetchall()
+        found: dict[str, tuple[ElementValue, ...]] = {}
+        for codec, content in rows:
+            change = StaffChange.from_json(unseal(codec, content).decode())
+            said = [*change.practitioner, *change.evidence]
+            for element in ("name", "gender", "birthDate"):
+                if element not in found and (values := tuple(one for one in said if one.element == element)):
+                    found[element] = values
+            if len(found) == 3:
+                break
+        return tuple(value for values in found.values() for value in values)
 
     def link(
         self,

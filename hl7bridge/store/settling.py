@@ -190,7 +190,8 @@ class Settling(Claiming, Restoring):
                 "INSERT INTO crosswalk (destination, feed, source_key, person_id, order_time, changed)"
                 " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (destination, feed, source_key) DO UPDATE SET"
                 " person_id = CASE WHEN excluded.person_id <> '' THEN excluded.person_id ELSE crosswalk.person_id END,"
-                " link = CASE WHEN excluded.person_id NOT IN ('', crosswalk.person_id) THEN '' ELSE crosswalk.link END,"
+                " link = CASE WHEN crosswalk.link <> 'apart' AND excluded.person_id NOT IN ('', crosswalk.person_id) THEN ''"
+                " ELSE crosswalk.link END,"
                 " order_time = CASE WHEN excluded.order_time > crosswalk.order_time THEN excluded.order_time"
                 " ELSE crosswalk.order_time END, changed = excluded.changed",
                 (claimed.destination, claimed.feed, claimed.change.source_key, person_id, order_time, now),

@@ -126,9 +126,12 @@ def test_a_birth_date_is_corrected_and_a_recycled_number_is_not_believed(server:
     assert bridge.deliver(born("1980-02-01", "Okonkwo")).result is Result.CREATED
     assert bridge.deliver(born("1980-02-10", "Okonkwo")).result is Result.UPDATED
     recycled = bridge.deliver(born("1999-07-07", "Brandt"))
-    assert (recycled.result, recycled.local) == (Result.HELD, "birth-date-differs")
-    server.put({**server.only("Practitioner"), "birthDate": "1970-01-01"})
-    assert bridge.deliver(born("1980-02-10", "Okonkwo")).local == "birth-date-differs"
+    assert (recycled.result, recycled.local) == (Result.HELD, "recycled-key")
+    server.put({**server.only("Practitioner"), "birthDate": "1971-01-01"})
+    corrected = bridge.deliver(born("1980-02-10", "Okonkwo"))
+    assert (corrected.result, [one.local for one in corrected.warnings]) == (Result.UPDATED, ["same-person-differs"])
+    nameless = change(Action.UPDATE, value("birthDate", "1999-07-07", "STF-6"))
+    assert bridge.deliver(nameless).local == "birth-date-differs"
 
 
 def test_nobody_is_written_where_two_could_be_meant(bridge: Bridge, server: FakeFhir) -> None:

@@ -113,11 +113,18 @@ def test_lanes_are_shared_by_whoever_shares_an_identifier() -> None:
             id="NPI and no name to confirm it",
         ),
         pytest.param(
-            change(Action.ADD, name("Brandt"), npi=GOOD_NPI, identifiers=[LICENCE]),
+            change(Action.DEACTIVATE, npi=GOOD_NPI, identifiers=[LICENCE]),
             [person("a", (NPI, GOOD_NPI), ("urn:oid:2.999.3", "L-7"))],
             Match.FOUND,
             "",
             id="two that agree need no name",
+        ),
+        pytest.param(
+            change(Action.ADD, name("Brandt"), npi=GOOD_NPI, identifiers=[LICENCE]),
+            [person("a", (NPI, GOOD_NPI), ("urn:oid:2.999.3", "L-7"))],
+            Match.DISAGREEMENT,
+            "name-differs",
+            id="two numbers of a supervisor",
         ),
         pytest.param(
             change(Action.ADD, name("Brandt"), identifiers=[LICENCE]),
