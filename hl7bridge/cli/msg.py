@@ -13,6 +13,7 @@ from hl7bridge.cli import output, stored
 from hl7bridge.cli.mllp_client import read_answer
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
 from hl7bridge.errors import ConfigError
+from hl7bridge.hl7.boundaries import lines_of, message_uses_line_feeds
 from hl7bridge.model import Location
 
 app = typer.Typer(
@@ -311,14 +312,16 @@ def _show_raw(body: bytes | None, acknowledgments: list[dict[str, Any]]) -> None
     if body is None:
         output.show("text: not kept (only staff messages are)")
     else:
-        _show_lines("text", body.decode("utf-8", "backslashreplace"))
+        _show_lines("text", body)
     for answer in acknowledgments:
         if answer["body"]:
-            _show_lines(f"text of the acknowledgment, {answer['kind']}", answer["body"])
+            _show_lines(
+                f"text of the acknowledgment, {answer['kind']}", answer["body"].encode("utf-8", "surrogatepass")
+            )
 
 
-def _show_lines(title: str, text: str) -> None:
+def _show_lines(title: str, body: bytes) -> None:
     output.show(title)
-    for line in re.split(r"\r\n?|\n", text):
-        if line:
+    for line in lines_of(body.decode("utf-8", "backslashreplace"), message_uses_line_feeds(body)):
+        if line.strip():
             output.show(f"    {line}")

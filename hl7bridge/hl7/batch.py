@@ -1,24 +1,19 @@
 """Batches: one frame or file that holds several messages, with or without FHS/BHS/BTS/FTS around them.
 
 HL7 v2.5.1 chapter 2: 2.10.3 (batch protocol), 2.15.2 (BHS), 2.15.3 (BTS), 2.15.6 (FHS), 2.15.7 (FTS). Every wrapper is
-optional there, and an empty batch is legal.
+optional there, and an empty batch is legal. Where one message ends and the next begins: `boundaries`.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Literal
 
-from hl7bridge.hl7.header import BYTE_ORDER_MARK
+from hl7bridge.hl7.boundaries import BLANK, BYTE_ORDER_MARK, first_line, name_at, parts_of
 from hl7bridge.model import Finding, Location, Severity
 
 _NAMES = (b"MSH", b"FHS", b"BHS", b"BTS", b"FTS")
-_WRAPPER = re.compile(b"(?:FHS|BHS|BTS|FTS)(?![A-Za-z0-9])")
-# Cheap signs that there may be more than one message: without any there is not.
-_HINTS = (b"\rMSH", b"\rB", b"\rF", b"\n")
-_SEGMENT = re.compile(b"(?:\\A|(?<=[\r\n]))(?:MSH|FHS|BHS|BTS|FTS)(?![A-Za-z0-9])")
-BLANK = b"\r\n \t\0"
+_WRAPPERS = _NAMES[1:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +39,9 @@ def split(raw: bytes) -> Batch:
         start = len(raw) - len(raw[start:].lstrip(BLANK))
         if start == len(raw):
             return Batch([], "single")
-    if not _WRAPPER.match(raw, start) and not any(hint in raw for hint in _HINTS):
-        return Batch([raw], "single")
-    body = raw[start:] if start else raw
-    starts = [match.start() for match in _SEGMENT.finditer(body)]
-    if starts[:1] != [0]:
-        starts.insert(0, 0)
-    parts = [body[begin:end] for begin, end in zip(starts, [*starts[1:], len(body)], strict=True)]
+    parts = list(parts_of(raw[start:] if start else raw))
     messages = [part for part in map(without_wrapper, parts) if part]
-    if not any(map(_WRAPPER.match, parts)):
+    if not any(map(is_wrapper, parts)):
         return Batch([raw], "single") if len(messages) == 1 else Batch(messages, "several")
     envelopes = Envelopes()
     for part in parts:
@@ -61,17 +50,18 @@ def split(raw: bytes) -> Batch:
     return Batch(messages, "batch", tuple(envelopes.findings))
 
 
+def is_wrapper(part: bytes) -> bool:
+    """Whether a part begins with FHS, BHS, BTS or FTS."""
+    return name_at(part) in _WRAPPERS
+
+
 def without_wrapper(part: bytes) -> bytes:
     """What a part holds beside FHS, BHS, BTS or FTS: a message as it is; of a wrapper what follows its own line, if that
     is more than blanks."""
-    if not _WRAPPER.match(part):
+    if not is_wrapper(part):
         return part
-    rest = part[len(_line(part)) :]
+    rest = part[len(first_line(part)) :]
     return rest if rest.strip(BLANK) else b""
-
-
-def _line(part: bytes) -> bytes:
-    return re.split(b"[\r\n]", part, maxsplit=1)[0]
 
 
 class Envelopes:
@@ -85,9 +75,9 @@ class Envelopes:
 
     def see(self, part: bytes) -> None:
         """The next part: what begins at an MSH, FHS, BHS, BTS or FTS (its own line is enough), or anything else."""
-        if not _SEGMENT.match(part):
+        name = name_at(part)
+        if not name:
             return
-        name = part[:3]
         self._seen[name] += 1
         if name == b"MSH":
             self._messages += 1
@@ -138,7 +128,7 @@ class Envelopes:
 
 def _agrees(trailer: bytes, count: int) -> bool:
     """Whether field 1 of BTS or FTS is empty or holds `count`."""
-    line = _line(trailer)
+    line = first_line(trailer)
     fields = line.split(line[3:4]) if len(line) > 3 else []
     stated = fields[1].strip() if len(fields) > 1 else b""
     return not stated or (stated.isdigit() and int(stated) == count)

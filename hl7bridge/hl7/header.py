@@ -1,6 +1,6 @@
 """The MSH segment alone, byte-faithful: all that routing, the duplicate rule and acknowledging need.
 
-HL7 v2.5.1 chapter 2: 2.15.9 (MSH), 2.5.4 (delimiters).
+HL7 v2.5.1 chapter 2: 2.15.9 (MSH), 2.5.4 (delimiters). Where it ends: `boundaries`.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ from codecs import getincrementaldecoder
 from collections.abc import Sequence
 
 from hl7bridge.errors import MessageError, UnreadableMessage
+from hl7bridge.hl7.boundaries import BYTE_ORDER_MARK, uses_line_feeds
 from hl7bridge.hl7.charset import AMBIGUOUS, codec_of_field
 from hl7bridge.hl7.escapes import Separators, separators_of
 from hl7bridge.model import Location
 
 NULL = '""'
 """A value that says "nothing" (2.5.3). In the header nothing is ever cleared: it counts as empty."""
-
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LEADING = b"\r\n \t\0"
 
 
@@ -147,7 +146,9 @@ def read_header(raw: bytes, charset: str | Sequence[str] = ()) -> Header:
     if end < 0:
         end = len(raw)
     line_feed = raw.find(b"\n", start, end)
-    segment = raw[start : end if line_feed < 0 else line_feed]
+    if line_feed >= 0 and uses_line_feeds(raw, start):
+        end = line_feed
+    segment = raw[start:end]
     text = segment.decode("latin-1")
     separator = text[3:4]
     if text[:3] != "MSH" or not separator or separator.isalnum() or separator == " " or not separator.isascii():

@@ -10,14 +10,15 @@ known is not an error), 2.15.9 (MSH).
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from hl7bridge.errors import UnreadableMessage
 from hl7bridge.hl7 import charset as charsets
+from hl7bridge.hl7.boundaries import BYTE_ORDER_MARK, lines_of, message_uses_line_feeds
 from hl7bridge.hl7.escapes import Separators, drops_text, escape, unescape
-from hl7bridge.hl7.header import BYTE_ORDER_MARK, NULL, Header, read_header
-from hl7bridge.model import Location
+from hl7bridge.hl7.header import NULL, Header, read_header
+from hl7bridge.model import Finding, Location, Severity
 
 __all__ = [
     "NULL",
@@ -36,9 +37,11 @@ __all__ = [
 # In these, field 1 is the separator itself and field 2 holds the encoding characters.
 _HEADERS = frozenset({"MSH", "FHS", "BHS"})
 _LEADING = "\r\n \t\0"
-_LINE_BREAK = re.compile("\r\n?|\n")
 _NAME = re.compile("[A-Z][A-Z0-9]{2}")
 _VERBATIM = Separators("", "", "", "", "", "")
+_LINE_FEED_IN_TEXT = (
+    "a line feed stands before what looks like a segment: read as text, for the segments of this message end in CR"
+)
 
 
 class Repetition:
@@ -209,11 +212,10 @@ class Message:
     segments     all segments in order; blank lines are not segments
     line_ending  what ends the first segment: "\\r" (the standard's), "\\n", "\\r\\n"; "\\r" when there is but one segment
 
-    Segments end at CR. Where the first line break is a LF or CR LF, or a LF stands before a segment name and the field
-    separator, the LF ends a segment, too; any other LF is data.
+    Segments end at CR; at LF only where MSH does (`boundaries`). Any other LF is text.
     """
 
-    __slots__ = ("_by_name", "codec", "header", "line_ending", "raw", "segments", "separators")
+    __slots__ = ("_by_name", "_line_feed_is_text", "codec", "header", "line_ending", "raw", "segments", "separators")
 
     def __init__(self, raw: bytes, charset: str | Sequence[str] = "utf-8", *, codec: str = "") -> None:
         """Decode and cut. MSH-18 decides the character set; `charset` (one name, or several tried in order) a blank one.
@@ -233,7 +235,11 @@ class Message:
                 Location("MSH", 1, 2),
             )
         text, self.codec = (_without_mark(raw).decode(codec), codec) if codec else _decode(raw, header, charset)
-        self.line_ending, lines = _lines(text, separators.field)
+        line_feed = "\n" in text
+        line_feeds = line_feed and message_uses_line_feeds(raw)
+        lines = lines_of(text, line_feeds)
+        self.line_ending = "\n" if line_feeds else "\r\n" if line_feed and _ends_in_cr_lf(text) else "\r"
+        self._line_feed_is_text = line_feed and not line_feeds
         by_name: dict[str, list[Segment]] = {}
         self._by_name = by_name
         segments: list[Segment] = []
@@ -297,6 +303,23 @@ class Message:
             found.append("escape-left-out")
         return tuple(found)
 
+    def line_feed_findings(self, segments: Iterable[Segment], position: int = 0) -> list[Finding]:
+        """A warning for each of these segments in whose text a LF stands before what looks like a segment, at the first.
+
+        `position`: the record that they belong to.
+        """
+        if not self._line_feed_is_text:
+            return []
+        field = self.separators.field
+        looks = _looks_like_a_segment(field)
+        found = []
+        for segment in segments:
+            if match := looks.search(segment.text):
+                number = segment.text.count(field, 0, match.start()) + (segment.name in _HEADERS)
+                place = Location(segment.name or "MSH", segment.occurrence, number)
+                found.append(Finding("100", "line-feed-in-text", _LINE_FEED_IN_TEXT, Severity.WARNING, place, position))
+        return found
+
     def __repr__(self) -> str:
         return f"<Message of {len(self.segments)} segments>"
 
@@ -307,18 +330,15 @@ def _odd_name(line: str, field: str) -> str:
     return name if _NAME.fullmatch(name) else ""
 
 
-def _lines(text: str, field: str) -> tuple[str, list[str]]:
-    """What ends the first segment, and the lines without their endings."""
-    if "\n" not in text:
-        return "\r", text.split("\r")
-    start = len(text) - len(text.lstrip(_LEADING))
-    found = _LINE_BREAK.search(text, start)
-    ending = found.group() if found else "\r"
-    if ending == "\r":
-        # The LF is data, unless a segment so clearly begins behind it that the sender has mixed its line endings.
-        text = re.sub(f"\n(?=[A-Z][A-Z0-9]{{2}}{re.escape(field)})", "\r", text)
-        return ending, [line.strip("\n") for line in text.split("\r")]
-    return ending, text.replace("\r\n", "\r").replace("\n", "\r").split("\r")
+def _ends_in_cr_lf(text: str) -> bool:
+    """Whether the first segment does, of a message in which CR ends segments."""
+    end = text.find("\r", len(text) - len(text.lstrip(_LEADING)))
+    return end >= 0 and text.startswith("\n", end + 1)
+
+
+@lru_cache(maxsize=64)
+def _looks_like_a_segment(field: str) -> re.Pattern[str]:
+    return re.compile(f"\n[ \t\0]*[A-Z][A-Z0-9]{{2}}{re.escape(field)}")
 
 
 _PLACE = re.compile(r"([A-Z][A-Z0-9]{2})(?:\[(\d+)])?-(\d+)(?:\[(\d+)])?(?:\.(\d+))?(?:\.(\d+))?")
@@ -377,9 +397,7 @@ def _decode(raw: bytes, header: Header, charset: str | Sequence[str]) -> tuple[s
 def location_of(raw: bytes, offset: int, separator: str) -> Location:
     """The segment and field that hold the byte at `offset`."""
     before = raw[:offset].decode("latin-1")
-    lines = [line for line in _LINE_BREAK.split(before.removeprefix("\xef\xbb\xbf").lstrip(_LEADING)) if line]
-    if not lines or _LINE_BREAK.match(before[-1:]):
-        return Location("MSH")
+    lines = lines_of(before.removeprefix("\xef\xbb\xbf").lstrip(_LEADING), message_uses_line_feeds(raw))
     name = lines[-1].split(separator, 1)[0].strip()
     if not _NAME.fullmatch(name):
         return Location("MSH")

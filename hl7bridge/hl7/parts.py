@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from hl7bridge.hl7.boundaries import message_uses_line_feeds
 from hl7bridge.hl7.message import Message
 from hl7bridge.model import Finding, Location, Record
 
@@ -20,7 +21,8 @@ def split_records(raw: bytes, separator: bytes, records: int) -> Iterator[bytes]
 
     `separator`: MSH-1. A message without any MFE is one part. The parts are copies; one exists at a time.
     """
-    entry = rb"[\r\n][ \t\0]*MFE(?=[ \t\0]*(?:" + re.escape(separator) + rb"|[\r\n]|\Z))"
+    line_break, blank = (rb"[\r\n]", rb"[ \t\0]*+") if message_uses_line_feeds(raw) else (rb"\r", rb"[\n \t\0]*+")
+    entry = line_break + blank + rb"MFE(?=" + blank + rb"(?:" + re.escape(separator) + rb"|[\r\n]|\Z))"
     opening, begun, count = b"", 0, 0
     for found in re.finditer(entry, raw):
         start = found.start() + 1  # behind the line break, which ends the segment before

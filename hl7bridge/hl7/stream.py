@@ -9,18 +9,18 @@ In the manner of h11: feed `receive_data`, call `next_piece` until it gives None
     VT MSH .. FS CR VT BHS MSH .. MSH .. BTS FS CR       each message of each MLLP frame
     anything else but blanks                             one piece, so that whoever reads it can refuse it in its place
 
-The same bytes give the same pieces however they are cut, and the same as `batch.split` gives of the whole.
+The same bytes give the same pieces however they are cut, and the same as `batch.split` gives of the whole. Where one
+message ends and the next begins: `boundaries`.
 (HL7 v2.5.1 chapter 2.10.3, batch protocol; MLLP Release 1)
 """
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from dataclasses import dataclass
 
 from hl7bridge.hl7 import batch
-from hl7bridge.hl7.header import BYTE_ORDER_MARK
+from hl7bridge.hl7.boundaries import BLANK, BYTE_ORDER_MARK, beginning_of, separator_at, uses_line_feeds
 from hl7bridge.hl7.mllp import (
     CARRIAGE_RETURN,
     END_BLOCK,
@@ -39,9 +39,6 @@ LARGEST = 256 * 1024 * 1024
 
 MOST_FINDINGS = 100
 """Findings that are kept of one file."""
-
-_BOUNDARY = re.compile(rb"[\r\n](?=(?:MSH|FHS|BHS|BTS|FTS)(?![A-Za-z0-9]))")
-_REACH = 4  # bytes that decide whether a line break is a boundary: itself and a name; the one behind may be the end
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +95,7 @@ class MessageStream:
         return piece
 
     def _look(self) -> None:
-        first = self._begin.lstrip(batch.BLANK)[:1]
+        first = self._begin.lstrip(BLANK)[:1]
         if first:
             kind = _Framed if first == START_BLOCK else _Bare
             self._file = kind(self._largest, self._passed)
@@ -119,6 +116,8 @@ class _Bare:
         self._buffer = bytearray()
         self._at = 0  # where the part under way begins in the buffer
         self._scanned = 0  # no boundary stands before
+        self._line_feeds: bool | None = None  # whether LF ends the segments of the part under way; None = not clear yet
+        self._separator = b""
         self._offset = offset  # of the buffer's begin in the file
         self._head: bytes | None = None  # of a part that is too large
         self._dropped = 0
@@ -157,7 +156,7 @@ class _Bare:
             return False
         if buffer.startswith(BYTE_ORDER_MARK):
             start = len(BYTE_ORDER_MARK)
-        start = len(buffer) - len(buffer[start:].lstrip(batch.BLANK))
+        start = len(buffer) - len(buffer[start:].lstrip(BLANK))
         if start == len(buffer):
             return False
         self._leading = bytes(buffer[:start])
@@ -167,20 +166,21 @@ class _Bare:
 
     def _boundary(self) -> int:
         """Where the next part begins; -1 = not in the buffer, as far as one can tell."""
-        found = _BOUNDARY.search(self._buffer, self._scanned)
-        # The last name in the buffer may be the begin of a longer one, of a segment that is none of these.
-        if found and (self._ended or found.end() + 3 < len(self._buffer)):
-            self._scanned = found.end()
-            return found.end()
-        self._scanned = found.start() if found else max(self._scanned, len(self._buffer) - _REACH + 1)
-        return -1
+        more = not self._ended
+        if self._line_feeds is None:
+            self._line_feeds = uses_line_feeds(self._buffer, self._at, more=more)
+            self._separator = separator_at(self._buffer, self._at)
+        if self._line_feeds is None:
+            return -1
+        end, self._scanned = beginning_of(self._buffer, self._separator, self._line_feeds, self._scanned, more=more)
+        return end
 
     def _take(self, end: int) -> Piece | None:
         part = self._head if self._head is not None else bytes(self._buffer[self._at : end])
         size = self._dropped + end - self._at
         self._envelopes.see(part)
         whole = not self._parted and self._ended and end == len(self._buffer)
-        self._parted, self._at = True, end
+        self._parted, self._at, self._line_feeds = True, end, None
         self._head, self._dropped = None, 0
         message = batch.without_wrapper(part)
         if not message:

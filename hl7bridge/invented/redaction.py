@@ -12,8 +12,8 @@ from collections.abc import Callable, Container, Mapping
 from functools import cache, lru_cache
 from importlib.resources import files
 
+from hl7bridge.hl7.boundaries import BYTE_ORDER_MARK
 from hl7bridge.hl7.escapes import Separators, separators_of, unescape
-from hl7bridge.hl7.header import BYTE_ORDER_MARK
 from hl7bridge.hl7.message import NULL, Message
 from hl7bridge.invented.pseudonyms import Pseudonyms, when
 

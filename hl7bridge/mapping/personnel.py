@@ -95,8 +95,10 @@ class PersonnelMessage(Opening):
 
     def records(self) -> Iterator[Record]:
         """The one record."""
-        segments = self.envelope.message.segments
-        yield self._record([*dropwhile(lambda segment: segment.name in BEFORE_RECORDS, segments)])
+        message = self.envelope.message
+        record = self._record([*dropwhile(lambda segment: segment.name in BEFORE_RECORDS, message.segments)])
+        quoted = message.line_feed_findings(message.segments, record.position)
+        yield replace(record, findings=(*record.findings, *quoted)) if quoted else record
 
     def _record(self, group: list[Segment]) -> Record:
         staff = next((segment for segment in group if segment.name == "STF"), None)

@@ -6,7 +6,9 @@ findings instead of a change, and does not touch the others. HL7 v2.9 chapter 8.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 
 from hl7bridge.errors import UnreadableMessage, UnsupportedMessage
@@ -103,6 +105,8 @@ class MasterFile(Opening):
             self._say("100", "segment-missing", "MFI is missing: read as an update (UPD)", "MFI", 0)
         structure.check_opening(message.segments, BEFORE_RECORDS, "MFE")
         self._check_event(message)
+        opening = itertools.takewhile(lambda segment: segment.name != "MFE", message.segments)
+        self.findings += message.line_feed_findings(opening)
 
     def _check_event(self, message: Message) -> None:
         """EVN is none of a master file. One that says what MSH and MFE say is passed over; any other is another event."""
@@ -181,6 +185,11 @@ class MasterFile(Opening):
     # -- one record --
 
     def _record(self, position: int, entry: Segment, group: list[Segment]) -> Record:
+        record = self._read_record(position, entry, group)
+        quoted = self.envelope.message.line_feed_findings((entry, *group), position)
+        return replace(record, findings=(*record.findings, *quoted)) if quoted else record
+
+    def _read_record(self, position: int, entry: Segment, group: list[Segment]) -> Record:
         envelope = self.envelope
         reader = envelope.reader
         fields = [*entry.text.split(reader.field), "", "", "", "", ""]

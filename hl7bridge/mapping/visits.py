@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from hl7bridge.errors import MessageError
+from hl7bridge.hl7.boundaries import message_uses_line_feeds
 from hl7bridge.hl7.charset import codec_of_field
 from hl7bridge.hl7.escapes import Separators
 from hl7bridge.hl7.header import Header
@@ -74,8 +75,19 @@ _OF_PATIENTS = frozenset(
 _PATIENT_SEGMENTS = "PID|PD1|PV1|PV2|MRG|GT1|IN1|IN2|IN3|OBX|OBR|DG1|AL1|PR1|ACC|UB1|UB2|DB1|PDA"
 # Blanks of one line alone: over line breaks, too, a message of many empty lines would take hours.
 _PATIENT = re.compile(rb"[\r\n][ \t\f\v\0]*(?:" + _PATIENT_SEGMENTS.encode() + rb")[^A-Za-z0-9\s]")
+_QUOTED_PATIENT = rb"\n[ \t\f\v\0]*(?:" + _PATIENT_SEGMENTS.encode() + rb")(?=[^A-Za-z0-9\s])"
+_BLANKS = b"\n \t\f\v\0"
 
 _STAFF = re.compile(rb"[\r\n][ \t\f\v\0]*(?:MFI|MFE|STF)[ \t]*[^A-Za-z0-9\s]")
+_STAFF_BEHIND_CR = re.compile(rb"\r[\n \t\f\v\0]*+(?:MFI|MFE|STF)[ \t]*[^A-Za-z0-9\s]")
+
+PATIENT_LEFT_OUT = Finding(
+    "100",
+    "patient-text-left-out",
+    "a text quotes a segment about a patient behind a line feed: neither read nor kept",
+    Severity.WARNING,
+)
+"""What is said of a message that came back shorter from `without_quoted_patient`."""
 
 _ONE_EACH = (NPI, DEA)
 """Registries that give a person one number."""
@@ -96,7 +108,32 @@ def holds_patient(raw: bytes) -> bool:
 def holds_staff(raw: bytes) -> bool:
     """Whether a message has a segment of a staff message, whatever its header says: MSH-9 is then not what it was. A search
     over the bytes."""
-    return _STAFF.search(raw) is not None
+    return (_STAFF if message_uses_line_feeds(raw) else _STAFF_BEHIND_CR).search(raw) is not None
+
+
+def without_quoted_patient(raw: bytes, separators: Separators) -> bytes:
+    """A message without what its texts quote of segments about a patient: a note with a PID behind a line feed.
+
+    Only where a line feed is text (`boundaries`); segments of the message itself stay. A quotation goes to the next
+    separator of the message; one that holds the field separator itself, in a note or a Z segment to its end. In any other
+    segment nobody can say where such a one ends: it stays, so that the message still `holds_patient`.
+    """
+    if b"\n" not in raw or message_uses_line_feeds(raw):
+        return raw
+    field = separators.field.encode("latin-1")
+    others = (separators.component + separators.repetition + separators.subcomponent).encode("latin-1")
+    quotation = re.compile(_QUOTED_PATIENT + rb"(?!" + re.escape(field) + rb")[^" + re.escape(field + others) + rb"]*")
+    in_note = re.compile(_QUOTED_PATIENT + re.escape(field) + rb".*", re.DOTALL)
+    kept = []
+    for segment in raw.split(b"\r"):
+        said = segment.lstrip(_BLANKS)
+        if b"\n" in said:
+            blanks = segment[: len(segment) - len(said)]
+            if said.startswith((b"NTE", b"Z")):
+                said = in_note.sub(b"", said)
+            segment = blanks + quotation.sub(b"", said)
+        kept.append(segment)
+    return b"\r".join(kept)
 
 
 def is_sound(header: Header) -> bool:

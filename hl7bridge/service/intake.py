@@ -164,6 +164,10 @@ class Intake:
         """One message, as `prepare` says. `alone`: it came by itself, and not as one of a batch."""
         try:
             header = read_header(raw)
+            # No text about a patient is kept, and no record is lost because its note quotes one.
+            said = visits.without_quoted_patient(raw, header.separators)
+            quotes = said != raw
+            header, raw = (read_header(said), said) if quotes else (header, raw)
         except MessageError as error:
             # No MSH to answer to: the default header makes a NAK with an empty MSA-2, which beats silence.
             error.refusal = Refusal.UNSUPPORTED
@@ -189,7 +193,10 @@ class Intake:
             if of_patient:
                 text = "segments about a patient stand in a staff message: it is not read, and not kept"
                 raise UnreadableMessage("100", "patient-segments", text)
-            return self._translated(self._read(header, raw, slices), raw, peer, alone)
+            reading = self._read(header, raw, slices)
+            if quotes:
+                reading.findings.append(visits.PATIENT_LEFT_OUT)
+            return self._translated(reading, raw, peer, alone)
         except MessageError as error:
             return self._refused(header, raw, peer, error, keep=keep)
         except Exception as error:  # the last fence: who gets no answer sends the same bytes again and again
@@ -226,11 +233,11 @@ class Intake:
         """A patient message on a feed that takes them: of whom it names, only people whom nobody was asked about lately lead
         to deliveries, and what is stored is rebuilt without the patient. The answer waits for no delivery: it is about the
         message, and nothing that becomes of a practitioner concerns its sender."""
-        acks = self._acknowledgments(header, "AA", "CA")
         if not visits.is_read(header):
             note = "event-not-read" if events.trigger_event(header) in visits.NOT_READ else "unsupported-event"
-            return self._counted(header, raw, peer, acks, note)
+            return self._counted(header, raw, peer, self._acknowledgments(header, "AA", "CA"), note)
         message, now = Message(raw, self.policy.charset), self._clock()
+        acks = self._acknowledgments(header, "AA", "CA", findings=message.line_feed_findings(message.segments))
         opening = visits.VisitMessage(message, self.policy.rules, datetime.fromtimestamp(now, UTC))
         records = tuple(NewRecord(record, self._unknown(record.change, now)) for record in opening.records())
         if not any(record.deliveries for record in records):

@@ -7,6 +7,7 @@ decodes with the one encoding that it is told, so that it is told the one of MSH
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -39,17 +40,13 @@ EXCEPTIONS: dict[str, tuple[Callable[[Message], bool], str]] = {
         lambda message: any(s.name and not s.text.startswith(s.name + "|") for s in message.segments if s.fields),
         "python-hl7 keeps the blank in `PID `, so that the segment is not found by its name",
     ),
-    "blank lines": (
-        lambda message: any(not line.strip() for line in cr_text(message).strip().split("\r")),
-        "python-hl7 counts a blank line as a segment without a name",
-    ),
 }
 
 
 def cr_text(message: Message) -> str:
     """The message as text whose segments end in CR, whatever ended them."""
     text = message.raw.decode(message.codec)
-    return text if message.line_ending == "\r" else text.replace("\r\n", "\r").replace("\n", "\r")
+    return re.sub("\r?\n", "\r", text) if message.line_ending == "\n" else re.sub("\n*\r\n*", "\r", text)
 
 
 def texts(field: object) -> list[list[list[str]]]:
