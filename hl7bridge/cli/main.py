@@ -29,6 +29,7 @@ COMMANDS += (
     "identity",
     "restore",
     "report",
+    "export",
     "task",
     "destination",
     "keys",

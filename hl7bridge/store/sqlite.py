@@ -20,6 +20,7 @@ from hl7bridge.store.database import Rows
 from hl7bridge.store.deciding import Deciding
 from hl7bridge.store.driver import SAFE, sqlite3
 from hl7bridge.store.dropping import Dropping
+from hl7bridge.store.exporting import Exporting
 from hl7bridge.store.full_file import FullFiles
 from hl7bridge.store.jobs import Jobs
 from hl7bridge.store.linking import Linking
@@ -60,7 +61,7 @@ _ADVICE = {
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 
 
-class SqliteStore(Deciding, Modes, Braking, FullFiles, Jobs, Linking, Reloading, Dropping):
+class SqliteStore(Deciding, Modes, Braking, FullFiles, Jobs, Linking, Reloading, Dropping, Exporting):
     """A `Store` in one file."""
 
     def __init__(

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Protocol
 
 from hl7bridge.model import Known, Outcome, Record, RecordEcho, Result, StaffChange, Task, Written
@@ -427,6 +428,11 @@ class Store(DropStore, JobStore, LinkStore, ReconcileStore, RestoreStore, Protoc
     ) -> list[dict[str, Any]]:
         """Held deliveries in the order in which they came: id, message_id, position, destination, feed, source_key,
         action, code, local, text, http_status, person_id, attempts, since."""
+
+    def export(
+        self, path: Path, *, bodies: bool = False, told: Callable[[str, int], None] | None = None
+    ) -> dict[str, int]:
+        """Write what people query into a new SQLite file; returns the rows of each table."""
 
     def hold_causes(
         self, *, destination: str = "", feed: str = "", local: str = "", source_key: str = ""
