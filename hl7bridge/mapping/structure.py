@@ -84,7 +84,7 @@ def fault_of(
 ) -> Fault | None:
     """What stands among the segments of one record, and is none of its kind; `first`: the segment that opens it.
 
-    Z segments are a site's own: one fails a record only where it begins as an MFE does, with one of the `events`.
+    Z segments are a site's own. Whatever begins as an MFE does, with one of the `events`, is one that was damaged.
     """
     before, staff = first, None
     for segment in group:
@@ -94,7 +94,10 @@ def fault_of(
                 text = "a second STF in one record: it may be of another person, whose MFE is missing"
                 return Fault("100", "segment-repeats", text, place_of(segment, before))
             staff = segment
-        elif name not in allowed and (not name.startswith("Z") or segment.value(1) in events):
+        elif name != "PRA" and name and segment.value(1) in events:
+            text = "this segment begins as an MFE does: the event and the key that it names would not be read"
+            return Fault("100", "segment-foreign", text, place_of(segment, before))
+        elif name not in allowed and not name.startswith("Z"):
             if not name:
                 text = "the line behind this segment has no segment name: what it holds would not be read"
                 return Fault("100", "segment-unreadable", text, place_of(segment, before))
