@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from hl7bridge.mapping.draft import Draft
 from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.mapping.shapes import is_mail, is_name, is_telephone
 from hl7bridge.mapping.times import ends_before, fhir_date_time, truncated
 from hl7bridge.model import JsonObject
 
@@ -113,6 +114,10 @@ def human_names(draft: Draft, repetition: str, number: int) -> list[JsonObject]:
     family, given, middle, suffix, prefix, degree, use_code = parts[:7]
     if not (family or given or middle):
         return []
+    for component, part in enumerate((family, given, middle), 1):
+        if part and not is_name(part):
+            draft.misfit("no part of a name: the name is left out", number if number > 1 else 0, component)
+            return []
     use = _name_use(draft, use_code, number)
     name: JsonObject = {"use": use} if use else {}
     if family:
@@ -180,9 +185,9 @@ def contact_points(draft: Draft, repetition: str, number: int) -> list[JsonObjec
         system = ("url" if "://" in value else "other") if value and "@" not in value else "email"
     if value and not system:
         system = "email" if "@" in value else "phone"
-        if system == "phone" and not any(character.isdigit() for character in value):
-            draft.misfit("a telephone number without a digit", number if number > 1 else 0)
-            value = ""
+    if value and not _is_plausible(system, value):
+        draft.misfit(f"no value that can be of this kind ({system}): left out", number if number > 1 else 0)
+        value = ""
     found = []
     if value:
         found.append(_contact_point(draft, system, value, use, parts))
@@ -191,6 +196,12 @@ def contact_points(draft: Draft, repetition: str, number: int) -> list[JsonObjec
     if not found and not any((text, use_code, equipment)) and not value and address:
         draft.misfit("an e-mail address without @", number if number > 1 else 0, 4)
     return found
+
+
+def _is_plausible(system: str, value: str) -> bool:
+    if system in ("phone", "fax", "pager", "sms"):
+        return is_telephone(value)
+    return is_mail(value) if system == "email" else True
 
 
 def _contact_use(draft: Draft, code: str, number: int) -> str:
@@ -376,11 +387,13 @@ def institution_date(draft: Draft, repetition: str, number: int) -> tuple[str, f
     The institution is a CE in sub-components, of which the first may be empty.
     """
     reader = draft.reader
-    text = reader.parts(repetition)[0]
+    text, *rest = reader.parts(repetition)
     found = fhir_date_time(text, draft.zone)
     if not found:
         if text:
             draft.misfit("not a date", number if number > 1 else 0, 1)
+        elif any(rest):
+            draft.warn("101", "date-missing", "an institution without a date: left out", number if number > 1 else 0, 1)
         return None
     if reader.component not in repetition:
         return found, NOBODY

@@ -16,6 +16,8 @@ from hl7bridge.hl7.message import Message, Segment
 from hl7bridge.mapping.effective import When
 from hl7bridge.mapping.reading import NULL, FieldReader
 from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.mapping.shapes import BEYOND, foreign_form, may_repeat, type_of_field
+from hl7bridge.mapping.structure import repeats
 from hl7bridge.mapping.tables import Codes
 from hl7bridge.model import Action, ElementValue, Finding, Location, Severity, StaffIdentifier
 
@@ -47,6 +49,7 @@ class Row:
     `codes` is its code table in force, `system` the code system of that table's plain targets, `decides` says that the
     field tells who the person is or in what standing, so that a lifecycle event reads it, too. Of a site's rows alone:
     `when` is the condition without which the row is passed over, `authority` the one that the sender does not name.
+    `data_type`: of the values, as `shapes` tells them; "" = anything.
     """
 
     number: int
@@ -59,6 +62,7 @@ class Row:
     decides: bool
     when: Condition | None = None
     authority: str = ""
+    data_type: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -218,6 +222,7 @@ def _unmapped(
     return Finding("103", "unmapped-code", text, severity, location, position)
 
 
+_STATES = frozenset({"active_flag", "death_indicator", "real_person", "reactivation_approval"})
 _NEVER_CLEARED = frozenset({"primary_key", "active_flag"})
 NOTHING_SAID = When()
 _UNBOUNDED: tuple[Bound | None, Bound | None] = (None, None)
@@ -254,6 +259,7 @@ class Draft:
         "role",
         "row",
         "segment",
+        "shifted",
         "starts",
         "title",
         "trace",
@@ -288,6 +294,7 @@ class Draft:
         self.cleared: list[str] = []
         self.findings: list[Finding] = []
         self.misfits: set[str] = set()
+        self.shifted: set[tuple[str, int]] = set()  # segments that hold a misfit: name, occurrence
         # standing
         self.active: bool | None = None
         self.dead = False
@@ -312,6 +319,8 @@ class Draft:
         self.fields = fields = segment.text.split(self.reader.field)
         if segment.name in self.envelope.rules.site.shifts:
             self.fields = fields = self.envelope.rules.site.straightened(segment.name, fields)
+        if rows is plan.rows:
+            self._look_at_unread(fields)
         if plan.segment_rule is not None:
             plan.segment_rule(self)
             return
@@ -322,7 +331,7 @@ class Draft:
                     self.leave(f"{row.when.__name__} does not hold")
                 elif raw == NULL:
                     self.clear()
-                elif row.apply is not None:
+                elif row.apply is not None and (raw := self._fitting(row, raw)):
                     row.apply(self, row, raw)
 
     def field(self, number: int) -> str:
@@ -339,9 +348,48 @@ class Draft:
             if raw == NULL:
                 self.clear()
                 return ""
-            if self.trace is not None:
+            raw = self._fitting(row, raw)
+            if self.trace is not None and raw:
                 self.trace.read.add(self.place)
         return raw
+
+    def _fitting(self, row: Row, raw: str) -> str:
+        """A field without the repetitions that can't be of its data type (said); "" where nothing is left of it."""
+        reader, number = self.reader, row.number
+        if (
+            reader.repetition in raw
+            and row.rule != "primary_key"  # judges a key, and what repeats in it, itself
+            and not may_repeat(self.segment.name, number)
+            and repeats(reader, raw)
+        ):
+            severity = Severity.ERROR if row.rule in _STATES else Severity.WARNING
+            text = "may not repeat, and holds different values: nobody can say which of them counts; left out"
+            self.say(severity, "198", "field-repeats", text)
+            self.leave(text)
+            return ""
+        data_type = row.data_type
+        if not data_type or (raw.isalnum() and not raw.isdigit()):
+            return raw
+        found = reader.repetitions(raw)
+        for place, repetition in enumerate(found, 1):
+            if repetition and (form := foreign_form(data_type, reader.parts(repetition))):
+                self.misfit(f"holds {form}, which can't be of this field: left out", place if place > 1 else 0)
+                found[place - 1] = ""
+        return reader.repetition.join(found) if any(found) else ""
+
+    def _look_at_unread(self, fields: list[str]) -> None:
+        """Say what stands in a field that no rule reads, and looks like what another one holds."""
+        segment, rows, reader = self.segment, self.plan.rows, self.reader
+        for number, raw in enumerate(fields):
+            if not raw or number in rows or not number or (len(raw) < 7 and reader.component not in raw):
+                continue
+            data_type = type_of_field(segment.name, number) or BEYOND
+            for place, repetition in enumerate(reader.repetitions(raw), 1):
+                if repetition and (form := foreign_form(data_type, reader.parts(repetition))):
+                    self.misfits.add(f"{segment.name}-{number}")
+                    self.shifted.add((segment.name, segment.occurrence))
+                    text = f"holds {form}, and no rule reads this field: perhaps the fields of this segment are shifted"
+                    self.say(Severity.WARNING, "102", "shifted-field", text, place if place > 1 else 0, number=number)
 
     @property
     def place(self) -> Place:
@@ -449,6 +497,7 @@ class Draft:
     def misfit(self, text: str, repetition: int = 0, component: int = 0) -> None:
         """A value that is not what its field holds: perhaps the sender's fields are shifted. Never used, always said."""
         self.misfits.add(self.row.label)
+        self.shifted.add((self.segment.name, self.segment.occurrence))
         self.leave(text)
         self.warn("102", "shifted-field", text, repetition, component)
 

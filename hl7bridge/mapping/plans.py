@@ -11,6 +11,7 @@ from hl7bridge.errors import ConfigError
 from hl7bridge.mapping import conditions, identifiers, practitioner, role, site_rules, standing
 from hl7bridge.mapping.draft import CONDITIONS, FIELD_RULES, SEGMENT_RULES, Plan, Row
 from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.mapping.shapes import OF_RULES, type_of_field
 from hl7bridge.mapping.tables import field_table, named
 
 RULE_MODULES = (identifiers, practitioner, role, standing, site_rules, conditions)
@@ -98,6 +99,7 @@ def plans_for(rules: FeedRules) -> Mapping[str, Plan]:
                 target_of(row) in _DECIDING,
                 CONDITIONS[row["when"]] if row.get("when") else None,
                 row.get("authority", ""),
+                OF_RULES.get(rule, "") if apply else type_of_field(segment, int(number)),
             )
         )
         if target_of(row) == "identity":

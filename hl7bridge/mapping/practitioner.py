@@ -18,6 +18,7 @@ from hl7bridge.mapping.datatypes import (
 )
 from hl7bridge.mapping.draft import Draft, Row, field_rule, segment_rule
 from hl7bridge.mapping.identifiers import value_of
+from hl7bridge.mapping.shapes import is_mail
 from hl7bridge.mapping.times import fhir_date
 from hl7bridge.model import ElementValue, JsonObject
 
@@ -74,9 +75,10 @@ def phone(draft: Draft, row: Row, raw: str) -> None:
 def email(draft: Draft, row: Row, raw: str) -> None:
     """STF-15: e-mail addresses, unless STF-10 gave the same."""
     for number, repetition in enumerate(draft.reader.repetitions(raw), 1):
-        address = draft.reader.leaf(repetition.split(draft.reader.component, 1)[0])
-        if "@" not in address:
-            if address:
+        parts = draft.reader.parts(repetition)
+        address = next((part for part in parts if is_mail(part)), "")  # some send an XTN here
+        if not address:
+            if parts[0]:
                 draft.misfit("an e-mail address without @", number if number > 1 else 0)
         elif _has_address(draft, address):
             draft.leave("another field gives the same address")
@@ -178,23 +180,21 @@ def language_tag(draft: Draft, code: str, system: str) -> str:
 @segment_rule
 def education(draft: Draft) -> None:
     """EDU: the degree (EDU-2) or the subject (EDU-9), when it was granted, by which school."""
-    granted, shifted = "", False
+    granted = ""
     if raw := draft.field(5):
         text = time_field(draft, raw)
         granted = fhir_date(text)
-        shifted = bool(text) and not granted
-        if shifted:
+        if text and not granted:
             draft.misfit("not the date on which the degree was granted")
     school = display(draft, draft.field(6), 1)
-    if school and shifted:
-        # Where the school's kind stands for the date, its address stands for the school.
-        draft.leave("the fields of this segment are shifted: see EDU-5")
-        school = ""
     subject = display(draft, draft.field(9), 9, 2, 1)
     degree = draft.field(2)
     code: JsonObject | None = None
     if degree:
         code = _degree(draft, degree)
+    if (draft.segment.name, draft.segment.occurrence) in draft.shifted:
+        draft.leave("the fields of this segment are shifted: nothing is made of it")
+        return
     if code is None:
         if not subject:
             return

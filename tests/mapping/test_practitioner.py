@@ -400,13 +400,19 @@ def test_education_without_degree_and_subject_is_none() -> None:
     assert values(staff_change("EDU|1|||||LEEDS SCHOOL"), "qualification") == []
 
 
-def test_shifted_education_is_said() -> None:
-    record = one(stf(), "EDU|1|BA|19810901^19850601|LEEDS SCHOOL^L|U^HL70402|456 Main")
-    assert said(record) == ["shifted-field@EDU-5"]
-    # What stands in the school's place is its address, and no issuer.
-    assert values(change_of(record), "qualification") == [
-        {"code": {"coding": [{"system": SID + "0360", "code": "BA"}]}}
-    ]
+@pytest.mark.parametrize(
+    "education",
+    [
+        "EDU|1|BA|19810901^19850601|LEEDS SCHOOL^L|U^HL70402|456 Main",
+        "EDU|1|BA||||LEEDS SCHOOL^L|1 High Street^^Northlake^MN^55501^USA^B",
+        "EDU|1|BA||||dean@example.org",
+        "EDU|1|^WPN^PH^^1^612^5550196",
+    ],
+)
+def test_of_shifted_education_nothing_is_written_and_that_is_said(education: str) -> None:
+    record = one(stf(), education)
+    assert {local.split("@")[0] for local in said(record)} == {"shifted-field"}
+    assert values(change_of(record), "qualification") == []
 
 
 def test_certificate() -> None:
