@@ -535,6 +535,7 @@ class Outcome:
     candidates         where it is not clear whom the change is about: those whom a person has to look at, each as
                        id, active, names, identifiers and birth date stand at the server
     images             of each write that was sent
+    unanswered         the resource type of a create that was sent, and of which nobody knows whether it arrived; "" = none
     """
 
     result: Result
@@ -555,6 +556,7 @@ class Outcome:
     refused: str = ""
     candidates: tuple[JsonObject, ...] = dataclass_field(default=(), repr=False)
     images: tuple[Image, ...] = dataclass_field(default=(), repr=False)
+    unanswered: str = ""
 
 
 class Link(StrEnum):
@@ -574,6 +576,9 @@ class Known:
     link       who says that it is
     own        what this feed wrote for this source key (Practitioner and roles)
     ambiguous  an earlier attempt may have reached the server without our learning the result
+    lately     ids of further Practitioners that were written within the last hour under one of the identifiers, by any feed
+    unsure_since  Unix seconds at which a create of the person, by whatever delivery that shares an identifier, was given up
+               without an answer; 0 = none. `unsure_roles_since`: the same of a role
     """
 
     person_id: str = ""
@@ -581,3 +586,6 @@ class Known:
     ambiguous: bool = False
     attempts: int = 0
     link: Link = Link.FOUND
+    lately: tuple[str, ...] = ()
+    unsure_since: float = 0.0
+    unsure_roles_since: float = 0.0

@@ -102,6 +102,7 @@ def destination(base_url: str, **settings: Any) -> dict[str, Any]:
         "timeout": "3s",
         "auth": {"type": "none"},
         "retry": {"first": "100ms", "longest": "1s"},
+        "index_lag": "2s",  # the sandbox finds at once; two seconds let a request arrive that was under way
         "brake": {"deactivations_per_hour": 0, "share_of_file": 0},
     }
     return merged(own, settings)

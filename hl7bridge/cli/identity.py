@@ -299,7 +299,8 @@ def list_duplicates(
 
 def _sharing(people: Iterable[JsonObject]) -> list[dict[str, Any]]:
     """Groups of Practitioners with one identifier in common, by identifier; systems by their canonical names."""
-    from hl7bridge.fhir.identity import identifiers_of, summary
+    from hl7bridge.fhir.carried import identifiers_of
+    from hl7bridge.fhir.identity import summary
 
     by_identifier: dict[tuple[str, str], dict[str, JsonObject]] = {}
     for person in people:

@@ -57,6 +57,7 @@ class Conversation:
         self.person_id, self.version, self.status = known.person_id, "", 0
         self.created = self.active_before = self.active_after = False
         self.wrote = 0
+        self.unanswered = ""
         self.is_inactive = False  # as the server showed her last
         self.exchanges: list[Exchange] = []
         self.interactions: list[Interaction] = []
@@ -113,6 +114,15 @@ class Conversation:
             return False
         return self.capabilities is None or self.capabilities.of("Practitioner").conditional_create
 
+    def _index_may_lag(self, since: float) -> float:
+        """Seconds until the next look for a create that was given up without an answer at `since` (Unix seconds, 0 = none);
+        0 = by now a search would have found it. Until then finding nothing proves nothing."""
+        if not since:
+            return 0.0
+        waited = max(0.0, self.now.timestamp() - since)
+        left = self.rules.index_lag - waited
+        return max(0.5, min(left, waited / 4)) if left > 0 else 0.0
+
     def _guarded(self, interaction: Interaction) -> bool:
         """Whether the server refuses the update of a resource that somebody changed meanwhile (If-Match). Where it cannot,
         what was read before the write is read again after it."""
@@ -128,7 +138,9 @@ class Conversation:
             if interaction.resource_type == "Practitioner" and self._conditional:
                 tokens = search_tokens(self.change, self.rules, self.known)
                 condition = [("identifier", ",".join(token(system, value) for system, value in tokens))]
-            return self._noted(self.client.create(interaction.resource_type, body, if_none_exist=condition))
+            reply = self._noted(self.client.create(interaction.resource_type, body, if_none_exist=condition))
+            self.unanswered = interaction.resource_type if may_have_arrived(reply) else self.unanswered
+            return reply
         removed = (difference.path for difference in interaction.differences if difference.after is None)
         dropped = frozenset(re.split(r"[\[.]", path)[0] for path in removed)
         return self._noted(
@@ -183,3 +195,13 @@ class Conversation:
         for old in stale:  # what was written to a resource that is another one's by now, or is no more
             if old.resource_id != base.resource_id and (old.holds_active or old.values):
                 self.written.append(replace(old, values=(), holds_active=False))
+
+
+def may_have_arrived(reply: Reply) -> bool:
+    """Whether a create that was not answered with success may have been done all the same: no answer came, or an error that
+    comes from a gateway as often as from the server. A busy server's own word (503 that says so in FHIR, or for how long)
+    is believed."""
+    if reply.kind is ReplyKind.AMBIGUOUS:
+        return True
+    failed = reply.kind is ReplyKind.TRANSIENT and (reply.status >= 500 or reply.status == 408)
+    return failed and not (reply.status == 503 and (reply.issues or reply.retry_after))

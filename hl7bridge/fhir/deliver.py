@@ -110,6 +110,7 @@ class _Delivery(Conversation):
             drift=tuple(difference for interaction in self.interactions for difference in interaction.drift),
             warnings=tuple(self.warnings),
             images=tuple(self.images),
+            unanswered=self.unanswered,
         )
 
     # --- the person --------------------------------------------------------------------------------------------------
@@ -186,8 +187,8 @@ class _Delivery(Conversation):
         if incomplete:
             text = "The person is not known at the FHIR server, and the record holds no family name to create one with"
             return Outcome(Result.HELD, outcomes.REQUIRED, "incomplete-person", text)
-        if self.writes and self.known.ambiguous and self.known.attempts < self.rules.looks:
-            return outcomes.look_again("create")
+        if self.writes and (left := self._index_may_lag(self.known.unsure_since)):
+            return outcomes.look_again("create", left)
         if action is not Action.ADD:
             text = "The record updates a person who is not known at the FHIR server, and is created"
             self.warnings.append(Finding(outcomes.UNKNOWN_KEY, "unknown-person-created", text, Severity.WARNING))
@@ -261,6 +262,7 @@ class _Delivery(Conversation):
             looked = self._resolved(Known(link=self.known.link if self.known.link is Link.APART else Link.FOUND))
             if looked.match in (Match.AMBIGUOUS, Match.FAILED) or (not person_id and looked.resource is None):
                 self.person_id = person_id
+                self.unanswered = "" if person_id else "Practitioner"
                 return outcomes.look_again("create") if looked.match is Match.NONE else self._unresolved(looked)
             person_id = person_id or looked.person_id
             if looked.person_id == person_id:
@@ -376,8 +378,8 @@ class _Delivery(Conversation):
 
     def _role_under_way(self, interaction: Interaction) -> Outcome | None:
         """An earlier attempt may have sent this create, and its role may not show yet."""
-        waits = self.known.ambiguous and self.known.attempts < self.rules.looks and not self.created
-        return outcomes.look_again("create") if interaction.kind is Kind.CREATE and waits else None
+        left = 0.0 if self.created else self._index_may_lag(self.known.unsure_roles_since)
+        return outcomes.look_again("create", left) if interaction.kind is Kind.CREATE and left else None
 
     def _verify_role(
         self, interaction: Interaction, intent: RoleIntent, reply: Reply, taken: set[str]
@@ -386,6 +388,7 @@ class _Delivery(Conversation):
         resource, version = reply.resource, reply.version
         role_id = interaction.resource_id or (resource or {}).get("id", "") or reply.location
         if not role_id:
+            self.unanswered = "PractitionerRole"
             return outcomes.look_again("create")
         unguarded = interaction.kind is Kind.UPDATE and not self._guarded(interaction)
         if resource is None or unguarded or not happened(interaction, resource):

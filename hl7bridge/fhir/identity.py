@@ -16,15 +16,15 @@ from enum import StrEnum
 from typing import Any
 
 from hl7bridge.fhir import evidence
+from hl7bridge.fhir.carried import Token, identifiers_of, is_merged, types_of
 from hl7bridge.fhir.client import FhirClient, token
-from hl7bridge.fhir.desired import ENDING, IDENTIFIER_TYPES, system_at
+from hl7bridge.fhir.desired import ENDING, system_at
 from hl7bridge.fhir.evidence import Comparison, Evidence, compare, words_about
 from hl7bridge.fhir.replies import Reply, ReplyKind
 from hl7bridge.fhir.rules import ALL_IDENTIFIERS, CROSSWALK, STAFF_KEY, DestinationRules
 from hl7bridge.fhir.systems import NPI, canonical_system, names_of_system
 from hl7bridge.model import ElementValue, Exchange, JsonObject, Known, Link, StaffChange, StaffIdentifier, Written
 
-Token = tuple[str, str]
 WrittenBy = Callable[[str, str], tuple[Written, ...]]
 SaidBy = Callable[[str, str], tuple[ElementValue, ...]]
 
@@ -41,7 +41,6 @@ QUARANTINE = frozenset(
 
 UNREAD = 5  # attempts in which a search finds somebody of whom a read knows nothing, until a person has to look
 
-_MERGED_TAG = ("http://hapifhir.io/fhir/NamingSystem/mdm-record-status", "REDIRECTED")  # HAPI's master data management
 _SHOWN = ("id", "active", "name", "gender", "identifier", "birthDate")
 
 
@@ -229,6 +228,7 @@ class _Question:
         self.linked = bool(known.person_id) and known.link in (Link.LINKED, Link.FORCED)
         self.told = ""
         self.exchanges: tuple[Exchange, ...] = ()
+        self.as_read: dict[str, Reply] = {}
 
     def answer(self) -> Resolution:
         if not self.tokens and not self.linked:
@@ -267,6 +267,8 @@ class _Question:
                 left = tuple(one for step in steps for one in step)
                 steps = [left] if left else []
             carriers |= found
+        if failed := self._written_lately(carriers):
+            return self._resolution(Match.FAILED, reply=failed)
         if len(carriers) > 1:
             text = f"{len(carriers)} Practitioners carry identifiers of this record"
             return self._unclear(Match.AMBIGUOUS, "several-people", text, *carriers.values())
@@ -278,10 +280,28 @@ class _Question:
             return self._resolution(Match.DISAGREEMENT, local="search-not-honoured", text=text)
         return self._resolution(Match.NONE)
 
+    def _written_lately(self, carriers: dict[str, JsonObject]) -> Reply | None:
+        """Add those whom this bridge itself wrote lately under one of the identifiers, and whom the index does not show yet.
+        A reply that says nothing of whether one is there, else None."""
+        for number in self.known.lately:
+            if number not in carriers:
+                reply = self._read(number)
+                if not reply.done and reply.kind not in (ReplyKind.NOT_FOUND, ReplyKind.GONE):
+                    return reply
+                if reply.resource is not None and self._carried(reply.resource):
+                    carriers[number] = reply.resource
+        return None
+
+    def _read(self, number: str) -> Reply:
+        """A Practitioner as it stands, asked for once."""
+        if number not in self.as_read:
+            self.as_read[number] = self.client.read("Practitioner", number)
+            self.exchanges += self.as_read[number].exchanges
+        return self.as_read[number]
+
     def _confirmed(self, hit: JsonObject) -> Resolution:
         """The person as they stand, whom a search found: the resource itself must carry an identifier of this record."""
-        reply = self.client.read("Practitioner", hit["id"])
-        self.exchanges += reply.exchanges
+        reply = self._read(hit["id"])
         if reply.done and reply.resource is not None:
             if self._carried(reply.resource):
                 return self._judged(reply.resource, reply.version, "search")
@@ -337,7 +357,10 @@ class _Question:
         reply = self._asked(tuple(asked))
         if not reply.done:
             return self._resolution(Match.FAILED, reply=reply)
-        others = [other for other in reply.resources if other["id"] != resource["id"] and self._carried(other)]
+        found = {str(other["id"]): other for other in reply.resources if self._carried(other)}
+        if failed := self._written_lately(found):
+            return self._resolution(Match.FAILED, reply=failed)
+        others = [other for number, other in found.items() if number != resource["id"]]
         if not others:
             return None
         text = "An identifier of this record is carried by another Practitioner than the one that was written for it"
@@ -358,7 +381,7 @@ class _Question:
         if linked and self.known.link is Link.FORCED:
             last = evidence.of_values(self.memory.said_by(self.memory.feed, self.change.source_key))
             return _recycled(compare(evidence.of_values(words_about(self.change)), last)) if begun else None
-        if _is_merged(resource):
+        if is_merged(resource):
             return "merged-at-server", "The server says that another Practitioner has replaced this record's"
         if linked and not begun:
             return self._objection_to_link(resource)
@@ -519,40 +542,7 @@ class _Question:
         return Resolution(match, exchanges=self.exchanges, **more)
 
 
-# --- comparing -------------------------------------------------------------------------------------------------------
-
-
-def identifiers_of(resource: JsonObject, *, valid: bool = False) -> frozenset[Token]:
-    """Identifiers of a resource, padding removed (Epic pads some), systems by their canonical names. `valid`: without
-    those of use "old" (R4: no longer considered valid, but may be relevant for search purposes)."""
-    found = set()
-    for identifier in resource.get("identifier", []):
-        system, value = identifier.get("system"), identifier.get("value")
-        if valid and identifier.get("use") == "old":
-            continue
-        if isinstance(system, str) and isinstance(value, str):
-            found.add((canonical_system(system), value.strip()))
-    return frozenset(found)
-
-
-def types_of(resource: JsonObject, shared: Token) -> frozenset[str]:
-    """The types (table 0203) that a resource states for one of its identifiers."""
-    found: set[str] = set()
-    for identifier in _dicts(resource.get("identifier")):
-        system, value, kind = (identifier.get(element) for element in ("system", "value", "type"))
-        if not (isinstance(system, str) and isinstance(value, str) and isinstance(kind, dict)):
-            continue
-        if (canonical_system(system), value.strip()) == shared:
-            codings = _dicts(kind.get("coding"))
-            found.update(str(one.get("code", "")) for one in codings if one.get("system") in _TYPE_SYSTEMS)
-    return frozenset(found - {""})
-
-
-_TYPE_SYSTEMS = (IDENTIFIER_TYPES, "http://hl7.org/fhir/v2/0203")
-
-
-def _dicts(value: Any) -> list[JsonObject]:
-    return [one for one in _list(value) if isinstance(one, dict)]
+# --- in words -------------------------------------------------------------------------------------------------------
 
 
 def _recycled(found: Comparison) -> tuple[str, str] | None:
@@ -569,17 +559,3 @@ def _used_again(differing: tuple[str, ...]) -> str:
 
 def _listed(words: tuple[str, ...]) -> str:
     return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
-
-
-def _is_merged(resource: JsonObject) -> bool:
-    """Whether the server marks the resource as replaced by another. R4 gives Practitioner no `link`; servers that merge
-    staff all the same use Patient's, or a tag."""
-    links, tags = resource.get("link"), resource.get("meta", {}).get("tag")
-    replaced = any(isinstance(one, dict) and one.get("type") == "replaced-by" for one in _list(links))
-    return replaced or any(
-        isinstance(tag, dict) and (tag.get("system"), tag.get("code")) == _MERGED_TAG for tag in _list(tags)
-    )
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []

@@ -278,10 +278,10 @@ PROTECTED = Outcome(
 )
 
 
-def look_again(what: str) -> Outcome:
-    """A create whose answer was lost, and which cannot be found so far."""
+def look_again(what: str, wait: float = 0.0) -> Outcome:
+    """A create whose answer was lost, and which cannot be found so far. `wait`: seconds until the next look, at least."""
     text = f"An earlier {what} got no answer and cannot be found yet: it is looked for again before it is sent again"
-    return Outcome(Result.UNKNOWN, INTERNAL, "reply-lost", text)
+    return Outcome(Result.UNKNOWN, INTERNAL, "reply-lost", text, retry_after=wait)
 
 
 AWAY = Task(

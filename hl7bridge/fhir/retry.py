@@ -18,8 +18,8 @@ class RetryPolicy:
     first, longest   back-off: the n-th wait is drawn from 0 to min(longest, first * 2^(n-1)) (full jitter)
     attempts         after so many a change that fails in passing is held; 0 = never
     conflicts        the same for version conflicts, which no waiting cures when another writer never rests; 0 = never
-    look, looks      a write whose answer was lost is looked for so often before it may be sent again (the destination's
-                     rules have the same number), at first after `look` seconds; fewer looks are left, longer waits
+    look, looks      a write whose answer was lost is looked for at first after `look` seconds, then after longer waits,
+                     which grow `looks` times
     pause            first wait of a destination that refuses our token; doubles up to `longest`
     """
 

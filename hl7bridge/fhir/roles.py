@@ -141,7 +141,7 @@ def role_at_server(
         return next((role for role in of_person if role["id"] == intent.own.resource_id), None)
     candidates = [role for role in of_person if role["id"] not in taken and role.get("active") is not False]
     values = allowed("PractitionerRole", intent.role.values, rules)
-    alike = [role for role in candidates if _says_all(role, values)]
+    alike = [role for role in candidates if says_all(role, values)]
     if len(alike) != 1:
         units = [essence("organization", value.value) for value in values if value.element == "organization"]
         alike = [role for role in candidates if units and covers(role.get("organization"), units[-1])]
@@ -157,7 +157,7 @@ def is_of_person(role: JsonObject, person_id: str) -> bool:
     return path == f"Practitioner/{person_id}" or path.endswith(f"/Practitioner/{person_id}")
 
 
-def _says_all(role: JsonObject, values: Sequence[ElementValue]) -> bool:
+def says_all(role: JsonObject, values: Sequence[ElementValue]) -> bool:
     """Whether the role has every value, and a unit only if one of them is."""
     if not values or ("organization" in role and all(value.element != "organization" for value in values)):
         return False

@@ -96,7 +96,8 @@ class DestinationRules:
     proxy               forward proxy on the way there, "http://host:port"; "" = none
     search_method       "get", or "post" ([type]/_search keeps identifiers out of URLs)
     tasks               what is asked of people
-    looks               how often a create without an answer is searched for before it is sent again
+    index_lag           seconds that a new resource may take until a search finds it: a create without an answer is not sent
+                        again before, and only where nothing is found then
     """
 
     name: str
@@ -122,7 +123,7 @@ class DestinationRules:
     ca_file: str = ""
     proxy: str = ""
     search_method: str = "get"
-    looks: int = 3
+    index_lag: float = 60.0
     tasks: TaskRules = field(default_factory=TaskRules)
     max_response: int = MAX_RESPONSE
     max_pages: int = 20

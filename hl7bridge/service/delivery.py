@@ -34,6 +34,8 @@ from hl7bridge.service.outage import Outage
 from hl7bridge.service.pace import REST_LONGEST, Pace
 from hl7bridge.service.safeguards import Brake, Safeguards
 from hl7bridge.service.schedule import Schedule
+from hl7bridge.service.second_looks import EVERY as LAG_EVERY
+from hl7bridge.service.second_looks import effective_lag
 from hl7bridge.service.watch import MAINTENANCE, Watch, Watched
 from hl7bridge.store.store import Claimed, DeliveryState, Settlement, Store
 
@@ -88,6 +90,8 @@ class DestinationLoop(threading.Thread):
         self._safeguards = Safeguards(
             target.rules.name, target.brake, target.client, log, capabilities_interval=target.capabilities_interval
         )
+        self._rules = target.rules  # with the index lag as it was measured
+        self._rules_from = 0.0
         self.failed: str = ""
 
     @property
@@ -191,6 +195,9 @@ class DestinationLoop(threading.Thread):
             room = min(room, 1 - len(self._open))  # one asks whether the server takes our token again
         if room <= 0:
             return False
+        if time.monotonic() >= self._rules_from:
+            self._rules = replace(rules, index_lag=effective_lag(store, rules))
+            self._rules_from = time.monotonic() + LAG_EVERY
         self._safeguards.tell(store)
         if not self._leaving.may_go(store):
             self._paused_for = LEAVING_REPORT
@@ -221,7 +228,7 @@ class DestinationLoop(threading.Thread):
                     claimed.change,
                     claimed.known,
                     claimed.feed,
-                    target.rules,
+                    self._rules,
                     target.client,
                     self._written_by,
                     datetime.now(UTC),
@@ -339,6 +346,7 @@ class DestinationLoop(threading.Thread):
             # Written down, so that an acknowledgment that waits for this destination need not wait for its deadline.
             pause=outcome.local if resting else "",
             pause_until=self._pace.rest_until if resting else 0.0,
+            look_after=self._rules.index_lag,
         )
 
     def _renew(self, store: Store) -> float:

@@ -44,6 +44,7 @@ from hl7bridge.service.reconciling import job as reconcile_job
 from hl7bridge.service.reloading import Reloader, Running
 from hl7bridge.service.safeguards import Brake
 from hl7bridge.service.schedule import Job, Schedule
+from hl7bridge.service.second_looks import job as second_look_job
 from hl7bridge.service.watch import Watched, tell_sqlite, tell_unserved
 from hl7bridge.service.web import stop_reactor, take_signals
 from hl7bridge.service.windows import outside, window_of
@@ -469,17 +470,13 @@ def start_delivery(settings: Settings, settled: Callable[[], None]) -> DeliveryR
 def scheduled(role: DeliveryRole, settings: Settings) -> list[Job]:
     """What runs by the clock beside the deliveries."""
     log = logs.get_logger("delivery")
-    jobs = []
-    for loop in role.loops:
-        target = loop.target
-        plan = reconcile_plan(settings.destinations[target.rules.name], settings)
-        if plan.every:
-            job = reconcile_job(target.client, target.rules, plan, log)
-            jobs.append(replace(job, due=outside(target.watched.maintenance, job.due)))
-    return [
-        full_file_job({name: full_file_policy(feed, settings) for name, feed in settings.feeds.items()}, log),
-        *jobs,
-    ]
+    jobs = [full_file_job({name: full_file_policy(feed, settings) for name, feed in settings.feeds.items()}, log)]
+    for target in (loop.target for loop in role.loops):
+        theirs = [second_look_job(target.client, target.rules, log)] if target.rules.writes else []
+        if (plan := reconcile_plan(settings.destinations[target.rules.name], settings)).every:
+            theirs.append(reconcile_job(target.client, target.rules, plan, log))
+        jobs += [replace(job, due=outside(target.watched.maintenance, job.due)) for job in theirs]
+    return jobs
 
 
 def full_file_policy(feed: Feed, settings: Settings) -> FullFilePolicy:

@@ -197,6 +197,11 @@ class Destination(Section):
         "get", "post keeps identifiers out of addresses and proxy logs, where the server offers _search"
     )
     conditional_create: bool = setting(True, "create with If-None-Exist, where the server offers it")
+    index_lag: DurationOrNone = setting(
+        "60s",
+        "how long the server's searches may lag behind: a create without an answer is not sent again before; longer where"
+        " it was measured so; 0s = not at all",
+    )
     timeout: Duration = setting("10s", "longest wait for one answer of the server")
     capabilities_interval: Duration = setting(
         "1h", "how often the server is asked what it offers (CapabilityStatement), beside each start"
@@ -269,6 +274,7 @@ class Destination(Section):
             identity_order=self.identity.order,
             search_method=self.search_method,
             conditional_create=self.conditional_create,
+            index_lag=self.index_lag,
             timeout=self.timeout,
             in_flight=self.in_flight,
             requests_per_second=self.requests_per_second,

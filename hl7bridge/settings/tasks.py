@@ -18,6 +18,7 @@ KINDS = (
     "drift",
     "full-file-missing",
     "identity-review",
+    "second-at-server",
     "joiner-setup",
     "leaver-access",
     "leaver-unverified",

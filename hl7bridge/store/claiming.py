@@ -11,10 +11,11 @@ from typing import Any
 
 from hl7bridge.errors import ClaimLost
 from hl7bridge.model import LIFECYCLE, Known, Link, Result, StaffChange, Task, Written
+from hl7bridge.store.creating import PERSON as PRACTITIONER
+from hl7bridge.store.creating import ROLE, Creating
 from hl7bridge.store.encoding import unseal, written_from_row
 from hl7bridge.store.lanes import NEWCOMERS, WRITE_OUTS, keys_from_text, keys_to_text, lane_key
 from hl7bridge.store.store import Claimed
-from hl7bridge.store.tasking import Tasking
 
 PROMOTED = 500  # scheduled deliveries that one claim lines up at most; the next claim takes the next ones
 LINE_UPS = 10  # transactions in which one claim lines up new deliveries at most, so that its lease outlives it
@@ -56,7 +57,7 @@ CANDIDATE = (
 )
 
 
-class Claiming(Tasking):
+class Claiming(Creating):
     """Leases and claims."""
 
     # -- leases --
@@ -106,7 +107,8 @@ class Claiming(Tasking):
         ).fetchall()
 
     def _take_over(self, now: float, delivery_id: int, message_id: int, lane: str, owner: str, fence: int) -> None:
-        """A claim whose worker is gone: its attempt counts, and may have reached the server."""
+        """A claim whose worker is gone: its attempt counts, and may have reached the server, with a create of anything."""
+        self._remember_lately(keys_from_text(lane), [(PRACTITIONER, ""), (ROLE, "")], now)
         self._execute(
             "UPDATE delivery SET state = 'unknown', next_attempt = ?, attempts = attempts + 1, ambiguous = 1, sent = 1,"
             " head = 1, owner = '' WHERE id = ?",
@@ -234,7 +236,17 @@ class Claiming(Tasking):
         )
         self._note(now, message_id, delivery_id, "claimed", owner=owner, fence=fence)
         own = self._bases(OWN, destination, feed, source_key)
-        known = Known(person_id or "", own, bool(ambiguous), attempts, Link(link or ""))
+        lately = self._lately(keys, now)
+        known = Known(
+            person_id or "",
+            own,
+            bool(ambiguous),
+            attempts,
+            Link(link or ""),
+            tuple(number for number in lately.people if number != person_id),
+            lately.unsure_since,
+            lately.unsure_roles,
+        )
         return Claimed(
             delivery_id,
             message_id,

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from hl7bridge.model import ABSENT, APPLIED, STANDING_TASKS, Action, Known, Link, Result, StaffChange, Written
 from hl7bridge.store.claiming import OWN, PERSON, WRITTEN_BY, Claiming
+from hl7bridge.store.created import SecondLook
+from hl7bridge.store.creating import PERSON as PRACTITIONER
 from hl7bridge.store.encoding import (
     PLAIN,
     exchanges_to_text,
@@ -113,6 +115,7 @@ class Settling(Claiming, Restoring):
             self._free(claimed.delivery_id, keys)
         if attempted or outcome.interactions or outcome.exchanges:
             self._remember_attempt(settlement, now)
+        self._remember_creates(settlement, keys, ambiguous=bool(ambiguous), now=now)
         self._remember_person(settlement, order_time if ended and outcome.result in _DEALT_WITH else "", now)
         for task in outcome.tasks:
             if outcome.result is Result.REPORTED and self._reported_before(task.kind, claimed, place):
@@ -179,6 +182,28 @@ class Settling(Claiming, Restoring):
             ),
         )
         self._keep_images(claimed.delivery_id, (last[0] or 0) + 1, outcome, claimed.message_id, now)
+
+    def _remember_creates(self, settlement: Settlement, keys: Sequence[int], *, ambiguous: bool, now: float) -> None:
+        """Who was written, and which create nobody answered, for those who ask before an index has caught up; and what is
+        to be looked for later: each resource that was created, or may have been, twice."""
+        claimed, outcome = settlement.claimed, settlement.outcome
+        what = [(base.resource_type, base.resource_id) for base in outcome.written if base.resource_id and base.values]
+        lately = {one for one in what if one[0] == PRACTITIONER}
+        if outcome.unanswered:
+            lately.add((outcome.unanswered, ""))
+        if lately:
+            self._remember_lately(keys, sorted(lately), now)
+        created = {(one.resource_type, one.resource_id) for one in outcome.images if one.before is None}
+        doubtful = ambiguous or claimed.known.unsure_since or claimed.known.unsure_roles_since
+        for resource_type, resource_id in what:
+            if doubtful or (resource_type, resource_id) in created:
+                self._look_later(
+                    claimed.destination,
+                    SecondLook(
+                        resource_type, resource_id, outcome.person_id, claimed.feed, claimed.change.source_key,
+                        claimed.message_id, claimed.delivery_id, now, now + settlement.look_after, 0,
+                    ),
+                )  # fmt: skip
 
     def _remember_person(self, settlement: Settlement, order_time: str, now: float) -> None:
         """The crosswalk, what was applied last, and the bases. An attempt that failed half way leaves bases, too."""

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hl7bridge.model import Known, Outcome, Record, RecordEcho, Result, StaffChange, Task, Written
+from hl7bridge.store.created import CreateStore
 from hl7bridge.store.dropped import DropStore
 from hl7bridge.store.jobs import JobStore
 from hl7bridge.store.linking import LinkStore
@@ -221,7 +222,7 @@ class Settlement:
     """How an attempt ended. `state`: ENDED, RETRY, UNKNOWN, HELD or QUEUED (given back); `next_attempt` in Unix seconds.
 
     `pause`: a reason when the whole destination must wait until `pause_until` (token refused, 401); `pause_until` 0 =
-    until a person resumes it."""
+    until a person resumes it. `look_after`: seconds after which what was created is looked for, and for a second one."""
 
     claimed: Claimed
     outcome: Outcome
@@ -229,6 +230,7 @@ class Settlement:
     next_attempt: float = 0.0
     pause: str = ""
     pause_until: float = 0.0
+    look_after: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +268,7 @@ class PendingAcknowledgment:
     is_open: bool = False
 
 
-class Store(DropStore, JobStore, LinkStore, ReconcileStore, RestoreStore, Protocol):
+class Store(CreateStore, DropStore, JobStore, LinkStore, ReconcileStore, RestoreStore, Protocol):
     """The durable middle. See the module docstring for what each implementation promises."""
 
     # -- accept (the listener's writer thread) --

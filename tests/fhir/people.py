@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hl7bridge.fhir.client import FhirClient
@@ -14,6 +14,7 @@ from hl7bridge.model import Action, ElementValue, Known, Outcome, StaffChange, S
 from tests.fhir.server import BASE, FakeFhir
 
 NOW = datetime(2026, 3, 4, 9, 30, tzinfo=UTC)
+BETWEEN = 30.0  # seconds between two attempts of a delivery: two of them are the index lag
 KEYS = "urn:uuid:6f1f0d51-0c4e-4f0e-9d8c-3f1f5f6f7a01"
 OTHER_KEYS = "urn:uuid:6f1f0d51-0c4e-4f0e-9d8c-3f1f5f6f7a02"
 GOOD_NPI = "1234567893"
@@ -70,6 +71,8 @@ class Bridge:
         self.bases: dict[tuple[str, ...], Written] = {}
         self.ambiguous: dict[tuple[str, str], bool] = {}
         self.attempts: dict[tuple[str, str], int] = {}
+        self.unsure: dict[tuple[str, str, str], float] = {}
+        self.lately: tuple[str, ...] = ()  # ids written under one of the identifiers, by whatever record
 
     def written_by(self, resource_type: str, resource_id: str) -> tuple[Written, ...]:
         bases = self.bases.values()
@@ -79,14 +82,21 @@ class Bridge:
         record = (feed, one.source_key)
         own = tuple(base for base in self.bases.values() if (base.feed, base.source_key) == record)
         return Known(
-            self.crosswalk.get(record, ""), own, self.ambiguous.get(record, False), self.attempts.get(record, 0)
+            self.crosswalk.get(record, ""),
+            own,
+            self.ambiguous.get(record, False),
+            self.attempts.get(record, 0),
+            lately=self.lately,
+            unsure_since=self.unsure.get((*record, "Practitioner"), 0.0),
+            unsure_roles_since=self.unsure.get((*record, "PractitionerRole"), 0.0),
         )
 
     def deliver(self, one: StaffChange, feed: str = "hr", **more: Any) -> Outcome:
         record = (feed, one.source_key)
-        outcome = deliver(
-            one, self.known(one, feed), feed, self.rules, self.client, self.written_by, more.pop("now", NOW), **more
-        )
+        now = more.pop("now", NOW + timedelta(seconds=BETWEEN * self.attempts.get(record, 0)))
+        outcome = deliver(one, self.known(one, feed), feed, self.rules, self.client, self.written_by, now, **more)
+        if outcome.unanswered:
+            self.unsure[*record, outcome.unanswered] = now.timestamp()
         self.attempts[record] = self.attempts.get(record, 0) + 1
         if outcome.person_id and self.rules.writes:
             self.crosswalk[record] = outcome.person_id

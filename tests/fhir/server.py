@@ -202,8 +202,8 @@ class FakeFhir:
                 if any((i.get("system", ""), i.get("value", "").strip()) in wanted for i in one.get("identifier", []))
             ]
         if "practitioner" in query:
-            reference = f"Practitioner/{query['practitioner']}"
-            found = [one for one in found if one.get("practitioner", {}).get("reference") == reference]
+            references = {f"Practitioner/{one}" for one in query["practitioner"].split(",")}
+            found = [one for one in found if one.get("practitioner", {}).get("reference") in references]
         return found
 
     def _search(self, resource_type: str, query: dict[str, str]) -> Answer:

@@ -30,6 +30,7 @@ class Server(httpx.BaseTransport):
 
     def __init__(self, gender: str) -> None:
         self.gender = gender
+        self.put = b""
         self.asked = threading.Event()
         self.go_on = threading.Event()
         self.go_on.set()
@@ -42,10 +43,13 @@ class Server(httpx.BaseTransport):
         if request.method == "POST":
             return answer(201, request.read().replace(b"{", b'{"id":"p2",', 1))
         if request.method == "PUT":
-            return answer(200, request.read())
+            self.put = request.read()
+            return answer(200, self.put)
+        person = PERSON.replace("GENDER", self.gender).replace("SYSTEM", KEY_SYSTEM)
+        if request.url.path.endswith("/p1"):
+            return answer(200, self.put or person.encode())
         if b"PractitionerRole" in request.url.raw_path or b"K1" not in request.url.query:
             return answer(200, b'{"resourceType":"Bundle","type":"searchset","total":0}')
-        person = PERSON.replace("GENDER", self.gender).replace("SYSTEM", KEY_SYSTEM)
         return answer(200, b'{"resourceType":"Bundle","type":"searchset","entry":[{"resource":%s}]}' % person.encode())
 
 

@@ -1,0 +1,141 @@
+"""What was created at a destination, for as long as its searches may lag behind.
+
+Two questions are answered from here. Before a create: was anybody written, or a create sent, for one of these identifiers,
+by whatever feed? And later: does a search find what was created, how long did that take, and does it find a second one?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hl7bridge.store.created import IndexLag, Looked, SecondLook
+from hl7bridge.store.database import marks
+from hl7bridge.store.tasking import Tasking
+
+REMEMBERED = 3600.0  # seconds; an index that lags longer is not waited for
+MEASURED = 7 * 86400.0  # seconds after which the longest lag counts no more
+MEASURE_EVERY = 3600.0  # seconds: one create in so many is looked for early, to measure
+EARLY = 5.0  # seconds after which that one is looked for
+UNTOLD = 60.0  # seconds until the next look where the server gave no answer
+GIVEN_UP = 86400.0  # seconds after which what no search finds is looked for no more
+
+PERSON, ROLE = "Practitioner", "PractitionerRole"
+
+
+@dataclass(frozen=True, slots=True)
+class Lately:
+    """What the keys of a lane tell of the last hour.
+
+    people        ids of the Practitioners that were written
+    unsure_since  Unix seconds at which a create of a person was given up without an answer; 0 = none
+    unsure_roles  the same of a role
+    """
+
+    people: tuple[str, ...] = ()
+    unsure_since: float = 0.0
+    unsure_roles: float = 0.0
+
+
+class Creating(Tasking):
+    """`CreateStore` in SQL, and what claims and settlements write and read of it."""
+
+    # -- within the transactions of claims and settlements --
+
+    def _lately(self, keys: Sequence[int], now: float) -> Lately:
+        rows = self._execute(
+            f"SELECT resource_type, resource_id, MAX(at) FROM lately WHERE key IN ({marks(len(keys))})"  # noqa: S608 (marks alone)
+            " AND at > ? AND at < ? GROUP BY resource_type, resource_id ORDER BY resource_id",
+            (*keys, now - REMEMBERED, now + REMEMBERED),
+        ).fetchall()
+        unsure = {kind: at for kind, number, at in rows if not number}
+        people = tuple(number for kind, number, _ in rows if number and kind == PERSON)
+        return Lately(people, unsure.get(PERSON, 0.0), unsure.get(ROLE, 0.0))
+
+    def _remember_lately(self, keys: Sequence[int], what: Sequence[tuple[str, str]], now: float) -> None:
+        """`what`: (resource type, id), "" = a create was sent and nobody knows whether it arrived."""
+        self._executemany(
+            "INSERT INTO lately (key, resource_type, resource_id, at) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (key, resource_type, resource_id) DO UPDATE SET at = excluded.at",
+            [(key, kind, number, now) for kind, number in what for key in keys],
+        )
+
+    def _look_later(self, destination: str, one: SecondLook) -> None:
+        """Look for it once its time has come; for one now and then early, so that the lag is measured."""
+        measured = self._execute(
+            "SELECT at FROM index_lag WHERE destination = ? UNION ALL"
+            " SELECT created FROM second_look WHERE destination = ? AND due < until ORDER BY 1 DESC LIMIT 1",
+            (destination, destination),
+        ).fetchone()
+        early = not measured or measured[0] < one.created - MEASURE_EVERY
+        due = min(one.until, one.created + EARLY) if early else one.until
+        self._execute(
+            "INSERT INTO second_look (destination, resource_type, resource_id, person_id, feed, source_key, message_id,"
+            " delivery_id, created, due, until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (destination, resource_type, resource_id) DO NOTHING",
+            (
+                destination, one.resource_type, one.resource_id, one.person_id, one.feed, one.source_key, one.message_id,
+                one.delivery_id, one.created, due, one.until,
+            ),
+        )  # fmt: skip
+
+    # -- the later search --
+
+    def second_looks(self, destination: str, now: float, limit: int) -> list[SecondLook]:
+        """What is to be looked for now, of one resource type, the longest due first."""
+        with self._reading():
+            rows = self._execute(
+                "SELECT resource_type, resource_id, person_id, feed, source_key, message_id, delivery_id, created, until,"
+                " looks FROM second_look WHERE destination = ? AND due <= ? ORDER BY due LIMIT ?",
+                (destination, now, limit),
+            ).fetchall()
+        looks = [SecondLook(*row) for row in rows]
+        return [one for one in looks if one.resource_type == looks[0].resource_type]
+
+    def looked(self, destination: str, looks: Sequence[Looked], now: float) -> None:
+        """Keep what a search showed of each, and when it is looked for next, if it is."""
+        with self._writing():
+            for looked in looks:
+                one = looked.look
+                if looked.task is not None:
+                    about = (one.message_id, one.delivery_id, destination, one.feed, one.source_key)
+                    self._open_task(looked.task, *about, now)
+                self._looked(destination, one, looked.found, now)
+            self._execute("DELETE FROM lately WHERE at < ?", (now - REMEMBERED,))
+
+    def _looked(self, destination: str, one: SecondLook, found: bool | None, now: float) -> None:
+        this = (destination, one.resource_type, one.resource_id)
+        age = now - one.created
+        if found and (one.looks or now < one.until):
+            self._measured(destination, max(0.0, age), now)
+        again = one.until if found else now + (max(EARLY, age) if found is False else UNTOLD)
+        if (found and now >= one.until) or age > GIVEN_UP:
+            self._execute(
+                "DELETE FROM second_look WHERE destination = ? AND resource_type = ? AND resource_id = ?", this
+            )
+        else:
+            self._execute(
+                "UPDATE second_look SET due = ?, looks = ? WHERE destination = ? AND resource_type = ?"
+                " AND resource_id = ?",
+                (again, 0 if found else one.looks + (found is False), *this),
+            )
+
+    def _measured(self, destination: str, seconds: float, now: float) -> None:
+        known = self._execute(
+            "SELECT longest, longest_at FROM index_lag WHERE destination = ?", (destination,)
+        ).fetchone()
+        longest, since = (seconds, now) if not known or now - known[1] > MEASURED or seconds > known[0] else known
+        self._execute(
+            "INSERT INTO index_lag (destination, seconds, longest, at, longest_at) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (destination) DO UPDATE SET seconds = excluded.seconds, longest = excluded.longest,"
+            " at = excluded.at, longest_at = excluded.longest_at",
+            (destination, seconds, longest, now, since),
+        )
+
+    def index_lag(self, destination: str) -> IndexLag | None:
+        """What was measured; None = nothing so far."""
+        with self._reading():
+            row = self._execute(
+                "SELECT seconds, longest, at FROM index_lag WHERE destination = ?", (destination,)
+            ).fetchone()
+        return IndexLag(*row) if row else None
