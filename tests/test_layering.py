@@ -67,6 +67,7 @@ LIBRARIES: dict[str, set[str]] = {
     "typer": {"cli"},
     "rich": {"cli"},
     "hl7apy": {"cli"},
+    "hl7": {"cli"},
 }
 
 

@@ -13,6 +13,7 @@ from hl7bridge.cli import output, stored
 from hl7bridge.cli.messages import messages_of
 from hl7bridge.cli.names import Name, Names, names
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
+from hl7bridge.cli.second_opinion import second_opinion
 from hl7bridge.errors import MessageError
 from hl7bridge.hl7.message import Message, Repetition, Segment
 
@@ -29,6 +30,9 @@ def view(
     ],
     raw: Annotated[bool, typer.Option("--raw", help="The text as sent, one segment a line.")] = False,
     all_fields: Annotated[bool, typer.Option("--all", help="Show empty fields, too.")] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Read it with python-hl7, too, and tell where the two readers differ.")
+    ] = False,
     charset: CharsetOption = None,
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
@@ -39,6 +43,7 @@ def view(
       hl7bridge view new_physician.hl7
       hl7bridge view nightly.hl7 --raw
       hl7bridge view answer.hl7 --json
+      hl7bridge view odd.hl7 --compare does another reader see the same?
       hl7bridge view 42                a stored message, by the id that `msg list` shows
 
     Works on any HL7 v2 message; a file needs no configuration. A field sent as "" (clear it) is shown as null, which is not
@@ -57,15 +62,31 @@ def view(
                 output.say(f"{file}: ", (str(error), output.BAD))
             continue
         if as_json:
-            documents.append({"file": str(file), **as_data(message)})
+            documents.append({"file": str(file), **as_data(message), **(_compared(message) if compare else {})})
             continue
         if number:
             output.show("")
         show_raw(message) if raw else show_tree(message, all_fields)
+        if compare:
+            _show_compared(message)
     if as_json:
         output.show_json("view/1", {"messages": documents})
     if not readable:
         raise typer.Exit(ExitCode.FINDINGS)
+
+
+def _compared(message: Message) -> dict[str, Any]:
+    opinion = second_opinion(message)
+    differences = [{"place": place, "text": text} for place, text in opinion.differences]
+    return {"python_hl7": {"agreed": opinion.agreed, "differences": differences}}
+
+
+def _show_compared(message: Message) -> None:
+    opinion = second_opinion(message)
+    for place, text in opinion.differences:
+        output.show(("! ", "yellow"), f"{place}: {text}")
+    style = "yellow" if opinion.differences else output.GOOD
+    output.show((f"python-hl7 reads {opinion.agreed} fields alike, {len(opinion.differences)} otherwise", style))
 
 
 def _messages(files: list[Path], config: Path) -> Iterator[tuple[Path, bytes]]:

@@ -165,3 +165,17 @@ def test_components_are_named_by_their_number_in_every_version() -> None:
     assert (names("2.6").fields("DG1"), names("2.5").fields("DG1")) == (26, 21)
     assert names("2.6").field("DG1", 15).text == "Diagnosis priority"
     assert names("2.5").field("STF", 10).component(99).text == "component 99"
+
+
+def test_another_reader_is_asked(command: Command, file: Path, tmp_path: Path) -> None:
+    """Every field of a message in order agrees; where a sender names one separator only, the two read another message."""
+    ended = command("view", file, "--compare")
+    assert ended.code == 0
+    assert re.search(r"python-hl7 reads [1-9]\d+ fields alike, 0 otherwise", ended.out)
+    (tmp_path / "odd.hl7").write_bytes(message().replace(b"|^~\\&|", b"|^|", 1).replace(b"Okonkwo", b"Okon~kwo"))
+    [told] = command("view", tmp_path / "odd.hl7", "--compare", "--json").json["messages"]
+    assert {"place": "STF-3", "text": "python-hl7 splits it into other repetitions or components"} in told[
+        "python_hl7"
+    ]["differences"]
+    (tmp_path / "lf.hl7").write_bytes(message().replace(b"\r", b"\r\n"))
+    assert ", 0 otherwise" in command("view", tmp_path / "lf.hl7", "--compare").out
