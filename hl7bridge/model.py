@@ -579,6 +579,8 @@ class Known:
     lately     ids of further Practitioners that were written within the last hour under one of the identifiers, by any feed
     unsure_since  Unix seconds at which a create of the person, by whatever delivery that shares an identifier, was given up
                without an answer; 0 = none. `unsure_roles_since`: the same of a role
+    late       the change is older than what was applied last, by less than clocks may differ: what it would change, if
+               anything, a person decides
     """
 
     person_id: str = ""
@@ -589,3 +591,4 @@ class Known:
     lately: tuple[str, ...] = ()
     unsure_since: float = 0.0
     unsure_roles_since: float = 0.0
+    late: bool = False

@@ -13,7 +13,7 @@ import hl7bridge
 
 PACKAGE = Path(hl7bridge.__file__).parent
 
-# Room -> the rooms that it may import. `config`, `settings` and `secrets` are one room; so are `model` and `discrepancy`.
+# Room -> the rooms that it may import. `config`, `settings` and `secrets` are one room, and those of MODEL are.
 ALLOWED: dict[str, set[str]] = {
     "": set(),
     "__main__": {"cli"},
@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "cli": {"", "model", "errors", "hl7", "mapping", "store", "fhir", "config", "sandbox", "invented", "service"},
 }
 CONFIG = {"config", "settings", "secrets"}
-MODEL = {"model", "discrepancy"}
+MODEL = {"model", "discrepancy", "ordering"}
 
 # Rooms that do no I/O: nothing but the standard library, and of that nothing that reaches outside.
 PURE = ("model", "errors", "hl7", "mapping")

@@ -146,7 +146,7 @@ def _rehearsed(settings: Settings, store: Store, name: str, show: bool, *, keep:
         )
         failed = 0
         with output.progress("planning", total) as advance:
-            for one in _reported(store, name):
+            for one in _reported(store, name, rules.clock_tolerance):
                 outcome = Outcome(Result.SUPERSEDED) if one.overtaken else _insist(rehearsal, one, brake)
                 failed = failed + 1 if outcome.result in _OUT_OF_REACH else 0
                 # One person about whom a server that answers can say nothing keeps nobody else: the delivery tries again.
@@ -165,9 +165,9 @@ def _rehearsed(settings: Settings, store: Store, name: str, show: bool, *, keep:
     return tally
 
 
-def _reported(store: Store, name: str) -> Iterator[Reported]:
+def _reported(store: Store, name: str, clock_tolerance: float) -> Iterator[Reported]:
     place = 0
-    while some := store.reported(name, place, _AT_ONCE):
+    while some := store.reported(name, place, _AT_ONCE, clock_tolerance=clock_tolerance):
         yield from some
         place = some[-1].place
 

@@ -365,7 +365,10 @@ def store_again(
         size=len(body),
         body=body,
         state=MessageState.REFUSED if all(record.failed for record in records) else MessageState.ACCEPTED,
-        records=tuple(NewRecord(record, new_deliveries(policy, record.change, now)) for record in records),
+        records=tuple(
+            NewRecord(record, new_deliveries(policy, record.change, now, first_received=first["received"]))
+            for record in records
+        ),
         acknowledgments=(Acknowledgment("original", AcknowledgmentState.NONE),),
         mapping_version=version,
         peer="replay",

@@ -212,14 +212,21 @@ class _Delivery(Conversation):
         return outcomes.of_resolution(found, ends=says is False)
 
     def _doubtful(self, interaction: Interaction, own: Written | None = None) -> Outcome | None:
-        """Where it is not certain when the change applies, a person decides before anything of it is written, or noted as
-        this record's word."""
-        unsure = self.change.undated and not self.approved
-        if not unsure or self._mode(interaction) == REPORT:
+        """What is not certain waits for a person, before anything of it is written, or noted as this record's word."""
+        if not self._unsure or self._mode(interaction) == REPORT:
             return None
         written = interaction.written
         turns = own is not None and written is not None and own.holds_active is not written.holds_active
-        return outcomes.undated(self.change) if turns or interaction.kind is not Kind.NONE else None
+        if not turns and interaction.kind is Kind.NONE:
+            return None
+        if self.change.undated and not self.approved:
+            return outcomes.undated(self.change)
+        return outcomes.out_of_order(ends=statement(self.change) is False)
+
+    @property
+    def _unsure(self) -> bool:
+        """Whether a person has to decide: when it applies, or whether it is the younger one."""
+        return bool(self.change.undated and not self.approved) or self.known.late
 
     def _not_to_be_written(self, interaction: Interaction) -> Outcome | None:
         """What a person has to decide or do first."""
@@ -243,7 +250,7 @@ class _Delivery(Conversation):
             text = "An earlier request whose answer was lost had arrived"
             self.warnings.append(Finding("0", "earlier-request-arrived", text, Severity.INFORMATION))
         if self.writes and interaction.kind is Kind.NONE:
-            self._remember(interaction.written, own)
+            self._remember(None if self._unsure else interaction.written, own)
         elif self.writes:
             # What depends on it is reported as well; but who leaves leaves as far as she may.
             self.reported = True
@@ -340,7 +347,7 @@ class _Delivery(Conversation):
                 continue
             if interaction.kind is Kind.NONE or self._mode(interaction) == REPORT:
                 self.interactions.append(interaction)
-                if self.writes and interaction.kind is Kind.NONE:
+                if self.writes and interaction.kind is Kind.NONE and not self._unsure:
                     self._remember(interaction.written, intent.own, version=version)
                 self.reported = self.reported or interaction.kind is not Kind.NONE
                 return None

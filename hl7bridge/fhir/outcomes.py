@@ -10,6 +10,7 @@ from hl7bridge.fhir.identity import Match, Resolution
 from hl7bridge.fhir.replies import Reply, ReplyKind
 from hl7bridge.fhir.retry import CONFLICT
 from hl7bridge.model import WRITES_REFUSED, Outcome, Result, StaffChange, Task
+from hl7bridge.ordering import OUT_OF_ORDER
 
 UNKNOWN_KEY, DUPLICATE_KEY, LOCKED, INTERNAL, REQUIRED = "204", "205", "206", "207", "101"  # HL7 table 0357
 INVALID = "102"
@@ -234,6 +235,24 @@ def undated(change: StaffChange) -> Outcome:
     return Outcome(Result.HELD, INVALID, change.undated, text, tasks=(task,))
 
 
+def out_of_order(*, ends: bool) -> Outcome:
+    """By its sender's clock the change is older than what was applied last, by less than clocks may differ. `ends`: it is
+    about a leaver."""
+    text = "The record is older than what was applied last of the person (MSH-7), and would change something"
+    task = Task(
+        OUT_OF_ORDER,
+        "A leaver's record came out of order, and waits for a person",
+        (
+            f"{text}. Clocks of senders may be wrong (clock_tolerance), so it was neither applied nor dropped.",
+            "Find out from the source whether the person has left.",
+            "If so: hl7bridge hold release; else: hl7bridge hold discard.",
+            "Until then the person stays active: if they have left, see to their access now.",
+        ),
+        due_within=AT_ONCE,
+    )
+    return Outcome(Result.HELD, "", OUT_OF_ORDER, text, tasks=(task,) if ends else ())
+
+
 APPROVAL = Outcome(
     Result.HELD,
     "",
@@ -249,7 +268,7 @@ PARTLY_REPORTED = Outcome(
     Result.REPORTED, local="partly-reported", text="A part was written; the rest is of a kind that is only reported"
 )
 
-DECIDED_BY_A_PERSON = frozenset({"approval", "approval-needed", "brake", "protected", *UNDATED})
+DECIDED_BY_A_PERSON = frozenset({"approval", "approval-needed", "brake", "protected", OUT_OF_ORDER, *UNDATED})
 """Held for these a change is sound, and waits for a person's word: `hold release` is that word."""
 
 BRAKED = Outcome(

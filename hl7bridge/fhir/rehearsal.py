@@ -21,6 +21,7 @@ from hl7bridge.fhir.identity import SaidBy, WrittenBy
 from hl7bridge.fhir.replies import Reply, ReplyKind
 from hl7bridge.fhir.rules import DestinationRules
 from hl7bridge.model import APPLIED, ElementValue, JsonObject, Known, Outcome, Result, StaffChange, Written
+from hl7bridge.ordering import seconds_behind
 
 NEW_IDS = "rehearsed-"
 _BETWEEN_TOKENS = re.compile(r"(?<!\\),")
@@ -158,11 +159,12 @@ class Rehearsal:
     ) -> Outcome:
         """What delivering it would do, and remember it as done. `order_time`, `force`: for the stale rule."""
         person = (feed, change.source_key)
-        if order_time and not force and self._order.get(person, "") > order_time:
+        behind = 0.0 if force else seconds_behind(order_time, self._order.get(person, ""))
+        if behind and behind >= self.rules.clock_tolerance:
             return Outcome(Result.STALE)
         outcome = deliver(
             change,
-            self.known(*person),
+            replace(self.known(*person), late=behind > 0),
             feed,
             self.rules,
             self._client,

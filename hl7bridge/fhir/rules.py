@@ -12,6 +12,7 @@ import httpx
 from hl7bridge.errors import ConfigError
 from hl7bridge.fhir.tasks import TaskRules
 from hl7bridge.model import Action, ElementValue, StaffChange, Written
+from hl7bridge.ordering import CLOCK_TOLERANCE
 
 REPORT = "report"
 APPROVE = "approve"
@@ -98,6 +99,8 @@ class DestinationRules:
     tasks               what is asked of people
     index_lag           seconds that a new resource may take until a search finds it: a create without an answer is not sent
                         again before, and only where nothing is found then
+    clock_tolerance     seconds by which a change may be older than what was applied last, by the senders' clocks, and is
+                        still compared with the server instead of being stale
     """
 
     name: str
@@ -124,6 +127,7 @@ class DestinationRules:
     proxy: str = ""
     search_method: str = "get"
     index_lag: float = 60.0
+    clock_tolerance: float = CLOCK_TOLERANCE
     tasks: TaskRules = field(default_factory=TaskRules)
     max_response: int = MAX_RESPONSE
     max_pages: int = 20

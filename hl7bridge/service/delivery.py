@@ -202,7 +202,9 @@ class DestinationLoop(threading.Thread):
         if not self._leaving.may_go(store):
             self._paused_for = LEAVING_REPORT
             return False
-        claimed = store.claim(rules.name, self.owner, room, time.time(), self._lane_of)
+        claimed = store.claim(
+            rules.name, self.owner, room, time.time(), self._lane_of, rules.clock_tolerance, self._tell_stale
+        )
         if claimed:
             self._safeguards.resumed(store)
         else:
@@ -211,6 +213,12 @@ class DestinationLoop(threading.Thread):
             self._open[one.delivery_id] = one
             pool.submit(self._deliver, one)
         return len(claimed) == room
+
+    def _tell_stale(self, delivery_id: int, message_id: int) -> None:
+        self._log.warning(
+            "delivery stale, not applied", destination=self._target.rules.name, delivery_id=delivery_id,
+            message_id=message_id,
+        )  # fmt: skip
 
     def _lane_of(self, change: StaffChange, feed: str) -> tuple[str, ...]:
         return lane_keys(change, feed, self._target.rules)

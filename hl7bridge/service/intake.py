@@ -46,7 +46,6 @@ STORED_TEXT = "stored, delivery pending"
 REPORT_TEXT = "stored, report only"
 PERHAPS_TEXT = "stored"
 UNDATED_TEXT = "stored, it is not certain when it applies"
-CLOCKS_DIFFER = 300.0  # seconds that a sender's clock may be ahead of ours
 
 _UNREADABLE = b"MSH|^~\\&|||||||ACK||P|2.5.1"
 
@@ -468,11 +467,15 @@ class Intake:
         )
 
 
-def new_deliveries(policy: FeedPolicy, change: StaffChange | None, now: float) -> tuple[NewDelivery, ...]:
+def new_deliveries(
+    policy: FeedPolicy, change: StaffChange | None, now: float, *, first_received: float = 0.0
+) -> tuple[NewDelivery, ...]:
     """One delivery per destination of the feed; none for a record without a change.
 
-    A scheduled change is ordered by its effective time, any other by MSH-7 where it has seconds and is not of the future:
-    one message with a wrong clock would make every later one of that person stale.
+    A scheduled change is ordered by its effective time, any other by the earlier of MSH-7 and receipt: a clock that is
+    ahead must not make every later message of that person stale. Where MSH-7 has no seconds, or is a local time that occurs
+    twice, the order is that of arrival. `first_received`: Unix seconds at which a message that is replayed first came; it
+    is no younger than that, whatever its MSH-7 says.
     """
     if change is None:
         return ()
@@ -482,15 +485,19 @@ def new_deliveries(policy: FeedPolicy, change: StaffChange | None, now: float) -
         not_before = effective.timestamp()
         order_time = _in_utc(effective)
     if not_before <= now:
-        not_before, order_time = 0.0, ""
-        if change.message_time and change.message_time_exact:
-            sent = datetime.fromisoformat(change.message_time)
-            if sent.timestamp() <= now + CLOCKS_DIFFER:
-                order_time = _in_utc(sent)
+        not_before, order_time = 0.0, _ordered_by(change, now, first_received)
     return tuple(
         NewDelivery(name, lane_keys(change, policy.name, rules), not_before, order_time)
         for name, rules in policy.destinations.items()
     )
+
+
+def _ordered_by(change: StaffChange, now: float, first_received: float) -> str:
+    # MSH-7 mostly has whole seconds: with a part of one, receipt would seem later than what was sent behind it.
+    received = datetime.fromtimestamp(int(first_received or now), UTC)
+    if change.message_time and change.message_time_exact:
+        return _in_utc(min(datetime.fromisoformat(change.message_time), received))
+    return _in_utc(received) if first_received else ""
 
 
 def _in_utc(moment: datetime) -> str:

@@ -196,6 +196,11 @@ class Destination(Section):
     search_method: Literal["get", "post"] = setting(
         "get", "post keeps identifiers out of addresses and proxy logs, where the server offers _search"
     )
+    clock_tolerance: DurationOrNone = setting(
+        "1h",
+        "by how much a record may be older (MSH-7) than what was applied last of the person, and is still compared: held"
+        " where it would change something; older ones are stale; 0s = never compared",
+    )
     conditional_create: bool = setting(True, "create with If-None-Exist, where the server offers it")
     index_lag: DurationOrNone = setting(
         "60s",
@@ -273,6 +278,7 @@ class Destination(Section):
             allow_npi_change=self.allow_npi_change,
             identity_order=self.identity.order,
             search_method=self.search_method,
+            clock_tolerance=self.clock_tolerance,
             conditional_create=self.conditional_create,
             index_lag=self.index_lag,
             timeout=self.timeout,

@@ -25,6 +25,7 @@ KINDS = (
     "leaving-report",
     "not-verified",
     "off-hours",
+    "out-of-order",
     "protected-person",
     "provider-linkage",
     "refused-change",

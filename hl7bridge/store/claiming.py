@@ -7,10 +7,12 @@ partial indexes that hold nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Any
 
 from hl7bridge.errors import ClaimLost
 from hl7bridge.model import LIFECYCLE, Known, Link, Result, StaffChange, Task, Written
+from hl7bridge.ordering import CLOCK_TOLERANCE, seconds_behind
 from hl7bridge.store.creating import PERSON as PRACTITIONER
 from hl7bridge.store.creating import ROLE, Creating
 from hl7bridge.store.encoding import unseal, written_from_row
@@ -22,6 +24,7 @@ LINE_UPS = 10  # transactions in which one claim lines up new deliveries at most
 TRIED = 1000  # candidates that one claim looks at, about: bounds how long it holds the store when many are stale
 
 LaneOf = Callable[[StaffChange, str], tuple[str, ...]]
+Told = Callable[[int, int], None]
 
 _BASES = (
     "SELECT resource_type, resource_id, content, codec, role_key, origin, holds_active, feed, source_key, version"
@@ -55,6 +58,21 @@ CANDIDATE = (
     " LEFT JOIN crosswalk x ON x.destination = d.destination AND x.feed = d.feed AND x.source_key = d.source_key"
     " WHERE d.id = ?"
 )
+
+
+def _nobody(delivery_id: int, message_id: int) -> None:
+    """Nobody is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a claim asks for, see `Store.claim`."""
+
+    destination: str
+    owner: str
+    lane_of: LaneOf | None = None
+    clock_tolerance: float = CLOCK_TOLERANCE
+    told: Told = _nobody
 
 
 class Claiming(Creating):
@@ -120,12 +138,20 @@ class Claiming(Creating):
     # -- claims --
 
     def claim(
-        self, destination: str, owner: str, limit: int, now: float, lane_of: LaneOf | None = None
+        self,
+        destination: str,
+        owner: str,
+        limit: int,
+        now: float,
+        lane_of: LaneOf | None = None,
+        clock_tolerance: float = CLOCK_TOLERANCE,
+        told: Told = _nobody,
     ) -> list[Claimed]:
-        """Hand out due deliveries whose lanes are free, in order of commit, leavers' lanes first.
+        """Hand out due deliveries whose lanes are free, in order of commit, leavers' lanes first: see `Store.claim`.
 
         Raises ClaimLost when the owner holds no lease.
         """
+        asked = _Asked(destination, owner, lane_of, clock_tolerance, told)
         with self._reading():
             self._require_lease(owner, now)
             due = self._next_due(destination, now)
@@ -146,7 +172,7 @@ class Claiming(Creating):
                 if self._is_paused(destination, now):
                     return []
                 self._take_over_orphans(destination, now)
-                return self._hand_out(destination, owner, limit, now, lane_of)
+                return self._hand_out(asked, limit, now)
 
     def _require_lease(self, owner: str, now: float) -> None:
         if not self._execute("SELECT 1 FROM worker WHERE owner = ? AND expiry > ?", (owner, now)).fetchone():
@@ -182,18 +208,18 @@ class Claiming(Creating):
         for row in orphans:
             self._take_over(now, *row)
 
-    def _hand_out(self, destination: str, owner: str, limit: int, now: float, lane_of: LaneOf | None) -> list[Claimed]:
+    def _hand_out(self, asked: _Asked, limit: int, now: float) -> list[Claimed]:
         """Try candidates until `limit` are claimed or none is left: each is claimed, ended as stale, or unmarked."""
         fence = tried = 0
         claimed: list[Claimed] = []
         while len(claimed) < limit and tried < TRIED:
-            candidates = self._candidates(destination, limit - len(claimed), now)
+            candidates = self._candidates(asked.destination, limit - len(claimed), now)
             if not candidates:
                 break
             fence = fence or self._draw("fence")
             tried += len(candidates)
             for delivery_id in candidates:
-                one = self._try(delivery_id, destination, owner, fence, now, lane_of)
+                one = self._try(delivery_id, asked, fence, now)
                 if one:
                     claimed.append(one)
         return claimed
@@ -210,22 +236,23 @@ class Claiming(Creating):
                 found += [row[0] for row in sorted(rows, key=lambda row: row[1])[:room]]
         return found
 
-    def _try(
-        self, delivery_id: int, destination: str, owner: str, fence: int, now: float, lane_of: LaneOf | None
-    ) -> Claimed | None:
+    def _try(self, delivery_id: int, asked: _Asked, fence: int, now: float) -> Claimed | None:
+        destination, owner = asked.destination, asked.owner
         row = self._execute(CANDIDATE, (delivery_id,)).fetchone()
         message_id, position, feed, source_key, place, lane, order_time, force, attempts = row[:9]
         ambiguous, codec, content, approves, person_id, applied, link = row[9:]
         change = StaffChange.from_json(unseal(codec, content).decode())
-        keys = self._claim_keys(delivery_id, destination, place, lane, change, feed, person_id, lane_of)
+        keys = self._claim_keys(delivery_id, destination, place, lane, change, feed, person_id, asked.lane_of)
         if any(self._execute(BLOCKED, (key, place, key)).fetchone()[0] for key in keys):
             # Whoever stands in the way marks it again when they leave the lane or end their claim.
             self._execute("UPDATE delivery SET head = 0 WHERE id = ?", (delivery_id,))
             return None
-        if order_time and applied and applied > order_time and not force:
-            self._end(delivery_id, Result.STALE, now)
-            if change.action in LIFECYCLE:
+        behind = 0.0 if force else seconds_behind(order_time, applied or "")
+        if behind and behind >= asked.clock_tolerance:
+            self._end(delivery_id, Result.STALE, now, seconds_behind=round(behind))
+            if change.action in LIFECYCLE or change.says_active is False:
                 self._open_task(_STALE, message_id, delivery_id, destination, feed, source_key, now)
+            asked.told(delivery_id, message_id)
             return None
         self._executemany(
             "INSERT INTO claim (key, delivery_id, owner, fence) VALUES (?, ?, ?, ?)",
@@ -246,6 +273,7 @@ class Claiming(Creating):
             tuple(number for number in lately.people if number != person_id),
             lately.unsure_since,
             lately.unsure_roles,
+            late=behind > 0,
         )
         return Claimed(
             delivery_id,
@@ -330,9 +358,9 @@ class Claiming(Creating):
 
 _STALE = Task(
     "stale-lifecycle",
-    "A deactivation, reactivation or removal came out of order and was not applied",
+    "A record that ends somebody, or brings them back, came out of order and was not applied",
     (
         "Compare the staff member's status in the source system with the one at the destination.",
-        "If the message is right after all, send it again with replay --force.",
+        "If the message is right after all, send it again: hl7bridge replay MESSAGE --force.",
     ),
 )

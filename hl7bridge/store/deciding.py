@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from hl7bridge.model import Result, StaffChange, Task
+from hl7bridge.ordering import OUT_OF_ORDER
 from hl7bridge.store.encoding import PLAIN, unseal
 from hl7bridge.store.lanes import NEW, keys_from_text, keys_to_text, lane_key
 from hl7bridge.store.reading import Reading
@@ -87,7 +88,8 @@ class Deciding(Reading, Settling):
         """Put a held delivery back into its lane, at the end, as new and approved.
 
         `change`: the record translated again, with its lane; None = it goes as it was stored. A release of somebody who
-        leaves is not stale, whatever was applied since: nothing of it spoke of her leaving (see `overtakes`). Not
+        leaves is not stale, whatever was applied since: nothing of it spoke of her leaving (see `overtakes`). Nor is one
+        that was held because it came out of order: that is what the person decided. Not
         approved where `approves` is False, or `who` asked for the change: then it is tried again as it was, and an
         approval of before counts as long as it says the same.
         """
@@ -120,7 +122,7 @@ class Deciding(Reading, Settling):
                 went = StaffChange.from_json(unseal(last_codec, last_content).decode()) if last_content else stored
                 goes = change or stored
                 keys |= {lane_key(destination, key) for key in lane}
-                force = force or goes.says_active is False
+                force = force or goes.says_active is False or (approves and local == OUT_OF_ORDER)
                 self._execute(
                     "UPDATE delivery SET state = 'queued', place = ?, lane = ?, head = ?, force = ?, attempts = 0,"
                     " next_attempt = 0, result = '', code = '', local = '', text = '', http_status = 0 WHERE id = ?",

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hl7bridge.model import APPLIED, Result, StaffChange
+from hl7bridge.ordering import CLOCK_TOLERANCE, seconds_behind
 from hl7bridge.store.claiming import Claiming
 from hl7bridge.store.database import marks
 from hl7bridge.store.encoding import unseal
@@ -74,7 +75,9 @@ class Modes(Claiming):
             )
             return bool(found.fetchone()[0])
 
-    def reported(self, destination: str, after: int = 0, limit: int = 1000) -> list[Reported]:
+    def reported(
+        self, destination: str, after: int = 0, limit: int = 1000, *, clock_tolerance: float = CLOCK_TOLERANCE
+    ) -> list[Reported]:
         """What was reported there, in order of place, from behind `after`."""
         with self._reading():
             rows = self._execute(f"{REPORTED} AND d.place > ? ORDER BY d.place LIMIT ?", (destination, after, limit))
@@ -94,7 +97,8 @@ class Modes(Claiming):
             ) in rows.fetchall():
                 change = StaffChange.from_json(unseal(codec, content).decode())
                 goes = bool(force) or self._leaves_anyway(change, destination, feed, place, order_time)
-                stale = bool(order_time) and last > order_time and not goes
+                behind = 0.0 if goes else seconds_behind(order_time, last)
+                stale = bool(behind) and behind >= clock_tolerance
                 overtaken = stale or self._is_overtaken(change, destination, feed, place)
                 found.append(Reported(delivery_id, message_id, place, feed, key, change, order_time, goes, overtaken))
             return found

@@ -141,7 +141,8 @@ class Settling(Claiming, Restoring):
         detail = {"result": outcome.result.value, "local": outcome.local, "status": outcome.http_status}
         event = "given back" if state is DeliveryState.QUEUED else state.value
         self._note(now, claimed.message_id, claimed.delivery_id, event, fence=claimed.fence, **detail)
-        if ended and outcome.result in APPLIED:
+        # A late one that changed nothing says no more than what was applied before it.
+        if ended and outcome.result in APPLIED and not claimed.known.late:
             self._supersede_held(settlement, now)
         if not sent and state not in (DeliveryState.RETRY, DeliveryState.UNKNOWN):
             self._execute("DELETE FROM ending WHERE delivery_id = ?", (claimed.delivery_id,))  # ended nobody

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hl7bridge.model import Known, Outcome, Record, RecordEcho, Result, StaffChange, Task, Written
+from hl7bridge.ordering import CLOCK_TOLERANCE
 from hl7bridge.store.created import CreateStore
 from hl7bridge.store.dropped import DropStore
 from hl7bridge.store.jobs import JobStore
@@ -106,7 +107,8 @@ class NewDelivery:
     """A change for one destination. `lane` = opaque keys, one per identifier. `not_before` > 0: scheduled.
 
     `order_time`: ISO 8601 UTC text that the stale rule compares ("" = order of arrival): the effective time for a
-    scheduled change, else MSH-7 where it has seconds. Compared as UTC, whatever its offset and digits.
+    scheduled change, else the earlier of MSH-7 and receipt, where MSH-7 has seconds and is one instant. Compared as UTC,
+    whatever its offset and digits.
     """
 
     destination: str
@@ -316,13 +318,17 @@ class Store(CreateStore, DropStore, JobStore, LinkStore, ReconcileStore, Restore
         limit: int,
         now: float,
         lane_of: Callable[[StaffChange, str], tuple[str, ...]] | None = None,
+        clock_tolerance: float = CLOCK_TOLERANCE,
+        told: Callable[[int, int], None] = lambda delivery_id, message_id: None,
     ) -> list[Claimed]:
         """Hand out due deliveries whose lanes are free, in order of commit, leavers' lanes first.
 
         Promotes due scheduled ones first. Deliveries of an owner whose lease ended are handed out again, marked
-        `known.ambiguous`. A stale one (order_time older than the last applied for that feed and key) is ended here, with
-        its result and history, and not handed out. Nothing while the destination is paused. `lane_of(change, feed)`
-        computes a candidate's lane under current settings. Raises ClaimLost when the owner holds no lease.
+        `known.ambiguous`. A stale one (order_time older than the last applied for that feed and key by
+        `clock_tolerance` seconds or more) is ended here, with its result, history and, of a lifecycle change, a task; it is
+        not handed out, and `told(delivery id, message id)` hears of it. One that is older by less is `known.late`. Nothing
+        while the destination is paused. `lane_of(change, feed)` computes a candidate's lane under current settings. Raises
+        ClaimLost when the owner holds no lease.
         """
 
     def settle(self, settlements: Sequence[Settlement], now: float) -> list[int]:
@@ -352,7 +358,9 @@ class Store(CreateStore, DropStore, JobStore, LinkStore, ReconcileStore, Restore
     def has_reported(self, destination: str) -> bool:
         """Whether anything was reported there, and not queued since."""
 
-    def reported(self, destination: str, after: int = 0, limit: int = 1000) -> list[Reported]:
+    def reported(
+        self, destination: str, after: int = 0, limit: int = 1000, *, clock_tolerance: float = CLOCK_TOLERANCE
+    ) -> list[Reported]:
         """What was reported there, in order of place, from behind place `after`."""
 
     def go_live(

@@ -1,4 +1,5 @@
-"""Changes of which it is not certain when they apply: a person decides before anything is written of them."""
+"""Changes of which it is not certain when they apply, or whether they are the younger ones: a person decides before anything
+is written of them."""
 
 from __future__ import annotations
 
@@ -6,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from hl7bridge.model import Action, Kind, Result, StaffChange
-from tests.fhir.people import GOOD_NPI, Bridge, change, name, open_units, rules, unit
+from hl7bridge.fhir.deliver import deliver
+from hl7bridge.model import Action, Kind, Outcome, Result, StaffChange
+from tests.fhir.people import GOOD_NPI, NOW, Bridge, change, name, open_units, phone, rules, unit
 from tests.fhir.server import FakeFhir
 
 JOINS = change(Action.ADD, name(), npi=GOOD_NPI, roles=(unit("ICU"),))
@@ -76,3 +78,55 @@ def test_said_again_of_somebody_who_has_left_it_asks_nobody(server: FakeFhir) ->
     outcome = bridge.deliver(LEAVES)
     assert (outcome.result, outcome.tasks) == (Result.UNCHANGED, ())
     assert all(one.kind is Kind.NONE for one in outcome.interactions)
+
+
+# -- late ones ---------------------------------------------------------------------------------------------------------
+
+
+def late(bridge: Bridge, one: StaffChange) -> Outcome:
+    """One that is older by its sender's clock than what was applied last."""
+    known = replace(bridge.known(one, "hr"), late=True)
+    return deliver(one, known, "hr", bridge.rules, bridge.client, bridge.written_by, NOW)
+
+
+def test_a_late_one_that_says_the_same_is_unchanged(server: FakeFhir) -> None:
+    bridge = Bridge(server)
+    bridge.deliver(JOINS)
+    server.journal.clear()
+    outcome = late(bridge, JOINS)
+    assert (outcome.result, outcome.written, server.writes()) == (Result.UNCHANGED, (), [])
+
+
+@pytest.mark.parametrize(
+    ("one", "asks"),
+    [
+        (change(Action.UPDATE, name(), phone("1"), npi=GOOD_NPI), []),
+        (change(Action.UPDATE, name("Obi"), npi=GOOD_NPI), []),
+        (change(Action.UPDATE, name(), npi=GOOD_NPI, roles=(unit("ER"),)), []),
+        (change(Action.DEACTIVATE), ["out-of-order"]),
+        (change(Action.REMOVE), ["out-of-order"]),
+        (change(Action.UPDATE, active=False), ["out-of-order"]),
+        (change(Action.DEACTIVATE, temporary=True, ended_for="Temporarily unavailable"), ["out-of-order"]),
+    ],
+)
+def test_a_late_one_that_would_change_something_is_held(server: FakeFhir, one: StaffChange, asks: list[str]) -> None:
+    bridge = Bridge(server)
+    bridge.deliver(JOINS)
+    server.journal.clear()
+    outcome = late(bridge, one)
+    assert (outcome.result, outcome.local, outcome.written) == (Result.HELD, "out-of-order", ())
+    assert [task.kind for task in outcome.tasks] == asks
+    assert server.writes() == []
+
+
+def test_a_late_joiner_whom_nobody_knows_is_not_created_unasked(server: FakeFhir) -> None:
+    bridge = Bridge(server)
+    assert late(bridge, JOINS).local == "out-of-order"
+    assert server.writes() == []
+
+
+def test_where_nothing_is_written_a_late_one_is_reported(server: FakeFhir) -> None:
+    bridge = Bridge(server)
+    bridge.deliver(JOINS)
+    bridge.rules = rules(mode="report")
+    assert late(bridge, change(Action.UPDATE, name("Obi"), npi=GOOD_NPI)).result is Result.REPORTED

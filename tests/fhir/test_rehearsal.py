@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -88,6 +89,11 @@ def test_what_is_older_than_the_last_one_is_stale() -> None:
     assert rehearsal.deliver(joins, "hr", NOW, order_time="2026-03-02").result is Result.CREATED
     assert rehearsal.deliver(joins, "hr", NOW, order_time="2026-03-01").result is Result.STALE
     assert rehearsal.deliver(joins, "hr", NOW, order_time="2026-03-01", force=True).result is Result.UNCHANGED
+    # Older by less than clocks differ: compared.
+    assert rehearsal.deliver(joins, "hr", NOW, order_time="2026-03-01T23:30:00").result is Result.UNCHANGED
+    moves = replace(joins, practitioner=(name("Obi"),))
+    held = rehearsal.deliver(moves, "hr", NOW, order_time="2026-03-01T23:30:00")
+    assert (held.result, held.local) == (Result.HELD, "out-of-order")
 
 
 def test_a_server_that_fails_shows_in_the_rehearsal() -> None:

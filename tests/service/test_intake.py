@@ -45,14 +45,35 @@ def test_a_time_that_utc_cannot_tell_is_no_reason_to_fall_silent(where: str, whe
     ("sent", "order_time"),
     [
         ("2026-03-02T09:59:59+01:00", "2026-03-02T08:59:59.000+00:00"),
-        ("2026-03-02T09:04:59+00:00", "2026-03-02T09:04:59.000+00:00"),  # clocks differ
-        ("2026-03-02T09:05:01+00:00", ""),
-        ("2027-03-02T09:00:00+00:00", ""),  # a sender with a wrong year: nobody is stale against it
+        ("2026-03-02T09:00:01+00:00", "2026-03-02T09:00:00.000+00:00"),
+        ("2026-03-02T09:04:59+00:00", "2026-03-02T09:00:00.000+00:00"),  # a clock that is ahead
+        ("2027-03-02T09:00:00+00:00", "2026-03-02T09:00:00.000+00:00"),  # a sender with a wrong year
     ],
 )
 def test_the_stale_rule_does_not_believe_a_time_of_the_future(sent: str, order_time: str) -> None:
-    (delivery,) = new_deliveries(POLICY, replace(CHANGE, message_time=sent), NOW)
+    """Nothing was sent later than it came: nobody is stale against such a time."""
+    (delivery,) = new_deliveries(POLICY, replace(CHANGE, message_time=sent), NOW + 0.9)
     assert delivery.order_time == order_time
+
+
+@pytest.mark.parametrize(
+    ("sent", "exact", "order_time"),
+    [
+        ("2026-03-02T08:00:00+00:00", True, "2026-03-02T08:00:00.000+00:00"),
+        ("2026-03-02T08:50:00+00:00", True, "2026-03-02T08:30:00.000+00:00"),  # its clock was ahead
+        ("2026-03-02T08:00:00+00:00", False, "2026-03-02T08:30:00.000+00:00"),
+        ("", False, "2026-03-02T08:30:00.000+00:00"),
+    ],
+)
+def test_what_is_replayed_is_no_younger_than_when_it_first_came(sent: str, exact: bool, order_time: str) -> None:
+    one = replace(CHANGE, message_time=sent, message_time_exact=exact)
+    (delivery,) = new_deliveries(POLICY, one, NOW, first_received=NOW - 1800)
+    assert delivery.order_time == order_time
+
+
+def test_a_message_whose_time_orders_nothing_is_ordered_by_arrival() -> None:
+    (delivery,) = new_deliveries(POLICY, replace(CHANGE, message_time_exact=False), NOW)
+    assert delivery.order_time == ""
 
 
 def test_a_fault_of_ours_is_answered_and_the_bytes_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -196,6 +196,20 @@ def test_a_released_joiner_may_be_stale(store: Store) -> None:
     assert state_of(store, joiner) == "stale"
 
 
+def test_what_came_out_of_order_goes_once_a_person_releases_it(store: Store) -> None:
+    """Not when it is only tried again: then it is compared once more."""
+    accept_one(store, change(), order_time="2027-01-15T09:00:00+00:00")
+    end_all(store)
+    late = hold(store, change(), local="out-of-order", order_time="2027-01-15T08:30:00+00:00")
+    assert store.release(held_id(store, late), NOW, approves=False, **SOMEBODY) is Released.QUEUED
+    [claimed] = claim(store)
+    assert claimed.known.late
+    store.settle([settlement(claimed, DeliveryState.HELD, outcome=outcome(Result.HELD, local="out-of-order"))], NOW)
+    assert store.release(held_id(store, late), NOW, **SOMEBODY) is Released.QUEUED
+    [claimed] = claim(store)
+    assert (claimed.known.late, claimed.force, claimed.approved) == (False, True, True)
+
+
 def test_discarding_ends_it_as_withdrawn(store: Store) -> None:
     message_id = hold(store)
     assert store.discard(held_id(store, message_id), NOW + 1, **SOMEBODY)

@@ -211,9 +211,67 @@ def test_the_latest_counts_not_the_last(store: Store) -> None:
     deliver(store)
     accept_one(store, change(), order_time=EIGHT, force=True)
     deliver(store)
-    stale = accept_one(store, change(), order_time="2027-01-15T08:59:59.999+00:00")
+    stale = accept_one(store, change(), order_time="2027-01-15T07:59:59.999+00:00")
     assert claim(store) == []
     assert state_of(store, stale) == "stale"
+
+
+def test_what_is_older_by_less_than_clocks_differ_is_handed_out_as_late(store: Store) -> None:
+    accept_one(store, change(), order_time=NINE)
+    deliver(store)
+    late = accept_one(store, change(), order_time="2027-01-15T08:00:00.001+00:00")
+    [claimed] = claim(store)
+    assert (claimed.message_id, claimed.known.late) == (late, True)
+
+
+@pytest.mark.parametrize(
+    ("order_time", "force"),
+    [
+        (NINE, False),
+        ("", False),
+        ("2027-01-15T10:00:00.000+01:00", False),
+        (EIGHT, True),
+        ("2027-01-15T08:59:59Z", True),
+    ],
+)
+def test_what_is_not_older_or_forced_is_not_late(store: Store, order_time: str, force: bool) -> None:
+    accept_one(store, change(), order_time=NINE)
+    deliver(store)
+    accept_one(store, change(), order_time=order_time, force=force)
+    [claimed] = claim(store)
+    assert not claimed.known.late
+
+
+def test_how_far_clocks_may_differ_is_the_destinations_to_say(store: Store) -> None:
+    accept_one(store, change(), order_time=NINE)
+    deliver(store)
+    told: list[tuple[int, int]] = []
+    older = accept_one(store, change(), order_time="2027-01-15T08:59:50.000+00:00")
+    assert store.claim("main", "w", 9, NOW, None, 5.0, lambda *ids: told.append(ids)) == []
+    assert state_of(store, older) == "stale"
+    assert [message_id for _, message_id in told] == [older]
+    accept_one(store, change(), order_time="2027-01-14T09:00:00.000+00:00")
+    [claimed] = store.claim("main", "w", 9, NOW, None, 2 * 86400.0)
+    assert claimed.known.late
+
+
+def test_a_leaver_by_flag_who_is_stale_leaves_a_task_too(store: Store) -> None:
+    accept_one(store, change(), order_time=NINE)
+    deliver(store)
+    stale = accept_one(store, change(active=False), order_time=EIGHT)
+    assert claim(store) == []
+    assert [task["kind"] for task in store.message(stale)["tasks"]] == ["stale-lifecycle"]
+
+
+def test_a_late_one_that_changed_nothing_ends_no_hold(store: Store) -> None:
+    """The held leaver came before it, and is younger by the sender's clock."""
+    accept_one(store, change(), order_time="2027-01-15T08:30:00.000+00:00")
+    deliver(store)
+    leaver = accept_one(store, change(action=Action.DEACTIVATE), order_time=NINE)
+    store.settle([settlement(one, DeliveryState.HELD, outcome=outcome(Result.HELD)) for one in claim(store)], NOW)
+    accept_one(store, change(), order_time="2027-01-15T08:10:00.000+00:00")
+    deliver(store, result=Result.UNCHANGED)
+    assert state_of(store, leaver) == "held"
 
 
 @pytest.mark.parametrize("action", [Action.DEACTIVATE, Action.REACTIVATE, Action.REMOVE])
