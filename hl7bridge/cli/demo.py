@@ -52,8 +52,9 @@ def demo(
       hl7bridge demo --keep     then send your own: hl7bridge send FILE --to 127.0.0.1:PORT
       hl7bridge demo --json     the same as data
 
-    Starts a FHIR server (the sandbox, with OAuth), the bridge and a sender, on this machine alone, on ports that the
-    system chooses, in a temporary folder that is removed at the end. Each message is compared with what is expected of it.
+    Starts a FHIR server (the sandbox, with OAuth), the bridge and a sender (python-hl7), on this machine alone, on ports
+    that the system chooses, in a temporary folder that is removed at the end. Each message is compared with what is expected
+    of it.
 
     Ends with 0 when every expectation was met, with 1 when one was not.
     """

@@ -123,7 +123,7 @@ class MllpClient:
 
     def send(self, message: bytes) -> Sent:
         """Send one message and wait for the answers that it asks for. Raises Unreachable when there is no connection."""
-        sent, wanted = _expected(message)
+        sent, wanted = expected(message)
         if self._socket is None:
             self.connect()
         connection = self._socket
@@ -164,7 +164,7 @@ class _Closed(OSError):
     """The peer closed in good order."""
 
 
-def _expected(message: bytes) -> tuple[Sent, bool]:
+def expected(message: bytes) -> tuple[Sent, bool]:
     """The message's id and kind with the number of answers it asks for; whether an accept acknowledgment is among them."""
     try:
         header = read_header(message)

@@ -25,7 +25,8 @@ from typing import Any
 import httpx
 
 from hl7bridge.cli import samples
-from hl7bridge.cli.mllp_client import MllpClient, Sent
+from hl7bridge.cli.mllp_client import Sent
+from hl7bridge.cli.other_sender import OtherSender
 from hl7bridge.cli.samples import FEED_SETTINGS, Sample, SampleRecord
 from hl7bridge.errors import Unreachable
 from hl7bridge.fhir import keys
@@ -78,7 +79,7 @@ class Stage:
         self.base_url = self.control_url = ""
         self.host, self.port = "127.0.0.1", 0
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._client: MllpClient | None = None
+        self._client: OtherSender | None = None
         self._store: Store | None = None
         self._http: httpx.Client | None = None
         self._journal_seen = 0
@@ -121,7 +122,7 @@ class Stage:
         bridge = self._run("run", "--config", str(self.folder), "--child", "--json")
         listener = bridge["feeds"]["staff"]
         self.host, self.port = listener["host"], listener["port"]
-        self._client = MllpClient(self.host, self.port, timeout=SETTLE_WITHIN)
+        self._client = OtherSender(self.host, self.port, timeout=SETTLE_WITHIN)
         self._store = open_store(str(self.store_path))
         self._http = httpx.Client(headers={"X-Sandbox-Observer": "true"}, trust_env=False)
 
