@@ -163,6 +163,7 @@ def release_holds(
     done: list[dict[str, Any]] = []
     with stored.opened(settings) as store:
         holds = _chosen(store, ids or (), every, cause, destination)
+        decided = _people_of(store, holds)
         again = Translations(store, settings)
         with output.progress("releasing", len(holds)) as advance:
             for hold in holds:
@@ -175,6 +176,7 @@ def release_holds(
                     left = _LEFT[released.value] if released is not Released.QUEUED else ""
                 done.append({"id": hold["id"], "released": not left, "problem": left, "note": anew.note})
                 advance()
+        _plan_again(store, settings, decided, done, "released", who, reason)
     _tell(done, "released", as_json)
 
 
@@ -198,14 +200,48 @@ def discard_holds(
     """
     from hl7bridge.config import load
 
-    reason, who = why(reason), account()
-    with stored.opened(load(config)) as store:
-        done = []
-        for hold in _chosen(store, ids or (), every, cause, destination):
+    reason, who, settings = why(reason), account(), load(config)
+    with stored.opened(settings) as store:
+        done: list[dict[str, Any]] = []
+        holds = _chosen(store, ids or (), every, cause, destination)
+        decided = _people_of(store, holds)
+        for hold in holds:
             ended = store.discard(hold["id"], time.time(), who=who, reason=reason)
             problem = "" if ended else _LEFT["not held"]
             done.append({"id": hold["id"], "discarded": ended, "problem": problem, "note": ""})
+        _plan_again(store, settings, decided, done, "discarded", who, reason)
     _tell(done, "discarded", as_json)
+
+
+def _people_of(store: Store, holds: Sequence[dict[str, Any]]) -> dict[int, tuple[str, set[str]]]:
+    """Of those that are quarantined: the destination, and the Practitioners whom they name."""
+    from hl7bridge.cli.linking import quarantined, resources_of
+    from hl7bridge.fhir.identity import QUARANTINE
+
+    rows = [row for hold in holds if hold["local"] in QUARANTINE for row in quarantined(store, delivery_id=hold["id"])]
+    return {row["id"]: (row["destination"], resources_of([row])) for row in rows}
+
+
+def _plan_again(
+    store: Store,
+    settings: Settings,
+    people: dict[int, tuple[str, set[str]]],
+    done: list[dict[str, Any]],
+    word: str,
+    who: str,
+    reason: str,
+) -> None:
+    """Other quarantined records that name the Practitioners of those that are decided now: plan them again."""
+    from hl7bridge.cli.linking import plan_again
+
+    decided: dict[str, set[str]] = {}
+    for one in done:
+        if one[word] and one["id"] in people:
+            destination, resources = people[one["id"]]
+            decided.setdefault(destination, set()).update(resources)
+    again = plan_again(store, settings, decided, {one["id"] for one in done}, who, reason) if decided else []
+    if again:
+        output.say(f"planned again, for the same Practitioners: {', '.join(map(str, again))}")
 
 
 _LEFT = {

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hl7bridge.cli import output, stored
+from hl7bridge.cli import linking, output, stored
 from hl7bridge.cli.deciding import ReasonOption, account, why
+from hl7bridge.cli.linking import Decision, Decisions, quarantined
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
 from hl7bridge.cli.servers import Servers, named
 from hl7bridge.cli.sides import both_sides, show_candidate, show_sides
@@ -19,7 +21,7 @@ from hl7bridge.errors import ConfigError
 from hl7bridge.model import JsonObject, Link
 
 if TYPE_CHECKING:
-    from hl7bridge.config import Destination, Settings
+    from hl7bridge.config import Destination
     from hl7bridge.store.store import Store
 
 app = typer.Typer(
@@ -34,6 +36,10 @@ _EVERY = 1_000_000_000
 
 FeedArgument = Annotated[str, typer.Argument(metavar="FEED", help="The feed that the record came from.")]
 KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="The staff key in that feed.")]
+OptionalFeed = Annotated[
+    str, typer.Argument(metavar="FEED", show_default=False, help="The feed that the record came from.")
+]
+OptionalKey = Annotated[str, typer.Argument(metavar="KEY", show_default=False, help="The staff key in that feed.")]
 DestinationOption = Annotated[str, typer.Option("--destination", metavar="NAME", help="Where there are several.")]
 FreshOption = Annotated[bool, typer.Option("--fresh", help="Read the candidates from the server now.")]
 
@@ -59,7 +65,7 @@ def list_quarantined(
 
     settings = load(config)
     with stored.opened(settings) as store, Servers(settings) as servers:
-        rows = _quarantined(store, destination=destination, limit=limit + 1)
+        rows = quarantined(store, destination=destination, limit=limit + 1)
         more, rows = len(rows) > limit, rows[:limit]
         with output.progress("reading", len(rows) if fresh else 0) as advance:
             for row in rows if fresh else ():
@@ -102,18 +108,13 @@ def show_quarantined(
     show_sides(row)
     where = f"{row['feed']} {row['source_key']}"
     output.say(f"It is one of them:   hl7bridge identity link {where} PRACTITIONER-ID --release --reason WHY")
-    output.say("It is none of them:  have the identifiers mended where they are wrong, then")
+    output.say(f"It is none of them:  hl7bridge identity link {where} new --release --reason WHY")
+    output.say("Identifiers are wrong: have them mended, then")
     output.say(f"                     hl7bridge hold release {delivery_id} --reason WHY")
 
 
-def _quarantined(store: Store, **given: Any) -> list[dict[str, Any]]:
-    from hl7bridge.fhir.identity import QUARANTINE
-
-    return store.quarantined(QUARANTINE, **given)
-
-
 def _one(store: Store, delivery_id: int) -> dict[str, Any]:
-    found = _quarantined(store, delivery_id=delivery_id)
+    found = quarantined(store, delivery_id=delivery_id)
     if not found:
         raise ConfigError(
             f"no quarantined delivery has the id {delivery_id}", advice="`hl7bridge identity list` shows them."
@@ -126,14 +127,23 @@ def _one(store: Store, delivery_id: int) -> dict[str, Any]:
 
 @app.command("link")
 def link_record(
-    feed: FeedArgument,
-    key: KeyArgument,
-    person_id: Annotated[str, typer.Argument(metavar="PRACTITIONER-ID", help="The id at the FHIR server.")],
+    feed: OptionalFeed = "",
+    key: OptionalKey = "",
+    person_id: Annotated[
+        str,
+        typer.Argument(
+            metavar="PRACTITIONER-ID", show_default=False, help="The id at the FHIR server, or the word new."
+        ),
+    ] = "",
+    file: Annotated[
+        Path | None, typer.Option("--from", metavar="FILE.csv", help="Many at once: columns feed, key, practitioner.")
+    ] = None,
     destination: DestinationOption = "",
     reason: ReasonOption = "",
     also: Annotated[bool, typer.Option("--also", help="Although another record of the feed is linked to it.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Although family name or birth date differ.")] = False,
     release: Annotated[bool, typer.Option("--release", help="Release what is quarantined of this record.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check, and change nothing.")] = False,
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
@@ -142,77 +152,101 @@ def link_record(
     \b
       hl7bridge identity link staff E1042 17 --reason "checked with HR"
       hl7bridge identity link staff E1042 17 --release --reason "checked with HR"
+      hl7bridge identity link staff E1042 new --release --reason "two people share a number"
+      hl7bridge identity link --from decided.csv --release --reason "checked with HR"
 
     The Practitioner is read and shown first. One with clearly another family name or birth date than the record is refused
-    unless --force says so, and one that another record of the same feed is linked to unless --also does.
+    unless --force says so, and one that another record of the same feed is linked to unless --also does. "new" says that the
+    record is of a person of its own, whoever else carries its numbers; only its staff key finds that person from then on.
+    With --release, other quarantined records that name the same Practitioners are planned again, too.
+
+    A file has a line for each record: feed,key,practitioner, and where needed destination, also and force (yes). Nothing is
+    linked while a line of it is wrong.
     """
     from hl7bridge.config import load
 
-    settings, reason, who = load(config), why(reason), account()
-    name = _destination(settings, feed, destination).name
+    settings, who = load(config), account()
+    if (file is None) != bool(feed and key and person_id) or (file is not None and feed):
+        advice = "Write FEED KEY PRACTITIONER-ID, or --from FILE.csv."
+        raise ConfigError("say which record is about whom", advice=advice)
+    reason = why(reason) if not dry_run else reason
     with stored.opened(settings) as store, Servers(settings) as servers:
-        resource = servers.read(name, person_id)
-        if not as_json:
-            show_candidate(resource)
-        _refuse_taken(store, name, feed, key, person_id, also)
-        held = [row for row in _quarantined(store, destination=name, limit=_EVERY)
-                if (row["feed"], row["source_key"]) == (feed, key)]  # fmt: skip
-        for row in held if not force else ():
-            _refuse_different(row["change"], resource)
-        before = store.link_of(name, feed, key)
-        link = Link.FORCED if force else Link.LINKED
-        if not store.link(name, feed, key, person_id, link, time.time(), who=who, reason=reason):
-            raise ConfigError("a change of that record is under way", advice="Link it when that has ended.")
-        released = _released(store, settings, held, who, reason) if release else []
-    was = before["person_id"] if before else ""
+        decisions = Decisions(store, settings, servers)
+        if file is not None:
+            chosen = _all_right(decisions, file, destination, as_json)
+        else:
+            chosen = [Decision(feed, key, person_id, destination, also, force)]
+            resource = decisions.check(chosen[0])
+            if resource is not None and not as_json:
+                show_candidate(resource)
+        done, left = [], []
+        for decision in chosen if not dry_run else ():
+            try:
+                done.append((decision, decisions.carry_out(decision, who, reason)))
+            except ConfigError as error:
+                if file is None:
+                    raise
+                left.append(f"line {decision.line}: {error}")
+        released, again = [], []
+        if release and done:
+            released = linking.release(store, settings, decisions.holds, who, reason)
+            known = {row["id"] for row in decisions.holds}
+            again = linking.plan_again(store, settings, decisions.decided, known, who, reason)
+        rows = [_linked(decisions, decision, was) for decision, was in done]
     if as_json:
-        told = {"destination": name, "feed": feed, "source_key": key, "person_id": person_id, "was": was}
-        output.show_json("identity-link/1", {**told, "link": link.value, "released": released})
-        return
-    output.show(f"{feed} {key} is linked to Practitioner/{person_id} at {name}" + (f" (was {was})" if was else ""))
-    for number in released:
-        output.show(f"delivery {number} is released")
-    if held and not release:
-        output.say(f"Held of it: hl7bridge hold release {' '.join(str(row['id']) for row in held)} --reason WHY")
-
-
-def _refuse_taken(store: Store, destination: str, feed: str, key: str, person_id: str, also: bool) -> None:
-    """Two records of one feed are two people, until a person says otherwise."""
-    others = [row["source_key"] for row in store.linked_to(destination, person_id)
-              if row["feed"] == feed and row["source_key"] != key]  # fmt: skip
-    if others and not also:
-        raise ConfigError(
-            f"Practitioner/{person_id} stands for {', '.join(others[:5])} of the same feed",
-            advice="If both records are one person, write --also.",
-        )
-
-
-def _refuse_different(change: JsonObject, resource: JsonObject) -> None:
-    from hl7bridge.fhir.identity import differences_of_person
-    from hl7bridge.model import StaffChange, write_json
-
-    differing = differences_of_person(StaffChange.from_json(write_json(change)), resource)
-    if differing:
-        raise ConfigError(
-            f"{' and '.join(differing)} of the record and of that Practitioner differ",
-            advice="If it is the same person all the same, write --force.",
-        )
-
-
-def _released(store: Store, settings: Settings, held: list[dict[str, Any]], who: str, reason: str) -> list[int]:
-    from hl7bridge.cli.hold import Translations
-    from hl7bridge.store.store import Released
-
-    again, done = Translations(store, settings), []
-    for row in held:
-        anew = again.of(row)
-        if not anew.problem:
-            # It says whom the record is about; what is asked of a person about the change itself, is asked still.
-            released = store.release(
-                row["id"], time.time(), who=who, reason=reason, change=anew.change, lane=anew.lane, approves=False
+        told = {"dry_run": dry_run, "released": released, "planned_again": again, "problems": left}
+        single = rows[0] if file is None and rows else {"rows": rows, "checked": len(chosen)}
+        output.show_json("identity-link/1", {**single, **told})
+    else:
+        for row in rows:
+            whom = f"Practitioner/{row['person_id']}" if row["person_id"] else "nobody who was found"
+            was = f" (was {row['was']})" if row["was"] else ""
+            output.show(f"{row['feed']} {row['source_key']} is linked to {whom} at {row['destination']}{was}")
+        for problem in left:
+            output.say(problem)
+        if dry_run:
+            output.show(f"{len(chosen)} can be linked; nothing was changed")
+        for number in released:
+            output.show(f"delivery {number} is released")
+        for number in again:
+            output.show(f"delivery {number} names the same Practitioner and is planned again")
+        if decisions.holds and not release:
+            output.say(
+                f"Held of it: hl7bridge hold release {' '.join(str(r['id']) for r in decisions.holds)} --reason WHY"
             )
-            done += [row["id"]] if released is Released.QUEUED else []
-    return done
+    if left:
+        raise typer.Exit(ExitCode.FINDINGS)
+
+
+def _all_right(decisions: Decisions, file: Path, destination: str, as_json: bool) -> list[Decision]:
+    """The decisions of a file; ends the command, with every line that is wrong, where one is."""
+    rows, wrong = linking.decisions_in(file)
+    rows = [replace(row, destination=row.destination or destination) for row in rows]
+    with output.progress("checking", len(rows)) as advance:
+        for row in rows:
+            if problem := decisions.problem(row):
+                wrong.append(problem)
+            advance()
+    if not wrong and rows:
+        return rows
+    wrong = sorted(wrong, key=lambda text: int(text.split(":")[0].split()[1])) or ["it holds no decision"]
+    if as_json:
+        output.show_json("identity-link/1", {"rows": [], "checked": len(rows), "problems": wrong})
+    for problem in wrong:
+        output.say(problem)
+    raise ConfigError(f"nothing is linked: {file} has {len(wrong)} lines to mend")
+
+
+def _linked(decisions: Decisions, decision: Decision, was: str) -> dict[str, Any]:
+    link = Link.APART if decision.person_id == linking.NEW else Link.FORCED if decision.force else Link.LINKED
+    return {
+        "destination": decisions.destination_of(decision),
+        "feed": decision.feed,
+        "source_key": decision.key,
+        "person_id": "" if link is Link.APART else decision.person_id,
+        "was": was,
+        "link": link.value,
+    }
 
 
 @app.command("unlink")
@@ -237,11 +271,12 @@ def unlink_record(
     from hl7bridge.config import load
 
     settings, reason, who = load(config), why(reason), account()
-    name = _destination(settings, feed, destination).name
+    name = linking.destination_of(settings, feed, destination)
     with stored.opened(settings) as store:
         before = store.link_of(name, feed, key)
         was = before["person_id"] if before else ""
-        if was and not store.link(name, feed, key, "", Link.FOUND, time.time(), who=who, reason=reason):
+        said = bool(before and before["link"])
+        if (was or said) and not store.link(name, feed, key, "", Link.FOUND, time.time(), who=who, reason=reason):
             raise ConfigError("a change of that record is under way", advice="Unlink it when that has ended.")
     if as_json:
         output.show_json(
@@ -249,9 +284,11 @@ def unlink_record(
         )
     elif was:
         output.show(f"{feed} {key} is not linked to Practitioner/{was} at {name} any more")
+    elif said:
+        output.show(f"that {feed} {key} is a person of its own at {name} is not said any more")
     else:
         output.show(f"{feed} {key} is linked to nobody at {name}")
-    raise typer.Exit(ExitCode.GOOD if was else ExitCode.FINDINGS)
+    raise typer.Exit(ExitCode.GOOD if was or said else ExitCode.FINDINGS)
 
 
 # --- duplicates ------------------------------------------------------------------------------------------------------
@@ -281,7 +318,7 @@ def list_duplicates(
         for name in names:
             people = {
                 (row["id"], str(candidate.get("id"))): candidate
-                for row in _quarantined(store, destination=name, limit=_EVERY)
+                for row in quarantined(store, destination=name, limit=_EVERY)
                 for candidate in row["candidates"]
             }
             found: Iterable[JsonObject] = servers.everybody(name) if scan else people.values()
@@ -389,17 +426,3 @@ def _ids_in(file: Path, destination: Destination) -> list[tuple[str, str, str]]:
             advice="Ids are each server's own: they cannot be used at another one.",
         )
     return rows
-
-
-# --- destinations and their servers ----------------------------------------------------------------------------------
-
-
-def _destination(settings: Settings, feed: str, name: str) -> Destination:
-    """The destination that a feed goes to; with "", the only one. Raises ConfigError."""
-    goes_to = stored.feed_named(settings, feed).destinations
-    if not name and len(goes_to) == 1:
-        return settings.destinations[goes_to[0]]
-    if name not in goes_to:
-        problem = f"feed {feed} does not go to {name}" if name else f"feed {feed} goes to several destinations"
-        raise ConfigError(problem, key="--destination", advice=f"Choose one of {', '.join(goes_to)}.")
-    return settings.destinations[name]

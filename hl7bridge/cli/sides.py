@@ -24,11 +24,13 @@ def both_sides(row: dict[str, Any]) -> dict[str, Any]:
 
 def _record_side(change: JsonObject) -> JsonObject:
     """What the record says of the person, as the server would hold it."""
-    values = [(value[0], value[1]) for value in change["practitioner"]]
+    values = [(value[0], value[1]) for value in (*change["practitioner"], *change.get("evidence", ()))]
+    sexes = [value for element, value in values if element == "gender"]
     births = [value for element, value in values if element == "birthDate"]
     return {
         "active": change["active"],
         "name": [value for element, value in values if element == "name"],
+        "gender": sexes[-1] if sexes else "",
         "birthDate": births[-1] if births else "",
         "identifier": [
             {"system": system or authority, "value": value, "type": type_code, "field": field}
@@ -63,7 +65,13 @@ def _show_side(title: str, side: JsonObject, identifiers: Iterable[tuple[Any, An
     said = side.get("active")
     active = "active" if said is True else "inactive" if said is False else ""
     names = "; ".join(_full_name(name) for name in _dicts(side, "name"))
-    output.show("  ", (title, "bold"), "  ".join(filter(None, ("", names, active, str(side.get("birthDate") or "")))))
+
+    def said_of(element: str) -> str:
+        return str(side.get(element) or "")
+
+    output.show(
+        "  ", (title, "bold"), "  ".join(filter(None, ("", names, active, said_of("gender"), said_of("birthDate"))))
+    )
     for system, value, kind in identifiers:
         output.show(f"      {value}", (f"  {system}" + (f"  ({kind})" if kind else ""), output.QUIET))
 

@@ -23,6 +23,7 @@ from hl7bridge.model import (
     JsonObject,
     Kind,
     Known,
+    Link,
     Outcome,
     StaffChange,
     Task,
@@ -109,8 +110,9 @@ class Conversation:
 
     @property
     def _conditional(self) -> bool:
-        """Whether a person is created with If-None-Exist: where the rules and the server's own word allow it."""
-        if not self.rules.conditional_create:
+        """Whether a person is created with If-None-Exist: where the rules and the server's own word allow it. Not of whom
+        a person set apart: the server would find whoever bore the staff key before."""
+        if not self.rules.conditional_create or self.known.link is Link.APART:
             return False
         return self.capabilities is None or self.capabilities.of("Practitioner").conditional_create
 

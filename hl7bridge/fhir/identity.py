@@ -262,7 +262,8 @@ class _Question:
             if not reply.done:
                 return self._resolution(Match.FAILED, reply=reply)
             found = {str(resource["id"]): resource for resource in reply.resources if self._carried(resource)}
-            not_honoured = not_honoured or (not found and bool(reply.resources or reply.total > 0))
+            retired = any(identifiers_of(resource).intersection(self.tokens) for resource in reply.resources)
+            not_honoured = not_honoured or (not found and not retired and bool(reply.resources or reply.total > 0))
             if found and not carriers:
                 left = tuple(one for step in steps for one in step)
                 steps = [left] if left else []
@@ -523,7 +524,8 @@ class _Question:
         return self._resolution(match, candidates=sides, people=tuple(map(summary, people)), local=local, text=text)
 
     def _carried(self, resource: JsonObject) -> frozenset[Token]:
-        return identifiers_of(resource).intersection(self.tokens)
+        """Identifiers of the record that the resource carries; of one that a person set apart, current ones alone."""
+        return identifiers_of(resource, valid=self.known.link is Link.APART).intersection(self.tokens)
 
     def _what(self, resource: JsonObject) -> str:
         """What a candidate carries, for a person's eyes, without a value."""

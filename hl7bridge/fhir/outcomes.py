@@ -6,7 +6,7 @@ No text says that access was revoked: an inactive Practitioner ends no login (S5
 
 from __future__ import annotations
 
-from hl7bridge.fhir.identity import Match, Resolution
+from hl7bridge.fhir.identity import KEY_OF_ANOTHER, RE_HIRED, Match, Resolution
 from hl7bridge.fhir.replies import Reply, ReplyKind
 from hl7bridge.fhir.retry import CONFLICT
 from hl7bridge.model import WRITES_REFUSED, Outcome, Result, StaffChange, Task
@@ -194,6 +194,11 @@ def of_resolution(found: Resolution, *, ends: bool) -> Outcome:
             "Compare both sides, decide who the record is about, and mend the identifiers where they are wrong."
         )
         steps.append("`hl7bridge identity list` shows both; `hl7bridge identity link` says whom the record is about.")
+        if found.local in (KEY_OF_ANOTHER, RE_HIRED):
+            steps.append(
+                "If it is the same person under another staff key: `hl7bridge identity link FEED KEY PRACTITIONER-ID --also"
+                " --release`. If they are two people: `hl7bridge identity link FEED KEY new --release`."
+            )
     if ends:
         steps.append("The record is about a leaver: see to it that the person's access is ended meanwhile.")
     task = Task("identity-review", "It is not clear which Practitioner a record is about", tuple(steps))

@@ -42,7 +42,10 @@ def deliver_all(site: Path) -> list[Result]:
         store.join("test", 60, now)
         for claimed in store.claim("ehr", "test", 10, now):
             written_by = partial(store.written_by, "ehr")
-            outcome = deliver(claimed.change, claimed.known, claimed.feed, rules, client, written_by, datetime.now(UTC))
+            outcome = deliver(
+                claimed.change, claimed.known, claimed.feed, rules, client, written_by, datetime.now(UTC),
+                said_by=partial(store.said_by, "ehr"),
+            )  # fmt: skip
             state = DeliveryState.HELD if outcome.result is Result.HELD else DeliveryState.ENDED
             assert store.settle([Settlement(claimed, outcome, state)], now) == []
             results.append(outcome.result)
@@ -144,6 +147,109 @@ def test_what_a_link_refuses(command: Command, quarantined: tuple[Path, list[str
     assert command("identity", "link", "staff", "E101", other, "--also", *WHY, "--config", site).code == 0
     assert command("identity", "link", "nofeed", "E101", other, *WHY, "--config", site).code == 2
     assert command("identity", "link", "staff", "E1", other, "--destination", "x", *WHY, "--config", site).code == 2
+
+
+def everything_delivered(site: Path) -> list[Result]:
+    """What is in one lane comes one after the other."""
+    results: list[Result] = []
+    while some := deliver_all(site):
+        results += some
+    return results
+
+
+def with_npi(control_id: str, key: str = "E100") -> bytes:
+    """A record that carries the NPI."""
+    body = message(control_id).replace(b"||||||1234567893^NPI", b"|||||1234567893^NPI")
+    return body.replace(b"E100", key.encode())
+
+
+def two_keys(site: Path, *keys: str) -> None:
+    """A person, and records under other staff keys with the same NPI, held."""
+    take_in(site, with_npi("X1"))
+    deliver_all(site)
+    for number, key in enumerate(keys):
+        take_in(site, with_npi(f"Y{number}", key))
+    assert everything_delivered(site) == [Result.HELD] * len(keys)
+
+
+def test_many_are_decided_by_a_file_and_what_names_the_same_person_is_planned_again(
+    command: Command, ready: Path, server: Server, tmp_path: Path
+) -> None:
+    two_keys(ready, "E200", "E201", "E202")
+    rows = command("identity", "list", "--json", "--config", ready).json["quarantined"]
+    assert {row["local"] for row in rows} == {"key-of-another"}
+    [person] = server.practitioners()
+    file = tmp_path / "decided.csv"
+    file.write_text(
+        f"\ufeffKey;Feed;Practitioner;Also\r\nE200;staff;{person['id']};yes\r\nE201;staff;new;\r\n", "utf-8"
+    )
+    tried = command("identity", "link", "--from", file, "--dry-run", "--release", "--json", "--config", ready)
+    assert (tried.code, tried.json["checked"], tried.json["rows"]) == (0, 2, [])
+    assert len(command("identity", "list", "--json", "--config", ready).json["quarantined"]) == 3
+    done = command("identity", "link", "--from", file, "--release", *WHY, "--json", "--config", ready)
+    assert done.code == 0
+    assert [(row["source_key"], row["link"]) for row in done.json["rows"]] == [("E200", "linked"), ("E201", "apart")]
+    assert (len(done.json["released"]), len(done.json["planned_again"])) == (2, 1)
+    assert sorted(everything_delivered(ready)) == [Result.CREATED, Result.HELD, Result.UPDATED]
+    keys = sorted(sorted(one["value"] for one in person["identifier"] if one["value"].startswith("E"))
+                  for person in server.practitioners())  # fmt: skip
+    assert keys == [["E100", "E200"], ["E201"]]
+    # Whose record was set apart goes on by its staff key, and whoever shares the number goes on as well.
+    for key in ("E100", "E200", "E201"):
+        take_in(ready, with_npi(f"Z{key}", key).replace(b"MFE|MAD", b"MFE|MDC"))
+        assert len(deliver_all(ready)) == 1
+    assert sorted(person["active"] for person in server.practitioners()) == [False, False]
+    assert command("identity", "unlink", "staff", "E201", *WHY, "--config", ready).code == 0
+
+
+def test_a_file_with_a_wrong_line_links_nobody(command: Command, ready: Path, server: Server, tmp_path: Path) -> None:
+    two_keys(ready, "E200")
+    [person] = server.practitioners()
+    file = tmp_path / "decided.csv"
+    lines = (
+        "feed,key,practitioner,force", f"staff,E200,{person['id']},", "nofeed,E1,17,", "staff,E2,nobody,", "staff,E3,,",
+        "staff,E4,a b,", "staff,E200,new,", f"staff,E5,{person['id']},perhaps", "", "staff,E100,new,",
+    )  # fmt: skip
+    file.write_text("\n".join(lines) + "\n")
+    refused = command("identity", "link", "--from", file, *WHY, "--config", ready)
+    assert refused.code == 2
+    for line, word in enumerate(("--also", "nofeed", "nobody", "practitioner", "new", "line 2", "force"), 2):
+        assert any(f"line {line}:" in told and word in told for told in refused.err.splitlines()), (line, refused.err)
+    assert "line 9" not in refused.err
+    assert len(command("identity", "list", "--json", "--config", ready).json["quarantined"]) == 1
+    file.write_text("feed,practitioner\n")
+    assert "key" in command("identity", "link", "--from", file, *WHY, "--config", ready).err
+    both = command("identity", "link", "staff", "E200", "--from", file, *WHY, "--config", ready)
+    assert (both.code, "--from FILE.csv" in both.err) == (2, True)
+
+
+def test_a_decided_hold_plans_those_again_that_name_its_person(command: Command, ready: Path, server: Server) -> None:
+    two_keys(ready, "E200", "E201")
+    first, second = (row["id"] for row in command("identity", "list", "--json", "--config", ready).json["quarantined"])
+    discarded = command("hold", "discard", first, *WHY, "--config", ready)
+    assert f"planned again, for the same Practitioners: {second}" in discarded.err
+    assert deliver_all(ready) == [Result.HELD]
+
+
+def test_whoever_bears_the_very_key_is_not_set_apart(command: Command, ready: Path, server: Server) -> None:
+    take_in(ready, message("X1"))
+    deliver_all(ready)
+    again = message("X2").replace(b"Okonkwo^Adaeze", b"Brandt^Ugo").replace(b"MFE|MAD", b"MFE|MUP")
+    take_in(ready, again)
+    assert deliver_all(ready) == [Result.HELD]
+    apart = ("identity", "link", "staff", "E100", "new", "--release", *WHY, "--config", ready)
+    refused = command(*apart)
+    assert (refused.code, "own staff key" in refused.err) == (2, True)
+    [person] = server.practitioners()
+    for identifier in person["identifier"]:
+        if identifier["value"] == "E100":
+            identifier["use"] = "old"
+    put(server, person)
+    [row] = command("identity", "list", "--fresh", "--json", "--config", ready).json["quarantined"]
+    assert row["local"] == "recycled-key"
+    assert command(*apart).code == 0
+    assert deliver_all(ready) == [Result.CREATED]
+    assert sorted(person["name"][0]["family"] for person in server.practitioners()) == ["Brandt", "Okonkwo"]
 
 
 def test_duplicates_are_reported_from_holds_and_from_a_scan(
