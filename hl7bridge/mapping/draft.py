@@ -16,7 +16,7 @@ from hl7bridge.hl7.message import Message, Segment
 from hl7bridge.mapping.effective import When
 from hl7bridge.mapping.reading import NULL, FieldReader
 from hl7bridge.mapping.rules import FeedRules
-from hl7bridge.mapping.shapes import BEYOND, foreign_form, may_repeat, type_of_field
+from hl7bridge.mapping.shapes import BEYOND, foreign_form, is_telling, may_repeat, type_of_field
 from hl7bridge.mapping.structure import repeats
 from hl7bridge.mapping.tables import Codes
 from hl7bridge.model import Action, ElementValue, Finding, Location, Severity, StaffIdentifier
@@ -368,7 +368,7 @@ class Draft:
             self.leave(text)
             return ""
         data_type = row.data_type
-        if not data_type or (raw.isalnum() and not raw.isdigit()):
+        if not data_type or not is_telling(data_type, raw, reader.component, reader.repetition):
             return raw
         found = reader.repetitions(raw)
         for place, repetition in enumerate(found, 1):
@@ -381,9 +381,11 @@ class Draft:
         """Say what stands in a field that no rule reads, and looks like what another one holds."""
         segment, rows, reader = self.segment, self.plan.rows, self.reader
         for number, raw in enumerate(fields):
-            if not raw or number in rows or not number or (len(raw) < 7 and reader.component not in raw):
+            if len(raw) < 7 or number in rows or not number:
                 continue
             data_type = type_of_field(segment.name, number) or BEYOND
+            if not is_telling(data_type, raw, reader.component, reader.repetition):
+                continue
             for place, repetition in enumerate(reader.repetitions(raw), 1):
                 if repetition and (form := foreign_form(data_type, reader.parts(repetition))):
                     self.misfits.add(f"{segment.name}-{number}")

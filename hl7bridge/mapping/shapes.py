@@ -39,6 +39,10 @@ REPEATING: Mapping[str, frozenset[int]] = {
 """The fields that may repeat in some version."""
 
 _USES = frozenset({"WPN", "PRN", "ORN", "VHN", "PRS", "ASN", "BPN", "EMR", "NET"})
+_STARTS = frozenset(" +(0123456789")
+_SHORTEST_POSTAL = 5
+_DATES = frozenset({"DT", "DTM"})
+_NUMBERS = frozenset({"CX", "PLN", "XTN"})  # these may be mail addresses or look like telephones
 _EQUIPMENT = frozenset({"PH", "FX", "MD", "CP", "SAT", "BP", "INTERNET", "X.400", "TDD", "TTY"})
 _MAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@.]{2,}")
 # A number as people write it: in groups, or with a sign for its country. Digits alone may be a code.
@@ -145,7 +149,7 @@ def holds_mail(parts: Sequence[str]) -> bool:
 
 def holds_address(parts: Sequence[str]) -> bool:
     """XAD: a postal code in its place, and a street with a number or a state before it."""
-    if not _POSTAL.fullmatch(parts[4]) or holds_coded_telephone(parts):
+    if not parts[4] or not _POSTAL.fullmatch(parts[4]) or holds_coded_telephone(parts):
         return False
     street = " " in parts[0] and any(character.isdigit() for character in parts[0])
     return street or (len(parts[3]) == 2 and parts[3].isalpha() and parts[2][:1].isalpha())
@@ -187,6 +191,8 @@ _FOREIGN: Mapping[str, Sequence[str]] = {
     "DIN": (MAIL, TELEPHONE, ADDRESS),
 }
 """Data type -> the forms that no value of it has. What is not listed (ED, PIP, SI, EI, XCN) may look like anything."""
+
+_FOREIGN_FORMS = {kind: [(form, _FORMS[form]) for form in forms] for kind, forms in _FOREIGN.items()}
 
 BEYOND = "ST"
 """What a field that no version has is held to: text."""
@@ -232,9 +238,25 @@ def may_repeat(segment: str, number: int) -> bool:
     return not type_of_field(segment, number) or number in REPEATING[segment]
 
 
+def is_telling(data_type: str, raw: str, component: str, repetition: str) -> bool:
+    """Whether a field is worth a look: a quick answer for the many that are not, never wrong for those that are."""
+    if repetition in raw:
+        return True
+    if data_type not in _NUMBERS and ("@" in raw or raw[0] in _STARTS):
+        return not (raw.isdigit() and data_type in _DATES)
+    if component not in raw:
+        return False
+    parts = raw.split(component, 5)
+    if len(parts) > 4 and len(parts[4].strip()) >= _SHORTEST_POSTAL:
+        return True
+    if data_type == "XTN":
+        return False
+    return parts[1].strip() in _USES or (len(parts) > 2 and parts[2].strip().upper() in _EQUIPMENT)
+
+
 def foreign_form(data_type: str, parts: Sequence[str]) -> str:
     """What a repetition looks like that can't be of its type ("a telephone number"); "" where it may be of it."""
-    for form in _FOREIGN.get(data_type, ()):
-        if _FORMS[form](parts):
+    for form, holds in _FOREIGN_FORMS.get(data_type, ()):
+        if holds(parts):
             return form
     return ""

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from hl7bridge.hl7.escapes import separators_of
 from hl7bridge.mapping import shapes
+from hl7bridge.mapping.reading import FieldReader
 from hl7bridge.mapping.tables import field_table
 from tests.mapping.building import change_of, errors, message, mfe, one, said, segment, stf, translate, values
 
@@ -126,3 +130,36 @@ def test_every_field_that_is_known_has_a_type() -> None:
 def test_a_leaver_is_not_held_up_by_what_an_end_does_not_read() -> None:
     (record,) = translate(message(mfe("MDC"), stf(f10=STREET, f17=NUMBER))).records
     assert said(record) == []
+
+
+@given(
+    st.sampled_from(sorted(shapes._FOREIGN)),
+    st.lists(
+        st.sampled_from(
+            [
+                "",
+                "WPN",
+                " PH",
+                "CP",
+                MAIL,
+                "(612) 555-0196",
+                " +44 113 4960123",
+                STREET.split("^")[0],
+                "MN",
+                "55501",
+                " LS1 4AB",
+                "19800512",
+                "5550196",
+                "RN",
+                "Northlake",
+                "20260318113000",
+            ]
+        ),
+        max_size=8,
+    ),
+)
+def test_the_quick_look_misses_nothing(data_type: str, parts: list[str]) -> None:
+    raw = "^".join(parts)
+    read = FieldReader(separators_of("|", "^~\\&"), "utf-8").parts(raw)
+    if raw and shapes.foreign_form(data_type, read):
+        assert shapes.is_telling(data_type, raw, "^", "~")
