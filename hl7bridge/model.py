@@ -210,7 +210,8 @@ class StaffChange:
                   nothing else; whoever is there stays as she is
     event_field   the HL7 field that says what is asked for
     undated       why it is not certain when it applies, "" = it is: a person decides before anything is written
-                  ("unreadable-time", "partial-time": mapping/effective.py)
+                  ("unreadable-time", "partial-time": mapping/effective.py); or whether it is about staff at all
+                  ("unknown-master-file": mapping/master_file.py)
     evidence      what an event that merges no content says of name, sex and birth date: it tells people apart, and is
                   never written
     """

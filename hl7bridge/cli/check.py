@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,8 @@ from hl7bridge.errors import ConfigError
 
 if TYPE_CHECKING:
     from hl7bridge.config import Destination, Feed, Settings
+    from hl7bridge.hl7.message import Message
+    from hl7bridge.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,8 @@ def check(
       hl7bridge check /srv/hl7bridge --json
 
     Every file of conf/ is read; keys must be readable and of the right kind, the store's folder writable, ports free,
-    code tables known. Nothing is sent to anyone: `hl7bridge token test` tries the authorization.
+    code tables known; of master files that came (MFI-1) it says which names no table knows. Nothing is sent to anyone:
+    `hl7bridge token test` tries the authorization.
 
     Ends with 2 when hl7bridge would not run like this, with 1 for what deserves a look.
     """
@@ -94,6 +99,7 @@ def examine(directory: Path) -> Iterator[Line]:
         yield from _answers(feed)
         yield from _drop_folder(feed)
         yield from _mapping(feed)
+    yield from _master_files(settings)
 
 
 def _keys(settings: Settings) -> Iterator[Line]:
@@ -214,6 +220,62 @@ def _port(feed: Feed) -> Iterator[Line]:
         yield Line.of(error, "warning" if failure.errno == errno.EADDRINUSE else "error")
     else:
         yield Line("good", f"{feed.name}: {host}:{port or ' any port'} is free")
+
+
+LOOKED_AT = 500
+"""Messages of a feed whose MFI-1 is looked at, the newest."""
+
+
+def _master_files(settings: Settings) -> Iterator[Line]:
+    """The values of MFI-1 that came: where a sender has a name of its own for the staff file, its leavers wait until the
+    name is known. A store that has to be upgraded is left alone."""
+    from hl7bridge.cli import stored
+    from hl7bridge.store.migrating import is_up_to_date
+
+    path = Path(settings.store.path)
+    if "://" in settings.store.path or not path.is_file() or not is_up_to_date(path):
+        return
+    with stored.opened(settings) as store:
+        for feed in settings.feeds.values():
+            yield from _files_of(feed, store)
+
+
+def _files_of(feed: Feed, store: Store) -> Iterator[Line]:
+    from hl7bridge.mapping.master_file import Names, file_of
+    from hl7bridge.mapping.reading import FieldReader
+    from hl7bridge.service.dialect import feed_rules
+
+    rules = feed_rules(feed)
+    count: Counter[tuple[Names, str]] = Counter()
+    for row in store.messages(feed=feed.name, limit=LOOKED_AT):
+        message = _opening_of(store.body(row["id"]) or b"", feed) if row["message_type"] == "MFN" else None
+        mfi = message.first("MFI") if message is not None else None
+        if message is not None and mfi is not None:
+            reader = FieldReader(message.separators, message.codec)
+            names, name = file_of(mfi, reader, rules.codes["0175"])
+            count[Names.STAFF if name in rules.site.master_files else names, name[:40] or "empty"] += 1
+    if not count:
+        return
+    listed = ", ".join(f"{name} ({number})" for (_, name), number in count.most_common())
+    yield Line("good", f"{feed.name}: master files that came lately (MFI-1): {listed}")
+    if unknown := [name for (names, name), _ in count.most_common() if names is Names.UNKNOWN]:
+        problem = f"does not say what MFI-1 {', '.join(unknown)} is: who leaves by such a file without an STF is held"
+        advice = (
+            f'Write [tables.0175] with {unknown[0]} = "STF" for the staff file, or the code of another, such as "LOC".'
+        )
+        yield Line.of(ConfigError(problem, file=feed.file, key="tables.0175", advice=advice), "warning")
+
+
+def _opening_of(body: bytes, feed: Feed) -> Message | None:
+    """A message up to its first record; None where that can't be read."""
+    from hl7bridge.errors import MessageError
+    from hl7bridge.hl7.message import Message
+
+    first = re.search(rb"[\r\n]MFE[^A-Za-z0-9]", body)
+    try:
+        return Message(body[: first.start() + 1] if first else body, feed.hl7.charset)
+    except MessageError:
+        return None
 
 
 _ANSWERS = {

@@ -13,7 +13,7 @@ from hl7bridge.model import WRITES_REFUSED, Outcome, Result, StaffChange, Task
 from hl7bridge.ordering import OUT_OF_ORDER
 
 UNKNOWN_KEY, DUPLICATE_KEY, LOCKED, INTERNAL, REQUIRED = "204", "205", "206", "207", "101"  # HL7 table 0357
-INVALID = "102"
+INVALID, VALUE = "102", "103"
 AT_ONCE = 1.0  # seconds within which a task is due that is overdue from the beginning
 
 FORBIDDEN, NOT_OFFERED = "forbidden", "not-offered"
@@ -219,13 +219,29 @@ def approval_needed() -> Outcome:
 UNDATED = {
     "unreadable-time": "The time at which the record is to apply cannot be read",
     "partial-time": "The record is to apply within a year or month that has begun and not ended",
+    "unknown-master-file": "MFI-1 names a master file that is not known, and no STF says that the record is about staff",
 }
-"""Why it is not certain when a change applies (`StaffChange.undated`), in words."""
+"""Why it is not certain when, or whether, a change applies (`StaffChange.undated`), in words."""
+
+
+_UNKNOWN_FILE = Task(
+    "unknown-master-file",
+    "A record ends somebody, and it is not certain that it is about staff",
+    (
+        f"{UNDATED['unknown-master-file']}. Its key is that of a person. Nothing was written.",
+        "Ask the source which master file it is.",
+        "If it is about staff: hl7bridge hold release, and write its name into the feed's file, so that no other waits:"
+        ' [tables.0175] NAME = "STF". If it is not: hl7bridge hold discard.',
+    ),
+    due_within=AT_ONCE,
+)
 
 
 def undated(change: StaffChange) -> Outcome:
     """Somebody would be ended, or brought back, at a time that is not certain."""
     text = f"{UNDATED[change.undated]}: nothing is written until a person decides"
+    if change.undated == "unknown-master-file":
+        return Outcome(Result.HELD, VALUE, change.undated, text, tasks=(_UNKNOWN_FILE,))
     task = Task(
         "uncertain-time",
         "A record ends somebody, or brings them back, and it is not certain when",

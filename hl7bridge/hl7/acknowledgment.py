@@ -23,7 +23,7 @@ from datetime import datetime
 from typing import Literal
 
 from hl7bridge.hl7 import echoing
-from hl7bridge.hl7.echoing import V2_1, V2_2, V2_3, V2_3_1, V2_5, V2_7, Version
+from hl7bridge.hl7.echoing import V2_1, V2_2, V2_3, V2_3_1, V2_5, V2_6, V2_7, Version
 from hl7bridge.hl7.escapes import Separators, escaping
 from hl7bridge.hl7.header import Header
 from hl7bridge.model import Finding, Location, RecordEcho, Severity
@@ -216,6 +216,12 @@ class _Writer:
         """An HL7 time, without its offset where the sign of that is a separator."""
         return text if echoing.is_writable(text, self.separators) else text.partition(text[14:15])[0]
 
+    def code(self, text: str) -> str:
+        """The code of an echoed field that holds a code alone (an ID): its first component."""
+        for mark in (self.separators.repetition, self.separators.component):
+            text = text.split(mark, 1)[0]
+        return text
+
     def components(self, *parts: str) -> str:
         """Texts of ours as components; the first alone where the message has no component separator."""
         return self._joined(self.separators.component, [self.say(part) for part in parts])
@@ -395,12 +401,13 @@ def _write_mfa(writer: _Writer, records: Sequence[MfaLine], response_level: str,
         if not _wanted(level, record.success):
             continue
         echo, status = record.echo, "S" if record.success else "U"
+        key_type = echo.key_type or ("" if not echo.key else "CWE" if version >= V2_6 else "CE")
         writer.segment(
             "MFA",
-            echo.event,
+            writer.code(echo.event),
             echo.control_id,
             writer.time(record.completed),
             writer.components(status, record.text, "HL70181") if record.text else status,
             echo.key,
-            echo.key_type if version >= V2_3_1 else "",
+            key_type if version >= V2_3_1 else "",
         )

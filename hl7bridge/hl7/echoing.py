@@ -20,7 +20,7 @@ from hl7bridge.hl7.header import Header
 Version = tuple[int, int]
 """2.5.1 as (5, 1), 2.4 as (4, 0)."""
 
-V2_1, V2_2, V2_3, V2_3_1, V2_5, V2_7 = (1, 0), (2, 0), (3, 0), (3, 1), (5, 0), (7, 0)
+V2_1, V2_2, V2_3, V2_3_1, V2_5, V2_6, V2_7 = (1, 0), (2, 0), (3, 0), (3, 1), (5, 0), (6, 0), (7, 0)
 
 # Table 0104.
 _VERSIONS: tuple[Version, ...] = (

@@ -12,10 +12,11 @@ from dataclasses import replace
 from datetime import datetime
 
 from hl7bridge.errors import UnreadableMessage, UnsupportedMessage
-from hl7bridge.hl7.message import Message, Segment
+from hl7bridge.hl7.message import Message, Segment, escape
 from hl7bridge.mapping import events, structure
 from hl7bridge.mapping.draft import NOTHING_SAID, Purpose, Trace
 from hl7bridge.mapping.effective import UNREADABLE_TEXT, When, when_of
+from hl7bridge.mapping.master_file import RESPONSE_LEVELS, UNKNOWN_FILE, Names, file_of
 from hl7bridge.mapping.personnel import PersonnelMessage
 from hl7bridge.mapping.record import BEFORE_RECORDS, NOT_A_PRACTITIONER, Opening, first_component
 from hl7bridge.mapping.rules import FeedRules
@@ -35,7 +36,14 @@ from hl7bridge.model import (
 SLICE = 10
 """Records translated between two calls of `pause`."""
 
-_RESPONSE_LEVELS = frozenset({"NE", "ER", "AL", "SU"})  # table 0179
+
+_OF_STAFF = ("STF", "PRA")
+"""Segments that say of a record that it is about staff, whatever MFI-1 names."""
+
+_OTHER_FILE = ("unsupported-master-file", "MFI-1 names another master file than staff", Location("MFI", field=1))
+
+_PLAIN_KEYS = frozenset({"CE", "CWE", "ST"})
+"""Types of MFE-5 that the staff key of STF-1 or STF-2 could have."""
 
 PURPOSES = {action.value: Purpose(action) for action in Action}
 
@@ -84,6 +92,7 @@ class MasterFile(Opening):
         super().__init__(message, rules, now, trace)
         self.replaces = False
         self.other_file = False
+        self.names = Names.EMPTY
         self.file_when = NOTHING_SAID
         self.allowed = self.segments_of_a_record(structure.STAFF | {structure.CONTINUATION})
         self._read_file_header(message)
@@ -130,14 +139,18 @@ class MasterFile(Opening):
             if structure.repeats(reader, mfi.raw(number)):
                 text = f"MFI-{number} repeats with different values: nobody can say which of them counts"
                 raise UnreadableMessage("198", "field-repeats", text, Location("MFI", field=number))
+        self.names, name = file_of(mfi, reader, codes["0175"])
         master_files = self.envelope.rules.site.master_files
         if master_files:
-            self.other_file = reader.first(mfi.raw(1)) not in master_files
-        elif codes["0175"].get(reader.first(mfi.raw(1))) != "staff":
-            if self.envelope.message.header.trigger_event == "M01":
-                text = "MFI-1 names another master file than staff (STF, PRA)"
-                raise UnsupportedMessage("201", "unsupported-master-file", text, Location("MFI", field=1))
-            text = "MFI-1 is neither STF nor PRA; M02 is read as staff all the same"
+            self.other_file = name not in master_files
+            self.names = self.names if self.other_file else Names.STAFF
+        message = self.envelope.message
+        if self.names is not Names.STAFF and not master_files and events.trigger_event(message.header) == "M01":
+            raise UnsupportedMessage("201", *_OTHER_FILE)
+        if self.names is Names.OTHER and not any(map(message.first, _OF_STAFF)):
+            raise UnsupportedMessage("201", *_OTHER_FILE)
+        if self.names is not Names.STAFF and not master_files:
+            text = "MFI-1 is neither STF nor PRA: records with an STF are read as staff all the same"
             self._say("103", "master-file", text, "MFI", 1, Severity.INFORMATION)
         shifted = False
         event = codes["0178"].get(reader.first(mfi.raw(3)))
@@ -158,7 +171,7 @@ class MasterFile(Opening):
         """MFI-5, wherever it stands. A response level in its place, where MFI-6 is empty, is no time: none was sent."""
         envelope, place = self.envelope, Location("MFI", field=number)
         when = when_of(envelope.reader, mfi.raw(number), envelope.zone, place)
-        if envelope.reader.first(mfi.raw(5)) in _RESPONSE_LEVELS and not mfi.raw(6):
+        if envelope.reader.first(mfi.raw(5)) in RESPONSE_LEVELS and not mfi.raw(6):
             text = "MFI-5 holds a response level (MFI-6) instead of a time: none is read"
             self._say("102", "invalid-time", text, "MFI", 5)
             return when if number != 5 else NOTHING_SAID
@@ -237,6 +250,13 @@ class MasterFile(Opening):
             text = "the beginning of another segment stands in a field of this one: the end of a segment was lost"
             return refused("100", "segment-glued", text, Location(found.name, found.occurrence))
 
+        of_staff = any(segment.name in _OF_STAFF for segment in group)
+        if self.names is Names.OTHER and not of_staff:
+            return refused("201", *_OTHER_FILE)
+        if reader.key(echo.key) == "":
+            # MFA-5 is required: it names the record by the key that was found.
+            key_type = echo.key_type if reader.first(echo.key_type) in _PLAIN_KEYS else ""
+            echo = replace(echo, key=escape(key, envelope.message.separators), key_type=key_type)
         if self.other_file and not purpose.ending:
             text = "by the site's map this master file (MFI-1) holds no practitioners"
             place = Location("MFI", field=1)
@@ -266,6 +286,10 @@ class MasterFile(Opening):
         for finding in findings:
             if finding.severity is Severity.ERROR:
                 change = None
+        if change is not None and self.names is Names.UNKNOWN and not of_staff:
+            change = replace(change, undated=UNKNOWN_FILE)
+            text = "MFI-1 is neither STF nor PRA, and without an STF nothing says that the record is about staff: held"
+            findings.append(Finding("103", UNKNOWN_FILE, text, Severity.WARNING, Location("MFI", field=1), position))
         return Record(position, echo, change, tuple(findings))
 
     def _key(self, sent: str, staff: Segment | None, group: list[Segment]) -> tuple[str | None, str]:

@@ -17,6 +17,7 @@ from hl7bridge.errors import Hl7BridgeError, MessageError, StoreError
 from hl7bridge.fhir.outcomes import DECIDED_BY_A_PERSON, FORBIDDEN, NOT_OFFERED, UNDATED
 from hl7bridge.hl7 import acknowledgment
 from hl7bridge.hl7.message import Message
+from hl7bridge.mapping.master_file import UNKNOWN_FILE
 from hl7bridge.mapping.record import why_nothing
 from hl7bridge.model import ENDED_WELL, Finding, Refusal, Result, Severity, StaffChange
 from hl7bridge.service.answers import application_with_lines
@@ -109,6 +110,7 @@ _SAID_AS_SUCCESS = ENDED_WELL | {Result.STALE, Result.SUPERSEDED}
 
 _HELD_WELL = dict.fromkeys(DECIDED_BY_A_PERSON, "held for approval")
 _HELD_WELL |= dict.fromkeys(UNDATED, "held, it is not certain when it applies")
+_HELD_WELL[UNKNOWN_FILE] = "held, it is not certain that it is about staff"
 _HELD_WELL |= dict.fromkeys((FORBIDDEN, NOT_OFFERED), "held, the server does not take it")
 
 

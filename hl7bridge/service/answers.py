@@ -10,7 +10,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hl7bridge.hl7 import acknowledgment
+from hl7bridge.hl7.echoing import V2_5, version_of
 from hl7bridge.hl7.message import Header, Message
+from hl7bridge.mapping.master_file import echoed
 from hl7bridge.model import Finding, Severity
 
 
@@ -41,7 +43,11 @@ def application_with_lines(
     """
     findings = [finding for finding in findings if finding.severity is not Severity.INFORMATION]
     master_file = message.first("MFI")
-    if master_file is None:
+    echo, level = None, ""
+    if master_file is not None:
+        version = version_of(message.header.version) or version_of(fallback_version) or V2_5
+        echo, level = echoed(master_file, message.separators, version)
+    else:
         # Without MFA the text of the message says of its one record what is still to come, and no finding is of an MFE.
         findings = [finding if finding.location else replace(finding, position=0) for finding in findings]
         text = text or (lines[0].text if len(lines) == 1 and lines[0].success else "")
@@ -52,8 +58,8 @@ def application_with_lines(
         findings=findings,
         text=text or (next((f.text for f in findings if f.severity == "E"), "")),
         records=lines,
-        master_file=master_file.text if master_file else None,
-        response_level=master_file.value(6) if master_file else "",
+        master_file=echo,
+        response_level=level,
         codec=message.codec,
         fallback_version=fallback_version,
     )

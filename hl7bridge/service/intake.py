@@ -25,6 +25,7 @@ from hl7bridge.fhir.rules import REPORT, DestinationRules
 from hl7bridge.hl7 import acknowledgment, batch
 from hl7bridge.hl7.message import Header, Message, location_of, read_header
 from hl7bridge.mapping import events, visits
+from hl7bridge.mapping.master_file import UNKNOWN_FILE
 from hl7bridge.mapping.record import why_nothing
 from hl7bridge.mapping.rules import FeedRules
 from hl7bridge.model import Finding, Location, Record, RecordEcho, Refusal, StaffChange
@@ -46,6 +47,7 @@ STORED_TEXT = "stored, delivery pending"
 REPORT_TEXT = "stored, report only"
 PERHAPS_TEXT = "stored"
 UNDATED_TEXT = "stored, it is not certain when it applies"
+NOT_STAFF_TEXT = "stored, it is not certain that it is about staff"
 
 _UNREADABLE = b"MSH|^~\\&|||||||ACK||P|2.5.1"
 
@@ -550,7 +552,7 @@ def stored_text(policy: FeedPolicy, change: StaffChange | None) -> str:
         return STORED_TEXT
     modes = {mode for rules in policy.destinations.values() for mode in rules.modes_for(change, policy.name)}
     if change.undated:
-        return UNDATED_TEXT
+        return NOT_STAFF_TEXT if change.undated == UNKNOWN_FILE else UNDATED_TEXT
     if REPORT not in modes:
         return STORED_TEXT
     return REPORT_TEXT if modes == {REPORT} else PERHAPS_TEXT

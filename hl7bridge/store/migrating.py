@@ -47,6 +47,19 @@ def migrate(store: SqliteStore, path: Path, folder: Path = MIGRATIONS) -> None:
             store._execute("INSERT INTO migration (number, name) VALUES (?, ?)", (number, migration.name))
 
 
+def is_up_to_date(path: Path, folder: Path = MIGRATIONS) -> bool:
+    """Whether a file is a store with the schema of this version. Nothing is changed; False for whatever can't be read."""
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        try:
+            (version,) = connection.execute("SELECT MAX(number) FROM migration").fetchone()
+        finally:
+            connection.close()
+    except sqlite3.Error:
+        return False
+    return bool(version == len(numbered(folder)))
+
+
 def numbered(folder: Path) -> list[tuple[int, Path]]:
     """The migrations of a folder in order. Raises StoreError unless they are numbered 1, 2, 3..."""
     found = sorted((int(match[1]), path) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
@@ -16,7 +17,11 @@ from hl7bridge.cli import init as init_module
 from hl7bridge.cli.init import FILES, SHIPPED_KEY_SYSTEM, set_key
 from hl7bridge.cli.map_lint import mistakes
 from hl7bridge.errors import ConfigError
-from tests.cli.conftest import Ended
+from hl7bridge.service.intake import Intake
+from hl7bridge.service.startup import feed_policy, store_location
+from hl7bridge.store.driver import sqlite3
+from hl7bridge.store.sqlite import SqliteStore
+from tests.cli.conftest import MESSAGE, Ended
 
 Command = Callable[..., Ended]
 
@@ -126,6 +131,54 @@ def smart(site: Path, key: str) -> None:
 def line_of(ended: Ended, verdict: str) -> str:
     [line] = [line for line in ended.out.splitlines() if line.startswith(verdict)]
     return line.removeprefix(verdict).strip()
+
+
+def came(site: Path, *files: str) -> None:
+    """Messages with these in MFI-1 came to the feed."""
+    settings = config.load(site, {})
+    policy = feed_policy(settings.feeds["staff"], settings)
+    store = SqliteStore(store_location(settings))
+    for number, name in enumerate(files):
+        raw = MESSAGE.format(id=f"F{number}", tail="").replace("MFI|STF^Staff^HL70175", f"MFI|{name}").encode()
+        (prepared,) = Intake(policy, b"k" * 32).prepare(raw, "peer")
+        assert prepared.new is not None
+        store.accept([prepared.new], 1_771_000_000.0)
+    store.close()
+
+
+def test_check_lists_the_master_files_that_came(command: Command, site: Path) -> None:
+    assert "MFI-1" not in command("check", site).out
+    came(site, "STF", "PRA^Practitioner", "STF", "LOC")
+    ended = command("check", site)
+    assert ended.code == 0
+    assert "staff: master files that came lately (MFI-1): STF (2), LOC (1), PRA (1)" in " ".join(ended.out.split())
+
+
+@pytest.mark.parametrize(("means", "code"), [("STF", 0), ("LOC", 0), ("", 1)])
+def test_check_asks_what_a_master_file_is_that_no_table_knows(
+    command: Command, site: Path, means: str, code: int
+) -> None:
+    came(site, "DOC", "STF", "DOC")
+    if means:
+        with (site / FEED).open("a") as file:
+            file.write(f'[tables.0175]\nDOC = "{means}"\n')
+    ended = command("check", site)
+    assert ended.code == code, ended
+    assert "DOC (2), STF (1)" in ended.out
+    if code:
+        line = line_of(ended, "warning")
+        assert line.startswith(f"{FEED}: tables.0175: does not say what MFI-1 DOC is: ")
+        assert 'DOC = "STF"' in line
+
+
+def test_check_upgrades_no_store(command: Command, site: Path) -> None:
+    came(site, "DOC")
+    path = store_location(config.load(site, {}))
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DELETE FROM migration WHERE number > 1")
+    before = Path(path).read_bytes()
+    assert "MFI-1" not in command("check", site).out
+    assert Path(path).read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,19 @@ def test_nobody_is_ended_until_a_person_says_so(server: FakeFhir, undated: Staff
     assert (server.only("Practitioner")["active"], open_units(server)) == (False, set())
 
 
+def test_nobody_is_ended_by_a_file_that_may_be_of_something_else(server: FakeFhir) -> None:
+    bridge = Bridge(server)
+    leaves = change(Action.DEACTIVATE, undated="unknown-master-file")
+    assert bridge.deliver(leaves).result is Result.NOTHING_TO_DO, "of a key that nobody has nothing is asked"
+    bridge.deliver(JOINS)
+    server.journal.clear()
+    outcome = bridge.deliver(leaves)
+    assert (outcome.result, outcome.code, outcome.local) == (Result.HELD, "103", "unknown-master-file")
+    assert server.writes() == []
+    assert [(task.kind, task.due_within <= 1) for task in outcome.tasks] == [("unknown-master-file", True)]
+    assert bridge.deliver(leaves, approved=True).result is Result.DEACTIVATED
+
+
 def test_a_destination_that_ends_roles_alone_ends_none_either(server: FakeFhir) -> None:
     bridge = Bridge(server, rules(lifecycle_scope="role"))
     bridge.deliver(JOINS)
