@@ -212,6 +212,7 @@ class StaffChange:
     undated       why it is not certain when it applies, "" = it is: a person decides before anything is written
                   ("unreadable-time", "partial-time": mapping/effective.py); or whether it is about staff at all
                   ("unknown-master-file": mapping/master_file.py)
+    institution   what the institution goes by (casefolded) that a period in `shared_role` is of; () = not said
     evidence      what an event that merges no content says of name, sex and birth date: it tells people apart, and is
                   never written
     """
@@ -239,6 +240,7 @@ class StaffChange:
     event_field: str = "MFE-1"
     only_if_missing: bool = False
     undated: str = ""
+    institution: tuple[str, ...] = ()
     evidence: tuple[ElementValue, ...] = ()
 
     @property
@@ -299,6 +301,7 @@ class StaffChange:
                 "event_field": self.event_field,
                 "only_if_missing": self.only_if_missing,
                 **({"undated": self.undated} if self.undated else {}),
+                **({"institution": list(self.institution)} if self.institution else {}),
                 **({"evidence": values_to_json(self.evidence)} if self.evidence else {}),
             }
         )
@@ -313,6 +316,7 @@ class StaffChange:
         read["roles"] = tuple(StaffRole(key, origin, values_from_json(v)) for key, origin, v in read["roles"])
         read["shared_role"] = values_from_json(read["shared_role"])
         read["cleared"] = tuple(read["cleared"])
+        read["institution"] = tuple(read.get("institution", ()))
         read["evidence"] = values_from_json(read.get("evidence", []))
         return cls(**read)
 

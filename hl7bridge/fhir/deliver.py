@@ -20,6 +20,7 @@ from hl7bridge.fhir.conversation import Conversation, Permit
 from hl7bridge.fhir.desired import ENDING, statement
 from hl7bridge.fhir.identity import Match, Resolution, SaidBy, WrittenBy
 from hl7bridge.fhir.plan import (
+    PERIOD_REVERSED,
     TAG_MARK,
     UNKNOWN_CERTIFICATE,
     RoleIntent,
@@ -339,6 +340,9 @@ class _Delivery(Conversation):
                 doubtful=self.known.ambiguous or self.known.attempts > 0,
             )  # fmt: skip
             interaction = replace(interaction, version=version or interaction.version)
+            if interaction.reason == PERIOD_REVERSED:
+                text = "The dates of a role stay as they were: it would end before it starts"
+                self._warn_once(Finding(outcomes.INVALID, "period-reversed", text, Severity.WARNING))
             if server is not None and self.writes and not was_read and self._asks_to_be_read(interaction, intent.own):
                 failed, server, version = self._role_as_it_stands(server["id"])
                 was_read = True

@@ -58,22 +58,35 @@ LIFECYCLE_RULE = "lifecycle"  # ElementValue.rule of what every lifecycle decisi
 
 MENTION = "mention"  # Written.origin of a person whom a patient message named
 
+PERIOD_REVERSED = "the role's period stays as it was: it would end before it starts"
 UNKNOWN_CERTIFICATE = "no such qualification at the server"
 
 OPEN = "open"
 ENDED_WITH_PERSON = "ended-with-person"
 ENDED_UNLISTED = "ended-unlisted"
 RESTING = "resting"
+AS_IT_IS = "as-it-is"
+
+
+Retained = Callable[[ElementValue], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class RoleIntent:
-    """What is to become of one role: `state` is "open", "ended-with-person", "ended-unlisted", or "resting" while the
-    person is away. `own` is its base."""
+    """What is to become of one role: `state` is "open", "ended-with-person", "ended-unlisted", "resting" while the person
+    is away, or "as-it-is": open, resting or ended as before, whatever becomes of its content. `own` is its base."""
 
     role: StaffRole
     state: str = OPEN
     own: Written | None = None
+
+
+def bounds(period: ElementValue) -> dict[str, str]:
+    """The fields that give the bounds of a period: the label of one that two fields give names both, the start's first."""
+    first, _, second = period.field.partition(",")
+    return {
+        bound: second if second and bound == "end" else first for bound in ("start", "end") if bound in period.value
+    }
 
 
 def held_by_others(others: Sequence[Written]) -> bool:
@@ -159,7 +172,10 @@ def plan_role(
     if intent.state == OPEN:
         plan.merge(values, decides_lifecycle=True)
         plan.reopen(own, _date(change, now))
-        return plan.planned(True, "")
+        return plan.planned(True, plan.note)
+    if intent.state == AS_IT_IS:
+        plan.merge(values, decides_lifecycle=False, merges_content=bool(values))
+        return plan.planned(own.holds_active if own else False, plan.note)
     if intent.state == RESTING:
         plan.merge((_away(change, own, _date(change, now)),), decides_lifecycle=True, merges_content=False)
         if held_by_others(others):
@@ -248,6 +264,20 @@ def _away(change: StaffChange, own: Written | None, date: str) -> ElementValue:
     return ElementValue("notAvailable", absent, "STF-35" if "end" in during else change.event_field, LIFECYCLE_RULE)
 
 
+def _ends_before(end: str, start: str) -> bool:
+    """Whether two FHIR dates or dateTimes are the wrong way round, as far as both are precise: by day."""
+    length = min(len(start), len(end), 10)
+    return end[:length] < start[:length]
+
+
+def _nothing(value: ElementValue) -> bool:
+    return False
+
+
+def _everything(value: ElementValue) -> bool:
+    return True
+
+
 # --- one resource ----------------------------------------------------------------------------------------------------
 
 
@@ -268,6 +298,7 @@ class _ResourcePlan:
     marks: dict[str, ElementValue] = field(init=False)
     differences: list[Difference] = field(init=False, default_factory=list)
     drift: list[Difference] = field(init=False, default_factory=list)
+    note: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
         values = self.own.values if self.own else ()
@@ -285,19 +316,20 @@ class _ResourcePlan:
             merges_content = self.change.action not in ENDING
         given, cleared = supplied(self.change), frozenset(field_of(name) for name in self.change.cleared)
 
-        def retained(value: ElementValue) -> bool:
-            if value.rule == LIFECYCLE_RULE:
-                return not decides_lifecycle
-            if not merges_content:
-                return True
-            return given.isdisjoint(sources(value.field)) and field_of(value.field) not in cleared
+        def stays(label: str) -> bool:
+            """Whether what a field gave is neither cleared nor given anew. Ended or not, what is cleared goes."""
+            return field_of(label) not in cleared and (not merges_content or given.isdisjoint(sources(label)))
 
+        def retained(value: ElementValue) -> bool:
+            return not decides_lifecycle if value.rule == LIFECYCLE_RULE else stays(value.field)
+
+        desired, period_retained = self._with_dates(desired, stays)
         named = {value.element for value in desired} | {value.element for value in self.base}
         base: list[ElementValue] = []
         for element in ORDER[self.resource_type]:
             if element not in named:
                 continue
-            sides = self._sides(element, desired, retained)
+            sides = self._sides(element, desired, period_retained if element == "period" else retained)
             merged = merge_single(element, sides) if element in SINGLE else merge_list(element, sides)
             if merged.differences:
                 self._set(element, merged.value)
@@ -305,6 +337,29 @@ class _ResourcePlan:
             self.drift += merged.drift
             base += merged.base
         self.base = base
+
+    def _with_dates(
+        self, desired: Sequence[ElementValue], stays: Callable[[str], bool]
+    ) -> tuple[Sequence[ElementValue], Retained]:
+        """The desired values, the role's period as a whole among them, and what of the base's stays beside it: each bound
+        comes from a field of its own, and one that is neither given anew nor cleared stands on."""
+        base = next((value for value in self.base if value.element == "period"), None)
+        given = next((value for value in reversed(desired) if value.element == "period"), None)
+        if base is None:
+            return desired, _nothing
+        fields = {bound: label for bound, label in bounds(base).items() if stays(label)}
+        if given is None and (len(fields) == len(base.value) or END_MARK in self.marks):
+            return desired, _everything  # of a role that is over, the dates are not cleared
+        dates = {bound: base.value[bound] for bound in fields} | (given.value if given else {})
+        fields |= bounds(given) if given else {}
+        rest = [value for value in desired if value.element != "period"]
+        if "start" in dates and "end" in dates and _ends_before(dates["end"], dates["start"]):
+            self.note = PERIOD_REVERSED
+            return rest, _everything
+        if dates:
+            label = ",".join(dict.fromkeys(fields[bound] for bound in ("start", "end") if bound in fields))
+            rest.append(ElementValue("period", dates, label, (given or base).rule))
+        return rest, _nothing
 
     def _sides(self, element: str, desired: Sequence[ElementValue], retained: Callable[[ElementValue], bool]) -> Sides:
         """One element's sides. By `owners`, values of feeds that rank before this one are not contested, and those of

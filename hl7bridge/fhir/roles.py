@@ -4,14 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from hl7bridge.fhir.desired import ENDING, allowed, field_of, sources, statement
+from hl7bridge.fhir.desired import ENDING, allowed, field_of, sources, statement, supplied
 from hl7bridge.fhir.merge import covers, essence
-from hl7bridge.fhir.plan import END_MARK, ENDED_UNLISTED, ENDED_WITH_PERSON, OPEN, RESTING, SINGLE, RoleIntent, is_away
+from hl7bridge.fhir.plan import (
+    AS_IT_IS,
+    END_MARK,
+    ENDED_UNLISTED,
+    ENDED_WITH_PERSON,
+    LIFECYCLE_RULE,
+    OPEN,
+    RESTING,
+    SINGLE,
+    RoleIntent,
+    bounds,
+    is_away,
+)
 from hl7bridge.fhir.rules import DestinationRules
 from hl7bridge.model import ElementValue, JsonObject, StaffChange, StaffRole, Written
 
 STAFF = "staff"
 """Key of the role that stands for work whose unit nobody names."""
+
+_PERIOD_RANKS = {"ORG": 0, "STF-34": 1, "STF-12": 2, "STF-13": 2, "PRA-8": 3, "PRA-10": 3}
+"""Which field's word of a role's period stands before which (mapping/employment.py); a role keeps to that over messages."""
 
 
 def role_intents(
@@ -23,10 +38,20 @@ def role_intents(
     person_active  whether the person is active once this change is applied: nobody inactive gets a new role
 
     The listed roles replace those of the same origin. Values for a role without a unit apply to the open roles where the
-    message lists none. The end of the person ends the open roles; her return opens those that ended with her.
+    message lists none. The end of the person ends the open roles; her return opens those that ended with her. A field that
+    the message clears is cleared in each role that holds what this feed wrote from it, open or not, listed or not.
     """
     if "PractitionerRole" in rules.withheld or change.qualifications_only:
         return ()
+    intents = _lifecycle(change, own, rules, person_active=person_active)
+    spoken_of = [intent.own for intent in intents]
+    beside = [base for base in own if base not in spoken_of and _clears(change, base)]
+    return (*intents, *(RoleIntent(_bare(base), AS_IT_IS, base) for base in beside))
+
+
+def _lifecycle(
+    change: StaffChange, own: Sequence[Written], rules: DestinationRules, *, person_active: bool
+) -> tuple[RoleIntent, ...]:
     said = statement(change)
     open_roles = [base for base in own if base.holds_active]
     resting = [base for base in own if is_away(base)]
@@ -42,9 +67,13 @@ def role_intents(
     intents = [RoleIntent(_bare(base), ENDED_UNLISTED, base) for base in ended]
     remaining = [base for base in open_roles if base not in ended]
     back = [base for base in own if said is True and not base.holds_active and _ended_with_person(base)]
+    speaking_of = _meant(change, [*remaining, *resting])
     for base in (*remaining, *back):
-        if change.shared_role or base in back:
-            intents.append(RoleIntent(_with_shared(change, base), OPEN, base))
+        if change.shared_role or base in back or _supplies(change, base):
+            intents.append(RoleIntent(_with_shared(change, base, speaking_of), OPEN, base))
+    for base in resting:
+        if base not in back and (values := _with_shared(change, base, speaking_of)).values:
+            intents.append(RoleIntent(values, AS_IT_IS, base))
     if (
         not remaining
         and not back
@@ -104,16 +133,75 @@ def _dates(change: StaffChange) -> tuple[ElementValue, ...]:
     return tuple(value for value in change.shared_role if value.element == "period")
 
 
-def _with_shared(change: StaffChange, base: Written) -> StaffRole:
-    """The shared values for one role: what holds one value (unit, period) only where another field has not set it."""
+def _with_shared(change: StaffChange, base: Written, speaking_of: Sequence[Written] | None = None) -> StaffRole:
+    """The shared values for one role: what holds one value (unit, period) only where another field has not set it.
+    `speaking_of`: the roles that the dates of the message are about, None = all."""
     have = {value.element: sources(value.field) for value in base.values}
-    values = tuple(
-        value
-        for value in change.shared_role
-        if value.element not in SINGLE
-        or not have.get(value.element, sources(value.field)).isdisjoint(sources(value.field))
+    values: list[ElementValue] = []
+    for value in change.shared_role:
+        if value.element == "period":
+            about = speaking_of is None or base in speaking_of
+            values += _period_for(value, base) if about else ()
+        elif value.element not in SINGLE or not have.get(value.element, sources(value.field)).isdisjoint(
+            sources(value.field)
+        ):
+            values.append(value)
+    return StaffRole(base.role_key, base.origin, tuple(values))
+
+
+def _period_for(value: ElementValue, base: Written) -> tuple[ElementValue, ...]:
+    """The dates of a message for a role, without those that a field gives way with to the one that dated the role before."""
+    own = next((one for one in base.values if one.element == "period"), None)
+    if own is None:
+        return (value,)
+    ranks = {bound: _period_rank(field) for bound, field in bounds(own).items()}
+    fields = {
+        bound: field
+        for bound, field in bounds(value).items()
+        if _period_rank(field) <= min(ranks.values()) or ranks.get(bound, -1) >= _period_rank(field)
+    }
+    if not fields:
+        return ()
+    dates = {bound: value.value[bound] for bound in fields}
+    return (ElementValue("period", dates, ",".join(dict.fromkeys(fields.values())), value.rule),)
+
+
+def _period_rank(field: str) -> int:
+    return min((_PERIOD_RANKS.get(source, 0) for source in sources(field)), default=0)
+
+
+def _meant(change: StaffChange, roles: Sequence[Written]) -> Sequence[Written] | None:
+    """The roles whose unit goes by the name of the institution that the dates are of; None (all) where none does: then it
+    is the house that all of them are in."""
+    names = set(change.institution)
+    return [base for base in roles if not names.isdisjoint(_unit_names(base))] or None
+
+
+def _unit_names(base: Written) -> set[str]:
+    units = [value.value for value in base.values if value.element == "organization" and isinstance(value.value, dict)]
+    said = [text for unit in units for text in (unit.get("display"), unit.get("identifier", {}).get("value"))]
+    return {text.casefold() for text in said if isinstance(text, str)}
+
+
+def _supplies(change: StaffChange, base: Written) -> bool:
+    """Whether the message gives anew a field from which this role has a value: what it does not repeat lapses."""
+    given = supplied(change)
+    return any(
+        not given.isdisjoint(sources(value.field))
+        for value in base.values
+        if "." not in value.element and value.rule != LIFECYCLE_RULE
     )
-    return StaffRole(base.role_key, base.origin, values)
+
+
+def _clears(change: StaffChange, base: Written) -> bool:
+    """Whether the message clears a field from which this role has a value."""
+    cleared = {field_of(name) for name in change.cleared}
+    return any(
+        field_of(field) in cleared
+        for value in base.values
+        if "." not in value.element and value.rule != LIFECYCLE_RULE
+        for field in value.field.split(",")
+    )
 
 
 def _is_cleared(change: StaffChange, origin: str) -> bool:

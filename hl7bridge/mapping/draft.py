@@ -245,6 +245,7 @@ class Draft:
         "findings",
         "identifiers",
         "institution",
+        "institution_names",
         "key",
         "misfits",
         "placeholder",
@@ -307,6 +308,7 @@ class Draft:
         self.relationship: tuple[Bound | None, Bound | None] = _UNBOUNDED
         self.practice: tuple[Bound | None, Bound | None] = _UNBOUNDED
         self.institution: Source | None = None
+        self.institution_names: frozenset[str] = frozenset()
         self.title: Source | None = None
         self.returning: Bound | None = None
 

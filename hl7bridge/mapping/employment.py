@@ -27,6 +27,8 @@ def roles_of(draft: Draft) -> tuple[tuple[StaffRole, ...], tuple[ElementValue, .
             general.append(fallback[0])
         if periods is not None and (period := periods.of(NOBODY)):
             general.append(period)
+            if not any(draft.relationship):
+                draft.institution_names = NOBODY.union(*(bound.institution for bound in periods.dates if bound.used))
     elif draft.institution is not None and not draft.institution.used:
         draft.leave("another field names the unit", draft.institution)
     roles = []

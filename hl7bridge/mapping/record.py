@@ -217,6 +217,7 @@ class Opening:
             temporary=purpose.temporary,
             until=until,
             event_field=self.event_field,
+            institution=tuple(sorted(draft.institution_names)),
             undated=draft.undated,
             evidence=self._evidence(draft, staff) if purpose.ending else (),
         )
