@@ -49,6 +49,7 @@ class StoreWriter(threading.Thread):
         self._marks: list[tuple[int, str, AcknowledgmentState]] = []
         self._marks_lock = threading.Lock()
         self._limit = limit
+        self._files_gone = False  # told once while nobody sends, and with each refusal
         self._queued_bytes = 0  # counted up by the thread that puts,
         self._written_bytes = 0  # and by the thread that writes: two counters need no lock
 
@@ -82,6 +83,8 @@ class StoreWriter(threading.Thread):
                 entries, ending = self._gather()
                 if entries:
                     self._commit(store, entries)
+                else:
+                    self._check_files(store)
                 with self._marks_lock:
                     due = len(self._marks) >= MARK_EVERY or (self._marks and (not entries or ending))
                 if due:
@@ -90,6 +93,16 @@ class StoreWriter(threading.Thread):
                     return
         finally:
             store.close()
+
+    def _check_files(self, store: Store) -> None:
+        """While no message comes, too: what stands in a log that was removed is then saved before anything else happens."""
+        if self._files_gone:
+            return
+        try:
+            store.check_files()
+        except StoreError as error:
+            self._files_gone = True
+            self._failed(str(error))
 
     def _gather(self) -> tuple[list[_Entry], bool]:
         try:

@@ -21,6 +21,7 @@ from hl7bridge.store.deciding import Deciding
 from hl7bridge.store.driver import SAFE, sqlite3
 from hl7bridge.store.dropping import Dropping
 from hl7bridge.store.exporting import Exporting
+from hl7bridge.store.files import StoreFiles
 from hl7bridge.store.full_file import FullFiles
 from hl7bridge.store.jobs import Jobs
 from hl7bridge.store.linking import Linking
@@ -75,9 +76,7 @@ class SqliteStore(Deciding, Modes, Braking, FullFiles, Jobs, Linking, Reloading,
         Raises StoreError when the file cannot be used or was written by a newer version, StoreBusy.
         """
         self.path = Path(path)
-        self._file = self.path.absolute()
-        self._log = self._file.with_name(f"{self._file.name}-wal")
-        self._is: tuple[int, int] | None = None  # which file it is, whatever stands at its path later
+        self._files = StoreFiles(self.path)
         self._busy_timeout = busy_timeout
         self._turn: Turn | None = None
         self._connection: sqlite3.Connection | None = None
@@ -98,26 +97,34 @@ class SqliteStore(Deciding, Modes, Braking, FullFiles, Jobs, Linking, Reloading,
             except FileExistsError:
                 pass
             self._turn = Turn(self.path.with_name(f"{self.path.name}-turn"))
+            whole = self._files.enter()
         except OSError as error:
             reason = (error.strerror or "cannot be opened").lower()
             raise StoreError(
                 f"the store {self.path} cannot be used ({reason}): check that its folder exists and that this user may"
                 " write there"
             ) from None
+        if not whole:
+            raise StoreError(
+                f"{self._files.log.name}, which belongs to the store {self.path}, was removed under a service that runs:"
+                " start that service again first"
+            )
         self._connection = sqlite3.connect(
             self.path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
         )
-        self._is = self._at_path()
+        self._files.remember_database()
         # The switch to WAL needs the file for itself for a moment, so several that start at once wait for each other.
         for pragma in _PRAGMAS:
             self._insist(lambda pragma=pragma: self._execute(f"PRAGMA {pragma}").fetchall())
         migrate(self, self.path, migrations)
+        self._files.remember_log()
 
     def close(self) -> None:
         """Close the connection; a store that is closed twice does not mind."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+        self._files.close()
         if self._turn is not None:
             self._turn.close()
 
@@ -150,6 +157,7 @@ class SqliteStore(Deciding, Modes, Braking, FullFiles, Jobs, Linking, Reloading,
             except BaseException:
                 self._roll_back()
                 raise
+            self.check_files()
         if not SAFE:
             self._checkpoint_alone()
 
@@ -170,13 +178,56 @@ class SqliteStore(Deciding, Modes, Braking, FullFiles, Jobs, Linking, Reloading,
             self._insist(lambda: self._execute("BEGIN IMMEDIATE"))
         finally:
             self._turn.give()
-        if self._at_path() != self._is:
-            # A commit would succeed, into a file that nobody finds again.
+        try:
+            self.check_files()
+        except StoreError:
             self._roll_back()
+            raise
+
+    def check_files(self) -> None:
+        """See that the store's files are those that were opened, before anybody relies on what they hold.
+
+        Raises StoreError when one of them is gone or was replaced. Nothing is accepted any more then, by any connection,
+        until the service is started again: connections that are open, and those that are opened anew, would write into
+        different files. What is in a log that is gone is written into the database first, so that it is there then.
+        """
+        missing = self._files.missing()
+        if not missing:
+            return
+        if missing == self._files.database.name:
             raise StoreError(
                 f"the store {self.path} was moved, removed or replaced under the service: stop it, put the right file"
                 " there, and start it again"
             )
+        saved = self._save_log()
+        raise StoreError(
+            f"{missing}, which belongs to the store {self.path}, was moved, removed or replaced under the service: start"
+            " the service again, until then nothing is accepted"
+            + (
+                "; what it held was written into the store"
+                if saved
+                else "; leave the files there as they are until then"
+            )
+        )
+
+    def _save_log(self) -> bool:
+        """Copy a log that is gone, but that we still hold open, into the database; True when all of it is there.
+
+        Only where nobody opened the store since (a new log would stand at its path): that one's commits are not in ours.
+        """
+        assert self._turn is not None
+        if not self._files.log_is_gone() or not self._turn.take():
+            return False
+        try:
+            if not self._files.log_is_gone():
+                return False
+            self._roll_back()
+            busy, length, copied = self._execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            return not busy and length == copied
+        except sqlite3.Error:
+            return False
+        finally:
+            self._turn.give()
 
     def _checkpoint_alone(self) -> None:
         """For a SQLite with the race of `driver.py`: copy a long log into the database while nobody can write.
@@ -186,7 +237,7 @@ class SqliteStore(Deciding, Modes, Braking, FullFiles, Jobs, Linking, Reloading,
         """
         assert self._turn is not None
         try:
-            if self._log.stat().st_size < LONG * PAGE:
+            if self._files.log.stat().st_size < LONG * PAGE:
                 return
             self._insist(self._take_turn)
             try:
@@ -197,13 +248,6 @@ class SqliteStore(Deciding, Modes, Braking, FullFiles, Jobs, Linking, Reloading,
                 self._turn.give()
         except (OSError, StoreBusy, sqlite3.Error):
             self._roll_back()  # what was written is committed all the same; the next commit tries again
-
-    def _at_path(self) -> tuple[int, int] | None:
-        try:
-            found = self._file.stat()
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
 
     def _take_turn(self) -> None:
         assert self._turn is not None

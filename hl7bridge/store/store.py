@@ -531,6 +531,10 @@ class Store(CreateStore, DropStore, JobStore, LinkStore, ReconcileStore, Restore
     def secret(self, name: str) -> bytes:
         """A random key of 32 bytes, made once per store (the keyed hash of ADT duplicates)."""
 
+    def check_files(self) -> None:
+        """See that what the store is kept in is still what was opened. Raises StoreError when it is not: then nothing is
+        accepted any more until the service is started again."""
+
     def close(self) -> None:
         """Close the connection; a store that is closed twice does not mind."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import queue
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -116,3 +118,21 @@ def test_an_answer_that_fails_keeps_nobody_else_from_theirs(tmp_path: Path) -> N
     writer.run()
     assert answers.next()[0] == "b"
     assert told == ["an answer could not be given (RuntimeError)"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not let go of a file in use")
+def test_a_log_that_is_removed_while_nobody_sends_is_told_once_and_saved(tmp_path: Path) -> None:
+    answers, told = Answers(), queue.Queue[str]()
+    path = tmp_path / "store.db"
+    writer = writer_on(lambda: open_store(path), failed=told.put)
+    assert writer.put(new("a"), answers.to("a"))
+    assert answers.next()[1] is not None
+    path.with_name("store.db-wal").unlink()
+    assert "what it held was written into the store" in told.get(timeout=20)
+    time.sleep(1.2)
+    assert told.empty()
+    assert writer.put(new("b"), answers.to("b"))
+    assert answers.next() == ("b", None)
+    assert "start the service again" in told.get(timeout=20)
+    writer.stop()
+    writer.join(20)

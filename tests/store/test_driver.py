@@ -118,9 +118,9 @@ def test_what_is_said_of_one_with_the_race(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.fixture
 def unsafe(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if the library had the race; a log of 20 pages is long."""
+    """As if the library had the race; a log of 10 pages is long."""
     monkeypatch.setattr(sqlite, "SAFE", False)
-    monkeypatch.setattr(sqlite, "LONG", 20)
+    monkeypatch.setattr(sqlite, "LONG", 10)
 
 
 def opened(path: Path) -> SqliteStore:
@@ -147,6 +147,7 @@ def test_nobody_writes_while_one_checkpoints(tmp_path: Path) -> None:
                 seen.append(name)
                 others = [stores[other]._open_connection() for other in stores if other != name]
                 if any(other.in_transaction for other in others) or probe.take():
+                    probe.give()
                     seen.append("while another could write")
 
         return began
@@ -154,15 +155,15 @@ def test_nobody_writes_while_one_checkpoints(tmp_path: Path) -> None:
     probe = Turn(path.with_name(f"{path.name}-turn"))
     for name, store in stores.items():
         store._open_connection().set_trace_callback(watched(name))
-    threads = [threading.Thread(target=fill, args=(stores[name], name, 25)) for name in stores]
+    threads = [threading.Thread(target=fill, args=(stores[name], name, 8)) for name in stores]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert set(seen) <= set(stores)
-    assert len(seen) > 3
-    assert sum(stores["a"].counts()["messages"].values()) == 75
-    assert stores["a"]._log.stat().st_size < 60 * sqlite.PAGE
+    assert len(seen) > 1
+    assert sum(stores["a"].counts()["messages"].values()) == 24
+    assert stores["a"]._files.log.stat().st_size < 40 * sqlite.PAGE
     probe.close()
     for store in stores.values():
         store.close()
@@ -175,9 +176,9 @@ def test_a_reader_keeps_the_log_and_not_the_commit(tmp_path: Path) -> None:
     with opened(path) as writer, opened(path) as reader:
         with reader._reading():
             assert reader._execute("SELECT COUNT(*) FROM message").fetchone() == (0,)
-            fill(writer, "a", 15)
-            assert writer._log.stat().st_size > sqlite.LONG * sqlite.PAGE
+            fill(writer, "a", 8)
+            assert writer._files.log.stat().st_size > sqlite.LONG * sqlite.PAGE
             assert reader._execute("SELECT COUNT(*) FROM message").fetchone() == (0,)
         fill(writer, "b", 1)
-        assert writer._log.stat().st_size == 0
-        assert sum(reader.counts()["messages"].values()) == 16
+        assert writer._files.log.stat().st_size == 0
+        assert sum(reader.counts()["messages"].values()) == 9

@@ -27,7 +27,13 @@ def test_the_file_is_for_this_user_alone(tmp_path: Path) -> None:
     with SqliteStore(path) as store:
         accept_one(store, change())
         made = sorted(tmp_path.iterdir())
-        assert {file.name for file in made} == {"store.db", "store.db-wal", "store.db-shm", "store.db-turn"}
+        assert {file.name for file in made} == {
+            "store.db",
+            "store.db-wal",
+            "store.db-shm",
+            "store.db-turn",
+            "store.db-open",
+        }
         if os.name == "posix":
             assert {stat.S_IMODE(file.stat().st_mode) for file in made} == {0o600}
 
