@@ -49,7 +49,9 @@ def main() -> int:
             folder = (options.keep or Path(temporary)) / name
             folder.mkdir(parents=True, exist_ok=False)
             begun = time.monotonic()
-            report = modules[name].main(options if options.name == name else parser.parse_args([name]), folder)
+            given = options if options.name == name else parser.parse_args([name])
+            print(f"\n{name}: seed {given.seed}" if "seed" in given else f"\n{name}", flush=True)
+            report = modules[name].main(given, folder)
         print(f"\n{name}: {len(report.faults)} faults in {time.monotonic() - begun:.0f} s")
         for figure, number in report.figures.items():
             print(f"  {figure:44} {number:>8,}")

@@ -19,6 +19,7 @@ from typing import Any
 
 from tests.acceptance import stream
 from tests.acceptance.checker import Fault, Report
+from tests.acceptance.seeds import add_seed
 from tests.bridges import Bridge, Feed, running_bridge
 from tests.journey import KEY_SYSTEM, mfn, person
 from tests.mllp_peer import END, START, Connection, read_answer
@@ -52,7 +53,7 @@ SETTINGS = {"hl7": {"takes": ["staff", "adt"]}, "listener": {"max_frame": "2MiB"
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=int, default=100_000, help="messages (default 100,000)")
     parser.add_argument("--people", type=int, default=300, help="practitioners that they name (default 300)")
-    parser.add_argument("--seed", type=int, default=1)
+    add_seed(parser)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from hl7bridge.store.driver import sqlite3
 from tests.acceptance import stream
 from tests.acceptance.checker import Fault, Report
 from tests.acceptance.large import NOWHERE, resident
+from tests.acceptance.seeds import add_seed
 from tests.bridges import ROOT, Bridge, Feed, running_bridge, wait_until
 
 KEYS = "urn:uuid:6d4c1f0a-3f0e-4d0b-8a52-77a1c20b9e03"
@@ -34,7 +35,7 @@ FLAT = 64 * 10**6  # bytes that the peak may lie above what the tree takes at a 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--messages", type=int, default=100_000, help="messages in the file (default 100000)")
     parser.add_argument("--way", choices=["drop", "replay"], help="only this one (default both)")
-    parser.add_argument("--seed", type=int, default=1)
+    add_seed(parser)
 
 
 def messages_of(count: int, seed: int) -> Iterator[bytes]:

@@ -12,6 +12,7 @@ import uuid
 from pathlib import Path
 
 from tests.acceptance.checker import Report
+from tests.acceptance.seeds import add_seed
 from tests.fhir_server import full_load, interruptions, processes, story
 from tests.hapi.server import Unavailable, running_hapi
 
@@ -20,7 +21,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=int, default=2000, help="records of the roster (default 2000)")
     parser.add_argument("--people", type=int, default=200, help="people for two delivery processes (default 200)")
     parser.add_argument("--rounds", type=int, default=5, help="times that HAPI is stopped, and killed (default 5)")
-    parser.add_argument("--seed", type=int, default=1)
+    add_seed(parser)
 
 
 def run(folder: Path, *, count: int, people: int, rounds: int, seed: int) -> Report:

@@ -20,6 +20,7 @@ from hl7bridge.mapping.staff import translate
 from hl7bridge.mapping.visits import is_read
 from hl7bridge.model import Record, Severity
 from tests.acceptance.checker import Fault, Report
+from tests.acceptance.seeds import add_seed
 from tests.invented.test_redaction import shape
 from tests.mapping.building import check_resources
 
@@ -32,7 +33,7 @@ OF_A_PERSON = ("MFE-4", "STF-3.1", "STF-3.2", "STF-6", "STF-10.1", "STF-15", "PR
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=int, default=100, help="messages for each version, size and kind (default 100)")
     parser.add_argument("--long", type=int, default=50_000, help="messages of the long feed (default 50,000)")
-    parser.add_argument("--seed", default="1")
+    add_seed(parser)
 
 
 def main(options: argparse.Namespace, folder: Path) -> Report:
@@ -43,12 +44,12 @@ def main(options: argparse.Namespace, folder: Path) -> Report:
             for kind in ("m02", "pmu", "adt"):
                 if kind == "pmu" and numbers(version) < PERSONNEL_FIRST:
                     continue
-                good = Plan(kind, 60, options.count, version, options.seed, 3, size)
+                good = Plan(kind, 60, options.count, version, str(options.seed), 3, size)
                 for made in feed(good):
                     _check(made, report, pseudonyms)
-                for made in feed(Plan(kind, 60, options.count // 4, version, options.seed, 3, size, 100)):
+                for made in feed(Plan(kind, 60, options.count // 4, version, str(options.seed), 3, size, 100)):
                     _check_copy(made, report, pseudonyms)
-    report.figures["KiB at most, long feed"] = _memory(options.long, options.seed) // 1024
+    report.figures["KiB at most, long feed"] = _memory(options.long, str(options.seed)) // 1024
     return report
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from hl7bridge.store.driver import sqlite3
 from tests.acceptance import checker, plants
+from tests.acceptance.seeds import add_seed
 from tests.acceptance.traffic import FEEDS, Traffic, flowing
 from tests.bridges import Bridge, running_bridge, wait_until
 from tests.mllp_peer import read_rows
@@ -28,7 +29,7 @@ SETTLE_WITHIN = 120.0
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=int, default=50, help="moments at which something is killed (default 50)")
-    parser.add_argument("--seed", type=int, default=1)
+    add_seed(parser)
 
 
 def run(folder: Path, *, count: int, seed: int, longest: float = 1.5) -> checker.Report:

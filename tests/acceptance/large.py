@@ -19,6 +19,7 @@ from pathlib import Path
 from hl7bridge.store.driver import sqlite3
 from tests.acceptance import stream
 from tests.acceptance.checker import Fault, Report
+from tests.acceptance.seeds import add_seed
 from tests.bridges import Bridge, Feed, running_bridge, wait_until
 from tests.journey import mfn, person
 from tests.mllp_peer import Closed, Connection, read_answer
@@ -38,7 +39,7 @@ EVERY = 0.02  # seconds between two messages of the other feed
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--records", type=int, default=50_000, help="people in the file (default 50000)")
-    parser.add_argument("--seed", type=int, default=1)
+    add_seed(parser)
 
 
 def file_of(records: int, control_id: str, seed: int) -> bytes:

@@ -10,33 +10,35 @@ import sys
 from pathlib import Path
 
 from tests.acceptance.checker import Fault, Report
-from tests.examples import VARIABLE
+from tests.acceptance.seeds import add_seed
+from tests.examples import SEED_VARIABLE, VARIABLE
 
 ROOT = Path(__file__).parents[2]
-TESTS = (
-    "tests/test_mutations.py",
-    "tests/test_histories.py",
-    "tests/mapping/test_properties.py",
-    "tests/mapping/test_personnel.py",
-    "tests/mapping/test_visits.py",
-    "tests/fhir/test_plan_properties.py",
-    "tests/store/test_lane_model.py",
-    "tests/store/test_processes.py",
-    "tests/hl7/test_message.py",
-    "tests/hl7/test_mllp.py",
-)
+DRAWS = re.compile(r"^(?:from|import) (?:hypothesis|tests\.examples)\b", re.MULTILINE)
 FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 ENDED = re.compile(r"(\d+) (passed|failed|error)")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--times", type=int, default=40, help="so many times the examples of an ordinary run")
+    add_seed(parser)
+
+
+def tests() -> list[str]:
+    """The files whose tests draw examples; not those that want a FHIR server, nor these programs themselves."""
+    elsewhere = {ROOT / "tests" / name for name in ("acceptance", "fhir_server")}
+    return sorted(
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if elsewhere.isdisjoint(path.parents) and DRAWS.search(path.read_text(encoding="utf-8"))
+    )
 
 
 def main(options: argparse.Namespace, folder: Path) -> Report:
     """Run the tests with their examples multiplied; what fails is printed as pytest prints it."""
-    command = [sys.executable, "-m", "pytest", "-q", "--tb=short", f"--basetemp={folder / 'tests'}", *TESTS]
-    environment = os.environ | {VARIABLE: str(options.times)}
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=short", f"--basetemp={folder / 'tests'}"]
+    command += [f"--hypothesis-seed={options.seed}", *tests()]
+    environment = os.environ | {VARIABLE: str(options.times), SEED_VARIABLE: str(options.seed)}
     ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     faults = [Fault("property", name, "does not hold") for name in FAILED.findall(ended.stdout)]
     if ended.returncode:

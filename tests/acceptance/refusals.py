@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.acceptance import checker
+from tests.acceptance.seeds import add_seed
 from tests.acceptance.traffic import FEEDS, Traffic, flowing
 from tests.bridges import running_bridge, smart_auth, smart_keys
 from tests.sandboxes import RunningSandbox, running_sandbox
@@ -71,7 +72,7 @@ SHORT = (
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=int, default=2, help="how often each refusal comes (default 2)")
-    parser.add_argument("--seed", type=int, default=1)
+    add_seed(parser)
     parser.add_argument("--seconds", type=float, default=4.0, help="how long a refusal lasts (default 4)")
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from tests.acceptance import stream
 from tests.acceptance.checker import Fault, Report, no_change, stored_versions
+from tests.acceptance.seeds import add_seed
 from tests.bridges import Bridge, Feed, running_bridge
 from tests.mllp_peer import Connection, read_answer, read_rows
 from tests.sandboxes import RunningSandbox, running_sandbox
@@ -27,7 +28,7 @@ KEY_SYSTEMS = {name: f"urn:uuid:0c6a51d2-31c7-4d6e-9a0e-0000000000{number:02d}" 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=int, default=100, help="people (default 100)")
-    parser.add_argument("--seed", type=int, default=1)
+    add_seed(parser)
 
 
 def pairs(count: int, seed: int) -> list[dict[str, stream.Person]]:

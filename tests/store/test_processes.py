@@ -16,7 +16,7 @@ import pytest
 from hl7bridge.model import Result
 from hl7bridge.store.opening import open_store as open_at
 from hl7bridge.store.store import Store
-from tests.examples import examples
+from tests.examples import examples, seed
 from tests.store.builders import change, claim, message, settlement
 from tests.store.worker import PERSONS
 
@@ -64,8 +64,8 @@ def check(store: Store) -> None:
 def test_killed_at_any_moment(new_location: Callable[[], str], tmp_path: Path) -> None:
     location = new_location()
     open_at(location).close()
-    seed = random.randrange(2**32)
-    draw = random.Random(seed)
+    drawn = seed()
+    draw = random.Random(drawn)
     reported: list[int] = []
     for number in range(examples(8)):
         log = tmp_path / f"round-{number}.log"
@@ -84,7 +84,7 @@ def test_killed_at_any_moment(new_location: Callable[[], str], tmp_path: Path) -
                 reported += line[1]  # type: ignore[arg-type]
     store = open_at(location)
     stored = {row["id"] for row in store.messages(limit=100_000)}
-    assert set(reported) <= stored, f"lost after an answer, seed {seed}"
+    assert set(reported) <= stored, f"lost after an answer, seed {drawn}"
     assert len(reported) == len(set(reported))
     assert reported == sorted(reported)
     check(store)
