@@ -15,6 +15,7 @@ may hold neither VT nor FS. In the manner of h11: feed `receive_data`, then call
     VT a VT MSH.. FS CR                     BytesDiscarded, "partial-frame" (VT a), then FrameReceived(MSH..)
     VT a FS b VT MSH.. FS CR                FrameReceived(a FS b), defect "end-block-inside", then FrameReceived(MSH..)
     more than `max_frame` before FS CR      FrameTooLarge(the first 64 KiB, size) at its end
+    VT a, and `give_up` before its end      what is there of a; BytesDiscarded, "rest-of-frame", when the rest has ended
 
 The same stream gives the same events however it is cut, in linear time, and with no more memory than `max_frame` and the
 piece that was fed last.
@@ -62,8 +63,16 @@ class FrameTooLarge:
 
 
 @dataclass(frozen=True, slots=True)
+class FrameUnfinished:
+    """A frame that was given up before its end. `head`: its first 64 KiB at most, for the MSH segment; `size`: so far."""
+
+    head: bytes
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class BytesDiscarded:
-    """Bytes that belong to no frame. `reason`: "filler", "outside-frame" or "partial-frame"."""
+    """Bytes that belong to no frame. `reason`: "filler", "outside-frame", "partial-frame" or "rest-of-frame"."""
 
     count: int
     reason: str
@@ -94,6 +103,7 @@ class Decoder:
         # An oversized body leaves the buffer as it comes: its head and its size stay.
         self._head: bytes | None = None
         self._dropped = 0
+        self._given_up = False
         # Bytes outside frames are counted and told once, when the next frame begins or the connection ends.
         self._outside = 0
         self._outside_is_filler = True
@@ -102,6 +112,11 @@ class Decoder:
     def inside_frame(self) -> bool:
         """Whether a VT has come whose frame has not ended."""
         return self._inside
+
+    @property
+    def given_up(self) -> bool:
+        """Whether the rest of a frame is being discarded (`give_up`), until it ends or the next one begins."""
+        return self._given_up
 
     @property
     def awaiting_end(self) -> bool:
@@ -121,6 +136,17 @@ class Decoder:
         """No CR followed the FS in time: `next_event` will give the frame as complete. No effect in any other state."""
         if self.awaiting_end:
             self._end_forced = True
+
+    def give_up(self) -> FrameUnfinished | None:
+        """Wait no longer for the end of the frame under way: what is there of it. None if there is none, or the second time.
+
+        Its rest is discarded as it comes, so that the stream is in order again with the next frame.
+        """
+        if not self._inside or self._given_up:
+            return None
+        given_up = FrameUnfinished(self._head or self._first_bytes(), self._dropped + len(self._buffer))
+        self._given_up, self._head = True, given_up.head
+        return given_up
 
     def next_event(self) -> Event | Literal[NeedData.NEED_DATA]:
         """The next event, in the order of the stream, or NEED_DATA."""
@@ -152,9 +178,7 @@ class Decoder:
         A frame whose FS has come is whole but for its CR: call `end_of_block_timeout` and take its event first.
         """
         if self._inside:
-            count = 1 + self._dropped + len(self._buffer)
-            self._reset(len(self._buffer))
-            return BytesDiscarded(count, "partial-frame")
+            return self._abandon(len(self._buffer), len(self._buffer))
         return self._take_outside() if self._outside else None
 
     # -- between frames --
@@ -183,7 +207,7 @@ class Decoder:
     def _at_start_block(self, at: int) -> Event | None:
         following = bytes(self._buffer[at + 1 : at + 4])
         if following in _BEGINNINGS:
-            event = self._frame(at, at + 1) if self._defect == "end-block-inside" else self._abandon(at)
+            event = self._frame(at, at + 1) if self._defect == "end-block-inside" else self._abandon(at, at + 1)
             self._inside = True
             return event
         if len(following) < 3 and any(beginning.startswith(following) for beginning in _BEGINNINGS):
@@ -213,6 +237,8 @@ class Decoder:
         """The frame whose body ends at `end`; the buffer goes on at `consumed`."""
         size = self._dropped + end
         event: Event
+        if self._given_up:
+            return self._abandon(end, consumed)
         if size > self._max_frame:
             event = FrameTooLarge(self._head or self._first_bytes(), size)
         else:
@@ -220,9 +246,10 @@ class Decoder:
         self._reset(consumed)
         return event
 
-    def _abandon(self, at: int) -> BytesDiscarded:
-        event = BytesDiscarded(1 + self._dropped + at, "partial-frame")
-        self._reset(at + 1)
+    def _abandon(self, end: int, consumed: int) -> BytesDiscarded:
+        reason = "rest-of-frame" if self._given_up else "partial-frame"
+        event = BytesDiscarded(1 + self._dropped + end, reason)
+        self._reset(consumed)
         return event
 
     def _reset(self, consumed: int) -> None:
@@ -233,6 +260,7 @@ class Decoder:
         self._end_forced = False
         self._head = None
         self._dropped = 0
+        self._given_up = False
 
     def _first_bytes(self) -> bytes:
         # Not more than `max_frame`: so many are there whenever it is exceeded, however the stream was cut.

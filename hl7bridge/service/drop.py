@@ -269,7 +269,7 @@ class _Reading:
         """Store some messages, and with them how far the file was read. `alone`: it is the only one of the file."""
         intake, peer = self._folder._intake().for_files(), f"file {self.file.name}"
         prepared = [
-            intake.too_large(piece.raw, piece.size, peer)
+            intake.unread(piece.raw, piece.size, peer)
             if piece.too_large
             else intake.prepare_one(piece.raw, peer, slices=True, alone=alone)
             for piece in group

@@ -23,14 +23,16 @@ from hl7bridge.errors import MessageError, UnreadableMessage, UnsupportedMessage
 from hl7bridge.fhir.identity import lane_keys
 from hl7bridge.fhir.rules import REPORT, DestinationRules
 from hl7bridge.hl7 import acknowledgment, batch
+from hl7bridge.hl7.batch_acknowledgment import answer_to_empty
 from hl7bridge.hl7.message import Header, Message, location_of, read_header
 from hl7bridge.mapping import events, visits
 from hl7bridge.mapping.master_file import UNKNOWN_FILE
 from hl7bridge.mapping.record import why_nothing
 from hl7bridge.mapping.rules import FeedRules
 from hl7bridge.model import Finding, Location, Record, RecordEcho, Refusal, StaffChange
+from hl7bridge.service import odd_frames
 from hl7bridge.service.acquaintance import KnownPractitioners
-from hl7bridge.service.answers import application_with_lines, build
+from hl7bridge.service.answers import application_with_lines, build, new_control_id
 from hl7bridge.service.verdict import LARGE_FILE, Reading, read_at_once, read_in_parts
 from hl7bridge.store.store import (
     Acknowledgment,
@@ -48,8 +50,6 @@ REPORT_TEXT = "stored, report only"
 PERHAPS_TEXT = "stored"
 UNDATED_TEXT = "stored, it is not certain when it applies"
 NOT_STAFF_TEXT = "stored, it is not certain that it is about staff"
-
-_UNREADABLE = b"MSH|^~\\&|||||||ACK||P|2.5.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,8 @@ _DEFAULT_CODES = {
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A message ready to commit. `new` None: consumed and counted, nothing is stored or answered (`counted` says as what).
+    """A message ready to commit. `new` None: consumed and counted, nothing is stored (`counted` says as what), and nothing
+    answered but `answer`.
 
     `refuse()` builds the answer for a commit that failed: bytes, None (none is asked for), or CLOSE.
     """
@@ -107,6 +108,7 @@ class Prepared:
     header: Header
     counted: str
     refuse: Callable[[], bytes | str | None] = lambda: None
+    answer: bytes = b""
 
 
 class Intake:
@@ -135,7 +137,7 @@ class Intake:
         `defect`: a local code of the MLLP decoder (a start or end block inside the content). `slices`: let other
         threads run between slices of a large message.
         """
-        messages = self.split(body)
+        messages = self.split(body).messages
         alone = len(messages) == 1
         return [self.prepare_one(raw, peer, defect, slices=slices, alone=alone) for raw in messages]
 
@@ -145,19 +147,21 @@ class Intake:
         other.policy = replace(self.policy, answers=False, acknowledge_when="stored")
         return other
 
-    def split(self, body: bytes) -> list[bytes]:
-        """The messages of a frame or file, in order (`batch.split`)."""
-        return batch.split(body).messages
+    def split(self, body: bytes) -> batch.Batch:
+        """The messages of a frame, in order (`batch.split`)."""
+        return batch.split(body)
 
-    def too_large(self, head: bytes, size: int, peer: str) -> Prepared:
-        """A frame beyond `max_frame`: refused with the control id of its kept head; its bytes are not kept."""
-        error = MessageError("207", "frame-too-large", "The frame is larger than max_frame of this feed")
-        error.refusal = Refusal.UNSUPPORTED
-        try:
-            header = read_header(head)
-        except MessageError:
-            header = read_header(_UNREADABLE)
-        return self._refused(header, head, peer, error, keep=False, size=size)
+    def unread(self, head: bytes, size: int, peer: str, local: str = odd_frames.TOO_LARGE) -> Prepared:
+        """A frame that is not read (odd_frames): refused with the control id of its head, none of it is kept."""
+        header = odd_frames.header_of(head) or odd_frames.no_header()
+        if local == odd_frames.UNFINISHED and acknowledgment.is_acknowledgment(header):
+            return Prepared(None, header, "acknowledgment")
+        return self._refused(header, head, peer, odd_frames.refusal(local), keep=False, size=size)
+
+    def empty_batch(self, body: bytes) -> Prepared:
+        """Batch or file headers and trailers without a message: answered in kind, nothing is stored."""
+        answer = answer_to_empty(body, new_control_id(), datetime.now(UTC))
+        return Prepared(None, odd_frames.no_header(), "empty-batch", answer=answer)
 
     def prepare_one(
         self, raw: bytes, peer: str, defect: str = "", *, slices: bool = False, alone: bool = True
@@ -172,7 +176,7 @@ class Intake:
         except MessageError as error:
             # No MSH to answer to: the default header makes a NAK with an empty MSA-2, which beats silence.
             error.refusal = Refusal.UNSUPPORTED
-            return self._refused(read_header(_UNREADABLE), raw, peer, error, keep=False)
+            return self._refused(odd_frames.no_header(), raw, peer, error, keep=False)
         if acknowledgment.is_acknowledgment(header):
             return Prepared(None, header, "acknowledgment")
         family, takes = events.family(header), self.policy.rules.takes

@@ -47,7 +47,7 @@ class ListenerSettings(Section):
     max_connections: Annotated[int, Field(ge=1)] = setting(
         64, "connections at one time; one silent for a minute or more gives way to a new one"
     )
-    frame_timeout: Duration = setting("30s", "a message that began must end within this time")
+    frame_timeout: Duration = setting("30s", "a message that began must end within this time, or is refused")
     idle_timeout: DurationOrNone = setting("0s", "a connection silent for so long is closed; 0s = never")
     end_of_block_timeout: Duration = setting("2s", "wait for the CR after FS; then the message counts as complete")
 

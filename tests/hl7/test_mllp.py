@@ -17,6 +17,7 @@ from hl7bridge.hl7.mllp import (
     Event,
     FrameReceived,
     FrameTooLarge,
+    FrameUnfinished,
     frame,
 )
 from tests.examples import examples
@@ -337,6 +338,30 @@ def test_every_byte_is_accounted_for() -> None:
         assert counted <= len(stream) <= counted + 2 * frames
 
     check()
+
+
+_BODY = st.binary(max_size=30).map(lambda body: body.replace(b"\x0b", b"").replace(b"\x1c", b""))
+
+
+@settings(max_examples=examples(80), deadline=None)
+@given(_BODY, _BODY | st.just(b"q" * (MAX + 1)), st.booleans(), st.data())
+def test_behind_a_frame_that_was_given_up_the_stream_is_in_order(
+    begun: bytes, rest: bytes, ends: bool, data: st.DataObject
+) -> None:
+    decoder = Decoder(MAX)
+    decoder.receive_data(b"\x0b" + begun)
+    assert decoder.next_event() is NEED_DATA
+    assert decoder.give_up() == FrameUnfinished(begun, len(begun))
+    assert decoder.give_up() is None
+    stream = rest + (b"\x1c\r" if ends else b"") + frame(A)
+    points = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
+    found = []
+    for a, b in zip([0, *points], [*points, len(stream)], strict=True):
+        decoder.receive_data(stream[a:b])
+        while (event := decoder.next_event()) is not NEED_DATA:
+            found.append(event)
+    assert found == [BytesDiscarded(1 + len(begun + rest), "rest-of-frame"), FrameReceived(A)]
+    assert not decoder.given_up
 
 
 @needs_corpus

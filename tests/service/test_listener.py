@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import structlog
@@ -12,8 +14,10 @@ from twisted.internet.testing import StringTransport
 from hl7bridge.fhir.rules import DestinationRules
 from hl7bridge.hl7.mllp import frame
 from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.model import Refusal
+from hl7bridge.service.connection import CLOSE_WITHIN, SEEN_WITHIN
 from hl7bridge.service.intake import FeedPolicy, Intake
-from hl7bridge.service.listener import CLOSE_WITHIN, Limits, MllpListener
+from hl7bridge.service.listener import Limits, MllpListener
 from hl7bridge.store.store import Accepted, NewMessage
 from tests.journey import KEY_SYSTEM, mfn, person
 
@@ -40,6 +44,10 @@ class Commits:
 
 class Transport(StringTransport):
     aborted = False
+    write_ended = False
+
+    def loseWriteConnection(self) -> None:
+        self.write_ended = True
 
     def setTcpNoDelay(self, _: bool) -> None: ...
 
@@ -66,6 +74,11 @@ class Bench:
     @property
     def stored(self) -> list[str]:
         return [message.header["control_id"] for message in self.commits.stored]
+
+    @property
+    def answers(self) -> list[tuple[bytes, bytes]]:
+        """(MSA-1, MSA-2) of each answer that was written."""
+        return re.findall(rb"\rMSA\|(\w+)\|(\w*)", self.transport.value())
 
 
 @pytest.fixture
@@ -125,3 +138,189 @@ def test_a_burst_that_is_refused_is_answered_in_order_however_long_it_is(bench: 
     assert bench.transport.value().count(b"\x1c\r") == many + 1
     assert bench.connection.owes == 0
     assert bench.transport.producerState == "producing"
+
+
+class Slow(Commits):
+    """Stores at once and answers when told; notes what became of each answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers: list[Callable[[], None]] = []
+        self.noted: list[str] = []
+
+    def put(self, message: NewMessage, answer: Callable[[Accepted | None], None]) -> bool:
+        self.stored.append(message)
+        number = len(self.stored)
+        self.answers.append(lambda: answer(Accepted(number, acknowledgments=message.acknowledgments)))
+        return True
+
+    def note(self, message_id: int, kind: str, state: object) -> None:
+        self.noted.append(str(state))
+
+
+def test_a_sender_that_ended_its_side_gets_what_it_is_owed_and_then_the_end(bench: Bench) -> None:
+    bench.listener.commits = commits = Slow()
+    bench.send("a", "b")
+    bench.connection.readConnectionLost()
+    commits.answers[0]()
+    assert not bench.transport.write_ended
+    bench.clock.advance(1.0)
+    commits.answers[1]()
+    assert bench.transport.value().count(b"MSA|AA|") == 2
+    assert bench.transport.write_ended
+    bench.connection.writeConnectionLost()
+    bench.clock.advance(SEEN_WITHIN)
+    assert bench.transport.disconnecting
+    assert commits.noted == ["sent", "sent"]
+
+
+def test_answers_later_than_the_deadline_count_as_not_sent(bench: Bench) -> None:
+    bench.listener.commits = commits = Slow()
+    bench.send("a", "b")
+    bench.connection.readConnectionLost()
+    commits.answers[0]()
+    bench.clock.advance(bench.listener.intake.policy.ack_deadline)
+    assert bench.transport.disconnecting
+    commits.answers[1]()
+    assert bench.transport.value().count(b"MSA|AA|") == 1
+    assert commits.noted == ["sent", "not sent"]
+
+
+def test_nothing_is_read_again_of_a_peer_that_ended_its_side(bench: Bench) -> None:
+    bench.send("a")
+    bench.transport.producer.pauseProducing()
+    bench.connection.readConnectionLost()
+    assert not bench.transport.write_ended  # what was written is not read yet
+    state = bench.transport.producerState
+    bench.transport.producer.resumeProducing()
+    assert bench.transport.producerState == state
+    assert bench.transport.write_ended
+
+
+def message_of(control_id: str, **given: str) -> bytes:
+    return mfn(control_id, person("MAD", "K1", "Tamsworth^Ilse"), **given)
+
+
+@pytest.mark.parametrize("begun", [b"", b"NTE|1||" + b"x" * 3_000_000], ids=["short", "beyond max_frame"])
+def test_a_frame_that_does_not_end_is_answered_and_passed_over(bench: Bench, begun: bytes) -> None:
+    bench.connection.dataReceived(b"\x0b" + message_of("half") + begun)
+    bench.clock.advance(30.0)
+    answer = bench.transport.value()
+    assert b"MSA|AR|half" in answer
+    assert b"frame-unfinished" in answer
+    bench.transport.clear()
+    bench.connection.dataReceived(b"STF|K1\r" + b"\x1c\r")
+    bench.send("next")
+    assert bench.transport.value().count(b"MSA|") == 1
+    assert b"MSA|AA|next" in bench.transport.value()
+    assert not bench.transport.disconnecting
+
+
+def test_a_frame_that_is_begun_anew_is_taken(bench: Bench) -> None:
+    bench.connection.dataReceived(b"\x0b" + message_of("half")[:-9])
+    bench.clock.advance(30.0)
+    bench.send("half")
+    assert bench.answers == [
+        (b"AR", b"half"),
+        (b"AA", b"half"),
+    ]
+
+
+def test_what_goes_on_for_ever_ends_the_connection(bench: Bench) -> None:
+    bench.connection.dataReceived(b"\x0b" + message_of("half"))
+    bench.clock.advance(30.0)
+    for _ in range(30):
+        bench.connection.dataReceived(b"x" * 1000)
+        bench.clock.advance(1.0)
+    assert bench.transport.disconnecting
+    assert bench.transport.value().count(b"MSA|") == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "codes", "answers", "ends"),
+    [
+        ({"accept": "NE", "application": "NE"}, {}, [], False),
+        ({"accept": "AL", "application": "NE"}, {}, [b"CR"], False),
+        ({"accept": "NE", "application": "AL"}, {}, [b"AR"], False),
+        ({}, {Refusal.UNSUPPORTED: "close"}, [], True),
+        ({}, {Refusal.UNSUPPORTED: "AE"}, [b"AE"], False),
+    ],
+)
+def test_it_is_answered_as_it_asks_and_as_the_feed_says(
+    bench: Bench, given: dict[str, str], codes: dict[Refusal, str], answers: list[bytes], ends: bool
+) -> None:
+    bench.listener.intake.policy = replace(bench.listener.intake.policy, codes=codes)
+    bench.connection.dataReceived(b"\x0b" + message_of("half", **given))
+    bench.clock.advance(30.0)
+    assert [code for code, _ in bench.answers] == answers
+    assert bench.transport.disconnecting is ends
+
+
+@pytest.mark.parametrize("begun", [b"", b"MS", b"MSH|^~\\&|HR|N|B|F|20260302||MFN^M02|ha", b"no HL7\r" * 9])
+def test_without_a_whole_header_there_is_nobody_to_answer(bench: Bench, begun: bytes) -> None:
+    bench.connection.dataReceived(b"\x0b" + begun)
+    bench.clock.advance(30.0)
+    assert bench.transport.disconnecting
+    assert bench.transport.value() == b""
+
+
+def test_a_frame_that_its_sender_cut_off_is_answered_on_the_open_side(bench: Bench) -> None:
+    bench.send("a")
+    bench.connection.dataReceived(b"\x0b" + message_of("half"))
+    bench.connection.readConnectionLost()
+    assert bench.answers == [
+        (b"AA", b"a"),
+        (b"AR", b"half"),
+    ]
+    assert bench.transport.write_ended
+
+
+BHS, FHS = "BHS|^~\\&|HR|NORTH|BRIDGE|FHIR|20260302||||B77", "FHS|^~\\&|HR|NORTH|BRIDGE|FHIR|20260302||||F77"
+
+
+@pytest.mark.parametrize(
+    ("lines", "names"),
+    [
+        ([BHS, "BTS|0"], "BHS BTS"),
+        ([BHS], "BHS BTS"),
+        (["BTS|0"], "BHS BTS"),
+        ([FHS, BHS, "BTS|0", BHS, "BTS|0", "FTS|2"], "FHS BHS BTS BHS BTS FTS"),
+        ([FHS, "FTS|0"], "FHS FTS"),
+    ],
+)
+def test_an_empty_batch_is_answered_by_an_empty_batch(bench: Bench, lines: list[str], names: str) -> None:
+    bench.connection.dataReceived(frame("".join(line + "\r" for line in lines).encode()))
+    (answer,) = bench.transport.value().split(b"\x0b")[1:]
+    said = [line.split("|") for line in answer.decode().removesuffix("\x1c\r").removesuffix("\r").split("\r")]
+    assert " ".join(line[0] for line in said) == names
+    for line in said:
+        if line[0] in ("BHS", "FHS") and line[2]:
+            assert line[2:6] == ["BRIDGE", "FHIR", "HR", "NORTH"]
+            assert line[11] == ("B77" if line[0] == "BHS" else "F77")
+    assert [line[1] for line in said if line[0] == "FTS"] == [str(names.count("BHS"))] * names.count("FTS")
+    assert bench.commits.stored == []
+    bench.send("a")
+    assert b"MSA|AA|a" in bench.transport.value()
+
+
+def test_a_batch_is_answered_by_the_answers_of_its_messages(bench: Bench) -> None:
+    bench.connection.dataReceived(frame(BHS.encode() + b"\r" + message_of("a") + message_of("b") + b"BTS|2\r"))
+    assert bench.transport.value().count(b"MSA|AA|") == 2
+    assert b"BHS" not in bench.transport.value()
+
+
+SILENT = {
+    "a blank frame": (b"\r\n ", "blank-frame"),
+    "an acknowledgment": (b"MSH|^~\\&|A|B|C|D|20260302||ACK|9|P|2.5.1\rMSA|AA|1\r", "acknowledgment"),
+    "nothing asked": (message_of("quiet", accept="NE", application="NE"), "no-answer-asked"),
+}
+
+
+@pytest.mark.parametrize(("body", "what"), SILENT.values(), ids=list(SILENT))
+def test_where_there_is_no_answer_the_log_says_why(bench: Bench, body: bytes, what: str) -> None:
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            bench.connection.dataReceived(frame(body))
+        bench.connection.connectionLost()
+    assert bench.transport.value() == b""
+    assert [(line["what"], line.get("count")) for line in logs if "what" in line] == [(what, None), (what, 3)]

@@ -5,6 +5,7 @@ One listener, real sockets, nothing delivered: the destination is never reached 
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -264,6 +265,62 @@ def test_a_message_whose_sender_left_before_the_last_byte_is_kept(bridge: Bridge
     with Connection(("127.0.0.1", bridge.ports["staff"])) as connection:
         connection.write(START + body + b"\x1c")
     wait_until(lambda: id_of(body).encode() in control_ids(bridge), 10, "the message is stored")
+
+
+def ended(connection: Connection) -> None:
+    connection.socket.shutdown(socket.SHUT_WR)
+
+
+def test_a_sender_that_ends_its_side_gets_every_answer_and_then_the_end(peer: Connection) -> None:
+    bodies = [message(), message(accept="AL", application="NE"), message()]
+    for body in bodies:
+        peer.send(body)
+    ended(peer)
+    answers = [read_answer(peer.read(5) or b"") for _ in bodies]
+    assert [answer.code for answer in answers] == ["AA", "CA", "AA"]
+    assert [answer.control_id for answer in answers] == [id_of(body) for body in bodies]
+    with pytest.raises(Closed):
+        peer.read(5)
+
+
+def test_the_last_byte_may_be_missing_when_the_sender_ends_its_side(peer: Connection) -> None:
+    body = message()
+    peer.write(START + body + b"\x1c")
+    ended(peer)
+    assert read_answer(peer.read(5) or b"").control_id == id_of(body)
+
+
+def answered(bridge: Bridge, body: bytes) -> str:
+    with closing(sqlite3.connect(bridge.store_path)) as store:
+        rows = store.execute(
+            "SELECT a.state FROM acknowledgment a JOIN message m ON m.id = a.message_id WHERE m.control_id = ?",
+            (id_of(body),),
+        ).fetchall()
+    return rows[0][0] if rows else ""
+
+
+def test_an_answer_that_nobody_reads_is_not_sent(bridge: Bridge) -> None:
+    """A sender that is gone looks at first like one that waits: only what it says to the answer tells."""
+    read, unread = message(), message()
+    with Connection(("127.0.0.1", bridge.ports["staff"])) as connection:
+        connection.send(read)
+        ended(connection)
+        assert connection.read(5)
+        wait_until(lambda: answered(bridge, read) == "sent", 10, "the answer is noted")
+    with Connection(("127.0.0.1", bridge.ports["staff"])) as connection:
+        connection.send(unread)
+    wait_until(lambda: answered(bridge, unread) == "not sent", 10, "the answer is noted")
+
+
+def test_a_frame_that_does_not_end_is_answered_and_the_connection_goes_on(peer: Connection) -> None:
+    half, good = message(), message()
+    peer.write(START + half)
+    frame = peer.read(5)
+    assert frame is not None
+    assert (read_answer(frame).code, read_answer(frame).control_id) == ("AR", id_of(half))
+    peer.write(b"STF|1\r" + END)
+    peer.send(good)
+    assert said(peer, 1) == [("AA", id_of(good))]
 
 
 def control_ids(bridge: Bridge) -> set[bytes]:
