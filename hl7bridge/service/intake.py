@@ -33,7 +33,7 @@ from hl7bridge.model import Finding, Location, Record, RecordEcho, Refusal, Staf
 from hl7bridge.service import odd_frames
 from hl7bridge.service.acquaintance import KnownPractitioners
 from hl7bridge.service.answers import application_with_lines, build, new_control_id
-from hl7bridge.service.verdict import LARGE_FILE, Reading, read_at_once, read_in_parts
+from hl7bridge.service.verdict import LARGE_FILE, Reading, go_on, let_others_run, read_at_once, read_in_parts
 from hl7bridge.store.store import (
     Acknowledgment,
     AcknowledgmentState,
@@ -282,7 +282,7 @@ class Intake:
 
     def _read(self, header: Header, raw: bytes, slices: bool) -> Reading:
         policy, now = self.policy, self._clock()
-        pause = _let_others_run if slices else _go_on
+        pause = let_others_run if slices else go_on
 
         def deliveries(change: StaffChange | None) -> tuple[NewDelivery, ...]:
             return self._deliveries(change, now)
@@ -344,7 +344,7 @@ class Intake:
             mapping_version=reading.mapping_version,
         )
         if any(finding.local == "replace-as-update" for finding in reading.findings):
-            new = replace(new, header={**new.header, **_whole_file(reading, alone)})
+            new = replace(new, header={**new.header, **reading.whole_file(alone)})
         return Prepared(new, header, state.value, self._unavailable(header))
 
     def _refused(
@@ -528,16 +528,6 @@ def header_fields(header: Header) -> dict[str, str]:
     }
 
 
-def _whole_file(reading: Reading, alone: bool) -> dict[str, str]:
-    """That a message replaces its whole file (MFI-3 REP), and why it may be less than the whole ("" = nothing says so)."""
-    part = ""
-    if reading.message.header.text(14) or reading.continued:
-        part = "it is continued in another message (MSH-14, DSC)"
-    elif not alone:
-        part = "it came as one of several messages"
-    return {"file_event": "REP", "file_part": part}
-
-
 def mfa_line(policy: FeedPolicy, record: Record) -> acknowledgment.MfaLine:
     """What the answer says of a record when its deliveries are pending or not needed."""
     if record.failed:
@@ -593,12 +583,3 @@ def _block_inside(raw: bytes, header: Header, defect: str) -> UnreadableMessage:
 
 def _required(number: int, text: str) -> UnsupportedMessage:
     return UnsupportedMessage("101", f"missing-msh-{number}", text, Location("MSH", field=number))
-
-
-def _let_others_run() -> None:
-    """Half a millisecond in which nobody waits for the interpreter: other senders are answered meanwhile."""
-    time.sleep(0.0005)
-
-
-def _go_on() -> None:
-    """A small message is read in one go."""

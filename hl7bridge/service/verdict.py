@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -57,6 +58,17 @@ class Reading:
         """Whether there is not one good record."""
         return bool(self.failed) and self.failed == len(self.lines)
 
+    def whole_file(self, alone: bool) -> dict[str, str]:
+        """That a message replaces its whole file (MFI-3 REP), and why it may be less than that ("" = nothing says so).
+
+        `alone`: it came by itself, and not as one of several."""
+        part = ""
+        if self.message.header.text(14) or self.continued:
+            part = "it is continued in another message (MSH-14, DSC)"
+        elif not alone:
+            part = "it came as one of several messages"
+        return {"file_event": "REP", "file_part": part}
+
     def add(self, new: NewRecord, line_of: LineOf) -> None:
         """Count a record in."""
         self.lines.append(line_of(new.record))
@@ -68,6 +80,15 @@ class Reading:
                 if self._remarks > MOST_REMARKS or finding.severity is Severity.INFORMATION:
                     continue
             self.findings.append(finding)
+
+
+def let_others_run() -> None:
+    """Half a millisecond in which nobody waits for the interpreter: other senders are answered meanwhile."""
+    time.sleep(0.0005)
+
+
+def go_on() -> None:
+    """A small message is read in one go."""
 
 
 def read_at_once(
