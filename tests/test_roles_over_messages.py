@@ -221,6 +221,23 @@ def test_what_other_feeds_and_people_gave_stays(bridge: Bridge) -> None:
     assert [role["telecom"] for role in roles(bridge)] == [[theirs], [theirs]]
 
 
+def test_an_end_that_the_leavers_record_dates_anew_stands_for_the_one_of_before(bridge: Bridge) -> None:
+    bridge.deliver(change("MAD", "STF-12", "STF-13", **UNITS))
+    bridge.deliver(change("MDC", "STF-13=20260301"))
+    bridge.deliver(change("MDC", "STF-13=20260301"))
+    assert [role["period"] for role in roles(bridge)] == [{"start": "2020-01-01", "end": "2026-03-01"}] * 2
+    bridge.deliver(change("MAC"))
+    assert [(role["active"], "end" in role["period"]) for role in roles(bridge)] == [(True, False)] * 2
+
+
+def test_an_end_of_somebody_else_stands_when_the_person_leaves(bridge: Bridge) -> None:
+    bridge.deliver(change("MAD", "STF-12", **UNITS))
+    for role in roles(bridge):
+        bridge.server.put({**role, "period": {**role["period"], "end": "2029-01-01"}})
+    bridge.deliver(change("MDC", "STF-13=20260301"))
+    assert [role["period"]["end"] for role in roles(bridge)] == ["2029-01-01"] * 2
+
+
 # -- one account --------------------------------------------------------------------------------------------------------
 
 
@@ -243,3 +260,11 @@ def test_what_explain_claims_of_the_roles_is_what_is_written(bridge: Bridge, fie
     else:
         claimed = {claim.split(".")[1] for claim in claims if claim.startswith("PractitionerRole.")}
         assert claimed == changed
+
+
+@pytest.mark.parametrize("event", ["MDC", "MDL"])
+def test_explain_does_not_say_that_an_end_clears_what_it_leaves(event: str) -> None:
+    found = explain(Message(raw(event, *(clears(field) for field in JOINS))), RULES, NOW)
+    assert [row.element for row in found.rows if row.element == "cleared"] == []
+    assert change_of(found.translation.records[0]).cleared == ()
+    assert found.valued == found.used + found.dropped + found.unused + found.unknown

@@ -190,7 +190,7 @@ def plan_role(
     )
     if held_by_others(others):
         return plan.planned(False, "role kept: another feed holds it")
-    plan.end(stated_end or _date(change, now), intent.state, doubtful)
+    plan.end(stated_end or _date(change, now), intent.state, doubtful, stated=bool(stated_end))
     return plan.planned(False, "")
 
 
@@ -471,13 +471,17 @@ class _ResourcePlan:
         self.set_active(False, None, explicit=True)
         self.mark_away(own)
 
-    def end(self, date: str, reason: str, doubtful: bool) -> None:
-        """End the role: inactive, and period.end unless one stands there. A period never ends before it starts (per-1)."""
+    def end(self, date: str, reason: str, doubtful: bool, *, stated: bool) -> None:
+        """End the role: inactive, and period.end unless one stands there. A period never ends before it starts (per-1).
+        `stated`: the date is STF-13's."""
         self.set_active(False, None, explicit=self.change.action in LIFECYCLE)
         period = self.body.get("period", {})
         self.marks.pop(AWAY_MARK, None)
         hl7_field = self.change.event_field if reason == ENDED_WITH_PERSON else (self.role.origin if self.role else "")
-        if stands := period.get("end"):
+        stands = period.get("end")
+        if stands and stated and stands != date and self._gave_end(stands):
+            stands = None
+        if stands:
             ours = stands if doubtful and isinstance(stands, str) and stands[:10] <= date[:10] else ""
             self.marks.setdefault(END_MARK, ElementValue(END_MARK, ours, hl7_field, reason))
             return
@@ -486,6 +490,17 @@ class _ResourcePlan:
             date = start
         self.marks[END_MARK] = ElementValue(END_MARK, date, hl7_field, reason)
         self._set_period({**period, "end": date}, hl7_field)
+
+    def _gave_end(self, end: Any) -> bool:
+        """Whether the end is STF-13's of an earlier message. It is so no more: from here on it is the lifecycle's."""
+        base = next((value for value in self.base if value.element == "period"), None)
+        if base is None or base.value.get("end") != end or field_of(bounds(base)["end"]) != "STF-13":
+            return False
+        rest = {key: value for key, value in base.value.items() if key != "end"}
+        self.base.remove(base)
+        if rest:
+            self.base.append(ElementValue("period", rest, bounds(base).get("start", base.field), base.rule))
+        return True
 
     def reopen(self, own: Written | None, date: str) -> None:
         """Active again. The end that we wrote goes, and a new period starts, unless the message gives the period."""

@@ -461,6 +461,9 @@ class Draft:
         if row.rule in _NEVER_CLEARED:
             self.warn("101", "null-ignored", 'a null ("") has no meaning here: ignored')
             return
+        if self.purpose.ending or self.purpose.qualifications_only:
+            self.leave("a null: the event clears nothing")
+            return
         if row.label not in self.cleared:
             self.cleared.append(row.label)
         self.decide("cleared", "")
