@@ -20,6 +20,7 @@ from hl7bridge.fhir.carried import Token, identifiers_of, is_merged, types_of
 from hl7bridge.fhir.client import FhirClient, token
 from hl7bridge.fhir.desired import ENDING, system_at
 from hl7bridge.fhir.evidence import Comparison, Evidence, compare, words_about
+from hl7bridge.fhir.plan import MENTION
 from hl7bridge.fhir.replies import Reply, ReplyKind
 from hl7bridge.fhir.rules import ALL_IDENTIFIERS, CROSSWALK, STAFF_KEY, DestinationRules
 from hl7bridge.fhir.systems import NPI, canonical_system, names_of_system
@@ -437,7 +438,7 @@ class _Question:
         found = []
         for base in self.memory.written_by("Practitioner", str(resource["id"])):
             key = (system, base.source_key)
-            if base.source_key == self.change.source_key or not base.values:
+            if base.source_key == self.change.source_key or base.origin == MENTION:
                 continue
             retired = key in carried and key not in current
             if key in current or (base.feed == self.memory.feed and not retired):

@@ -8,9 +8,20 @@ from typing import Any
 
 from hl7bridge.fhir.client import FhirClient
 from hl7bridge.fhir.deliver import deliver
+from hl7bridge.fhir.evidence import words_about
 from hl7bridge.fhir.rules import DestinationRules
 from hl7bridge.fhir.systems import NPI
-from hl7bridge.model import Action, ElementValue, Known, Outcome, StaffChange, StaffIdentifier, StaffRole, Written
+from hl7bridge.model import (
+    APPLIED,
+    Action,
+    ElementValue,
+    Known,
+    Outcome,
+    StaffChange,
+    StaffIdentifier,
+    StaffRole,
+    Written,
+)
 from tests.fhir.server import BASE, FakeFhir
 
 NOW = datetime(2026, 3, 4, 9, 30, tzinfo=UTC)
@@ -73,6 +84,10 @@ class Bridge:
         self.attempts: dict[tuple[str, str], int] = {}
         self.unsure: dict[tuple[str, str, str], float] = {}
         self.lately: tuple[str, ...] = ()  # ids written under one of the identifiers, by whatever record
+        self.said: dict[tuple[str, str], tuple[ElementValue, ...]] = {}
+
+    def said_by(self, feed: str, source_key: str) -> tuple[ElementValue, ...]:
+        return self.said.get((feed, source_key), ())
 
     def written_by(self, resource_type: str, resource_id: str) -> tuple[Written, ...]:
         bases = self.bases.values()
@@ -94,7 +109,10 @@ class Bridge:
     def deliver(self, one: StaffChange, feed: str = "hr", **more: Any) -> Outcome:
         record = (feed, one.source_key)
         now = more.pop("now", NOW + timedelta(seconds=BETWEEN * self.attempts.get(record, 0)))
+        more.setdefault("said_by", self.said_by)
         outcome = deliver(one, self.known(one, feed), feed, self.rules, self.client, self.written_by, now, **more)
+        if outcome.result in APPLIED and (said := words_about(one)):
+            self.said[record] = said
         if outcome.unanswered:
             self.unsure[*record, outcome.unanswered] = now.timestamp()
         self.attempts[record] = self.attempts.get(record, 0) + 1
