@@ -21,6 +21,7 @@ NAMES = {
     "large": "a master file of 50,000 records: memory, other senders, kills",
     "batch-file": "a batch file of 100,000 messages, dropped and replayed: memory, kills",
     "corpus": "every published message of ../shared/corpus",
+    "quiet": "half a year of 2,000 people in two systems: what is held, and whether it deserves it",
     "properties": "mutations of messages, histories of people: many examples of what the tests show with few",
     "adt": "a patient feed: few requests, and nothing of a patient on disk",
     "invented": "feeds of invented people and redacted copies: they map, and map alike",

@@ -6,7 +6,23 @@ from typing import Any
 
 import pytest
 
-from tests.mapping.building import change_of, errors, one, said, segment, staff_change, stf, values
+from hl7bridge.hl7.message import Message
+from hl7bridge.mapping.explain import explain
+from hl7bridge.model import StaffChange
+from tests.mapping.building import (
+    NOW,
+    RULES,
+    change_of,
+    errors,
+    message,
+    mfe,
+    one,
+    said,
+    segment,
+    staff_change,
+    stf,
+    values,
+)
 
 SID = "http://terminology.hl7.org/CodeSystem/v2-"
 
@@ -478,3 +494,22 @@ def test_null_clears_and_empty_leaves(field: int) -> None:
 def test_null_of_other_segments_and_of_dropped_fields() -> None:
     change = staff_change('PRA|K1|""||""|""', 'EDU|1|MD|""||""', event="MUP", f14='""')
     assert change.cleared == ("PRA-2", "PRA-5", "EDU-5")
+
+
+@pytest.mark.parametrize("event", ["MDC", "MDL"])
+def test_of_a_leaver_what_shows_who_is_meant_is_kept_and_nothing_is_merged(event: str) -> None:
+    segments = (mfe(event), stf(f3="Rossi^Ada", f5="F", f6="19800201", f10="^WPN^PH^^^555^5550101"))
+    record = one(*segments[1:], event=event)
+    assert record.change is not None
+    assert record.change.practitioner == ()
+    shows = {value.element: value.value for value in record.change.evidence}
+    assert (shows["name"]["family"], shows["gender"], shows["birthDate"]) == ("Rossi", "female", "1980-02-01")
+    assert StaffChange.from_json(record.change.to_json()) == record.change
+    # What cannot be read of it is no loss, and nothing is said.
+    odd = one(stf(f3="Rossi^Ada", f5="7", f6="yesterday"), event=event)
+    assert odd.findings == record.findings
+    assert odd.change is not None
+    assert {value.element for value in odd.change.evidence} == {"name"}
+    left = {field.field: field.reason for field in explain(Message(message(*segments)), RULES, NOW).left}
+    assert left["STF-3"] == left["STF-6"] == "shows who is meant: the event itself merges no content"
+    assert left["STF-10"] == "an event that ends a person merges no content"

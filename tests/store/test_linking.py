@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 from hl7bridge.fhir.identity import QUARANTINE
-from hl7bridge.model import Link, Number, Result, Written
+from hl7bridge.model import Action, ElementValue, Link, Number, Result, Written
 from hl7bridge.store.sqlite import SqliteStore
 from hl7bridge.store.store import DeliveryState, Store
 from tests.store.builders import NOW, accept_one, change, claim, outcome, settlement
@@ -118,3 +118,33 @@ def test_a_base_of_another_record_does_not_make_a_link(store: Store) -> None:
     given = outcome(person_id="p1", written=(Written("Practitioner", "p1"),))
     store.settle([settlement(one, outcome=given)], NOW)
     assert store.known("main", "hr", "S1").link is Link.FOUND
+
+
+def test_who_was_set_apart_stays_so_once_there_is_a_person(store: SqliteStore) -> None:
+    assert store.link("main", "hr", "S1", "", Link.APART, NOW, **DECIDED)
+    accept_one(store, change())
+    (one,) = claim(store)
+    assert (one.known.person_id, one.known.link) == ("", Link.APART)
+    store.settle([settlement(one, outcome=outcome(person_id="p9"))], NOW)
+    known = store.known("main", "hr", "S1")
+    assert (known.person_id, known.link) == ("p9", Link.APART)
+
+
+def test_what_the_last_applied_records_said_of_a_person_is_at_hand(store: Store) -> None:
+    born, sex = ElementValue("birthDate", "1980-02-01", "STF-6"), ElementValue("gender", "male", "STF-5")
+    married = ElementValue("name", {"family": "Brandt"}, "STF-3")
+    said = (
+        (change(practitioner=(born,)), DeliveryState.ENDED),
+        (change(), DeliveryState.ENDED),  # a name, and female
+        (change(action=Action.DEACTIVATE, practitioner=(), evidence=(married,)), DeliveryState.ENDED),
+        (change(practitioner=(sex,)), DeliveryState.HELD),  # was not applied
+    )
+    for one, state in said:
+        accept_one(store, one)
+        (claimed,) = claim(store)
+        held = outcome(Result.HELD) if state is DeliveryState.HELD else outcome()
+        store.settle([settlement(claimed, state, outcome=held)], NOW)
+    accept_one(store, change("S2"))
+    found = {value.element: value.value for value in store.said_by("main", "hr", "S1")}
+    assert found == {"name": {"family": "Brandt"}, "gender": "female", "birthDate": "1980-02-01"}
+    assert store.said_by("lab", "hr", "S1") == store.said_by("main", "badge", "S1") == ()
