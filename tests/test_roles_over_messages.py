@@ -230,6 +230,13 @@ def test_an_end_that_the_leavers_record_dates_anew_stands_for_the_one_of_before(
     assert [(role["active"], "end" in role["period"]) for role in roles(bridge)] == [(True, False)] * 2
 
 
+def test_a_year_as_an_end_is_its_last_day(bridge: Bridge) -> None:
+    """It is not before a start within it, so that the start does not take its place."""
+    bridge.deliver(change("MAD", "STF-12=20260201", **UNITS))
+    bridge.deliver(change("MDC", "STF-13=2026"))
+    assert [role["period"] for role in roles(bridge)] == [{"start": "2026-02-01", "end": "2026"}] * 2
+
+
 def test_an_end_of_somebody_else_stands_when_the_person_leaves(bridge: Bridge) -> None:
     bridge.deliver(change("MAD", "STF-12", **UNITS))
     for role in roles(bridge):

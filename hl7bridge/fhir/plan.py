@@ -258,7 +258,7 @@ def _away(change: StaffChange, own: Written | None, date: str) -> ElementValue:
             during = dict(value.value.get("during", during))
     if change.until:
         during["end"] = change.until
-    if during.get("end", "9999")[:10] < during["start"][:10]:
+    if _ends_before(during.get("end", "9999"), during["start"]):
         del during["end"]
     absent = {"description": change.ended_for, "during": during}
     return ElementValue("notAvailable", absent, "STF-35" if "end" in during else change.event_field, LIFECYCLE_RULE)
@@ -486,7 +486,7 @@ class _ResourcePlan:
             self.marks.setdefault(END_MARK, ElementValue(END_MARK, ours, hl7_field, reason))
             return
         start = period.get("start", "")
-        if isinstance(start, str) and start[:10] > date[:10]:
+        if isinstance(start, str) and _ends_before(date, start):
             date = start
         self.marks[END_MARK] = ElementValue(END_MARK, date, hl7_field, reason)
         self._set_period({**period, "end": date}, hl7_field)

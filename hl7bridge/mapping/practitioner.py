@@ -256,7 +256,7 @@ def certificate(draft: Draft) -> None:
         ends.append((draft.effective or draft.envelope.now.isoformat())[:10])
     if expiry := _date_of(draft, 27):
         ends.append(expiry)
-    end = min(ends, key=lambda text: text[:10], default="")
+    end = min(ends, key=lambda text: text[:10].ljust(10, "~"), default="")  # a year or month ends behind its last day
     draft.row = row
     if period := checked_period(draft, start, end):
         qualification["period"] = period

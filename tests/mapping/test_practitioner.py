@@ -467,6 +467,22 @@ def test_status_ends_a_certificate_that_has_no_end(status: str, end: str | None)
     assert qualification["period"].get("end") == end
 
 
+@pytest.mark.parametrize(
+    ("revoked", "expires", "end"),
+    [
+        ("20260701", "2027", "2026-07-01"),
+        ("20260701", "2026", "2026-07-01"),  # a year ends with its last day
+        ("2026", "20260701", "2026-07-01"),
+        ("202607", "2026", "2026-07"),
+        ("20260731", "202607", "2026-07-31"),
+    ],
+)
+def test_of_the_ends_of_a_certificate_the_earliest_counts(revoked: str, expires: str, end: str) -> None:
+    change = staff_change(segment("CER", f10="RN", f25="20100301", f29=revoked, f27=expires))
+    (qualification,) = values(change, "qualification")
+    assert qualification["period"]["end"] == end
+
+
 def test_certificate_of_a_domain_alone_and_of_nothing() -> None:
     assert values(staff_change(segment("CER", f2="7", f11="PED")), "qualification")[0]["code"] == {"text": "PED"}
     record = one(stf(), segment("CER", f2="7", f25="20100301"))

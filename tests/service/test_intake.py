@@ -93,10 +93,17 @@ def test_a_fault_of_ours_is_answered_and_the_bytes_are_kept(monkeypatch: pytest.
 def test_a_large_file_read_in_parts_is_answered_and_stored_as_one_read_at_once(
     asks: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    people = [person("MAD", f"K{number}", f"Tamsworth{number}^Ilse") for number in range(250)]
+    people = {number: person("MAD", f"K{number}", f"Tamsworth{number}^Ilse") for number in range(250)}
     people[120] = person("MXX", "K120", "Tamsworth^Ilse")
-    raw = mfn("large-1", *people, **asks)
+    dated = {30: b"2999", 31: b"TBD", 239: b"299902"}  # each record has a time of its own
+    people |= {number: person("MDC", f"K{number}", "Tamsworth^Ilse") for number in dated}
+    raw = mfn("large-1", *people.values(), **asks)
+    for number, when in dated.items():
+        raw = raw.replace(b"MFE|MDC|K%d||" % number, b"MFE|MDC|K%d|%s|" % (number, when))
     at_once = prepared(raw)
+    assert [new.record.change.undated for new in at_once.records if new.record.change].count("unreadable-time") == 1
+    waiting = [one.not_before > 0 for new in at_once.records for one in new.deliveries]
+    assert waiting.count(True) == 2
     monkeypatch.setattr(intake, "LARGE_FILE", 1000)
     in_parts = prepared(raw)
     assert in_parts.records == ()
