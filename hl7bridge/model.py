@@ -586,6 +586,7 @@ class Known:
                without an answer; 0 = none. `unsure_roles_since`: the same of a role
     late       the change is older than what was applied last, by less than clocks may differ: what it would change, if
                anything, a person decides
+    confirmed  the version of the feed's mapping that a person let go live last, "" when nobody has
     """
 
     person_id: str = ""
@@ -597,3 +598,4 @@ class Known:
     unsure_since: float = 0.0
     unsure_roles_since: float = 0.0
     late: bool = False
+    confirmed: str = ""

@@ -36,6 +36,9 @@ def reload(
       hl7bridge reload --yes           from a script
       hl7bridge reload --history       who let which mapping go live
 
+    What the mapping of before wrote and this one gives no more stays at the servers until you let this one go live here,
+    after an upgrade, too; then it goes with the person's next message.
+
     Maps, tables, authorities, acknowledgment settings and limits are swapped between two messages; where a destination
     changed, the delivery process starts anew. If anything in conf/ is wrong, nothing changes. Ports, the store and the log
     need a restart: these keys are named.

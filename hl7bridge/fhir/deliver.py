@@ -139,7 +139,9 @@ class _Delivery(Conversation):
                 self._warn_once(Finding("0", "same-person-differs", found.told, Severity.INFORMATION))
             others = self._others("Practitioner", found.person_id)
             own = self._own(found.person_id)
-            interaction = plan_practitioner(self.change, self.feed, self.rules, found.resource, own, others, self.now)
+            interaction = plan_practitioner(self.change, self.feed, self.rules, found.resource, own, others, self.now,
+                confirmed=self.known.confirmed,
+            )  # fmt: skip
             interaction = replace(interaction, version=found.version or interaction.version)
             self.active_before = bool(found.resource) and (found.resource or {}).get("active") is not False
             if interaction.reason == UNKNOWN_CERTIFICATE:
@@ -337,7 +339,7 @@ class _Delivery(Conversation):
             others = self._others("PractitionerRole", server["id"]) if server else ()
             interaction = plan_role(
                 self.change, intent, self.feed, self.rules, self.person_id, server, others, self.now,
-                doubtful=self.known.ambiguous or self.known.attempts > 0,
+                doubtful=self.known.ambiguous or self.known.attempts > 0, confirmed=self.known.confirmed,
             )  # fmt: skip
             interaction = replace(interaction, version=version or interaction.version)
             if interaction.reason == PERIOD_REVERSED:

@@ -20,6 +20,7 @@ from hl7bridge.fhir.desired import (
     statement,
     supplied,
 )
+from hl7bridge.fhir.mapping_changes import KEPT, LIFECYCLE_RULE, VERSION_MARK, is_kept, with_earlier
 from hl7bridge.fhir.merge import Sides, covers, deduplicated, identity_key, merge_list, merge_single, same
 from hl7bridge.fhir.qualifications import merge_certificates
 from hl7bridge.fhir.replies import version_in
@@ -54,7 +55,6 @@ TAG = {"system": "urn:hl7bridge:lifecycle", "code": "deleted-in-source", "displa
 END_MARK = "period.end"  # of a role; the value is the date that we wrote, "" where an end stood there before
 TAG_MARK = "meta.tag"
 AWAY_MARK = "active.away"  # of a person or role: inactive for a time (PMU^B05)
-LIFECYCLE_RULE = "lifecycle"  # ElementValue.rule of what every lifecycle decision decides anew
 
 MENTION = "mention"  # Written.origin of a person whom a patient message named
 
@@ -107,10 +107,13 @@ def plan_practitioner(
     own: Written | None,
     others: Sequence[Written],
     now: datetime,
+    *,
+    confirmed: str = "",
 ) -> Interaction:
     """Plan the Practitioner. `server` None plans its creation; `own` is this record's base, `others` what every other
-    record of this bridge wrote to the same resource. A deactivation merges no content: such messages hold little of it."""
-    plan = _ResourcePlan("Practitioner", change, feed, rules, server, own, others)
+    record of this bridge wrote to the same resource. `confirmed`: the version of the feed's mapping that a person let go
+    live. A deactivation merges no content: such messages hold little of it."""
+    plan = _ResourcePlan("Practitioner", change, feed, rules, server, own, others, confirmed=confirmed)
     if change.qualifications_only:
         return _plan_certificates(plan, own)
     if server is None:
@@ -155,12 +158,13 @@ def plan_role(
     now: datetime,
     *,
     doubtful: bool = False,
+    confirmed: str = "",
 ) -> Interaction:
     """Plan one PractitionerRole of the person. `server` None plans its creation; a role that is to end and is not there
     needs nothing. `person_id` may be "" while the person is only planned, too. `doubtful`: an earlier attempt may have
     arrived, though no answer said so (a gateway may say 504 of what was done): what it would have left there is ours."""
     own, role = intent.own, intent.role
-    plan = _ResourcePlan("PractitionerRole", change, feed, rules, server, own, others, role)
+    plan = _ResourcePlan("PractitionerRole", change, feed, rules, server, own, others, role, confirmed)
     values = allowed("PractitionerRole", role.values, rules)
     if server is None:
         if intent.state != OPEN:
@@ -293,12 +297,14 @@ class _ResourcePlan:
     own: Written | None
     others: Sequence[Written]
     role: StaffRole | None = None
+    confirmed: str = ""
     body: JsonObject = field(init=False)
     base: list[ElementValue] = field(init=False)
     marks: dict[str, ElementValue] = field(init=False)
     differences: list[Difference] = field(init=False, default_factory=list)
     drift: list[Difference] = field(init=False, default_factory=list)
     note: str = field(init=False, default="")
+    kept: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         values = self.own.values if self.own else ()
@@ -315,12 +321,17 @@ class _ResourcePlan:
         if merges_content is None:
             merges_content = self.change.action not in ENDING
         given, cleared = supplied(self.change), frozenset(field_of(name) for name in self.change.cleared)
+        if merges_content:
+            self._note_mapping(desired)
+        offered = self.change.practitioner if self.role is None else self.role.values
 
         def stays(label: str) -> bool:
             """Whether what a field gave is neither cleared nor given anew. Ended or not, what is cleared goes."""
             return field_of(label) not in cleared and (not merges_content or given.isdisjoint(sources(label)))
 
         def retained(value: ElementValue) -> bool:
+            if merges_content and is_kept(value, self.change, offered):
+                return field_of(value.field) not in cleared
             return not decides_lifecycle if value.rule == LIFECYCLE_RULE else stays(value.field)
 
         desired, period_retained = self._with_dates(desired, stays)
@@ -337,6 +348,17 @@ class _ResourcePlan:
             self.drift += merged.drift
             base += merged.base
         self.base = base
+        self.kept = sum(is_kept(one, self.change, offered) and not given.isdisjoint(sources(one.field)) for one in base)
+
+    def _note_mapping(self, desired: Sequence[ElementValue]) -> None:
+        """Note which mapping gives the values, and which of the base an earlier one gave."""
+        mark = self.marks.get(VERSION_MARK)
+        self.base = with_earlier(self.base, str(mark.value) if mark else "", self.change, desired, self.confirmed)
+        self._mark_mapping()
+
+    def _mark_mapping(self) -> None:
+        if version := self.change.mapping_version:
+            self.marks[VERSION_MARK] = ElementValue(VERSION_MARK, version, "", LIFECYCLE_RULE)
 
     def _with_dates(
         self, desired: Sequence[ElementValue], stays: Callable[[str], bool]
@@ -531,6 +553,9 @@ class _ResourcePlan:
         resource_id = str(server.get("id", self.own.resource_id if self.own else ""))
         written = self._written(resource_id, tuple(self.base), holds_active, version_in(server))
         changed = len(self.differences)
+        reason = reason or (f"{changed} difference{'s' if changed > 1 else ''}" if changed else "no difference")
+        if self.kept and not self.note:
+            reason += KEPT.format(self.kept)
         return Interaction(
             kind=Kind.UPDATE if changed else Kind.NONE,
             resource_type=self.resource_type,
@@ -538,7 +563,7 @@ class _ResourcePlan:
             body=self.body if changed else None,
             version=version_in(server),
             differences=tuple(self.differences),
-            reason=reason or (f"{changed} difference{'s' if changed > 1 else ''}" if changed else "no difference"),
+            reason=reason,
             drift=tuple(self.drift),
             written=written,
         )
@@ -567,6 +592,7 @@ class _ResourcePlan:
             for number, value in enumerate(wanted):
                 path = element if element in SINGLE else f"{element}[{number}]"
                 differences.append(Difference(path, None, value.value, value.field))
+        self._mark_mapping()
         written = self._written("", tuple(base), holds_active, "")
         return Interaction(Kind.CREATE, self.resource_type, "", body, "", tuple(differences), reason, written=written)
 
@@ -574,7 +600,7 @@ class _ResourcePlan:
         return Written(
             resource_type=self.resource_type,
             resource_id=resource_id,
-            values=(*values, *self.marks.values()),
+            values=(*values, *(mark for mark in self.marks.values() if values or mark.element != VERSION_MARK)),
             role_key=self.role.key if self.role else "",
             origin=self.role.origin if self.role else MENTION if self.change.only_if_missing else "",
             holds_active=holds_active,

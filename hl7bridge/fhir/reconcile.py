@@ -265,7 +265,10 @@ class _Person:
         for change in self.source.waiting:
             if change.only_if_missing:
                 continue
-            interaction = plan_practitioner(change, self.source.feed, self.run.rules, body, own, others, now)
+            confirmed = self.source.known.confirmed
+            interaction = plan_practitioner(
+                change, self.source.feed, self.run.rules, body, own, others, now, confirmed=confirmed
+            )
             body, own = interaction.body or body, interaction.written or own
         return body, own
 
@@ -377,7 +380,10 @@ class _Person:
             for intent in intents:
                 role = role_at_server(intent, person_id, tuple(there.values()), taken, rules)
                 others = self._others("PractitionerRole", role["id"]) if role and role["id"] in roles else ()
-                plan = plan_role(change, intent, self.source.feed, rules, person_id, role, others, now)
+                confirmed = self.source.known.confirmed
+                plan = plan_role(
+                    change, intent, self.source.feed, rules, person_id, role, others, now, confirmed=confirmed
+                )
                 role_id = str(role["id"]) if role else f"{NEW}{len(there)}"
                 if plan.kind is not Kind.NONE and plan.body is not None:
                     there[role_id] = {**plan.body, "id": role_id}

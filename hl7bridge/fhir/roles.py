@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from hl7bridge.fhir.desired import ENDING, allowed, field_of, sources, statement, supplied
+from hl7bridge.fhir.mapping_changes import LIFECYCLE_RULE
 from hl7bridge.fhir.merge import covers, essence
 from hl7bridge.fhir.plan import (
     AS_IT_IS,
     END_MARK,
     ENDED_UNLISTED,
     ENDED_WITH_PERSON,
-    LIFECYCLE_RULE,
     OPEN,
     RESTING,
     SINGLE,

@@ -17,6 +17,7 @@ from hl7bridge.store.creating import PERSON as PRACTITIONER
 from hl7bridge.store.creating import ROLE, Creating
 from hl7bridge.store.encoding import unseal, written_from_row
 from hl7bridge.store.lanes import NEWCOMERS, WRITE_OUTS, keys_from_text, keys_to_text, lane_key
+from hl7bridge.store.reloading import confirmed_mapping
 from hl7bridge.store.store import Claimed
 
 PROMOTED = 500  # scheduled deliveries that one claim lines up at most; the next claim takes the next ones
@@ -274,6 +275,7 @@ class Claiming(Creating):
             lately.unsure_since,
             lately.unsure_roles,
             late=behind > 0,
+            confirmed=confirmed_mapping(self, feed),
         )
         return Claimed(
             delivery_id,

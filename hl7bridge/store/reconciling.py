@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from hl7bridge.discrepancy import Discrepancy, SourcePerson
@@ -11,6 +12,7 @@ from hl7bridge.model import APPLIED, Action, Difference, Known, Link, Result, St
 from hl7bridge.store.claiming import OWN, Claiming
 from hl7bridge.store.encoding import PLAIN, unseal
 from hl7bridge.store.reconciled import Reconciliation, Verified
+from hl7bridge.store.reloading import confirmed_mapping
 from hl7bridge.store.store import DeliveryState
 
 KEPT = 30  # runs of a destination
@@ -53,6 +55,7 @@ class Reconciling(Claiming):
             row = self._execute(CROSSWALK, (destination, feed, source_key)).fetchone()
             own = self._bases(OWN, destination, feed, source_key)
             person = Known(row[0], own, link=Link(row[1])) if row else Known("", own)
+            person = replace(person, confirmed=confirmed_mapping(self, feed))
             return self._said(person, destination, feed, source_key)
 
     def _said(self, known: Known, destination: str, feed: str, source_key: str) -> SourcePerson:

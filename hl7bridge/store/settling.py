@@ -17,6 +17,7 @@ from hl7bridge.store.encoding import (
     written_to_bytes,
 )
 from hl7bridge.store.lanes import keys_from_text
+from hl7bridge.store.reloading import confirmed_mapping
 from hl7bridge.store.restoring import UNDONE, Restoring
 from hl7bridge.store.store import Claimed, DeliveryState, Settlement
 
@@ -290,7 +291,12 @@ class Settling(Claiming, Restoring):
         with self._reading():
             row = self._execute(PERSON, (destination, feed, source_key)).fetchone()
             own = self._bases(OWN, destination, feed, source_key)
-            return Known(row[0], own, link=Link(row[1])) if row else Known(own=own)
+            confirmed = confirmed_mapping(self, feed)
+            return (
+                Known(row[0], own, link=Link(row[1]), confirmed=confirmed)
+                if row
+                else Known(own=own, confirmed=confirmed)
+            )
 
     def withdraw(self, message_id: int, now: float) -> bool:
         """Withdraw every delivery of the message of which nothing can have reached a server. True when that is all of

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from hl7bridge.store.sqlite import SqliteStore
-from tests.store.builders import NOW
+from hl7bridge.store.store import Store
+from tests.store.builders import NOW, accept_one, change, claim
 
 
 def test_a_reload_is_asked_for_answered_and_remembered(tmp_path: Path) -> None:
@@ -34,3 +35,22 @@ def test_what_nobody_answers_can_be_taken_back(tmp_path: Path) -> None:
         store.answer_reload(request, False, {"problems": ["x"]}, NOW)
         assert not store.withdraw_reload(request)
         assert [row["accepted"] for row in store.reloads()] == [False]
+
+
+def test_the_mapping_that_a_person_let_go_live_comes_with_what_is_known(store: Store) -> None:
+    accept_one(store, change("S1"))
+    (one,) = claim(store)
+    destination, feed = one.destination, one.feed
+    assert one.known.confirmed == ""
+    for versions, accepted, confirmed in (
+        ([["v0", "v1"]], True, "v1"),
+        ([["v1", "v2"]], False, "v1"),
+        ([["v1", "v1"]], True, "v1"),
+        ([["v1", "v3"]], True, "v3"),
+    ):
+        request = store.ask_reload("ana", NOW)
+        store.answer_reload(request, accepted, {"mappings": {feed: versions[0], "other": ["a", "b"]}}, NOW)
+        assert store.known(destination, feed, "S1").confirmed == confirmed
+    assert store.known(destination, "another", "S1").confirmed == ""
+    accept_one(store, change("S2"))
+    assert [one.known.confirmed for one in claim(store)] == ["v3"]
