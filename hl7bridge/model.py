@@ -148,9 +148,8 @@ class ElementValue:
     """One value for one top-level element of a FHIR resource, and where it came from.
 
     `element` is the FHIR name ("telecom"); for a repeating element `value` is one item of the list, else the value
-    itself. `field` is the HL7 field with its repetition ("STF-10[2]"); `rule` names the table row or function. `kind` is
-    what a destination may withhold it by, such as "home" or "work" of an address: by the type as sent, which FHIR's `use`
-    need not show; "" = by its `use`.
+    itself. `field` is the HL7 field with its repetition ("STF-10[2]"); `rule` names the table row or function. `kind`: what
+    it may be withheld by, "home" or "work" by the type as sent, which FHIR's `use` need not show; "" = by its `use`.
     """
 
     element: str

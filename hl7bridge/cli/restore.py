@@ -265,8 +265,8 @@ class _WayBack:
         self, delivery: dict[str, Any], client: FhirClient, image: Image, *, write: bool
     ) -> tuple[dict[str, Any], Written | None]:
         """One resource read, planned and, if `write`, written and verified; and the base that it leaves."""
+        from hl7bridge.fhir.happened import happened
         from hl7bridge.fhir.outcomes import of_reply
-        from hl7bridge.fhir.plan import happened
         from hl7bridge.fhir.replies import ReplyKind
         from hl7bridge.fhir.restore import plan_restore
 

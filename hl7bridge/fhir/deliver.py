@@ -18,13 +18,13 @@ from hl7bridge.fhir.capabilities import Capabilities
 from hl7bridge.fhir.client import FhirClient
 from hl7bridge.fhir.conversation import Conversation, Permit
 from hl7bridge.fhir.desired import ENDING, statement
+from hl7bridge.fhir.happened import happened
 from hl7bridge.fhir.identity import Match, Resolution, SaidBy, WrittenBy
 from hl7bridge.fhir.plan import (
     PERIOD_REVERSED,
     TAG_MARK,
     UNKNOWN_CERTIFICATE,
     RoleIntent,
-    happened,
     held_by_others,
     is_away,
     plan_practitioner,

@@ -21,7 +21,7 @@ from hl7bridge.fhir.desired import (
     supplied,
 )
 from hl7bridge.fhir.mapping_changes import KEPT, LIFECYCLE_RULE, VERSION_MARK, is_kept, with_earlier
-from hl7bridge.fhir.merge import Sides, covers, deduplicated, identity_key, merge_list, merge_single, same
+from hl7bridge.fhir.merge import Sides, deduplicated, identity_key, merge_list, merge_single, same
 from hl7bridge.fhir.qualifications import merge_certificates
 from hl7bridge.fhir.replies import version_in
 from hl7bridge.fhir.rules import KEEP, DestinationRules
@@ -196,33 +196,6 @@ def plan_role(
         return plan.planned(False, "role kept: another feed holds it")
     plan.end(stated_end or _date(change, now), intent.state, doubtful, stated=bool(stated_end))
     return plan.planned(False, "")
-
-
-def happened(interaction: Interaction, resource: JsonObject) -> bool:
-    """Whether the resource shows every intended difference. meta is not looked at: servers keep their own."""
-    for difference in interaction.differences:
-        element, _, place = difference.path.partition("[")
-        now = resource.get(element)
-        before, after = difference.before, difference.after
-        if element.startswith("meta"):
-            continue
-        if place:
-            items = now if isinstance(now, list) else []
-            if after is not None and not any(covers(item, after) for item in items):
-                return False
-            meant = (interaction.body or {}).get(element, [])
-            if after is None and _count(items, before) > _count(meant, before):
-                return False
-        elif after is None:
-            if now is not None and covers(now, before):
-                return False
-        elif not covers(now, after) or (element == "period" and not covers(after, now)):
-            return False
-    return True
-
-
-def _count(items: Sequence[Any], value: Any) -> int:
-    return sum(same(item, value) for item in items)
 
 
 # --- dates -----------------------------------------------------------------------------------------------------------

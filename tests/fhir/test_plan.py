@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hl7bridge.fhir.desired import practitioner_values, sources
+from hl7bridge.fhir.happened import happened
 from hl7bridge.fhir.plan import (
     END_MARK,
     ENDED_UNLISTED,
@@ -15,7 +16,6 @@ from hl7bridge.fhir.plan import (
     OPEN,
     TAG,
     RoleIntent,
-    happened,
     plan_practitioner,
     plan_role,
 )

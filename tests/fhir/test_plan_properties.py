@@ -8,8 +8,9 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hl7bridge.fhir.happened import happened
 from hl7bridge.fhir.merge import covers, essence, same
-from hl7bridge.fhir.plan import happened, plan_practitioner
+from hl7bridge.fhir.plan import plan_practitioner
 from hl7bridge.model import (
     Action,
     ElementValue,
