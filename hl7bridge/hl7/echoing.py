@@ -87,9 +87,10 @@ def is_writable(text: str, separators: Separators) -> bool:
 def name(header: Header, number: int, separators: Separators, version: Version, codec: str) -> str:
     """MSH-3 to MSH-6 as an HD (2.A.33), before 2.3 as an ST. A separator that has no meaning there is text, and escaped.
 
-    `codec` tells where a character of the sender's set only looks like a separator.
+    MSH-18, else `codec`, tells where a character of the sender's set only looks like a separator.
     """
     text = header.text(number)
+    codec = _stated_codec(header) or codec
     wide = _wide(text, codec)
     if wide is not None:
         text = wide
@@ -100,6 +101,14 @@ def name(header: Header, number: int, separators: Separators, version: Version, 
     parts = text.split(sent.component)[:3] if sent.component and version >= V2_3 else [text]
     said = separators.component.join(_said(part, sent, separators) for part in parts)
     return said if wide is None else said.encode(codec).decode("latin-1")
+
+
+def _stated_codec(header: Header) -> str:
+    """The codec that MSH-18 names; "" where it names none that can be read."""
+    try:
+        return codec_of_field(header.charsets)
+    except MessageError:
+        return ""
 
 
 def _wide(text: str, codec: str) -> str | None:

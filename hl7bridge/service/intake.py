@@ -564,14 +564,11 @@ def _why_nobody(findings: Sequence[Finding]) -> str:
 
 def _accept_code(error: MessageError, *, kept: bool, asked: acknowledgment.Asked) -> str:
     """What an accept acknowledgment says of a message that is refused. It never judges content (2.9.3.1): by it the sender
-    only learns whether to send the message again. CR is for what the header alone rules out, CA for the rest: its bytes are
+    only learns whether to send the message again. CR is for what the feed does not take, CA for the rest: its bytes are
     kept, or the application acknowledgment says what is wrong. Where neither is so, CA would lose it."""
-    of_header = error.finding.location is None or error.finding.location.segment == "MSH"
-    if error.refusal is Refusal.UNSUPPORTED and of_header:
+    if error.refusal is Refusal.UNSUPPORTED:
         return "CR"
-    if kept or asked.wants_application(False):
-        return "CA"
-    return "CR" if error.refusal is Refusal.UNSUPPORTED else "CE"
+    return "CA" if kept or asked.wants_application(False) else "CE"
 
 
 def _block_inside(raw: bytes, header: Header, defect: str) -> UnreadableMessage:

@@ -98,9 +98,13 @@ def test_names_before_hd_are_text() -> None:
 
 
 def test_a_character_that_holds_the_byte_of_a_separator_is_whole() -> None:
-    name = "ソー能"  # in Shift_JIS the second bytes are a backslash, a caret-like and a backslash again
-    built = answer(msh(f3=name.encode("shift_jis"), f18="ISO IR14"), codec="shift_jis")
-    assert built.split(b"\r")[0].split(b"|")[4] == name.encode("shift_jis")
+    name = "タ能一".encode("shift_jis")  # two of their second bytes are ^ and \\
+    assert b"^" in name
+    assert b"\\" in name
+    for more in ({}, {"codec": "shift_jis"}):
+        built = answer(msh(f3=name, f18="ISO IR14"), **more)
+        assert built.split(b"\r")[0].split(b"|")[4] == name
+    assert answer(msh(f3=name), codec="shift_jis").split(b"\r")[0].split(b"|")[4] == name
 
 
 @pytest.mark.parametrize(
