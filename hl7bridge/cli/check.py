@@ -92,6 +92,8 @@ def examine(directory: Path) -> Iterator[Line]:
     counted = f"{len(settings.feeds)} feed(s), {len(settings.destinations)} destination(s)"
     yield Line("good", f"conf: {counted} in {settings.directory}")
     yield from _keys(settings)
+    for destination in settings.destinations.values():
+        yield from _untyped_phones(destination)
     yield from _store(settings)
     yield from _log(settings)
     for feed in settings.feeds.values():
@@ -132,6 +134,17 @@ def _keys(settings: Settings) -> Iterator[Line]:
 
 
 REPLACE_KEY = "Make a new one, register it beside the old one, then switch: hl7bridge keys generate."
+
+
+def _untyped_phones(destination: Destination) -> Iterator[Line]:
+    """A site that has not said what becomes of numbers that say neither home nor work sends them, as ever: told."""
+    elements = destination.elements
+    if elements.home_phone or "untyped_phone" in elements.model_fields_set:
+        return
+    problem = "is not set: telephone numbers that say neither home nor work are sent, though those of home are withheld"
+    advice = 'Write untyped_phone = "withhold", or "work" where your senders give work numbers alone.'
+    error = ConfigError(problem, file=destination.file, key="elements.untyped_phone", advice=advice)
+    yield Line.of(error, "warning")
 
 
 def key_is_old(destination: Destination, now: float) -> bool:

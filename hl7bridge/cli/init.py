@@ -114,6 +114,7 @@ def init(
     values = [
         (_FEED, "hl7", "key_system", f'"{uuid.uuid4().urn}"'),
         (_FEED, "hl7", "timezone", f'"{zone or "UTC"}"'),
+        (_DESTINATION, "elements", "untyped_phone", '"withhold"'),
         *(value for name in profile or () for value in STARTING_VALUES[name]),
     ]
     written: list[str] = []

@@ -177,9 +177,10 @@ def contact_points(draft: Draft, repetition: str, number: int) -> list[JsonObjec
     system = draft.codes["0202"].get(equipment, "")
     if equipment and not system:
         draft.unmapped(equipment, "0202", number if number > 1 else 0, 3, lost=True)
-    if use != "home":
-        use = draft.codes["0202-use"].get(equipment) or use
-    value = _number(parts)
+    use = draft.codes["0202-use"].get(equipment) or use
+    if use_code == "BPN" and system in ("", "phone"):
+        system = "pager"
+    value = _without_scheme(_number(parts))
     if system == "email" or use_code == "NET":
         value, address = address or value, ""
         system = ("url" if "://" in value else "other") if value and "@" not in value else "email"
@@ -192,7 +193,8 @@ def contact_points(draft: Draft, repetition: str, number: int) -> list[JsonObjec
     if value:
         found.append(_contact_point(draft, system, value, use, parts))
     if address and "@" in address:
-        found.append(_contact_point(draft, "email", address, "" if use == "mobile" else use, parts))
+        beside = [*parts[:17], "" if found else parts[17]]  # one rank is of one of them
+        found.append(_contact_point(draft, "email", address, "" if use == "mobile" else use, beside))
     if not found and not any((text, use_code, equipment)) and not value and address:
         draft.misfit("an e-mail address without @", number if number > 1 else 0, 4)
     return found
@@ -202,6 +204,12 @@ def _is_plausible(system: str, value: str) -> bool:
     if system in ("phone", "fax", "pager", "sms"):
         return is_telephone(value)
     return is_mail(value) if system == "email" else True
+
+
+def _without_scheme(value: str) -> str:
+    """The value of `tel:` and `mailto:` URIs."""
+    scheme, colon, rest = value.partition(":")
+    return rest.strip() if colon and rest and scheme.casefold() in ("tel", "mailto") else value
 
 
 def _contact_use(draft: Draft, code: str, number: int) -> str:
@@ -223,8 +231,8 @@ def _number(parts: list[str]) -> str:
     if not local:
         return parts[11] or parts[0]
     value = f"{area} {local}" if area else local
-    if country:
-        value = f"{country} {value}" if country[0] == "+" else f"+{country} {value}"
+    if country := country.lstrip("+0 "):  # written +1, 1, 001
+        value = f"+{country} {value}"
     return f"{value} X{extension}" if extension else value
 
 
@@ -293,23 +301,6 @@ def address(draft: Draft, repetition: str, number: int) -> JsonObject | None:
         if period := period_of(draft, start, end):
             found["period"] = period
     return found
-
-
-_AT_HOME = frozenset({"H", "P", "V", "HV", "RH"})
-"""Address types (table 0190) of where people live, whatever a site's table makes of them: home, permanent, vacation,
-registry home."""
-
-
-def address_kind(draft: Draft, repetition: str) -> str:
-    """What a destination may withhold an address by: "work" where its type (XAD.7) is plainly of work, else "home".
-
-    Of work is what the table in force calls so (B, O, S), and what is temporary (C) at an organisation (XAD.19). An address
-    without a type may be anybody's home; so may one for mail, one that is legal, or bad.
-    """
-    kind, addressee = draft.reader.code(repetition, 7), draft.reader.parts(repetition)[18]
-    if kind in _AT_HOME:
-        return "home"
-    return "work" if draft.row.codes.get(kind) == "work" or (kind == "C" and addressee) else "home"
 
 
 def _address_is_shifted(draft: Draft, parts: list[str], number: int) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hl7bridge.mapping.datatypes import (
     BCP_47,
     address,
-    address_kind,
     checked_period,
     coding_of,
     concept,
@@ -20,6 +21,7 @@ from hl7bridge.mapping.draft import Draft, Row, field_rule, segment_rule
 from hl7bridge.mapping.identifiers import value_of
 from hl7bridge.mapping.shapes import is_mail
 from hl7bridge.mapping.times import fhir_date
+from hl7bridge.mapping.withholding import HOME, WORK, address_kind, telecom_kind
 from hl7bridge.model import ElementValue, JsonObject
 
 
@@ -65,9 +67,10 @@ def phone(draft: Draft, row: Row, raw: str) -> None:
     for number, repetition in enumerate(draft.reader.repetitions(raw), 1):
         if not repetition:
             continue
+        kind = telecom_kind(draft, draft.reader.parts(repetition))
         for point in contact_points(draft, repetition, number):
-            value = draft.person("telecom", point, number)
-            if point.get("use") == "work":
+            value = draft.person("telecom", point, number, kind)
+            if kind == WORK:
                 draft.share(value)
 
 
@@ -99,23 +102,40 @@ def preferred_contact(draft: Draft, row: Row, raw: str) -> None:
         if code:
             draft.unmapped(code, row.table, lost=True)
         return
+    preferred = [
+        (have.kind == HOME and kind != "home", index)  # what many destinations do not get comes last
+        for index, have in enumerate(draft.practitioner)
+        if have.element == "telecom" and is_of_kind(have, kind)
+    ]
+    if not preferred:
+        draft.leave("no telecom of the preferred kind")
+        return
+    first = min(preferred)[1]
     for index, have in enumerate(draft.practitioner):
-        if have.element == "telecom" and is_of_kind(have.value, kind):
-            ranked = {**have.value, "rank": 1}
-            draft.practitioner[index] = ElementValue("telecom", ranked, have.field, have.rule)
-            for at, other in enumerate(draft.role):
-                if other.element == "telecom" and other.value == have.value:
-                    draft.role[at] = ElementValue("telecom", ranked, other.field, other.rule)
-            draft.decide("Practitioner.telecom.rank", 1)
-            return
-    draft.leave("no telecom of the preferred kind")
+        if have.element == "telecom" and (index == first or have.value.get("rank") == 1):
+            _set_rank(draft, index, 1 if index == first else 0)
+    draft.decide("Practitioner.telecom.rank", 1)
 
 
-def is_of_kind(point: JsonObject, kind: str) -> bool:
+def _set_rank(draft: Draft, index: int, rank: int) -> None:
+    """A telecom's rank, here and in the roles; 0 takes it away: one alone is preferred."""
+    have = draft.practitioner[index]
+    value = {key: content for key, content in have.value.items() if key != "rank"}
+    ranked = replace(have, value={**value, "rank": rank} if rank else value)
+    draft.practitioner[index] = ranked
+    for at, other in enumerate(draft.role):
+        if other == have:
+            draft.role[at] = ranked
+
+
+def is_of_kind(telecom: ElementValue, kind: str) -> bool:
     """Whether a ContactPoint is what table 0185 calls pager, mobile, email, fax, home or work (phone)."""
+    point = telecom.value
     if kind in ("pager", "email", "fax"):
         return bool(point["system"] == kind)
-    return bool(point["system"] == "phone" and point.get("use") == kind)
+    if kind == "mobile":
+        return bool(point["system"] == "phone" and point.get("use") == kind)
+    return bool(point["system"] == "phone" and kind in (point.get("use"), telecom.kind))
 
 
 @field_rule

@@ -85,6 +85,9 @@ _MARKS = frozenset(
 
 _TELEPHONE_START = re.compile(r"[\d+(\[#*]|(?:[a-z]{1,10}\.?[ :.]*[\d+(#*])", re.IGNORECASE)
 _VANITY = re.compile(r"\+?\d[\d-]{2,}-[A-Za-z]{3,10}(?:-[A-Za-z\d]+)?")
+_EXTENSION = re.compile(r"(?:[x#]|ext|durchwahl|poste|toestel|nst)", re.IGNORECASE)
+_BETWEEN = re.compile(r"[;,/|~]|\bor\b|\band\b| {2,}|(?<=\d)\(|(?<=\d) ?\+", re.IGNORECASE)
+_MOST_DIGITS, _FEWEST_DIGITS = 15, 6  # ITU E.164; of two numbers glued together each has so many at least
 _RUN = re.compile(r"\d(?:[ ()./+-]*\d){6}")
 _WORDS = re.compile(r"[^\W\d_]{3,}")
 _TIME = re.compile(r"(?:19|20)\d{6}(?:\d{4}(?:\d\d)?)?")
@@ -108,9 +111,12 @@ def is_telephone(text: str) -> bool:
 
     No street (`12 Main Street`), no postal code with letters, no time, no text.
     """
-    digits = sum(character.isdigit() for character in text)
-    if not digits or digits > 24 or not _TELEPHONE_START.match(text):
+    number = _EXTENSION.split(text, maxsplit=1)[0]
+    digits = sum(character.isdigit() for character in number)
+    if not any(character.isdigit() for character in text) or digits > _MOST_DIGITS or not _TELEPHONE_START.match(text):
         return False
+    if len([one for one in _BETWEEN.split(text) if sum(map(str.isdigit, one)) >= _FEWEST_DIGITS]) > 1:
+        return False  # two numbers in one
     if (len(text) in (12, 14) and is_time(text)) or (_POSTAL.fullmatch(text) and not text.isdigit()):
         return False
     words = [word for word in _WORDS.findall(text) if word.casefold() not in _MARKS]

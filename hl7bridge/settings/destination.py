@@ -150,13 +150,21 @@ class ElementSettings(Section):
     birth_date: bool = setting(False, "date of birth (STF-6)")
     home_address: bool = setting(False, "addresses that are not plainly of work (STF-11; XAD.7 B, O, S)")
     home_phone: bool = setting(False, "home telephone numbers and e-mail (STF-10, STF-15)")
+    untyped_phone: Literal["withhold", "work"] = setting(
+        "work",
+        "telephone numbers of STF-10 that say neither home nor work (TN before 2.4 never does): withhold them with those of"
+        " home, or send them as those of work",
+    )
     ssn: bool = setting(False, "social security number, by its type or its system")
     driver_license: bool = setting(False, "driver licence number (STF-22), by its type or its system")
     tax_id: bool = setting(False, "tax number, by its type or its system")
 
     def withheld(self) -> frozenset[str]:
         """What the destination must not receive, in the words of its rules: element, element.use, identifier.TYPE."""
-        return frozenset(name for key, name in _WITHHELD.items() if not getattr(self, key))
+        found = {name for key, name in _WITHHELD.items() if not getattr(self, key)}
+        if self.untyped_phone == "withhold" and not self.home_phone:
+            found.add("telecom.untyped")
+        return frozenset(found)
 
 
 _WITHHELD = {

@@ -20,7 +20,7 @@ from tests.journey import mfn, person
 __all__ = ["delivered", "ready", "serve", "server"]
 
 Command = Callable[..., Ended]
-FORMULA = "=1+1"
+FORMULA = "=SUM(1+1)"  # a name has letters
 
 
 @pytest.fixture

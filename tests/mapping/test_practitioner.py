@@ -179,8 +179,8 @@ def test_what_is_no_date_is_said_and_left_out() -> None:
         ("^WPN^PH^^^555^5550101^12", [{"system": "phone", "value": "555 5550101 X12", "use": "work"}]),
         ("^PRN^PH^^^^5550101", [{"system": "phone", "value": "5550101", "use": "home"}]),
         ("^WPN^CP^^44^7700^900123", [{"system": "phone", "value": "+44 7700 900123", "use": "mobile"}]),
-        ("^PRN^CP^^44^7700^900123", [{"system": "phone", "value": "+44 7700 900123", "use": "home"}]),
-        ("^PRS^CP^^44^7700^900123", [{"system": "phone", "value": "+44 7700 900123", "use": "home"}]),
+        ("^PRN^CP^^44^7700^900123", [{"system": "phone", "value": "+44 7700 900123", "use": "mobile"}]),
+        ("^PRS^CP^^44^7700^900123", [{"system": "phone", "value": "+44 7700 900123", "use": "mobile"}]),
         ("^WPN^FX^^^555^5550102", [{"system": "fax", "value": "555 5550102", "use": "work"}]),
         ("^WPN^BP^^^555^5550103", [{"system": "pager", "value": "555 5550103", "use": "work"}]),
         ("^WPN^TDD^^^555^5550104", [{"system": "other", "value": "555 5550104", "use": "work"}]),
@@ -270,7 +270,7 @@ def test_preferred_contact_gets_rank_1(code: str, value: str) -> None:
     ranked = [point["value"] for point in values(change, "telecom") if point.get("rank") == 1]
     assert ranked == [value]
     in_roles = [point["value"] for point in values(change.shared_role, "telecom") if point.get("rank") == 1]
-    assert in_roles == [v for v in ranked if v in ("1", "4", "5")]
+    assert in_roles == [v for v in ranked if v in ("1", "3", "4", "5")]
 
 
 def test_preferred_contact_that_is_not_there_changes_nothing() -> None:

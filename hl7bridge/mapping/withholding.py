@@ -1,0 +1,57 @@
+"""Whose an address or a telephone is, as the sender stated it: what a destination withholds it by (`ElementValue.kind`).
+
+It goes by XAD.7 and XTN.2 as sent (tables 0190, 0201), never by FHIR's `use`: a mobile at home is `mobile` there, and a
+site's table may call a code what it likes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from hl7bridge.mapping.draft import Draft
+
+HOME, WORK, UNTYPED = "home", "work", "untyped"
+
+_ADDRESSES_AT_HOME = frozenset({"H", "P", "V", "HV", "RH"})
+"""Where people live, whatever a site's table makes of them: home, permanent, vacation, registry home."""
+
+_TELEPHONES_AT_HOME = frozenset({"PRN", "ORN", "VHN", "PRS"})
+"""Primary, other and vacation residence, and personal numbers."""
+
+_OF_OLD_TEXT = re.compile(
+    r"C *([BCFHO])$"
+)  # TN before 2.3.1: 999-9999X99999C, and letters that senders add: H home, O office
+_HOME_WORDS = re.compile(r"\b(?:home|private?|privat|domicile|thuis|h)\b", re.IGNORECASE)
+_WORK_WORDS = re.compile(r"\b(?:work|office|off)\b", re.IGNORECASE)
+
+
+def address_kind(draft: Draft, repetition: str) -> str:
+    """ "work" where the type (XAD.7) is plainly of work, else "home".
+
+    Of work is what the table in force calls so (B, O, S), and what is temporary (C) at an organisation (XAD.19). An address
+    without a type may be anybody's home; so may one for mail, one that is legal, or bad.
+    """
+    kind, addressee = draft.reader.code(repetition, 7), draft.reader.parts(repetition)[18]
+    if kind in _ADDRESSES_AT_HOME:
+        return HOME
+    return WORK if draft.row.codes.get(kind) == WORK or (kind == "C" and addressee) else HOME
+
+
+def telecom_kind(draft: Draft, parts: Sequence[str]) -> str:
+    """By XTN.2: "home" or "work"; without it by the marks of the old text form (TN: `555-0100CH`, `555-0100^C^H`,
+    `555-0100 (home)`), "untyped" where nothing says either. "" for other uses: answering service, pager, network address.
+    """
+    text, use, equipment = parts[:3]
+    mark = equipment if use == "C" and len(equipment) == 1 else ""
+    if use in _TELEPHONES_AT_HOME or draft.row.codes.get(use) == HOME:
+        return HOME
+    if use and not mark:
+        if draft.row.codes.get(use) == WORK:
+            return WORK
+        return "" if use in draft.row.codes else UNTYPED
+    mark = mark or ((found := _OF_OLD_TEXT.search(text)) and found[1]) or ""
+    comment = text.lstrip("0123456789+()-. ")
+    if mark == "H" or _HOME_WORDS.search(comment):
+        return HOME
+    return WORK if mark == "O" or _WORK_WORDS.search(comment) else UNTYPED
