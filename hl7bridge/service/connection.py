@@ -32,6 +32,7 @@ LARGE = 256 * 1024  # bytes above which a frame is translated off the reactor th
 MANY = 100  # messages of one frame above which they are taken some at a time
 MOST_UNANSWERED = 256  # answers owed to one connection before its reading pauses
 CLOSE_WITHIN = 10.0  # seconds that a peer has to read its last answers
+BUILT_WITHIN = 1.0  # seconds for an answer that falls due at `ack_deadline` itself to be built
 SEEN_WITHIN = 0.5  # seconds within which it shows that a peer that ended its side does not read any more
 MOST_BACKLOG = 64 * 1024 * 1024  # bytes that wait for the disk before every connection that is owed answers pauses
 
@@ -125,7 +126,8 @@ class MllpConnection(protocol.Protocol):
             return
         self._ended = True
         self._stop_timer()
-        self._timer = self.factory.clock.callLater(self.factory.intake.policy.ack_deadline, self._too_late)
+        deadline = self.factory.intake.policy.ack_deadline + BUILT_WITHIN
+        self._timer = self.factory.clock.callLater(deadline, self._too_late)
         self._end_block_came()
         self._pump()
 

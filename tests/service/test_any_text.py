@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -72,7 +74,7 @@ _WRITTEN = [
     "\nPID|1||P1^^^NORTH^MR||Canary^Patient",
     "\n\t PV1#1#I#Canary",
 ]
-_ANY = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\r\x0b\x1c|^~\\&"), max_size=8)
+_ANY = st.text(st.characters(exclude_categories=("Cs", "Nd"), exclude_characters="\r\x0b\x1c|^~\\&@"), max_size=8)
 TEXTS = st.lists(st.sampled_from(_WORDS) | _ANY, max_size=4).map("".join)
 LAST = st.lists(st.sampled_from(_WORDS + _WRITTEN) | _ANY, max_size=3).map("".join)
 
@@ -98,13 +100,17 @@ def kept(new: NewMessage) -> bytes:
     ids=["MFN", "MFN beside ADT", "PMU", "ADT"],
 )
 @pytest.mark.parametrize("ending", ["\r", "\r\n"], ids=["CR", "CRLF"])
-@settings(max_examples=examples(12), deadline=None)
-@given(text=TEXTS, last=LAST)
+@settings(max_examples=examples(20), deadline=None)
+@given(slots=st.sets(st.integers(0, 15), max_size=2), text=TEXTS, last=LAST)
 def test_text_makes_no_answer_no_record_and_no_person(
-    taken: Intake, written: str, people: int, ending: str, text: str, last: str
+    taken: Intake, written: str, people: int, ending: str, slots: set[int], text: str, last: str
 ) -> None:
+    """In two fields at most, and at the end of the notes: more of it, or digits in a name, look like shifted fields."""
+
     def body(text: str, last: str) -> bytes:
-        return (written.replace("\n", ending).replace("{t}", text).replace("{last}", last) + ending).encode()
+        pieces = written.replace("\n", ending).replace("{last}", last).split("{t}")
+        between = [text if slot in slots else "word" for slot in range(len(pieces) - 1)]
+        return ("".join(itertools.chain(*zip(pieces, [*between, ending], strict=True)))).encode()
 
     plain = outcome(taken, body("word", "words"))
     assert plain == (1, [people], [people])
