@@ -38,7 +38,7 @@ def merge_certificates(
     complete = True
     for one in wanted:
         mine = next((value for value in stands_for if _is_same(value.value, one.value)), None)
-        slot = _slot(items, one.value)
+        slot = _slot(items, one.value, mine)
         path = f"{ELEMENT}[{len(items) if slot is None else slot}]"
         if slot is None:
             if revokes or "code" not in one.value:
@@ -52,8 +52,9 @@ def merge_certificates(
             differences.append(Difference(path, None, one.value, one.field))
         else:
             item = items[slot]
+            changed = mine is not None and not covers(item, essence(ELEMENT, mine.value))
             bare = mine.value if mine is not None else {}
-            if mine is not None and not covers(item, essence(ELEMENT, bare)):
+            if changed:
                 drift.append(Difference(path, item, one.value, one.field))
                 if keep_drift:
                     continue
@@ -64,6 +65,8 @@ def merge_certificates(
                 differences.append(Difference(path, item, after, one.field))
             one = replace(one, value=_ended({**one.value, **bare}, one.value)) if revokes else one
             if "code" not in one.value or not covers(after, one.value):
+                if revokes and changed:  # ended as it stands: this feed stands for what it wrote no longer
+                    stands_for = [value for value in stands_for if value is not mine]
                 continue  # another feed's, and it stays another feed's
         stands_for = [value for value in stands_for if value is not mine and not same(value.value, one.value)]
         stands_for.append(one)
@@ -85,10 +88,17 @@ def _ended(item: JsonObject, wanted: JsonObject) -> JsonObject:
     return {**item, "period": {**period, "end": max(end, start[:10]) if isinstance(start, str) else end}}
 
 
-def _slot(items: Sequence[Any], wanted: JsonObject) -> int | None:
-    """The one item that is this certificate."""
+def _slot(items: Sequence[Any], wanted: JsonObject, mine: ElementValue | None) -> int | None:
+    """The one item that is this certificate. Of several, the one that this feed wrote: another's with the same number may
+    have other dates, and a revocation that names those dates still means ours. Else the one that says exactly the same."""
     found = [slot for slot, item in enumerate(items) if isinstance(item, dict) and _is_same(item, wanted)]
-    return found[0] if len(found) == 1 else next((slot for slot in found if same(items[slot], wanted)), None)
+    if len(found) == 1:
+        return found[0]
+    if mine is not None:
+        ours = [slot for slot in found if covers(items[slot], mine.value)]
+        if ours:
+            return next((slot for slot in ours if same(items[slot], mine.value)), ours[0])
+    return next((slot for slot in found if same(items[slot], wanted)), None)
 
 
 def _is_same(one: JsonObject, other: JsonObject) -> bool:

@@ -91,6 +91,26 @@ def test_a_grant_leaves_what_another_feed_stands_for() -> None:
     assert merge(certificate("1", start="2026"), [], [theirs], [theirs])[:2] == ([theirs], [])
 
 
+def test_a_revocation_means_ours_though_another_ones_dates_are_those_that_it_names() -> None:
+    ours, theirs = certificate("2", end="2026-01-01"), certificate("2", start="2020-01-01", end="2030-01-01")
+    items = [certificate("2"), theirs, ours]
+    assert merge(theirs, [ours], items, revokes=True) == (items, [ours], True)
+    lasting = certificate("2", start="2021-01-01")
+    ended = certificate("2", start="2021-01-01", end="2030-01-01")
+    assert merge(theirs, [lasting], [theirs, lasting], revokes=True) == ([theirs, ended], [ended], True)
+
+
+def test_what_somebody_changed_is_ended_as_it_stands_and_told_once() -> None:
+    ours, now = certificate("2", start="2020-01-01"), certificate("2", start="2021-05-05")
+    values = [ElementValue("qualification", one, "CER-10") for one in (ours, certificate("2", end="2026-01-01"))]
+    merged, complete = merge_certificates(values[1:], values[:1], [now], [], revokes=True)
+    assert complete
+    assert merged.value == [now | {"period": {"start": "2021-05-05", "end": "2026-01-01"}}]
+    assert len(merged.drift) == 1
+    again, _ = merge_certificates(values[1:], merged.base, merged.value, [], revokes=True)
+    assert (again.value, again.differences, again.drift) == (merged.value, (), ())
+
+
 numbers = st.sampled_from(["", "1", "2"])
 certificates = st.builds(
     lambda number, code, issuer, start, end: certificate(number, code, issuer, **start, **end),
