@@ -70,11 +70,15 @@ class TokenError(Hl7BridgeError):
 
     code  the error code of RFC 6749, 5.2, "" when it gave none
     hint  what its own words are about: "audience", "clock", "key", "client", "scope", "" when it does not explain itself
+    explanation  its own words, made safe for a terminal, and for nothing but a terminal: they are in no text of ours
     """
 
-    def __init__(self, text: str, *, permanent: bool, status: int = 0, code: str = "", hint: str = "") -> None:
+    def __init__(
+        self, text: str, *, permanent: bool, status: int = 0, code: str = "", hint: str = "", explanation: str = ""
+    ) -> None:
         super().__init__(text)
         self.permanent, self.status, self.code, self.hint = permanent, status, code, hint
+        self.explanation = explanation
 
 
 class Unreachable(Hl7BridgeError):

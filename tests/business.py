@@ -11,6 +11,7 @@ AGENT = "hl7bridge"  # the bridge's User-Agent: what tests ask by themselves is 
 TOKEN = "/oauth2/token"
 PROPER = re.compile(
     r"GET (/metadata|/\.well-known/smart-configuration|/Practitioner(Role)?(/[^/?]+|/?\?.*)?|/?\?.+)"
+    r"|GET /[a-z0-9_.~-]+(/[^?]*)?\?.+"  # a next page at a path of the server's own
     r"|POST /Practitioner(Role)?(/_search)?|PUT /Practitioner(Role)?/[^/?]+"
 )
 

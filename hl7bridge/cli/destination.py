@@ -28,6 +28,7 @@ app.command("go-live")(go_live)
 
 BY_A_PERSON = "paused-by-person"
 LEAVING_REPORT = "leaving-report"  # as service/leaving.py pauses
+MAINTENANCE = "maintenance"  # as service/watch.py does
 REFUSED = ("forbidden", "not-offered")
 _EVERY = 1_000_000_000
 
@@ -124,7 +125,7 @@ def pause_destination(
 def resume_destination(
     name: NameArgument, reason: ReasonOption = "", config: ConfigOption = Path(), as_json: JsonOption = False
 ) -> None:
-    """Let deliveries go out to a destination again, whatever paused it.
+    """Let deliveries go out to a destination again, whatever paused it; what waits for its next attempt goes at once.
 
     \b
       hl7bridge destination resume ehr --reason "the upgrade is done"
@@ -139,6 +140,11 @@ def resume_destination(
                 f"`hl7bridge destination go-live {name}` shows what was reported, and queues it or (--skip) leaves it."
             )
             raise ConfigError(f"{name} waits to go live", advice=advice)
+        pause = store.pauses().get(name, {})
+        if pause.get("reason") == MAINTENANCE and pause["until"] > time.time():
+            advice = f"Nothing is sent before that; else take the window out of {settings.destinations[name].file}."
+            until = stored.local_time(pause["until"])
+            raise ConfigError(f"{name} is in its maintenance window until {until}", advice=advice)
         changed = store.resume(name, time.time(), who=who, note=reason)
     _tell(name, changed, f"{name} is resumed", f"{name} was not paused", as_json)
 

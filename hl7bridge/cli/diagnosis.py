@@ -266,7 +266,7 @@ _TOKEN: Mapping[str, Words] = {
     ),
     "token-perhaps-clock": Words(
         "refused (HTTP {status}, {error}): most likely the clock",
-        "the clocks are {skew_words} apart, and an assertion lives four minutes",
+        "the clocks are {skew_words} apart; an assertion lives four minutes, and some servers refuse it after one",
         ("the clock: set both machines' clocks by a time server (NTP), then try again.",),
     ),
     "token-perhaps-audience": Words(
@@ -301,6 +301,11 @@ _TOKEN: Mapping[str, Words] = {
         "not asked for: {missing}",
         "auth.scopes leaves out what this mode needs",
         ("Leave scopes in [auth] of {file} empty: they then follow the mode.",),
+    ),
+    "scopes-too-wide": Words(
+        "granted far beyond need: {more}",
+        "needed are {needed}; a token that reads or writes other resources, or deletes, is a risk for nothing",
+        ("Have them taken out of the client's registration: " + _HELP + ".",),
     ),
     "scopes-too-many": Words(
         "granted beyond need: {more}",

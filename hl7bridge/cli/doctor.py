@@ -195,6 +195,8 @@ def _show(check: Check, said: Words) -> None:
     output.show("  ", (f"{check.state.value:<8} ", STYLES[check.state.value]), f"{check.subject}: {said.line}")
     if check.state.value not in ("problem", "warning"):
         return
+    if explanation := check.facts.get("explanation"):  # for these eyes alone: in no file, no log, no support bundle
+        output.show(" " * 11, ("server: ", output.QUIET), f'"{explanation}"')
     if said.cause:
         output.show(" " * 11, ("cause: ", output.QUIET), said.cause)
     for fix in said.fixes:

@@ -65,13 +65,8 @@ def _show_side(title: str, side: JsonObject, identifiers: Iterable[tuple[Any, An
     said = side.get("active")
     active = "active" if said is True else "inactive" if said is False else ""
     names = "; ".join(_full_name(name) for name in _dicts(side, "name"))
-
-    def said_of(element: str) -> str:
-        return str(side.get(element) or "")
-
-    output.show(
-        "  ", (title, "bold"), "  ".join(filter(None, ("", names, active, said_of("gender"), said_of("birthDate"))))
-    )
+    said_of_them = (names, active, str(side.get("gender") or ""), str(side.get("birthDate") or ""))
+    output.show("  ", (title, "bold"), *(f"  {one}" for one in said_of_them if one))
     for system, value, kind in identifiers:
         output.show(f"      {value}", (f"  {system}" + (f"  ({kind})" if kind else ""), output.QUIET))
 

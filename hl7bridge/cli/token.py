@@ -85,9 +85,10 @@ def try_tokens(
     results: list[dict[str, Any]] = []
     for name, found in settings.destinations.items():
         if destination in ("", name) and (source := token_source(found)) is not None:
-            results.append(_try(found, source))
+            result, explanation = _try(found, source)
+            results.append(result)
             if not as_json:
-                _show(results[-1])
+                _show(result, explanation)
     if as_json:
         output.show_json("token-test/1", {"destinations": results})
     elif not results:
@@ -98,7 +99,11 @@ def try_tokens(
         raise typer.Exit(ExitCode.FINDINGS)
 
 
-def _try(destination: Destination, source: TokenSource) -> dict[str, Any]:
+def _try(destination: Destination, source: TokenSource) -> tuple[dict[str, Any], str]:
+    """The result as a document, and the server's own words, which are for the terminal alone."""
+    from hl7bridge.fhir.authorizing import too_wide
+
+    explanation = ""
     result: dict[str, Any] = {
         "destination": destination.name,
         "client_id": destination.auth.client_id,
@@ -106,6 +111,7 @@ def _try(destination: Destination, source: TokenSource) -> dict[str, Any]:
         "seconds": 0,
         "granted_scopes": [],
         "missing_scopes": [],
+        "too_wide_scopes": [],
         "error": "",
         "likely_causes": [],
     }
@@ -113,19 +119,41 @@ def _try(destination: Destination, source: TokenSource) -> dict[str, Any]:
         result["token_url"] = source.discover().token_endpoint
         granted = source.token()
         result["seconds"] = round(granted.expires - time.monotonic())
-        result["granted_scopes"] = granted.scope.split()
+        result["granted_scopes"] = (granted.scope or "").split()
+        result["too_wide_scopes"] = list(too_wide(source.scopes(), tuple(result["granted_scopes"])))
         result["missing_scopes"] = list(source.missing_scopes(granted.scope))
     except TokenError as error:
-        result["error"], result["likely_causes"] = str(error), list(likely_causes(error))
+        explanation = error.explanation
+        result["error"] = str(error)
+        result["likely_causes"] = [*_proven(destination, error), *likely_causes(error)]
     finally:
         source.close()
-    return result
+    return result, explanation
 
 
-def _show(result: dict[str, Any]) -> None:
+def _proven(destination: Destination, error: TokenError) -> tuple[str, ...]:
+    """What trying shows to be the cause: the clock, or the audience (see `doctor`)."""
+    from hl7bridge.cli.diagnosis import words
+    from hl7bridge.fhir.authorizing import Authorization
+    from hl7bridge.fhir.rules import SmartRules
+    from hl7bridge.service.authorization import signing_key
+
+    key = signing_key(destination)
+    if error.status < 400 or key is None:
+        return ()
+    check = next(Authorization(destination.smart_rules(SmartRules), key, None, time.time).checks())
+    if check.code not in ("token-clock", "token-audience", "token-perhaps-clock"):
+        return ()
+    said = words(check, destination.name, destination.file)
+    return (f"{said.line.partition(': ')[2]} ({said.cause}). {said.fixes[0]}",)
+
+
+def _show(result: dict[str, Any], explanation: str) -> None:
     name = result["destination"]
     if result["error"]:
         output.say(f"{name}: ", ("no token: ", output.BAD), result["error"])
+        if explanation:
+            output.say(f'  the server says: "{explanation}"')
         output.say(f"  asked as {result['client_id']} at {result['token_url'] or 'an endpoint not yet known'}")
         output.say("  Likely causes:")
         for cause in result["likely_causes"]:
@@ -134,5 +162,7 @@ def _show(result: dict[str, Any]) -> None:
     output.show(f"{name}: ", ("a token", output.GOOD), f" for {result['seconds']} s from {result['token_url']}")
     scopes = " ".join(result["granted_scopes"])
     output.show(f"  granted: {scopes or 'the server does not say'}")
+    if wide := " ".join(result["too_wide_scopes"]):
+        output.show("  ", ("far beyond need: ", "yellow"), wide)
     if result["missing_scopes"]:
         output.show("  ", ("not granted: ", output.BAD), " ".join(result["missing_scopes"]))

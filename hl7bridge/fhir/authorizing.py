@@ -16,7 +16,10 @@ from hl7bridge.fhir.gate import network
 from hl7bridge.fhir.keys import SigningKey
 from hl7bridge.fhir.reach import Check, State, Watching
 from hl7bridge.fhir.rules import SmartRules
-from hl7bridge.fhir.smart_auth import ASSERTION_LIFE, CLOCK_SLACK, TokenSource
+from hl7bridge.fhir.smart_auth import CLOCK_SLACK, RESOURCES, TokenSource
+
+OLDEST_TAKEN = 60  # seconds; some servers refuse an assertion whose iat is older (Keycloak does), whatever its exp says
+CLOCKS_AGREE = 3.0  # seconds; HTTP's Date has whole ones
 
 
 class Authorization:
@@ -47,15 +50,17 @@ class Authorization:
         self._watching = Watching(network(rules.base_url, rules.ca_file, rules.proxy), self._now, token_requests=True)
         return TokenSource(rules, self._key, transport=self._watching, now=now)
 
-    def _scopes(self, source: TokenSource, said: str) -> Check:
+    def _scopes(self, source: TokenSource, said: str | None) -> Check:
         asked = source.scopes()
         needed = self._needed(source)
-        granted = tuple(said.split()) or asked  # RFC 6749, 5.1: not said = as asked
+        granted = asked if said is None else tuple(said.split())  # RFC 6749, 5.1: not said = as asked
         missing = tuple(scope for scope in needed if not covered(scope, granted))
-        facts = {"needed": " ".join(needed), "granted": " ".join(granted), "missing": " ".join(missing)}
+        facts = {"needed": " ".join(needed), "granted": " ".join(granted) or "none", "missing": " ".join(missing)}
         if missing:
             left_out = not all(covered(scope, asked) for scope in missing)
             return Check("scopes", State.PROBLEM, "scopes-not-asked" if left_out else "scopes-missing", facts)
+        if wide := " ".join(too_wide(needed, granted)):
+            return Check("scopes", State.WARNING, "scopes-too-wide", facts | {"more": wide})
         more = " ".join(scope for scope in granted if _writes(scope) and not any(_writes(one) for one in needed))
         if more:
             return Check("scopes", State.WARNING, "scopes-too-many", facts | {"more": more})
@@ -79,7 +84,11 @@ class Authorization:
         skew = self._watching.skew if self._watching.skew is not None else self._skew
         facts: dict[str, Any] = {"status": error.status, "error": error.code or "no error code", "said": str(error)}
         facts |= {"client_id": self._rules.client_id, "kid": self._rules.key_id or self._key.kid, "others": ()}
-        facts |= {"skew": round(skew or 0), "audience": self._rules.audience or self._rules.token_url}
+        facts |= {
+            "explanation": error.explanation,
+            "skew": round(skew or 0),
+            "audience": self._rules.audience or self._rules.token_url,
+        }
         simple = simple_cause(error)
         if simple:
             return Check("token", State.PROBLEM, simple, facts)
@@ -87,10 +96,11 @@ class Authorization:
         facts["audience"] = self._rules.audience or endpoint
         if error.code == "invalid_scope" or error.hint == "scope":
             return Check("token", State.PROBLEM, "token-scope", facts | self._scopes_alone(source, endpoint))
-        outside = skew is not None and not -CLOCK_SLACK < skew < ASSERTION_LIFE - CLOCK_SLACK
-        there = (lambda: self._now() + (skew or 0)) if outside else self._now
+        outside = skew is not None and not -CLOCK_SLACK < skew < OLDEST_TAKEN - CLOCK_SLACK
+        differ = skew is not None and abs(skew) > CLOCKS_AGREE
+        there = (lambda: self._now() + (skew or 0)) if differ else self._now
         rules = replace(self._rules, token_url=endpoint)
-        if outside and error.hint in ("", "clock") and self._grants(rules, there):
+        if differ and self._grants(rules, there):  # whatever it says: many explain nothing, or something else
             return Check("token", State.PROBLEM, "token-clock", facts)
         if error.hint in ("", "audience"):
             for audience in audiences(self._rules, endpoint, self._discovered()):
@@ -171,6 +181,24 @@ def _parsed(scope: str) -> tuple[str, frozenset[str]]:
 
 def _writes(scope: str) -> bool:
     return scope.startswith("system/") and bool(_parsed(scope)[1] & frozenset("cud"))
+
+
+def too_wide(needed: tuple[str, ...], granted: tuple[str, ...]) -> tuple[str, ...]:
+    """Granted scopes that allow far more than is needed: other resource types, or to delete. A v1 `write` cannot leave out
+    deleting, and is not meant."""
+    kinds = frozenset(RESOURCES)
+    return tuple(
+        scope
+        for scope in granted
+        if scope not in needed and "/" in scope
+        and (not scope.startswith("system/") or _parsed(scope)[0] not in kinds or _deletes(scope))
+    )  # fmt: skip
+
+
+def _deletes(scope: str) -> bool:
+    """Whether it says `d` itself (v2)."""
+    verbs = scope.partition("?")[0].rpartition(".")[2]
+    return verbs not in _LETTERS and "d" in verbs
 
 
 def covered(needed: str, granted: tuple[str, ...]) -> bool:

@@ -1,6 +1,6 @@
 """A thin FHIR R4 client: read, search, create, update, and the CapabilityStatement. No DELETE, no PATCH, no other type.
 
-Every call returns a `Reply`; server behaviour never raises. JSON goes through `model.read_json` and `write_json`, so that
+Every call returns a `Reply`; server behaviour never raises. JSON goes through `read_strictly` and `write_json`, so that
 1.10 stays 1.10. Each request has an X-Request-Id of its own, which its `Exchange` keeps. One client serves all threads of
 a destination: `in_flight` and `requests_per_second` count for them together.
 """
@@ -38,12 +38,14 @@ from hl7bridge.fhir.replies import (
 )
 from hl7bridge.fhir.rules import DestinationRules, origin
 from hl7bridge.fhir.smart_auth import BackendServicesAuth
-from hl7bridge.model import Exchange, JsonObject, read_json, write_json
+from hl7bridge.fhir.strict_json import UnsoundJson, read_strictly
+from hl7bridge.model import Exchange, JsonObject, write_json
 
 # httpx logs each URL at INFO, and with it the identifiers of a search; httpcore logs headers at DEBUG.
 for _name in ("httpx", "httpcore"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
+UNSOUND_JSON = "unsound-json"
 FHIR_JSON = "application/fhir+json"
 Parameters = Sequence[tuple[str, str]]
 _AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
@@ -332,7 +334,8 @@ class FhirClient:
             resource = None
             detail = detail if detail == "error-in-success" else ""
         elif detail and not writes:
-            kind = ReplyKind.TRANSIENT
+            # Asked again, a login page may have gone; what the server holds stays as it is.
+            kind = ReplyKind.PERMANENT if detail == UNSOUND_JSON else ReplyKind.TRANSIENT
         version = version_of(response.headers, resource)
         where = response.headers.get("location", "") if writes else ""
         return Reply(
@@ -373,7 +376,9 @@ def _parsed(response: httpx.Response) -> tuple[JsonObject | None, str]:
     if "json" not in response.headers.get("content-type", "").lower() or b"\\u0000" in content:
         return None, "not-fhir"
     try:
-        read = read_json(content)
+        read = read_strictly(content)
+    except UnsoundJson:
+        return None, UNSOUND_JSON
     except (ValueError, RecursionError):
         return None, "not-fhir"
     return (read, "") if isinstance(read, dict) else (None, "not-fhir")

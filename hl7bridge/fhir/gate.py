@@ -9,6 +9,7 @@ Each request that went out is noted as an `Exchange`.
 
 from __future__ import annotations
 
+import re
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -110,8 +111,12 @@ class Gate(httpx.BaseTransport):
         if not path.startswith(self._base_path) or (below and not below.startswith("/")) or ".." in unquote(path):
             raise Refused("foreign-path")
         segments = below.strip("/").split("/")
+        # A next link is the server's own (R4 http.html, Paging: opaque), and may lead to a path of its own below the base;
+        # never to another resource type or an operation.
+        is_own_page = "target" in request.extensions and re.fullmatch(r"[a-z0-9_.~-]+", segments[0]) is not None
         allowed = {
             "GET": segments[0] in RESOURCE_TYPES
+            or is_own_page
             or below.strip("/") in ("", "metadata", ".well-known/smart-configuration"),
             "POST": segments[0] in RESOURCE_TYPES and segments[1:] in ([], ["_search"]),
             "PUT": segments[0] in RESOURCE_TYPES and len(segments) == 2,

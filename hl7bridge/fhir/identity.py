@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -22,6 +22,7 @@ from hl7bridge.fhir.desired import ENDING, system_at
 from hl7bridge.fhir.evidence import Comparison, Evidence, compare, words_about
 from hl7bridge.fhir.plan import MENTION
 from hl7bridge.fhir.replies import Reply, ReplyKind
+from hl7bridge.fhir.retry import FOUND_STRAYED
 from hl7bridge.fhir.rules import ALL_IDENTIFIERS, CROSSWALK, STAFF_KEY, DestinationRules
 from hl7bridge.fhir.systems import NPI, canonical_system, names_of_system
 from hl7bridge.model import ElementValue, Exchange, JsonObject, Known, Link, StaffChange, StaffIdentifier, Written
@@ -36,7 +37,7 @@ QUARANTINE = frozenset(
     | {"npi-differs", "recycled-key", "birth-date-differs", "name-differs", "sex-differs", "identifier-type-differs"}
     | {"name-not-confirmed"}
     | {"crosswalk-strayed", "linked-gone", "linked-name-differs", "identifier-retired", "merged-at-server"}
-    | {"deleted-at-server", "redirected", "found-strayed"}
+    | {"deleted-at-server", "redirected", FOUND_STRAYED}
 )
 """Causes of a hold that say: a person has to decide whom the record is about. Stable."""
 
@@ -308,13 +309,15 @@ class _Question:
             if self._carried(reply.resource):
                 return self._judged(reply.resource, reply.version, "search")
             text = "The Practitioner that a search found carries, when it is read, none of this record's identifiers"
-            return self._unclear(Match.DISAGREEMENT, "found-strayed", text, reply.resource)
+            return self._unclear(Match.DISAGREEMENT, FOUND_STRAYED, text, reply.resource)
         if reply.kind is ReplyKind.GONE:
             text = "The Practitioner that a search found was deleted at the server, and nobody else carries the identifiers"
             return self._resolution(Match.GONE, local="deleted-at-server", text=text, reply=reply)
         if reply.detail == "another-resource" or (reply.kind is ReplyKind.NOT_FOUND and self.known.attempts >= UNREAD):
             text = "The Practitioner that a search found cannot be read under its id"
-            return self._unclear(Match.DISAGREEMENT, "found-strayed", text, hit)
+            return self._unclear(Match.DISAGREEMENT, FOUND_STRAYED, text, hit)
+        if reply.kind is ReplyKind.NOT_FOUND:
+            reply = replace(reply, detail=FOUND_STRAYED)
         return self._resolution(Match.FAILED, reply=reply)
 
     def _asked(self, tokens: tuple[Token, ...]) -> Reply:

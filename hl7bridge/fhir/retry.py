@@ -9,6 +9,13 @@ from typing import Literal
 from hl7bridge.model import Outcome, Result
 
 CONFLICT = "version-conflict"
+FOUND_STRAYED = "found-strayed"  # a search found somebody of whom a read says otherwise
+
+OF_ONE_PERSON = frozenset({CONFLICT, FOUND_STRAYED})
+"""Causes of a retry that say nothing of whether the server is well."""
+
+WITHOUT = "token-"  # so begin the causes that say: the authorization server gave no token
+TOKEN_FIRST, TOKEN_LONGEST = 2.0, 15.0  # seconds between two requests for one
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +27,8 @@ class RetryPolicy:
     conflicts        the same for version conflicts, which no waiting cures when another writer never rests; 0 = never
     look, looks      a write whose answer was lost is looked for at first after `look` seconds, then after longer waits,
                      which grow `looks` times
-    pause            first wait of a destination that refuses our token; doubles up to `longest`
+    pause            first wait of a destination that refuses our token; doubles up to `longest`; where its authorization
+                     server gives none, 2 s and 15 s at most
     """
 
     first: float = 1.0
@@ -53,8 +61,12 @@ def next_step(outcome: Outcome, attempts: int, policy: RetryPolicy, random: Call
         wait = policy.look * policy.looks / max(1, policy.looks - attempts)
         return Step("unknown", max(wait, outcome.retry_after))
     if outcome.result is Result.PAUSED:
-        # Equal jitter: a destination that is paused must rest for a while in any case.
-        wait = _doubled(policy.pause, attempts, policy.longest)
+        # Equal jitter: a destination that is paused must rest for a while in any case. Whether a token is given again is
+        # asked soon and often: that is one request, and everybody's changes wait for it.
+        first, longest = policy.pause, policy.longest
+        if outcome.local.startswith(WITHOUT):
+            first, longest = min(TOKEN_FIRST, first), min(TOKEN_LONGEST, longest)
+        wait = _doubled(first, attempts, longest)
         return Step("pause", max(outcome.retry_after, wait / 2 + random() * wait / 2))
     if outcome.result is Result.HELD:
         return Step("hold")

@@ -6,7 +6,6 @@ memory only, is never decoded, and is in no text, log or exception. However many
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 import time
@@ -22,6 +21,7 @@ from hl7bridge.errors import ConfigError, TokenError
 from hl7bridge.fhir.gate import network
 from hl7bridge.fhir.keys import SigningKey
 from hl7bridge.fhir.rules import REPORT, SmartRules, checked_url, origin
+from hl7bridge.fhir.strict_json import read_strictly
 
 CLOCK_SLACK = 10  # seconds that iat and nbf lie back: a server whose clock is behind must not see them in its future
 ASSERTION_LIFE = 250  # seconds from iat to exp; servers refuse more than 300
@@ -54,12 +54,12 @@ class Discovery:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """An access token. `expires` and `renew_from` are monotonic seconds."""
+    """An access token. `expires` and `renew_from` are monotonic seconds. `scope`: what was granted, None = not said."""
 
     access_token: str = field(repr=False)
     expires: float
     renew_from: float
-    scope: str = ""
+    scope: str | None = None
 
 
 def needed_scopes(mode: str, capabilities: frozenset[str] = frozenset(), verbs: str = "cu") -> tuple[str, ...]:
@@ -142,8 +142,9 @@ class TokenSource:
             if self._fetches != seen and self._failure is not None:
                 failed = self._failure  # someone tried while we waited for the lock
                 raise TokenError(
-                    str(failed), permanent=failed.permanent, status=failed.status, code=failed.code, hint=failed.hint
-                )
+                    str(failed), permanent=failed.permanent, status=failed.status, code=failed.code, hint=failed.hint,
+                    explanation=failed.explanation,
+                )  # fmt: skip
             return self._fetched()
 
     def drop(self, token: Token) -> None:
@@ -162,9 +163,10 @@ class TokenSource:
         """What to ask for. Raises TokenError where that needs discovery and it fails."""
         return self.rules.scopes or needed_scopes(self.rules.mode, self.discover().capabilities, self.rules.verbs)
 
-    def missing_scopes(self, granted: str) -> tuple[str, ...]:
-        """The scopes asked for that the server did not grant; () where it did not say what it granted (RFC 6749, 5.1)."""
-        return tuple(scope for scope in self.scopes() if scope not in granted.split()) if granted else ()
+    def missing_scopes(self, granted: str | None) -> tuple[str, ...]:
+        """The scopes asked for that the server did not grant; () where it did not say what it granted (RFC 6749, 5.1). ""
+        says that it granted none."""
+        return () if granted is None else tuple(scope for scope in self.scopes() if scope not in granted.split())
 
     def assertion(self, audience: str) -> str:
         """A new signed assertion (RFC 7523): one use, four minutes."""
@@ -216,7 +218,7 @@ class TokenSource:
         life = _seconds(read.get("expires_in"))
         margin = min(max(60.0, life / 10), life / 2)  # a short-lived token is used for half its life
         scope = read.get("scope")
-        return Token(access_token, asked + life, asked + life - margin, scope if isinstance(scope, str) else "")
+        return Token(access_token, asked + life, asked + life - margin, scope if isinstance(scope, str) else None)
 
     def _look_for_another_key(self) -> None:
         if self._kept is not None:
@@ -262,7 +264,7 @@ class TokenSource:
             reason = "does not answer in time" if isinstance(error, httpx.TimeoutException) else "cannot be reached"
             raise TokenError(f"{what} {reason}", permanent=False) from None
         try:
-            read = json.loads(body)
+            read = read_strictly(bytes(body))
         except (ValueError, RecursionError):
             read = {}
         return response.status_code, read if isinstance(read, dict) else {}
@@ -299,14 +301,18 @@ def _refusal(status: int, read: dict[str, Any]) -> TokenError:
     error = read.get("error")
     code = error if isinstance(error, str) and error in _OAUTH_ERRORS else ""
     text = f"the token endpoint answered HTTP {status}" + (f", {code}" if code else "")
-    hint = hint_of(read.get("error_description"))
-    return TokenError(text, permanent=permanent, status=status, code=code, hint=hint)
+    said = read.get("error_description")
+    hint, words = hint_of(said), explanation_in(said)
+    return TokenError(text, permanent=permanent, status=status, code=code, hint=hint, explanation=words)
 
 
 # Words of refusals -> what they are about; the first that is found counts.
 _HINTS = (
     ("audience", r"\baud(ience)?\b"),
-    ("clock", r"\b(exp|iat|nbf)\b|expir|in the future|not yet valid|clock|too (old|late|early)"),
+    (
+        "clock",
+        r"\b(exp|iat|nbf)\b|expir|in the future|not yet valid|clock|too (old|late|early)|too long ago|issued (at|before)",
+    ),
     ("scope", r"\bscopes?\b"),
     ("key", r"\bkid\b|\bkeys?\b|jwks|signature|\balg\b|algorithm"),
     ("client", r"\biss\b|\bsub\b|issuer|client[ _]?id|unknown client|not registered|not a registered"),
@@ -317,6 +323,15 @@ def hint_of(description: Any) -> str:
     """What a server's explanation is about. Its text goes no further: it may repeat the assertion."""
     text = description.lower()[:1000] if isinstance(description, str) else ""
     return next((about for about, words in _HINTS if re.search(words, text)), "")
+
+
+def explanation_in(description: Any) -> str:
+    """A server's explanation for somebody at a terminal: one short line without control characters, and without anything
+    that could be a token, an assertion or a key."""
+    if not isinstance(description, str):
+        return ""
+    line = " ".join("".join(c if c.isprintable() else " " for c in description[:2000]).split())
+    return re.sub(r"[\w+/=-]{12,}(\.[\w+/=-]+){2,}|[\w+/=-]{40,}", "[left out]", line)[:200]
 
 
 def _seconds(value: Any) -> float:

@@ -202,6 +202,8 @@ class DestinationLoop(threading.Thread):
         if not self._leaving.may_go(store):
             self._paused_for = LEAVING_REPORT
             return False
+        if self._outage.until > time.time() and rules.name not in store.paused():
+            self._outage.resumed()
         claimed = store.claim(
             rules.name, self.owner, room, time.time(), self._lane_of, rules.clock_tolerance, self._tell_stale
         )

@@ -47,6 +47,10 @@ class Outage:
             self.log.error("destination paused", destination=self.name, reason=outcome.local, **more)
         return self.until
 
+    def resumed(self) -> None:
+        """A person ended the pause: the next failure begins anew, with a short wait."""
+        self.times, self.until = 0, 0.0
+
     def over(self) -> None:
         """The server took a request again."""
         self.times, self.until, self.told = 0, 0.0, ""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from hl7bridge.fhir.retry import CONFLICT
+from hl7bridge.fhir.retry import OF_ONE_PERSON
 from hl7bridge.model import Outcome, Result
 
 REST_LONGEST = 30.0  # seconds that a destination rests at most, however long it has been down
@@ -41,9 +41,10 @@ class Pace:
     def note(self, outcome: Outcome, now: float, draw: Callable[[], float]) -> None:
         """Learn from one outcome. `draw` returns a number in [0, 1).
 
-        A version conflict says nothing of the server; a lost reply neither, but that nothing was gained.
+        What is about one person alone (a version conflict) says nothing of the server; a lost reply neither, but that
+        nothing was gained.
         """
-        if outcome.result is Result.RETRY and outcome.local != CONFLICT:
+        if outcome.result is Result.RETRY and outcome.local not in OF_ONE_PERSON:
             self._failed(outcome.retry_after, now, draw)
         elif outcome.result not in (Result.RETRY, Result.UNKNOWN, Result.PAUSED):
             self.failures = self.rests = 0

@@ -197,7 +197,8 @@ class Deciding(Reading, Settling):
             return True
 
     def resume(self, destination: str, now: float, *, who: str = "", note: str = "") -> bool:
-        """End a destination's pause, and the tasks that it opened. False when it was not paused."""
+        """End a destination's pause, and the tasks that it opened; what waits for its next attempt may go at once. False
+        when it was not paused."""
         with self._writing():
             row = self._execute("SELECT reason FROM pause WHERE destination = ?", (destination,)).fetchone()
             if row:
@@ -206,6 +207,11 @@ class Deciding(Reading, Settling):
                     "UPDATE task SET state = 'done', closed = ?, closed_by = ?, evidence = ?"
                     " WHERE state = 'open' AND kind = ? AND destination = ?",
                     (now, who, note, row[0], destination),
+                )
+            if row or who:
+                self._execute(
+                    "UPDATE delivery SET next_attempt = ? WHERE destination = ? AND state = 'retry' AND next_attempt > ?",
+                    (now, destination, now),
                 )
             return bool(row)
 

@@ -287,6 +287,12 @@ def test_a_destination_is_paused_and_resumed(command: Command, ready: Path, serv
     assert "another reason" in refused.err
     assert command("destination", "resume", "ehr", *WHY, "--config", ready).out == "ehr is resumed\n"
     assert command("destination", "resume", "ehr", *WHY, "--config", ready).out == "ehr was not paused\n"
+    store = store_of(ready)
+    store.pause("ehr", "maintenance", time.time(), until=time.time() + 600)
+    window = command("destination", "resume", "ehr", *WHY, "--config", ready)
+    assert (window.code, "maintenance window until" in window.err) == (2, True)
+    store.resume("ehr", time.time())  # the window ends
+    store.close()
     deliver_all(ready)
     assert len(server.practitioners()) == 1
 

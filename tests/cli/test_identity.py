@@ -97,6 +97,8 @@ def test_both_sides_are_listed_and_shown(command: Command, quarantined: tuple[Pa
     assert listed.code == 0
     for text in ("several-people", "Adaeze Okonkwo", "E100", NUMBER, f"Practitioner/{first}", f"Practitioner/{second}"):
         assert text in listed.out
+    assert "record  Adaeze Okonkwo" in listed.out
+    assert f"Practitioner/{first}  " in listed.out
     [row] = command("identity", "list", "--json", "--config", site).json["quarantined"]
     assert (row["id"], row["local"], row["source_key"]) == (1, "several-people", "E100")
     assert [one["value"] for one in row["record"]["identifier"]][:1] == ["E100"]

@@ -53,6 +53,11 @@ def match(resource: JsonObject, mode: str = "match") -> JsonObject:
         "https://fhir.example.org/r4/Patient?page=2",
         "https://fhir.example.org/r4/Practitioner/../Patient",
         "https://fhir.example.org/other/Practitioner",
+        "https://fhir.example.org/r4/Organization?page=2",
+        "https://fhir.example.org/r4/$everything?page=2",
+        "https://fhir.example.org/r4/%50atient?page=2",
+        "https://fhir.example.org/r4x/page?page=2",
+        "/other/page?id=2",
         "https://fhir.example.org/r4/Practitioner?a=b\r\nX-Evil: 1",
         "https://fhir.example.org/r4/Practitioner?ä",
         "https://[broken/r4",
@@ -146,3 +151,43 @@ def test_a_match_that_cannot_be_read_is_not_nobody() -> None:
     broken = {"resourceType": "Practitioner", "id": "../1"}
     reply = answering(lambda asked: page("", match(broken))).search("Practitioner", [])
     assert (reply.kind, reply.detail) == (ReplyKind.TRANSIENT, "not-fhir")
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        f"{BASE}/page?id=a%2Fb",
+        f"{BASE}/_getpages/2f9a?_offset=50",
+        "/r4/search.page/Abc123?x=1",
+        f"{BASE}?_getpages=2f9a",
+        f"{BASE}/Practitioner?page=2",
+    ],
+)
+def test_a_path_of_the_servers_own_below_the_base_is_followed_as_it_is(link: str) -> None:
+    """R4 http.html, Paging: the links are opaque to the client."""
+    asked_for: list[str] = []
+
+    def pages(asked: Asked) -> Answer:
+        asked_for.append(asked.target)
+        return page("" if len(asked_for) > 1 else link, match({**PERSON, "id": f"p{len(asked_for)}"}))
+
+    reply = answering(pages).search("Practitioner", [])
+    assert [one["id"] for one in reply.resources] == ["p1", "p2"]
+    assert asked_for[1] == link.removeprefix("https://fhir.example.org")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"resourceType":"Bundle","type":"searchset","total":NaN}',
+        '{"resourceType":"Bundle","type":"searchset","x":-Infinity}',
+        '{"resourceType":"Bundle","type":"searchset","entry":[],"entry":[]}',
+        '{"resourceType":"Bundle","type":"searchset","entry":[{"resource":'
+        '{"resourceType":"Practitioner","id":"a","id":"b"}}]}',
+    ],
+)
+def test_json_that_nobody_can_read_in_one_way_is_not_read(body: str) -> None:
+    """Permanent: asked again, the server says the same; others need not wait for it."""
+    given = Answer(200, {"content-type": "application/fhir+json"}, body.encode())
+    reply = answering(lambda asked: given).search("Practitioner", [])
+    assert (reply.kind, reply.detail, reply.resources) == (ReplyKind.PERMANENT, "unsound-json", ())

@@ -51,6 +51,13 @@ def test_fewer_looks_wait_longer(attempts: int, wait: float) -> None:
     assert step(Result.UNKNOWN, attempts) == Step("unknown", wait)
 
 
+def test_a_missing_token_is_asked_for_soon_and_often() -> None:
+    for local in ("token-unavailable", "token-refused"):
+        waits = [step(Result.PAUSED, times, 1.0, local=local).delay for times in range(6)]
+        assert waits == [2.0, 4.0, 8.0, 15.0, 15.0, 15.0]
+    assert step(Result.PAUSED, 9, 1.0, local="token-unavailable", retry_after=90.0) == Step("pause", 90.0)
+
+
 def test_a_refused_token_pauses_the_destination() -> None:
     assert step(Result.PAUSED, 0, 0.0) == Step("pause", 8.0)
     assert step(Result.PAUSED, 2, 0.5) == Step("pause", 48.0)

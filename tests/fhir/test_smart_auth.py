@@ -178,7 +178,8 @@ def test_scopes_of_the_configuration_stand_and_are_compared_with_what_was_grante
     tokens.token()
     assert server.discoveries == 0
     assert tokens.missing_scopes("system/Practitioner.read") == ("system/PractitionerRole.read",)
-    assert tokens.missing_scopes("") == ()
+    assert tokens.missing_scopes(None) == ()
+    assert tokens.missing_scopes("") == ("system/Practitioner.read", "system/PractitionerRole.read")
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,13 @@ def test_one_answer_of_another_kind_ends_a_rest(result):
 
 
 @pytest.mark.parametrize(
-    "outcome", [Outcome(Result.UNKNOWN), Outcome(Result.RETRY, local=CONFLICT), Outcome(Result.PAUSED)]
+    "outcome",
+    [
+        Outcome(Result.UNKNOWN),
+        Outcome(Result.RETRY, local=CONFLICT),
+        Outcome(Result.RETRY, local="found-strayed"),
+        Outcome(Result.PAUSED),
+    ],
 )
 def test_what_says_nothing_of_the_destination(outcome):
     pace = Pace()

@@ -172,18 +172,23 @@ def refused(local: str = "token-refused") -> Outcome:
     return Outcome(Result.PAUSED, "207", local)
 
 
-def test_an_outage_of_ten_minutes_is_told_once_and_asks_ever_less_often() -> None:
+@pytest.mark.parametrize("asks", ["token-refused", "unauthorized"])
+def test_an_outage_of_ten_minutes_is_told_once_and_asks_ever_less_often(asks: str) -> None:
     log, policy = Said(), RetryPolicy()
     outage, now, pauses = Outage("main", log), START, []  # type: ignore[arg-type]
     while now < START + 600:
-        until = [outage.pause(refused(), policy, now, lambda: 1.0) for _ in range(16)]
+        until = [outage.pause(refused(asks), policy, now, lambda: 1.0) for _ in range(16)]
         assert len(set(until)) == 1, "what was under way together is one pause"
         pauses.append(until[0] - now)
         now = until[0]
-    assert pauses == [15, 30, 60, 120, 240, 300]
-    assert [level for level, _, _ in log.lines] == ["error", *["info"] * 5]
+    assert pauses == ([2, 4, 8] + [15] * 40 if asks == "token-refused" else [15, 30, 60, 120, 240, 300])
+    assert [level for level, _, _ in log.lines] == ["error", *["info"] * (len(pauses) - 1)]
+    outage.resumed()
+    assert outage.pause(refused(asks), policy, now, lambda: 1.0) == now + pauses[0], (
+        "a person resumed it: it begins anew"
+    )
     outage.over()
-    outage.pause(refused(), policy, now, lambda: 1.0)
+    outage.pause(refused(asks), policy, now, lambda: 1.0)
     assert log.lines[-1][0] == "error", "a new outage is told again"
 
 

@@ -275,6 +275,19 @@ def test_a_pause_by_a_person_holds_until_a_person_ends_it(open_store: OpenStore)
     assert len(claim(store)) == 1
 
 
+@pytest.mark.parametrize("paused", [True, False])
+def test_what_waits_for_its_next_attempt_goes_when_a_person_resumes(open_store: OpenStore, paused: bool) -> None:
+    store = open_store()
+    accept_one(store, change("S1"))
+    (claimed,) = claim(store)
+    store.settle([settlement(claimed, DeliveryState.RETRY, next_attempt=NOW + 300)], NOW)
+    if paused:
+        store.pause("main", "server-busy", NOW, until=NOW + 60)
+    assert claim(store, NOW + 1) == []
+    assert store.resume("main", NOW + 1, who="ana", note="it is back") is paused
+    assert [one.delivery_id for one in claim(store, NOW + 1)] == [claimed.delivery_id]
+
+
 def test_a_latch_is_told_once_and_ends_with_its_task(open_store: OpenStore) -> None:
     stores = [open_store() for _ in range(3)]
     told = [store.pause("main", "writes-refused", NOW, task=REFUSED) for store in stores]
