@@ -25,8 +25,10 @@ Where we differ from the proposed table, and why:
 - A replacement (MFI-3 REP) never sweeps who is absent; it is read as an update, and says so.
 - Merge of duplicate staff: a survivor who brings an identifier that another Practitioner carries is held for a person to
   decide, for no message says that the two are one: no identifier is moved by itself. The loser ends by an event of her own.
-- A key unknown whose NPI matches one person: taken for her only if the family name agrees, else held. The new key is a
-  record of its own beside the other: its roles are its own, and each must end for the person to be inactive.
+- A key unknown whose NPI matches one person: held where that person bears another key of the same system, for two keys are
+  two people until a person says otherwise; else taken for that person only if the family name agrees, and nothing speaks
+  against it. The new key is a record of its own beside the other: its roles are its own, and each must end for the person
+  to be inactive.
 """
 
 from __future__ import annotations

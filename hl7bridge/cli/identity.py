@@ -66,7 +66,7 @@ def list_quarantined(
     settings = load(config)
     with stored.opened(settings) as store, Servers(settings) as servers:
         rows = quarantined(store, destination=destination, limit=limit + 1)
-        more, rows = len(rows) > limit, rows[:limit]
+        more, rows = len(rows) > limit, [linking.with_question(store, row) for row in rows[:limit]]
         with output.progress("reading", len(rows) if fresh else 0) as advance:
             for row in rows if fresh else ():
                 servers.refresh(row)
@@ -99,7 +99,7 @@ def show_quarantined(
 
     settings = load(config)
     with stored.opened(settings) as store, Servers(settings) as servers:
-        row = _one(store, delivery_id)
+        row = linking.with_question(store, _one(store, delivery_id))
         if fresh:
             servers.refresh(row)
     if as_json:

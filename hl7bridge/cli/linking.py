@@ -215,6 +215,21 @@ def quarantined(store: Store, **given: Any) -> list[dict[str, Any]]:
     return store.quarantined(QUARANTINE, **given)
 
 
+def with_question(store: Store, row: dict[str, Any]) -> dict[str, Any]:
+    """The row with what a person is asked of it (`asks`): "re-hired?" where the other staff key has left, also since."""
+    from hl7bridge.fhir.identity import KEY_OF_ANOTHER, RE_HIRED
+
+    left = row["local"] == RE_HIRED
+    if row["local"] == KEY_OF_ANOTHER:
+        whose = row["feed"], row["source_key"]
+        bases = [
+            base for one in resources_of([row]) for base in store.written_by(row["destination"], "Practitioner", one)
+        ]
+        others = [base for base in bases if (base.feed, base.source_key) != whose]
+        left = bool(others) and not any(base.holds_active for base in others)
+    return row | {"asks": "re-hired?" if left else ""}
+
+
 def resources_of(rows: Iterable[dict[str, Any]]) -> set[str]:
     """The ids of the Practitioners whom quarantined deliveries name."""
     return {str(one["id"]) for row in rows for one in row["candidates"] if "id" in one}

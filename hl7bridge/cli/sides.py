@@ -11,7 +11,19 @@ from hl7bridge.model import JsonObject
 
 def both_sides(row: dict[str, Any]) -> dict[str, Any]:
     """A quarantined record for JSON: both sides in the same words."""
-    names = ("id", "message_id", "destination", "feed", "source_key", "action", "code", "local", "text", "linked")
+    names = (
+        "id",
+        "message_id",
+        "destination",
+        "feed",
+        "source_key",
+        "action",
+        "code",
+        "local",
+        "text",
+        "linked",
+        "asks",
+    )
     return {
         **{name: row[name] for name in names},
         "since": stored.utc_time(row["since"]),
@@ -43,7 +55,7 @@ def show_sides(row: dict[str, Any]) -> None:
     """The record, then each candidate."""
     output.show(
         (f"{row['id']}", "bold"), f"  {row['action']}  {row['feed']} {row['source_key']}  for {row['destination']}  ",
-        (row["local"], output.BAD),
+        (row["local"], output.BAD), "  " + row["asks"] if row["asks"] else "",
     )  # fmt: skip
     output.show(f"  {row['text']}")
     record = _record_side(row["change"])

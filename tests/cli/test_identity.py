@@ -179,7 +179,7 @@ def test_many_are_decided_by_a_file_and_what_names_the_same_person_is_planned_ag
 ) -> None:
     two_keys(ready, "E200", "E201", "E202")
     rows = command("identity", "list", "--json", "--config", ready).json["quarantined"]
-    assert {row["local"] for row in rows} == {"key-of-another"}
+    assert {(row["local"], row["asks"]) for row in rows} == {("key-of-another", "")}
     [person] = server.practitioners()
     file = tmp_path / "decided.csv"
     file.write_text(
@@ -223,6 +223,21 @@ def test_a_file_with_a_wrong_line_links_nobody(command: Command, ready: Path, se
     assert "key" in command("identity", "link", "--from", file, *WHY, "--config", ready).err
     both = command("identity", "link", "staff", "E200", "--from", file, *WHY, "--config", ready)
     assert (both.code, "--from FILE.csv" in both.err) == (2, True)
+
+
+def test_a_hold_asks_whether_somebody_was_re_hired_once_the_other_key_has_left(
+    command: Command, ready: Path, server: Server
+) -> None:
+    two_keys(ready, "E200")
+    take_in(ready, with_npi("L1").replace(b"MFE|MAD", b"MFE|MDC"))
+    assert deliver_all(ready) == [Result.DEACTIVATED]
+    [row] = command("identity", "list", "--json", "--config", ready).json["quarantined"]
+    assert (row["local"], row["asks"]) == ("key-of-another", "re-hired?")
+    assert "re-hired?" in command("identity", "show", row["id"], "--config", ready).out
+    take_in(ready, with_npi("L2", "E201"))
+    assert deliver_all(ready) == [Result.HELD]
+    rows = command("identity", "list", "--json", "--config", ready).json["quarantined"]
+    assert [(row["local"], row["asks"]) for row in rows][1:] == [("re-hired", "re-hired?")]
 
 
 def test_a_decided_hold_plans_those_again_that_name_its_person(command: Command, ready: Path, server: Server) -> None:
