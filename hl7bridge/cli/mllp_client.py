@@ -138,8 +138,10 @@ class MllpClient:
                     strays += 1  # a late answer to an earlier message
                     continue
                 sent.answers.append(answer)
-                if wanted and answer.code in ("CE", "CR"):
-                    break  # refused at the door: no application acknowledgment follows
+                if wanted and answer.code != "CA":
+                    # Refused at the door: no application acknowledgment follows; or a receiver that gives one answer to
+                    # each message, whatever MSH-15/16 ask, and has given it.
+                    break
         except TimeoutError:
             others = f" (but {strays} to other messages, by MSA-2)" if strays else ""
             sent.problem = f"no answer within {self._timeout:g} s{others}"

@@ -11,8 +11,8 @@ application processing), 2.15.5 (ERR), 2.15.8 (MSA), 2.15.9.15 and .16 (MSH-15, 
     NE         AL ER SU   none                        always / AE, AR / AA
     AL ER SU   AL ER SU   as its own value says       as its own value says
 
-One of the two left empty counts as NE. A value that table 0155 does not hold counts as empty: the sender of a shifted MSH
-still gets its answer.
+One of the two left empty counts as NE; what a feed makes of the two may differ (`Mode`). A value that table 0155 does not
+hold counts as empty: the sender of a shifted MSH still gets its answer.
 """
 
 from __future__ import annotations
@@ -166,15 +166,15 @@ def build(
     findings     become ERR; before 2.5 the errors alone, as ERR has no severity there
     text         MSA-3, and from 2.7 on, where that is withdrawn, ERR-8. Without it a negative MSA-3 tells the first error
     records      one MFA each, as far as MFI-6 asks for them
-    master_file  the MFI segment as sent. It makes the answer to an MFN an MFK; without it, and as an accept
+    master_file  the MFI segment of the answer. It makes the answer to an MFN an MFK; without it, and as an accept
                  acknowledgment, the answer is the general ACK
     response_level  MFI-6, table 0179; "" and anything unknown count as AL
     codec        the Python codec that read the message: its echoes go back as the bytes that they were
     fallback_version  for an MSH-12 that is empty or names no version
 
     MSH-3/4 and MSH-5/6 change places; they, the separators, MSH-11, MSH-12, MSH-18 and MSH-20 are echoed as far as they
-    are valid (`echoing`); MSA-2 is MSH-10 byte for byte. Whatever
-    the message held, there is no VT, no FS and no line break within a segment.
+    are valid (`echoing`); MSA-2 is MSH-10 byte for byte. Whatever the message held, there is no VT, no FS and no line break
+    within a segment.
 
     Raises ValueError for an unknown `kind` or a naive `now`.
     """

@@ -129,6 +129,8 @@ def test_an_answer_to_another_message_is_not_taken_for_ours(
         ("AL", "NE", [("CA", "accept")], 0, ["CA"]),
         ("NE", "AL", [("AE", "application")], 1, ["AE"]),
         ("AL", "AL", [("CR", "accept")], 1, ["CR"]),
+        ("AL", "AL", [("AA", "original")], 0, ["AA"]),
+        ("AL", "AL", [("AE", "original")], 1, ["AE"]),
         ("NE", "NE", [], 0, []),
         ("ER", "NE", [], 0, []),
     ],

@@ -128,6 +128,13 @@ def test_what_is_asked_is_answered(mode: Mode, accept: str, application: str) ->
         assert told(body, staff) == told(body, both) == unsupported
 
 
+@pytest.mark.parametrize(("accept", "application"), ASKED)
+def test_one_answer_alone_may_wait_for_the_outcome(accept: str, application: str) -> None:
+    waits = replace(STAFF, mode="original", acknowledge_when="delivered")
+    (ack,) = prepared(asking(GOOD, accept, application), waits).acknowledgments
+    assert (ack.kind, ack.state) == ("original", AcknowledgmentState.PENDING)
+
+
 @pytest.mark.parametrize("null", ['""', ' "" ', "USA", " "])
 @pytest.mark.parametrize(("accept", "application"), [row for row in ASKED if "" in row])
 def test_a_null_and_an_unknown_value_count_as_empty(accept: str, application: str, null: str) -> None:
