@@ -33,6 +33,7 @@ KINDS = (
     "shared-person",
     "stale-lifecycle",
     "uncertain-time",
+    "unknown-master-file",
     "write-by-hand",
     "writes-refused",
 )
