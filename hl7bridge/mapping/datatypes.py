@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from hl7bridge.mapping.draft import Draft
+from hl7bridge.mapping.reading import FieldReader
 from hl7bridge.mapping.rules import FeedRules
 from hl7bridge.mapping.shapes import is_mail, is_name, is_telephone
 from hl7bridge.mapping.times import ends_before, fhir_date_time, truncated
@@ -255,7 +256,8 @@ def address(draft: Draft, repetition: str, number: int) -> JsonObject | None:
     """AD, XAD -> Address. None for a birth place, and for one whose components are visibly shifted (said)."""
     reader = draft.reader
     parts = reader.parts(repetition)
-    street, other, city, state, postal_code, country, kind, _, county = parts[:9]
+    street, other, city, state, postal_code, country, kind = parts[:7]
+    county = county_of(reader, repetition)
     if _address_is_shifted(draft, parts, number):
         return None
     codes = draft.row.codes
@@ -301,6 +303,13 @@ def address(draft: Draft, repetition: str, number: int) -> JsonObject | None:
         if period := period_of(draft, start, end):
             found["period"] = period
     return found
+
+
+def county_of(reader: FieldReader, repetition: str) -> str:
+    """XAD.9: the county's text (CWE.9, else CWE.2 in sub-components). Its code says something to people only where the
+    component is a plain one (IS, before 2.6)."""
+    parts = reader.subparts(repetition, 9)
+    return parts[8] or parts[1] or ("" if any(parts[1:9]) else parts[0])
 
 
 def _address_is_shifted(draft: Draft, parts: list[str], number: int) -> bool:

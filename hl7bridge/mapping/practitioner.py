@@ -231,12 +231,22 @@ def education(draft: Draft) -> None:
 
 
 def _degree(draft: Draft, raw: str) -> JsonObject | None:
-    """A degree of table 0360, also written `M.D.`; else what CWE or the plain text says."""
-    code, text = draft.reader.parts(raw.split(draft.reader.repetition, 1)[0])[:2]
-    target = draft.row.codes.get(code.replace(".", "").replace(" ", "").upper()) if code else ""
+    """A degree of table 0360, also written `M.D.`; else what CWE or the plain text says.
+
+    The table is asked only where the code is said to be of it, or of none (CWE.3), or the feed's own table has the code: a
+    Bachelor of Surgery of somebody's table (`BS^Bachelor of Surgery^99LOC`) is no Bachelor of Science.
+    """
+    repetition, row = draft.reader.repetitions(raw)[0], draft.row
+    code, text, system_name = draft.reader.parts(repetition)[:3]
+    if system_name not in ("", f"HL7{row.table}") and code not in draft.envelope.rules.tables.get(row.table, {}):
+        draft.row = replace(row, codes={})
+        found = concept(draft, repetition, 1)
+        draft.row = row
+        return found
+    target = row.codes.get(code.replace(".", "").replace(" ", "").upper()) if code else ""
     if target:
-        return {"coding": [coding_of(target, draft.row.system, text)]}
-    return concept(draft, raw.split(draft.reader.repetition, 1)[0], 1)
+        return {"coding": [coding_of(target, row.system, text)]}
+    return concept(draft, repetition, 1)
 
 
 @segment_rule

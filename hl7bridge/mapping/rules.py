@@ -27,7 +27,7 @@ class FeedRules:
     key_system        identifier system of the staff key (MFE-4), an absolute URI
     timezone          IANA name; times without an offset (theirs, or MSH-7's) are of this zone
     authorities       assigning authority, as sent -> identifier system. Keys: a namespace (`NORTH`), a universal id, either
-                      with an identifier type (`NORTH:EI`); for licence numbers the type with the state (`SL:CA`)
+                      with an identifier type (`NORTH:EI`, `2.999.1:NPI`); for licences the type with the state (`SL:CA`)
     tables            codes by HL7 table number, over the packaged ones: {"0182": {"DR": "system|code|display"}}
     fields            rows of fields.toml by field, over the packaged ones: {"STF-9": {"drop": "not wanted"}}
     fallback_version  HL7 version where MSH-12 is empty

@@ -8,8 +8,10 @@ import pytest
 
 from hl7bridge.hl7.message import Message
 from hl7bridge.mapping.explain import explain
+from hl7bridge.mapping.rules import FeedRules
 from hl7bridge.model import StaffChange
 from tests.mapping.building import (
+    KEY_SYSTEM,
     NOW,
     RULES,
     change_of,
@@ -529,3 +531,47 @@ def test_of_a_leaver_what_shows_who_is_meant_is_kept_and_nothing_is_merged(event
     left = {field.field: field.reason for field in explain(Message(message(*segments)), RULES, NOW).left}
     assert left["STF-3"] == left["STF-6"] == "shows who is meant: the event itself merges no content"
     assert left["STF-10"] == "an event that ends a person merges no content"
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        ("BS", ("http://terminology.hl7.org/CodeSystem/v2-0360", "BS")),
+        ("B.S.^Science", ("http://terminology.hl7.org/CodeSystem/v2-0360", "BS")),
+        ("PA^Physician Assistant^HL70360", ("http://terminology.hl7.org/CodeSystem/v2-0360", "PA")),
+        ("BS^Bachelor of Surgery^99LOC", "Bachelor of Surgery"),
+        ("MS^Master of Surgery^L", "Master of Surgery"),
+        ("BS^^99LOC", "BS"),
+        ("BS^Bachelor of Surgery^SCT", ("http://snomed.info/sct", "BS")),
+        ("BS^Surgery^99LOC^MD^Medicine^HL70360", ("http://terminology.hl7.org/CodeSystem/v2-0360", "MD")),
+    ],
+)
+def test_a_degree_is_of_table_0360_only_where_it_is_said_to_be_or_nothing_is(sent: str, expected: Any) -> None:
+    (found,) = values(staff_change(f"EDU|1|{sent}"), "qualification")
+    code = found["code"]
+    coded = [(one["system"], one["code"]) for one in code.get("coding", [])]
+    assert coded == [expected] if isinstance(expected, tuple) else (coded, code["text"]) == ([], expected)
+
+
+def test_a_site_may_give_its_own_degrees_a_code() -> None:
+    rules = FeedRules(KEY_SYSTEM, tables={"0360": {"BS": "urn:degrees|surgery|Bachelor of Surgery"}})
+    (found,) = values(staff_change("EDU|1|BS^Surgery^99LOC", rules=rules), "qualification")
+    assert found["code"]["coding"][0]["system"] == "urn:degrees"
+
+
+@pytest.mark.parametrize(
+    ("county", "district"),
+    [
+        ("Denver County", "Denver County"),
+        ("031", "031"),
+        ("031&Denver County&L", "Denver County"),
+        ("&Denver County", "Denver County"),
+        ("031&Denver&L&&&&&&Denver County", "Denver County"),
+        ("031&&L", None),
+        ("031&", "031"),
+        ("", None),
+    ],
+)
+def test_the_county_is_a_text(county: str, district: str | None) -> None:
+    (found,) = values(staff_change(f11=f"1 Main^^Denver^CO^80202^USA^B^^{county}"), "address")
+    assert found.get("district") == district
