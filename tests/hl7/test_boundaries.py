@@ -62,7 +62,7 @@ def message(draw: st.DrawFn, endings: st.SearchStrategy[str] = ENDINGS) -> tuple
     return written(["|".join(parts) for parts in fields], ending, draw(st.sampled_from("ABC"))), ending
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(message())
 def test_no_text_without_cr_moves_a_boundary(given_: tuple[bytes, str]) -> None:
     raw, ending = given_
@@ -87,7 +87,7 @@ _PIECES = st.one_of(
 )
 
 
-@settings(max_examples=examples(120), deadline=None)
+@settings(max_examples=examples(70), deadline=None)
 @given(st.lists(_PIECES, min_size=1, max_size=5), st.data())
 def test_messages_of_any_style_stay_apart_however_the_bytes_are_cut(pieces: list[bytes], data: st.DataObject) -> None:
     raw = b"".join(pieces)
@@ -99,7 +99,7 @@ def test_messages_of_any_style_stay_apart_however_the_bytes_are_cut(pieces: list
     assert findings == [finding.local for finding in batch.split(raw).findings]
 
 
-@settings(max_examples=examples(100), deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.sampled_from([*LINES, *TRICKS, "|", "\r", "\n", "BHS|^~\\&", "BTS", " "]), max_size=9), st.data())
 def test_how_a_message_is_written_is_known_or_not_yet(pieces: list[str], data: st.DataObject) -> None:
     """What is said of the begin of a message is never taken back."""

@@ -100,7 +100,7 @@ def kept(new: NewMessage) -> bytes:
     ids=["MFN", "MFN beside ADT", "PMU", "ADT"],
 )
 @pytest.mark.parametrize("ending", ["\r", "\r\n"], ids=["CR", "CRLF"])
-@settings(max_examples=examples(20), deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(slots=st.sets(st.integers(0, 15), max_size=2), text=TEXTS, last=LAST)
 def test_text_makes_no_answer_no_record_and_no_person(
     taken: Intake, written: str, people: int, ending: str, slots: set[int], text: str, last: str
