@@ -360,6 +360,15 @@ _SEARCHES: Mapping[str, Words] = {
         "a login page or proxy stands in between",
         (_ASK + " what stands between.",),
     ),
+    "index-lag": Words(
+        "a search finds what was created after {latest} s at most (within a week {longest} s); a create without an answer is"
+        " sent again after {waits} s"
+    ),
+    "index-slow": Words(
+        "a search finds what was created only after up to {longest} s, longer than index_lag",
+        "the server's search index lags behind; a create without an answer is sent again after {waits} s",
+        ("Set index_lag in {file} to what the server needs.", _ASK + " why its index lags."),
+    ),
     "pages-untold": Words("not tried: the server lists nobody without a criterion (HTTP {status})"),
     "count-ignored": Words(
         "_count is ignored: {count} on a page of 1",

@@ -13,7 +13,7 @@ import typer
 
 from hl7bridge.cli import output
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
-from hl7bridge.errors import ConfigError
+from hl7bridge.errors import ConfigError, Hl7BridgeError
 
 if TYPE_CHECKING:
     from hl7bridge.cli.diagnosis import Words
@@ -100,7 +100,7 @@ def doctor(
         if not as_json:
             address = f"{examined.destination.base_url} (mode {examined.destination.mode})"
             output.show((f"{examined.destination.name}: ", "bold"), address)
-        for check, said in examine(examined.destination, npi):
+        for check, said in (*examine(examined.destination, npi), *index_lag(settings, examined.destination)):
             examined.checks.append((check, said))
             if not as_json:
                 _show(check, said)
@@ -145,6 +145,28 @@ def examine(destination: Destination, npi: str = "") -> Iterator[tuple[Check, Wo
 
     for check in _checks(destination, npi):
         yield check, words(check, destination.name, destination.file)
+
+
+def index_lag(settings: Settings, destination: Destination) -> Iterator[tuple[Check, Words]]:
+    """How far the server's searches lag behind, as this bridge's own creates have shown; nothing where none was measured."""
+    from hl7bridge.cli import stored
+    from hl7bridge.cli.diagnosis import words
+    from hl7bridge.fhir.reach import Check, State
+    from hl7bridge.fhir.rules import DestinationRules
+    from hl7bridge.service.second_looks import effective_lag
+
+    try:
+        with stored.opened(settings) as store:
+            measured = store.index_lag(destination.name)
+            waits = effective_lag(store, destination.rules(DestinationRules))
+    except Hl7BridgeError:
+        return  # there is no store yet, or what is wrong with it is told elsewhere
+    if measured is None:
+        return
+    facts = {"latest": round(measured.latest, 1), "longest": round(measured.longest, 1), "waits": round(waits)}
+    slow = measured.longest > destination.index_lag
+    check = Check("index", State.WARNING if slow else State.OK, "index-slow" if slow else "index-lag", facts)
+    yield check, words(check, destination.name, destination.file)
 
 
 def _checks(destination: Destination, npi: str) -> Iterator[Check]:

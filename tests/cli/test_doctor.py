@@ -24,6 +24,7 @@ from hl7bridge.cli.diagnosis import WORDS, words
 from hl7bridge.fhir import authorizing, probe, reach
 from hl7bridge.fhir.reach import Check, State
 from hl7bridge.sandbox import Client, Fault, Habits, SandboxSettings, create_app
+from hl7bridge.store.created import Looked, SecondLook
 from hl7bridge.store.opening import open_store
 from tests.bridges import Feed, destination, merged, smart_keys, write_configuration
 from tests.cli.conftest import Ended
@@ -439,6 +440,7 @@ def test_every_word_belongs_to_a_code() -> None:
     whys = ("unauthorized", "forbidden", "unreachable", "redirected", "later", "not-there", "refused", "not-fhir")
     made |= {f"{what}-{why}" for what in ("metadata", "search") for why in whys}
     made |= {"key", "key-old", "key-undated", "key-unusable", "key-exposed", "no-auth", "sqlite", "sqlite-race"}
+    made |= {"index-lag", "index-slow"}
     assert set(WORDS) <= source | made
     assert made <= set(WORDS)
 
@@ -536,3 +538,20 @@ def test_register_help_without_a_key(command: Command, tmp_path: Path) -> None:
     assert ended.code == 0
     assert "not yet: auth.type is none" in ended.out
     assert "hl7bridge keys generate" in ended.out
+
+
+@pytest.mark.parametrize(("seconds", "code"), [(1.5, "index-lag"), (80.0, "index-slow")])
+def test_how_far_the_index_lags_is_shown_where_it_was_measured(
+    command: Command, tmp_path: Path, keys: ClientKeys, seconds: float, code: str
+) -> None:
+    site = configured(tmp_path, "http://127.0.0.1:1/fhir", keys)
+    [before] = command("doctor", "-c", site, "--json").json["destinations"]
+    assert not [check for check in before["checks"] if check["check"] == "index"]
+    settings = config.load(site, {})
+    Path(settings.store.path).parent.mkdir(parents=True, exist_ok=True)
+    store = open_store(settings.store.path)
+    created = SecondLook("Practitioner", "p1", "p1", "staff", "S1", 1, 1, 1000.0, 1000.0 + 60, 1)
+    store.looked("ehr", [Looked(created, True)], 1000.0 + seconds)
+    store.close()
+    check = found(command("doctor", "-c", site, "--json"), code)
+    assert f"{seconds}" in check["text"]
