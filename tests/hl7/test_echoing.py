@@ -305,7 +305,7 @@ _CONTROL_IDS = st.text(
 )
 
 
-@settings(max_examples=examples(40), deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     st.dictionaries(st.sampled_from([f"f{n}" for n in (3, 4, 5, 6, 9, 11, 12, 13, 15, 16, 17, 18, 19, 20)]), _VALUES),
     st.sampled_from(["^~\\&", "^~\\&#", "", "^", "^~", "@!*+", "AB", '""', "^~\\\\&"]),

@@ -243,7 +243,7 @@ def test_separators_that_cannot_be_are_no_reason_to_ignore() -> None:
 _FIELDS = st.sampled_from([2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20])
 
 
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.dictionaries(_FIELDS, st.sampled_from(DAMAGE), min_size=1, max_size=3), st.sampled_from([STAFF, BOTH]))
 def test_whatever_header_a_leaver_comes_under(damage: dict[int, str], policy: FeedPolicy) -> None:
     """Nobody is lost under a positive answer, and each answer is a valid message."""
