@@ -58,6 +58,7 @@ from tests.mllp_peer import Answer, read_answer
 
 NOW = datetime(2026, 3, 18, 12, 0, tzinfo=UTC)
 NPI, OTHER_NPI = "1234567893", "1245319599"
+DEA, OTHER_DEA = "AP5836727", "AB1234563"
 
 
 # --- messages --------------------------------------------------------------------------------------------------------
@@ -379,17 +380,17 @@ SPECIAL = [
     Row("MFE-4 repeats", mfn("MAD", key="K1~K2"), "U/102 key-unreadable", code="AE", **NOBODY),
     Row("same key twice", mfn("MAD", "", "MFE|MDC|R2||K1|CWE", "MFE|MAC|R3||K1|CWE", "STF|K1||Rossi^Ada"),
         "created, deactivated, reactivated", tasks=("leaver-access",)),
-    Row("merge: the survivor carries the loser's identifier", mfn("MUP", key="K2", f2=f"{NPI}^^^^NPI~{OTHER_NPI}^^^^NPI"),
+    Row("merge: the survivor carries the loser's identifier", mfn("MUP", key="K2", f2=f"{DEA}^^^^DEA~{OTHER_DEA}^^^^DEA"),
         "held 205 identifier-of-another", "active, active", "Cardiology open, Cardiology open",
-        before=(mfn("MAD", f2=f"{NPI}^^^^NPI"), mfn("MAD", key="K2", f2=f"{OTHER_NPI}^^^^NPI")),
+        before=(mfn("MAD", f2=f"{DEA}^^^^DEA"), mfn("MAD", key="K2", f2=f"{OTHER_DEA}^^^^DEA")),
         tasks=("identity-review",)),
     Row("merge: and then the loser ends", mfn("MDC"), "deactivated", "inactive, active",
         f"{GONE}, Cardiology open",
-        before=(mfn("MAD", f2=f"{NPI}^^^^NPI"), mfn("MAD", key="K2", f2=f"{OTHER_NPI}^^^^NPI"),
-                mfn("MUP", key="K2", f2=f"{NPI}^^^^NPI~{OTHER_NPI}^^^^NPI")), tasks=("leaver-access",)),
-    Row("identifiers of more than one person", mfn("MAD", key="K3", f2=f"{NPI}^^^^NPI~{OTHER_NPI}^^^^NPI"),
+        before=(mfn("MAD", f2=f"{DEA}^^^^DEA"), mfn("MAD", key="K2", f2=f"{OTHER_DEA}^^^^DEA"),
+                mfn("MUP", key="K2", f2=f"{DEA}^^^^DEA~{OTHER_DEA}^^^^DEA")), tasks=("leaver-access",)),
+    Row("identifiers of more than one person", mfn("MAD", key="K3", f2=f"{DEA}^^^^DEA~{OTHER_DEA}^^^^DEA"),
         "held 205 several-people", "active, active", "Cardiology open, Cardiology open",
-        before=(mfn("MAD", f2=f"{NPI}^^^^NPI"), mfn("MAD", key="K2", f2=f"{OTHER_NPI}^^^^NPI")),
+        before=(mfn("MAD", f2=f"{DEA}^^^^DEA"), mfn("MAD", key="K2", f2=f"{OTHER_DEA}^^^^DEA")),
         tasks=("identity-review",)),
     Row("key unknown, NPI of one person", mfn("MAD", key="K2", f2=f"{NPI}^^^^NPI"), "held 205 key-of-another",
         before=(mfn("MAD", f2=f"{NPI}^^^^NPI"),), tasks=("identity-review",)),

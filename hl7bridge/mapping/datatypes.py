@@ -17,6 +17,7 @@ from hl7bridge.mapping.times import ends_before, fhir_date_time, truncated
 from hl7bridge.model import JsonObject
 
 BCP_47 = "urn:ietf:bcp:47"
+_ASSEMBLY_ORDERS = frozenset({"F", "G"})  # table 0444: family or given name first
 EXTENSION = "http://hl7.org/fhir/StructureDefinition/humanname-"
 _NOTHING_ELSE = ("",) * 17
 _FAMILY_PARTS = ("own-prefix", "own-name", "partner-prefix", "partner-name")
@@ -68,6 +69,7 @@ def concept(draft: Draft, repetition: str, number: int) -> JsonObject | None:
         parts = draft.reader.parts(repetition)
         code, text, system_name = parts[0], parts[1], parts[2]
     codings: list[JsonObject] = []
+    local = ""
     target = row.codes.get(code) if code else ""
     if target:
         if row.system or "|" in target:
@@ -75,17 +77,20 @@ def concept(draft: Draft, repetition: str, number: int) -> JsonObject | None:
         else:
             code = target  # the site's own word for it
     elif code and (system := system_of(draft.envelope.rules, system_name)):
-        codings.append(coding_of(code_text(code), system, text))
+        codings.append(_coding(system, code, text, parts[6] if parts else ""))
         target = ""
     original = ""
     if parts is not None:
         original = parts[8]
-        if parts[3] and (other_system := system_of(draft.envelope.rules, parts[5])):
-            codings.append(coding_of(code_text(parts[3]), other_system, parts[4]))
+        if not codings:
+            local = text or code
+        for at, version in ((3, 7), (9, 12)):
+            if parts[at] and (other_system := system_of(draft.envelope.rules, parts[at + 2])):
+                codings.append(_coding(other_system, parts[at], parts[at + 1], parts[version]))
     if codings:
         result: JsonObject = {"coding": codings}
-        if original:
-            result["text"] = original
+        if words := original or local:  # the sender's own words stand beside a standard code
+            result["text"] = words
         return result
     if target is None:
         draft.unmapped(code, row.table, number if number > 1 else 0, 1)
@@ -93,6 +98,12 @@ def concept(draft: Draft, repetition: str, number: int) -> JsonObject | None:
     if not words and parts is not None:
         words = parts[4] or parts[3]
     return {"text": words} if words else None
+
+
+def _coding(system: str, code: str, text: str, version: str) -> JsonObject:
+    """A Coding as sent, with the version of its system (CWE.7, .8, .13)."""
+    coding = coding_of(code_text(code), system, text)
+    return {**coding, "version": version} if version else coding
 
 
 def words_of(value: JsonObject) -> str:
@@ -140,8 +151,10 @@ def human_names(draft: Draft, repetition: str, number: int) -> list[JsonObject]:
             start, end = reader.subparts(repetition, 10)[:2]
         if period := period_of(draft, start, end):
             name["period"] = period
+    if parts[10] in _ASSEMBLY_ORDERS:
+        name["extension"] = [{"url": EXTENSION + "assembly-order", "valueCode": parts[10]}]
     called = parts[14]
-    return [name, {"use": "nickname", "text": called}] if called else [name]
+    return [name, {"use": "nickname", "given": [called]}] if called else [name]
 
 
 def _name_use(draft: Draft, code: str, number: int) -> str:
@@ -402,6 +415,25 @@ def institution_date(draft: Draft, repetition: str, number: int) -> tuple[str, f
 
 
 # --- XON, XCN as an organisation -------------------------------------------------------------------------------------
+
+
+def organization_named(draft: Draft, raw: str) -> JsonObject:
+    """XON -> a logical Reference(Organization): its name, and its identifier (XON.10, before 2.5 XON.3) where the table
+    has a system for its authority (XON.6). {} where nothing names it."""
+    if not raw:
+        return {}
+    reader = draft.reader
+    repetition = reader.repetitions(raw)[0]
+    parts = reader.parts(repetition)
+    number = parts[9] or parts[2]
+    reference: JsonObject = {}
+    by_authority = draft.envelope.rules.systems_by_authority
+    namespace, universal_id = reader.subparts(repetition, 6)[:2]
+    if number and (system := by_authority.get(universal_id) or by_authority.get(namespace)):
+        reference["identifier"] = {"system": system, "value": number}
+    if words := parts[0] or number:
+        reference["display"] = words
+    return reference
 
 
 def display(draft: Draft, raw: str, *components: int) -> str:

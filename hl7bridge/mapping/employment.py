@@ -7,7 +7,7 @@ of the relationship (STF-34), else the dates of its institution (STF-12, STF-13)
 from __future__ import annotations
 
 from hl7bridge.mapping.datatypes import NOBODY, names_of
-from hl7bridge.mapping.draft import Bound, Draft, Unit
+from hl7bridge.mapping.draft import Bound, Draft, Source, Unit
 from hl7bridge.mapping.role import fallback_organization
 from hl7bridge.mapping.times import ends_before
 from hl7bridge.model import ElementValue, Finding, Location, Severity, StaffRole
@@ -30,7 +30,11 @@ def roles_of(draft: Draft) -> tuple[tuple[StaffRole, ...], tuple[ElementValue, .
             if not any(draft.relationship):
                 draft.institution_names = NOBODY.union(*(bound.institution for bound in periods.dates if bound.used))
     elif draft.institution is not None and not draft.institution.used:
-        draft.leave("another field names the unit", draft.institution)
+        source = draft.institution
+        parts = draft.reader.parts(draft.reader.repetitions(source.text)[0])
+        if units[0].origin == "ORG":  # beside departments (STF-8) a group is no unit of its own
+            _say_hidden(draft, source, names_of(parts[0], parts[1]), units)
+        draft.leave("another field names the unit", source)
     roles = []
     for unit in units:
         values = unit.values
@@ -92,10 +96,21 @@ def _units(draft: Draft) -> list[Unit]:
     units = draft.units
     if len(units) < 2 or units[0].origin == units[-1].origin:
         return units
+    listed = [unit for unit in units if unit.origin == "ORG"]
     for unit in units:
         if unit.origin != "ORG":
+            _say_hidden(draft, unit, unit.names, listed)
             draft.leave("ORG lists the units", unit)
-    return [unit for unit in units if unit.origin == "ORG"]
+    return listed
+
+
+def _say_hidden(draft: Draft, source: Source, names: frozenset[str], units: list[Unit]) -> None:
+    """A unit that no role is made of, for another field lists the units, and does not name this one."""
+    if names and all(names.isdisjoint(unit.names) for unit in units):
+        place, sent_at = source.place, draft.envelope.rules.site.sent_at
+        location = Location(place.segment, place.occurrence, sent_at(place.segment, place.number) or place.number)
+        text = "names a unit that the field which lists the units does not name: no role is made of it"
+        draft.findings.append(Finding("103", "unit-hidden", text, Severity.WARNING, location, draft.position))
 
 
 def _is_dated(draft: Draft) -> bool:

@@ -14,6 +14,7 @@ from hl7bridge.mapping.datatypes import (
     date_time,
     display,
     human_names,
+    organization_named,
     time_field,
     words_of,
 )
@@ -23,6 +24,8 @@ from hl7bridge.mapping.shapes import is_mail
 from hl7bridge.mapping.times import fhir_date
 from hl7bridge.mapping.withholding import HOME, WORK, address_kind, telecom_kind
 from hl7bridge.model import ElementValue, JsonObject
+
+_LONGEST_LIFE = 130  # years
 
 
 @field_rule
@@ -55,7 +58,10 @@ def birth_date(draft: Draft, row: Row, raw: str) -> None:
     """STF-6: the date alone, as precise as sent."""
     text = time_field(draft, raw)
     found = fhir_date(text)
-    if found:
+    now = draft.envelope.now
+    if found and (found > now.date().isoformat()[: len(found)] or int(found[:4]) < now.year - _LONGEST_LIFE):
+        draft.misfit("no date of birth of anybody who lives: it lies ahead, or too far back")
+    elif found:
         draft.person("birthDate", found)
     elif text:
         draft.misfit("not a date")
@@ -206,7 +212,7 @@ def education(draft: Draft) -> None:
         granted = fhir_date(text)
         if text and not granted:
             draft.misfit("not the date on which the degree was granted")
-    school = display(draft, draft.field(6), 1)
+    school = organization_named(draft, draft.field(6))
     subject = display(draft, draft.field(9), 9, 2, 1)
     degree = draft.field(2)
     code: JsonObject | None = None
@@ -226,7 +232,7 @@ def education(draft: Draft) -> None:
     if granted:
         qualification["period"] = {"start": granted}
     if school:
-        qualification["issuer"] = {"display": school}
+        qualification["issuer"] = school
     draft.person("qualification", qualification)
 
 
@@ -274,9 +280,9 @@ def certificate(draft: Draft) -> None:
         code["text"] = f"{words_of(code)} ({words_of(domain)})"
     row = draft.row
     qualification: JsonObject = {"code": code} if code is not None else {}
-    issuer = display(draft, draft.field(4), 1) or display(draft, draft.field(5), 2, 1)
+    issuer = organization_named(draft, draft.field(4)) or _person_named(draft, draft.field(5))
     if serial:
-        qualification["identifier"] = [_serial(draft, serial, issuer)]
+        qualification["identifier"] = [_serial(draft, serial, str(issuer.get("display", "")))]
     start = _date_of(draft, 25) or _date_of(draft, 24) or _date_of(draft, 23)
     # Of the dates of a revocation, an inactivation and an expiry the earliest is the end. What has ended without a date of
     # that has ended now, however far off its expiry is.
@@ -291,13 +297,22 @@ def certificate(draft: Draft) -> None:
     if period := checked_period(draft, start, end):
         qualification["period"] = period
     if issuer:
-        qualification["issuer"] = {"display": issuer}
+        qualification["issuer"] = issuer
     draft.person("qualification", qualification)
 
 
 def _date_of(draft: Draft, number: int) -> str:
     raw = draft.field(number)
     return date_time(draft, time_field(draft, raw)) if raw else ""
+
+
+def _person_named(draft: Draft, raw: str) -> JsonObject:
+    """CER-5, XCN: a Reference to whoever issued it, by the whole name, else the number."""
+    if not raw:
+        return {}
+    number, family, given, middle, suffix, prefix = draft.reader.parts(draft.reader.repetitions(raw)[0])[:6]
+    words = " ".join(part for part in (prefix, given, middle, family, suffix) if part and family) or number
+    return {"display": words} if words else {}
 
 
 def _serial(draft: Draft, serial: str, issuer: str) -> JsonObject:

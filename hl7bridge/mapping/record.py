@@ -15,6 +15,7 @@ from hl7bridge.mapping import events
 from hl7bridge.mapping.draft import Draft, Envelope, Plan, Purpose, Row, Trace
 from hl7bridge.mapping.effective import PARTIAL, PARTIAL_TEXT, When, effective
 from hl7bridge.mapping.employment import end_of_employment, roles_of
+from hl7bridge.mapping.identifiers import NPI, SSN
 from hl7bridge.mapping.plans import plans_for
 from hl7bridge.mapping.reading import FieldReader
 from hl7bridge.mapping.rules import FeedRules
@@ -187,6 +188,7 @@ class Opening:
         if not purpose.ending:
             assert staff is not None, "only an ending goes without STF"
             has_family = self._check_name(draft, action, staff)
+            _check_numbers(draft)
             if len(draft.misfits) >= SHIFT_LIMIT:
                 text = "several values are not what their fields hold: the fields of this record are shifted"
                 draft.say(Severity.ERROR, "102", "shifted-fields", text, number=0)
@@ -282,6 +284,17 @@ class Opening:
             text = "STF-3.1 (family name) is empty"
             draft.findings.append(Finding("101", "family-name-missing", text, Severity.ERROR, location, draft.position))
         return False
+
+
+def _check_numbers(draft: Draft) -> None:
+    """Of a number that everybody has once (NPI, SSN) a record holds one: two are of two people, and neither is guessed."""
+    for system in (NPI, SSN):
+        found = {one.value: one for one in draft.identifiers if one.system == system}
+        if len(found) > 1:
+            text = "two numbers of a kind that everybody has once: one of them is somebody else's"
+            segment, _, field = [*found.values()][1].field.partition("[")[0].partition("-")
+            at = Location(segment, 1, draft.envelope.rules.site.sent_at(segment, int(field)))
+            draft.findings.append(Finding("102", "identifier-conflict", text, Severity.ERROR, at, draft.position))
 
 
 def _rows(plan: Plan, segment: str, purpose: Purpose) -> Mapping[int, Row]:

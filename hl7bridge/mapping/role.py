@@ -234,6 +234,8 @@ def specialty(draft: Draft, row: Row, raw: str) -> None:
         at = number if number > 1 else 0
         name, board, status, since = reader.parts(repetition)[:4]
         if not name:
+            if board or status or since:
+                draft.warn("101", "specialty-missing", "a board or status without the specialty: left out", at, 1)
             continue
         standing = draft.codes["0337"].get(status)
         if status and standing is None and system_of(draft.envelope.rules, status):
@@ -246,7 +248,7 @@ def specialty(draft: Draft, row: Row, raw: str) -> None:
             continue
         draft.role_value("specialty", value, number)
         if standing == "certified":
-            qualification: JsonObject = {"code": {"text": words_of(value)}}
+            qualification: JsonObject = {"code": {**value, "text": words_of(value)}}
             start = date_time(draft, since, at, 4)
             if start:
                 qualification["period"] = {"start": start}

@@ -333,7 +333,8 @@ class VisitMessage(Opening):
         if family:
             given = repetition.split(reader.component)
             given += [""] * (21 - len(given))
-            name = reader.component.join([*given[1:7], given[9], *[""] * 6, given[20]])
+            # As an XPN: XCN.17 to .20 are the validity (old form), the assembly order, and the dates.
+            name = reader.component.join([*given[1:7], given[9], "", "", *given[16:20], given[20]])
             for value_of_name in human_names(draft, name, 1):
                 draft.person(_NAMES, value_of_name, place)
         if not draft.findings:
@@ -443,7 +444,7 @@ def _join(one: Draft, other: Draft) -> None:
 # --- what is stored --------------------------------------------------------------------------------------------------
 
 _KEPT_OF_HEADER = frozenset({1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 15, 16, 18})
-_KEPT_OF_XCN = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 21, 22, 23})
+_KEPT_OF_XCN = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 17, 18, 19, 20, 21, 22, 23})
 _EVENT = re.compile(r"[A-Z0-9]{3}")
 _TIME = re.compile(r"[0-9.+-]{4,26}")
 

@@ -94,7 +94,7 @@ def test_name(sent: str, expected: dict[str, Any]) -> None:
 def test_several_names_and_what_the_person_is_called() -> None:
     names = values(staff_change(name="Rossi^Ada^^^^^L^^^^^^^^Addie~Bianchi^Ada^^^^^M~Rossi^A"), "name")
     assert [name.get("use") for name in names] == ["official", "nickname", "maiden", None]
-    assert names[1] == {"use": "nickname", "text": "Addie"}
+    assert names[1] == {"use": "nickname", "given": ["Addie"]}
 
 
 def test_second_name_knows_its_repetition() -> None:

@@ -72,7 +72,12 @@ def roles(change: StaffChange) -> dict[str, dict[str, list[Any]]]:
         ),
         (
             "X^Local^L^224535009^Nurse^SCT",
-            [{"coding": [{"system": "http://snomed.info/sct", "code": "224535009", "display": "Nurse"}]}],
+            [
+                {
+                    "coding": [{"system": "http://snomed.info/sct", "code": "224535009", "display": "Nurse"}],
+                    "text": "Local",
+                }
+            ],
         ),
         (
             "224535009^Nurse^SCT^^^^^^RN",
@@ -145,7 +150,20 @@ def test_a_date_where_a_code_belongs_is_no_code() -> None:
                 ],
                 "text": "OB/GYN",
             },
-            {"code": {"text": "OB/GYN"}, "issuer": {"display": "Board"}, "period": {"start": "1979-01-23"}},
+            {
+                "code": {
+                    "coding": [
+                        {
+                            "system": "http://nucc.org/provider-taxonomy",
+                            "code": "207V00000X",
+                            "display": "Obstetrics & Gynecology",
+                        }
+                    ],
+                    "text": "OB/GYN",
+                },
+                "issuer": {"display": "Board"},
+                "period": {"start": "1979-01-23"},
+            },
         ),
         ("KIDS^Board^E^19790123", {"text": "Paediatrics"}, None),
         ("KIDS^^C", {"text": "Paediatrics"}, {"code": {"text": "Paediatrics"}}),

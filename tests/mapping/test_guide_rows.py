@@ -1,0 +1,128 @@
+"""Details of the HL7 v2-to-FHIR guide: each follows it, or has its reason here.
+
+Reasons of what differs: XCN.10 empty is `official`, since the name by which a sender tells a physician is the one in force,
+as in STF-3. A department's CWE.9 is what one user read, the unit goes by CWE.2. XON.7 types an identifier that the reference
+gives for its system alone. Names of later repetitions of PV1-7, -8 and -17 say nothing that is sent: such a message
+justifies that somebody exists.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hl7bridge.hl7.message import Message
+from hl7bridge.mapping import staff
+from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.model import Severity
+from tests.mapping.building import CORPUS, KEY_SYSTEM, NOW, check_resources, one, said, staff_change, stf, values
+
+ROWS = CORPUS.parent / "guide-rows" / "in"
+FILES = sorted(ROWS.glob("*.hl7"))
+BOTH = FeedRules(KEY_SYSTEM, takes=frozenset({"staff", "adt"}))
+SCT = "http://snomed.info/sct"
+
+
+@pytest.mark.skipif(not FILES, reason=f"no messages of the guide's rows at {ROWS}")
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_messages_of_the_rows_give_valid_resources(path: Path) -> None:
+    for record in staff.translate(Message(path.read_bytes()), BOTH, NOW).records:
+        if record.change is not None:
+            check_resources(record.change)
+        else:
+            assert any(finding.severity is Severity.ERROR for finding in record.findings)
+
+
+def first(sent: dict[str, str], element: str, *segments: str) -> Any:
+    return values(staff_change(*segments, **sent), element)[0]
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        (
+            "158965000^Doctor^SCT^DOC^Local doctor^L^2024",
+            {"coding": [{"system": SCT, "code": "158965000", "display": "Doctor", "version": "2024"}]},
+        ),
+        (
+            "X^Local^L^158965000^Doctor^SCT^^v1",
+            {"coding": [{"system": SCT, "code": "158965000", "display": "Doctor", "version": "v1"}], "text": "Local"},
+        ),
+        (
+            "X^^L^^^^^^^158965000^Doctor^SCT^9",
+            {"coding": [{"system": SCT, "code": "158965000", "display": "Doctor", "version": "9"}], "text": "X"},
+        ),
+    ],
+)
+def test_the_codings_of_a_cwe_and_the_local_words_beside_them(sent: str, expected: dict[str, Any]) -> None:
+    assert values(staff_change(f4=sent).shared_role, "code") == [expected]
+
+
+@pytest.mark.parametrize("order", ["F", "G"])
+def test_the_order_of_a_name(order: str) -> None:
+    name = first({"name": f"Rossi^Ada^^^^^^^^^{order}"}, "name")
+    url = "http://hl7.org/fhir/StructureDefinition/humanname-assembly-order"
+    assert name["extension"] == [{"url": url, "valueCode": order}]
+    assert "extension" not in first({"name": "Rossi^Ada^^^^^^^^^X"}, "name")
+
+
+@pytest.mark.parametrize(
+    ("school", "issuer"),
+    [
+        ("Leeds School", {"display": "Leeds School"}),
+        (
+            "Leeds School^L^77^^^NPI",
+            {"identifier": {"system": "http://hl7.org/fhir/sid/us-npi", "value": "77"}, "display": "Leeds School"},
+        ),
+        ("^L^^^^^^^^S9", {"display": "S9"}),
+    ],
+)
+def test_a_school_by_name_and_number(school: str, issuer: dict[str, Any]) -> None:
+    assert first({}, "qualification", f"EDU|1|BA||||{school}")["issuer"] == issuer
+
+
+def test_who_issued_a_certificate_by_the_whole_name() -> None:
+    certificate = "CER|1|S7|||9^Rossi^Ada^M^^Dr|||||RN^Registered nurse"
+    assert first({}, "qualification", certificate)["issuer"] == {"display": "Dr Ada M Rossi"}
+
+
+def test_a_board_without_a_specialty_is_said() -> None:
+    assert said(one(stf(), "PRA|K1||||^ABIM^C^2013")) == ["specialty-missing@PRA-5.1"]
+
+
+def test_a_certified_specialty_keeps_its_code() -> None:
+    code = first({}, "qualification", "PRA|K1||||207R00000X^ABIM^C^2013")["code"]
+    assert code == {
+        "coding": [{"system": "http://nucc.org/provider-taxonomy", "code": "207R00000X"}],
+        "text": "207R00000X",
+    }
+
+
+@pytest.mark.parametrize("born", ["20270101", "2027", "202604", "18700101"])
+def test_a_birth_that_cannot_be_is_left_out(born: str) -> None:
+    record = one(stf(f6=born))
+    assert said(record) == ["shifted-field@STF-6"]
+
+
+@pytest.mark.parametrize("born", ["20260318", "2026", "202603", "19000101"])
+def test_a_birth_that_can_be_is_taken(born: str) -> None:
+    assert said(one(stf(f6=born))) == []
+
+
+NPIS = "1234567893^^^NPI&2.16.840.1.113883.4.6&ISO^NPI", "1245319599^^^NPI&2.16.840.1.113883.4.6&ISO^NPI"
+
+
+@pytest.mark.parametrize(
+    ("event", "fails"), [("MAD", True), ("MUP", True), ("MAC", True), ("MDC", False), ("MDL", False)]
+)
+def test_two_npis_are_of_two_people(event: str, fails: bool) -> None:
+    record = one(stf(f2="~".join(NPIS)), event=event)
+    assert said(record, Severity.ERROR) == (["identifier-conflict@STF-2"] if fails else [])
+    assert not one(stf(f2=f"{NPIS[0]}~{NPIS[0]}"), event=event).failed
+
+
+@pytest.mark.parametrize(("segment", "hidden"), [("ORG|1|WARD^Ward", True), ("ORG|1|ICU^Intensive care", False)])
+def test_a_unit_that_another_field_hides_is_said(segment: str, hidden: bool) -> None:
+    assert ("unit-hidden@STF-8" in said(one(stf(f8="ICU^Intensive care"), segment))) is hidden
