@@ -133,12 +133,12 @@ class Comparison:
 
 def compare(ours: Evidence, theirs: Evidence) -> Comparison:
     """How a record's person stands to another side's: the best that any of their values shows."""
-    return Comparison(
-        _best(_families, ours.families, theirs.families),
-        _best(_givens, ours.givens, theirs.givens),
-        _either(ours.sexes, theirs.sexes),
-        _best(_births, ours.births, theirs.births),
-    )
+    family = _best(_families, ours.families, theirs.families)
+    given = _best(_givens, ours.givens, theirs.givens)
+    if family is DIFFERENT is given and _swapped(ours, theirs) and _swapped(theirs, ours):
+        family = given = ALIKE
+    sex = _either(ours.sexes, theirs.sexes)
+    return Comparison(family, given, sex, _best(_births, ours.births, theirs.births))
 
 
 def key_recycled(found: Comparison) -> str:
@@ -193,6 +193,12 @@ def _births(ours: str, theirs: str) -> Likeness:
     return SAME if length >= len("1970-05-01") else UNKNOWN
 
 
+def _swapped(ours: Evidence, theirs: Evidence) -> bool:
+    """Whether one side's family name stands among the other's given names: somebody put them into each other's place."""
+    given = {form for names in theirs.givens for name in names for form in folded(name)}
+    return any(folded(family) & given for family in ours.families)
+
+
 # --- names -----------------------------------------------------------------------------------------------------------
 
 _BETWEEN = re.compile(r"[\s\-\u2010-\u2015.,/]+")
@@ -228,7 +234,7 @@ def _words(text: str, without: frozenset[str]) -> list[frozenset[str]]:
 def _families(ours: str, theirs: str) -> Likeness:
     """Equal, or one a part of the other: a double name is often cut, or came with a marriage."""
     one, other = folded(ours), folded(theirs)
-    if not one or not other:
+    if not one or not other or _is_latin(one) is not _is_latin(other):
         return UNKNOWN
     if one & other:
         return SAME
@@ -249,7 +255,14 @@ def _givens(ours: tuple[str, ...], theirs: tuple[str, ...]) -> Likeness:
     return first
 
 
+def _is_latin(name: frozenset[str]) -> bool:
+    """Whether a folded name is of Latin letters: a transcription from another script is not compared with it."""
+    return any(character.isascii() for form in name for character in form)
+
+
 def _given(ours: frozenset[str], theirs: frozenset[str]) -> Likeness:
+    if _is_latin(ours) is not _is_latin(theirs):
+        return UNKNOWN
     if ours & theirs or ours & _full_names(theirs) or theirs & _full_names(ours):
         return SAME
     common = [min(len(one), len(other)) for one in ours for other in theirs

@@ -32,6 +32,8 @@ def named(family: str = "", *given: str) -> Evidence:
         ("van den Berg", "Berg", A),
         ("Okonkwo", "Brandt", D),
         ("Garcia Lopez", "Garcia Ruiz", D),
+        ("Иванова", "Ivanova", U),
+        ("Иванова", "Петрова", D),
         ("", "Brandt", U),
     ],
 )
@@ -57,6 +59,7 @@ def test_family_names(ours: str, theirs: str, family: Likeness) -> None:
         ("Rosa", "Tom", D),
         ("Erin", "Eric", D),
         ("Rosa Maria", "Ana Maria", D),
+        ("Роза", "Rosa", U),
         ("", "Rosa", U),
     ],
 )
@@ -78,6 +81,12 @@ def test_given_names(ours: str, theirs: str, given: Likeness) -> None:
 )
 def test_birth_dates(ours: str, theirs: str, birth: Likeness) -> None:
     assert compare(of_resource({"birthDate": ours}), of_resource({"birthDate": theirs})).birth is birth
+
+
+def test_names_in_each_others_place_are_a_slip_and_no_other_person() -> None:
+    found = compare(named("Rosa", "Smith"), named("Smith", "Rosa"))
+    assert (found.family, found.given, key_recycled(found)) == (A, A, "")
+    assert compare(named("Rosa", "Tom"), named("Smith", "Rosa")).names_differ
 
 
 def test_sex_counts_only_male_against_female() -> None:
