@@ -117,6 +117,12 @@ def universal_system(universal_id: str, universal_type: str) -> str:
     return ""
 
 
+def type_of_authority(namespace: str, universal_id: str, universal_type: str) -> str:
+    """The type (table 0203) of the numbers that an authority gives, where everybody knows it: SS of USSSA; else ""."""
+    system = universal_system(universal_id, universal_type) if universal_id else named("authorities").get(namespace, "")
+    return _type_of_system().get(system, "")
+
+
 def _is_arc(text: str) -> bool:
     return text.isascii() and text.isdigit() and (text == "0" or text[0] != "0")
 

@@ -15,7 +15,7 @@ from hl7bridge.mapping import events
 from hl7bridge.mapping.draft import Draft, Envelope, Plan, Purpose, Row, Trace
 from hl7bridge.mapping.effective import PARTIAL, PARTIAL_TEXT, When, effective
 from hl7bridge.mapping.employment import end_of_employment, roles_of
-from hl7bridge.mapping.identifiers import NPI, SSN
+from hl7bridge.mapping.identifiers import NPI, SSN, type_of_authority
 from hl7bridge.mapping.plans import plans_for
 from hl7bridge.mapping.reading import FieldReader
 from hl7bridge.mapping.rules import FeedRules
@@ -95,7 +95,8 @@ class Opening:
         for number, repetition in enumerate(reader.repetitions(self._raw(staff, 2)), 1):
             value = reader.identifier(repetition)
             kind = types.get(reader.code(repetition, 5), "")
-            if value == "" or kind in _PERSONAL:
+            of_authority = type_of_authority(*reader.subparts(repetition, 4)[:3])
+            if value == "" or kind in _PERSONAL or of_authority in _PERSONAL:
                 continue
             found = value, "STF-2" if number == 1 else f"STF-2[{number}]"
             if kind not in _OF_OTHERS:

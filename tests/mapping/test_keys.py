@@ -123,6 +123,23 @@ def test_a_key_that_would_not_survive_is_refused(sent: str) -> None:
         assert key_of(one(stf(f2=sent), rules=declared)) == ""
 
 
+@pytest.mark.parametrize(
+    "private",
+    [
+        "^^^&2.16.840.1.113883.4.1&ISO^PI",
+        "^^^USSSA^EI",
+        "^^^USSSA",
+        "^^^X&2.16.840.1.113883.4.4&ISO^XX",
+        "^^^^SS",
+        "^^^N^TAX",
+    ],
+)
+def test_a_private_number_is_never_the_key_whatever_its_type_says(private: str) -> None:
+    assert key_of(personnel("B01", stf("", f2=f"123456789{private}~E7^^^NORTH^EI"))) == "E7"
+    (error,) = errors(personnel("B01", stf("", f2=f"123456789{private}")))
+    assert error.local == "key-missing"
+
+
 def test_the_words_of_a_refusal_hold_no_value() -> None:
     (error,) = errors(one(stf(), key="SECRET1~SECRET2"))
     assert "SECRET" not in error.text
