@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import datetime
 
 from hl7bridge.fhir.rules import DestinationRules
 from hl7bridge.fhir.systems import private_kinds
@@ -103,3 +104,10 @@ def supplied(change: StaffChange) -> frozenset[str]:
     values = [*change.practitioner, *change.shared_role, *(value for role in change.roles for value in role.values)]
     fields = [value.field for value in values] + [identifier.field for identifier in change.identifiers]
     return frozenset().union(*(sources(field) for field in fields))
+
+
+def is_over(end: str, now: datetime) -> bool:
+    """Whether an end has passed: a day, month or year with its last instant."""
+    if "T" in end:
+        return datetime.fromisoformat(end) < now
+    return bool(end) and end < now.date().isoformat()[: len(end)]

@@ -15,6 +15,7 @@ from hl7bridge.fhir.desired import (
     ENDING,
     allowed,
     field_of,
+    is_over,
     practitioner_values,
     sources,
     statement,
@@ -169,13 +170,13 @@ def plan_role(
     if server is None:
         if intent.state != OPEN:
             return plan.planned(False, "no such role at the server")
-        fixed: JsonObject = {"active": True}
+        fixed: JsonObject = {"active": not is_over(_stated_end(values), now)}
         if person_id:
             fixed["practitioner"] = {"reference": f"Practitioner/{person_id}"}
         return plan.created(values, fixed, True, "new role")
     if intent.state == OPEN:
         plan.merge(values, decides_lifecycle=True)
-        plan.reopen(own, _date(change, now))
+        plan.reopen(own, _date(change, now), now)
         return plan.planned(True, plan.note)
     if intent.state == AS_IT_IS:
         plan.merge(values, decides_lifecycle=False, merges_content=bool(values))
@@ -497,14 +498,22 @@ class _ResourcePlan:
             self.base.append(ElementValue("period", rest, bounds(base).get("start", base.field), base.rule))
         return True
 
-    def reopen(self, own: Written | None, date: str) -> None:
-        """Active again. The end that we wrote goes, and a new period starts, unless the message gives the period."""
-        self.set_active(
-            True, own, explicit=self.change.action in LIFECYCLE or (own is not None and not own.holds_active)
-        )
+    def reopen(self, own: Written | None, date: str, now: datetime) -> None:
+        """Active again. The end that we wrote goes, and a new period starts, unless the message gives the period: where that
+        is over, so is the role, though the record goes on to hold it."""
         mark = self.marks.pop(END_MARK, None)
         self.marks.pop(AWAY_MARK, None)
         period = self.body.get("period", {})
+        said = next((value for value in self.base if value.element == "period"), None)
+        ours = said.value.get("end") if said is not None and mark is None else None
+        if said is not None and ours and ours == period.get("end") and is_over(ours, now):
+            if (current := self.body.get("active")) is not False:
+                self.body["active"] = False
+                self.differences.append(Difference("active", current, False, bounds(said)["end"]))
+            return
+        self.set_active(
+            True, own, explicit=self.change.action in LIFECYCLE or (own is not None and not own.holds_active)
+        )
         given = any(value.element == "period" for value in (self.role.values if self.role else ()))
         if mark is None or not mark.value or period.get("end") != mark.value:
             return

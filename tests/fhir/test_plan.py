@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from hl7bridge.fhir.desired import practitioner_values, sources
+from hl7bridge.fhir.desired import is_over, practitioner_values, sources
 from hl7bridge.fhir.happened import happened
 from hl7bridge.fhir.plan import (
     END_MARK,
@@ -588,3 +589,15 @@ def test_what_is_planned_is_fhir() -> None:
         (practitioner_role, ended),
     ):
         model.model_validate_json(write_json(planned.body))
+
+
+@pytest.mark.parametrize(
+    ("end", "over"),
+    [
+        ("2026-03-17", True), ("2026-03-18", False), ("2026-02", True), ("2026-03", False), ("2025", True), ("2026", False),
+        ("2026-03-18T11:00:00+00:00", True), ("2026-03-18T13:00:00+00:00", False), ("2026-03-18T13:30:00+02:00", True),
+        ("", False),
+    ],
+)  # fmt: skip
+def test_an_end_has_passed_with_its_last_instant(end: str, over: bool) -> None:
+    assert is_over(end, datetime(2026, 3, 18, 12, tzinfo=UTC)) is over
