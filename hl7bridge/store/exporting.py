@@ -11,12 +11,13 @@ import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-from sqlite_utils import Database as QueryDatabase
+from typing import TYPE_CHECKING, Any
 
 from hl7bridge.store.database import Database
 from hl7bridge.store.encoding import unseal
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database as QueryDatabase
 
 TABLES = {
     "messages": "SELECT id, received, feed, state, sending_application, sending_facility, message_type, trigger_event,"
@@ -66,6 +67,8 @@ class Exporting(Database):
 
         `told(table, rows)` is called while a table grows. Raises FileExistsError, OSError, StoreError.
         """
+        from sqlite_utils import Database as QueryDatabase  # here: each process of the service starts without it
+
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         database = QueryDatabase(path)
         counts = {}
