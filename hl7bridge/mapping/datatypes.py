@@ -17,6 +17,7 @@ from hl7bridge.mapping.times import ends_before, fhir_date_time, truncated
 from hl7bridge.model import JsonObject
 
 BCP_47 = "urn:ietf:bcp:47"
+ISO_21090 = "http://hl7.org/fhir/StructureDefinition/iso21090-"
 _ASSEMBLY_ORDERS = frozenset({"F", "G"})  # table 0444: family or given name first
 EXTENSION = "http://hl7.org/fhir/StructureDefinition/humanname-"
 _NOTHING_ELSE = ("",) * 17
@@ -293,9 +294,9 @@ def address(draft: Draft, repetition: str, number: int) -> JsonObject | None:
         lines.append(other)
     if parts[18]:
         lines.append(parts[18])
-    if not (lines or city or postal_code):
-        if state or country or county:
-            draft.leave("no street, no city and no postal code")
+    if not (lines or city or postal_code or state):
+        if country or county:
+            draft.leave("no street, no city, no postal code and no state")
         return None
     if lines:
         found["line"] = lines
@@ -315,6 +316,10 @@ def address(draft: Draft, repetition: str, number: int) -> JsonObject | None:
             start, end = reader.subparts(repetition, 12)[:2]
         if period := period_of(draft, start, end):
             found["period"] = period
+    if kind == "HV":
+        found.setdefault("extension", []).append({"url": ISO_21090 + "AD-use", "valueCode": kind})
+    if parts[9]:
+        found.setdefault("extension", []).append({"url": ISO_21090 + "ADXP-censusTract", "valueString": parts[9]})
     return found
 
 

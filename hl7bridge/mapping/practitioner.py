@@ -191,11 +191,14 @@ def language_tag(draft: Draft, code: str, system: str) -> str:
         return tag
     if foreign:
         return ""
-    base, _, region = code.replace("_", "-").partition("-")
+    base, *rest = code.replace("_", "-").split("-")
     tag = codes.get(base.lower(), "")
-    if not tag or not region:
+    if tag and rest and len(rest[0]) == 4 and rest[0].isascii() and rest[0].isalpha():
+        tag, rest = f"{tag}-{rest[0].title()}", rest[1:]  # the script: zh-Hant
+    if not tag or not rest:
         return tag
-    if len(region) == 2 and region.isascii() and region.isalpha():
+    region = rest[0]
+    if len(rest) == 1 and len(region) == 2 and region.isascii() and region.isalpha():
         return f"{tag}-{region.upper()}"
     return ""
 

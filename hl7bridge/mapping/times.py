@@ -5,6 +5,7 @@ HL7 v2.9 chapter 2A, DTM; FHIR R4 datatypes, date and dateTime: precision is kep
 
 from __future__ import annotations
 
+import re
 from calendar import monthrange
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone, tzinfo
@@ -50,7 +51,12 @@ def fhir_date_time(text: str, zone: tzinfo) -> str:
     if len(text) <= 8 or (sign and len(day) <= 8 and instant(text, zone)):
         return fhir_date(day if sign else text)  # an offset makes no day more precise
     moment = instant(text, zone)
-    return moment.isoformat() if moment else ""
+    if moment is None:
+        return ""
+    fraction = re.match(r"\d{14}(\.\d{1,6})", text)
+    whole = moment.isoformat(timespec="seconds")
+    # A fraction as precise as sent: isoformat would say six places, or none of .000.
+    return whole[:19] + fraction[1] + whole[19:] if fraction else whole
 
 
 @lru_cache(maxsize=1024)

@@ -126,3 +126,36 @@ def test_two_npis_are_of_two_people(event: str, fails: bool) -> None:
 @pytest.mark.parametrize(("segment", "hidden"), [("ORG|1|WARD^Ward", True), ("ORG|1|ICU^Intensive care", False)])
 def test_a_unit_that_another_field_hides_is_said(segment: str, hidden: bool) -> None:
     assert ("unit-hidden@STF-8" in said(one(stf(f8="ICU^Intensive care"), segment))) is hidden
+
+
+@pytest.mark.parametrize(
+    ("sent", "tag"),
+    [("zh-Hant", "zh-Hant"), ("zh_hant_TW", "zh-Hant-TW"), ("fr-CA", "fr-CA"), ("zh-Hant-x", ""), ("fr", "fr")],
+)
+def test_languages_with_a_script(sent: str, tag: str) -> None:
+    spoken = first({}, "communication", f"LAN|1|{sent}")
+    assert spoken.get("coding", [{"code": ""}])[0]["code"] == tag
+
+
+def test_addresses_in_detail() -> None:
+    base = "http://hl7.org/fhir/StructureDefinition/iso21090-"
+    cabin = first({"f11": "1 Lake Road^^Northlake^MN^55501^USA^HV^^^T12"}, "address")
+    assert cabin["use"] == "home"
+    assert cabin["extension"] == [
+        {"url": base + "AD-use", "valueCode": "HV"},
+        {"url": base + "ADXP-censusTract", "valueString": "T12"},
+    ]
+    assert first({"f11": "^^^MN^^^B"}, "address") == {"use": "work", "state": "MN"}
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        ("20200101120000.5+0000", ".5+00:00"),
+        ("20200101120000.000+0000", ".000+00:00"),
+        ("20200101120000+0000", "00+00:00"),
+    ],
+)
+def test_fractions_of_seconds_as_sent(sent: str, expected: str) -> None:
+    (period,) = values(staff_change(f12=sent).shared_role, "period")
+    assert period["start"].endswith(expected)

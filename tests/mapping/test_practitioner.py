@@ -343,7 +343,7 @@ def test_shifted_address_is_said_and_left_out(sent: str) -> None:
     assert values(change_of(record), "address") == []
 
 
-@pytest.mark.parametrize("sent", ["^^^WY^^GBR^O", "^^^^^^O", "~"])
+@pytest.mark.parametrize("sent", ["^^^^^GBR^O", "^^^^^^O", "~"])
 def test_address_without_a_place_is_none(sent: str) -> None:
     assert values(staff_change(f11=sent), "address") == []
 
