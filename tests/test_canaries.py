@@ -66,13 +66,13 @@ PATIENT = Canaries("p")  # ADT, and what can't be told apart from it: in no file
 
 # --- messages --------------------------------------------------------------------------------------------------------
 
-FIELDS = {"STF": 40, "PRA": 12, "ORG": 13, "AFF": 5, "EDU": 9, "CER": 31, "LAN": 4, "NTE": 4, "ZHR": 6, "QQQ": 3}
+FIELDS = {"STF": 40, "PRA": 12, "ORG": 13, "AFF": 5, "EDU": 9, "CER": 31, "LAN": 4, "NTE": 4, "ZHR": 6}
 FIXED = {
     "STF-7": "A", "STF-4": "P", "ORG-1": "1", "AFF-1": "1", "EDU-1": "1", "CER-1": "1", "LAN-1": "1",
     "STF-10": "^WPN^PH^^^^^^^^^{0}~^PRN^PH^^^^^^^^^{1}~^NET^Internet^{2}@example.org",
     "STF-3": "{0}^{1}^{2}^^{3}^{4}", "STF-11": "{0}^{1}^{2}^{3}^{4}^^O", "STF-2": "{0}^^^{1}&{2}&ISO^EI~{3}^^^{4}^SS",
     "PRA-6": "{0}^DEA~{1}^{2}", "STF-6": "19070319", "STF-5": "F", "STF-15": "{0}@example.org",
-    "EDU-5": "20010101", "STF-12": "20190101^{0}", "STF-13": "", "STF-29": "", "STF-38": "",
+    "EDU-5": "20010101", "STF-12": "20190101^{0}", "STF-13": "", "STF-29": "", "STF-32": "", "STF-37": "", "STF-38": "",
 }  # fmt: skip
 
 
@@ -103,7 +103,6 @@ def staff_message(key: str, *, event: str = "MAD", mode: str = "", **given: str)
         f"MFI|PRA^{ECHOED.new('MFI-1')}|{ECHOED.new('MFI-2')}|UPD|||AL",
         f"MFE|{event}|{ECHOED.new('MFE-2')}||{key}|CWE",
         *(segment(name, key, SECRET, **(given if name == "STF" else {})) for name in FIELDS),
-        SECRET.new("a line without a name"),
     ]
     return ("\r".join(lines) + "\r").encode()
 
@@ -170,6 +169,7 @@ class Loud(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     once: ClassVar[set[str]] = set()
+    found: ClassVar[dict[str, int]] = {}  # whom a search found, by key: the number of the resource
 
     def log_message(self, *_: object) -> None: ...
 
@@ -194,7 +194,11 @@ class Loud(BaseHTTPRequestHandler):
             found = [somebody(1, key), somebody(2, key)]
             return self._say(200, json.dumps(bundle(found)).encode())
         if what == "disagrees":
-            return self._say(200, json.dumps(bundle([somebody(3, key)])).encode())
+            number = self.found.setdefault(key, 3 + len(self.found))
+            return self._say(200, json.dumps(bundle([somebody(number, key)])).encode())
+        for key, number in self.found.items():
+            if self.path.endswith(f"/Practitioner/p{number}"):
+                return self._say(200, json.dumps(somebody(number, key)).encode())
         if what == "moved":
             return self._say(302, outcome("processing"))
         if what == "forbidden":
@@ -290,6 +294,8 @@ def _tell(bridge: Bridge, journey: Journey) -> None:
         refused := staff_message("L-good-nofamily", f3="^{0}"),
         staff_message("L-good-shifted", f5="{0}", f15="{0}", f6="{0}"),
         staff_message("L-good-event", event="MZZ"),
+        staff_message("L-good-foreign") + segment("QQQ", "", SECRET).encode() + b"\r",
+        staff_message("L-good-nameless") + SECRET.new("a line without a name").encode() + b"\r",
         staff_message("L-good-bytes") + b"NTE|\xff\xfe\r",
         cut(staff_message("L-good-cut")),
         staff_message("L-good-when", f12="99999999^{0}", f13="{0}"),
