@@ -9,9 +9,11 @@
     CR LF               CR; a LF behind it is blank    is text
     LF                  LF, and any CR                 there is none
 
-The first segment ends at its first CR. At a LF before that CR it ends only if it is whole by then (MSH-10 has come) and a
-segment, name and separator, follows: so a LF inside MSH-3 is text, too. If no CR comes within 64 KiB, LF is what ends it.
-Each message of a file or a frame is judged by itself. What begins with no header has no rule, and either ends its lines.
+The first segment ends at its first CR. At a LF before that CR it ends only if it is whole by then (MSH-10 has come), a
+segment of the message, name and separator, follows, and CR ends no segment of this message: behind the CR stands nothing
+or the next message, or a header stands before it. So a LF in MSH is text, too, whatever it quotes. If no CR comes within
+64 KiB, LF is what ends it. Each message of a file or a frame is judged by itself. What begins with no header has no rule,
+and either ends its lines.
 
 No text without CR can therefore move a boundary of a message that is written with CR. A LF in it before what looks like a
 segment is told to the sender (`line-feed-in-text`), for it may be one whose line ending was lost.
@@ -23,6 +25,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from enum import Enum
 from functools import lru_cache
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -58,20 +61,21 @@ def uses_line_feeds(raw: bytes | bytearray, start: int = 0, *, more: bool = Fals
     `more`: the rest has not come yet; None = it decides. The answer is the same however much has come.
     """
     limit = min(len(raw), start + WINDOW)
-    more = more and limit < start + WINDOW
-    if more and limit < start + REACH:
+    cut = more and limit < start + WINDOW
+    if cut and limit < start + REACH:
         return None
     name = name_at(raw, start)
     if not name:
         return True
     first_cr = raw.find(b"\r", start, limit)
     end = limit if first_cr < 0 else first_cr
-    line_feed = raw.find(b"\n", start, end) >= 0
-    if line_feed and _ends_in_line_feed(raw, start, end, name, more and first_cr < 0):
+    if raw.find(b"\n", start, end) < 0:
+        return None if cut and first_cr < 0 else False
+    if first_cr < 0 and not cut:
         return True
-    if first_cr >= 0:
-        return False
-    return None if more else line_feed
+    follows = _kind_behind(raw, first_cr, separator_at(raw, start), more) if first_cr >= 0 else None
+    judge = _header_ends_in_line_feed if name == b"MSH" else _wrapper_ends_in_line_feed
+    return judge(raw, start, end, follows)
 
 
 def message_uses_line_feeds(raw: bytes) -> bool:
@@ -80,19 +84,51 @@ def message_uses_line_feeds(raw: bytes) -> bool:
     return bool(uses_line_feeds(raw, len(raw) - len(raw[start:].lstrip(BLANK))))
 
 
-def _ends_in_line_feed(raw: bytes | bytearray, start: int, end: int, name: bytes, more: bool) -> bool:
-    """Whether a LF before `end` plainly ends the first segment, although a CR may follow."""
+class _Kind(Enum):
+    """What stands at a place: a header or trailer, another segment, or neither."""
+
+    HEADER = "header"
+    SEGMENT = "segment"
+    NEITHER = "neither"
+
+
+def _kind_behind(raw: bytes | bytearray, line_break: int, separator: bytes, more: bool) -> _Kind | None:
+    """What stands behind a line break and blanks; None = it has not come yet."""
+    at = line_break + 1
+    while at < len(raw) and at - line_break < MOST_BLANKS and raw[at] in BLANK:
+        at += 1
+    if more and at + REACH > len(raw):
+        return None
+    if name_at(raw, at):
+        return _Kind.HEADER
+    return _Kind.SEGMENT if _named(separator).match(raw, at) else _Kind.NEITHER
+
+
+def _header_ends_in_line_feed(raw: bytes | bytearray, start: int, end: int, follows: _Kind | None) -> bool | None:
+    """Whether a LF before `end`, the first CR, ends an MSH. `follows`: what stands behind that CR; None = not known yet."""
     separator = separator_at(raw, start)
-    if name != b"MSH":
-        found = _beginning(True, separator).search(raw, start, end)
-        return found is not None and not (more and found.end() + REACH > end)
     fields, at = 0, start
     for found in _segment(separator).finditer(raw, start, end):
         fields += raw.count(separator, at, found.start())
         at = found.start()
         if fields >= _WHOLE_HEADER:
-            return True
-    return False
+            break
+    else:
+        return None if follows is None else False
+    if found["name"] in _NAMES:  # a message is more than its header: this one is quoted
+        return None if follows is None else False
+    next_one = _beginning(True, separator).search(raw, at, end)
+    if next_one and (follows is not None or next_one.end() + REACH <= end):
+        return True
+    return None if follows is None else follows is not _Kind.SEGMENT
+
+
+def _wrapper_ends_in_line_feed(raw: bytes | bytearray, start: int, end: int, follows: _Kind | None) -> bool | None:
+    """The same of a BHS or FHS: a header or trailer follows it; of an MSH that has nothing behind it, it is quoted."""
+    found = _beginning(True, separator_at(raw, start)).search(raw, start, end)
+    if found is None or name_at(raw, found.end()) != b"MSH" or raw.find(b"\n", found.end(), end) >= 0:
+        return None if follows is None else found is not None
+    return None if follows is None else follows is not _Kind.HEADER
 
 
 def beginning_of(
@@ -150,4 +186,10 @@ def _beginning(line_feeds: bool, separator: bytes) -> re.Pattern[bytes]:
 @lru_cache(maxsize=64)
 def _segment(separator: bytes) -> re.Pattern[bytes]:
     """A LF, and a segment behind it."""
-    return re.compile(rb"\n(?=[ \t\0]{0,%d}+[A-Z][A-Z0-9]{2}" % MOST_BLANKS + re.escape(separator) + rb")")
+    return re.compile(rb"\n(?=[ \t\0]{0,%d}+(?P<name>[A-Z][A-Z0-9]{2})" % MOST_BLANKS + re.escape(separator) + rb")")
+
+
+@lru_cache(maxsize=64)
+def _named(separator: bytes) -> re.Pattern[bytes]:
+    """The name of a segment with the separator behind it."""
+    return re.compile(rb"[A-Z][A-Z0-9]{2}" + re.escape(separator))

@@ -58,6 +58,7 @@ def message(draw: st.DrawFn, endings: st.SearchStrategy[str] = ENDINGS) -> tuple
         fields[3][3] += draw(TEXTS)
         fields[4][2] += draw(TEXTS)
         fields[4][3] += draw(LAST_TEXTS)
+        fields[0] += [""] * 8 + [draw(st.sampled_from([*TRICKS, ""]))]  # MSH-21
         fields[5].append(draw(LAST_TEXTS))
     return written(["|".join(parts) for parts in fields], ending, draw(st.sampled_from("ABC"))), ending
 
@@ -117,12 +118,19 @@ def test_how_a_message_is_written_is_known_or_not_yet(pieces: list[str], data: s
         (LINES, "\n", True),
         ([HEAD], "\n", True),
         ([HEAD], "", False),
-        ([HEAD + "\nMFI|STF", "MFE|MAD"], "\r", True),  # its header is whole, and a segment follows
+        ([HEAD + "\nMFI|STF"], "\r", True),  # its header is whole, a segment follows, and CR ends none
+        ([HEAD + "\nMFI|STF", HEAD, "MFI|STF"], "\r", True),
+        ([HEAD + "\nMFI|STF\n" + HEAD, "MFI|STF"], "\r", True),
+        ([HEAD + "\nMFI|STF", "MFE|MAD"], "\r", False),  # CR ends a segment of this message
+        ([HEAD + "|seen\nMSH|^~\\&|X", "MFI|STF"], "\r", False),
+        ([HEAD + "|seen\nMSH|^~\\&|X|Y|||20260304||MFN^M02|Q|P|2.5\nMFI|STF", "MFI|STF"], "\r", False),
         (["MSH|^~\\&|HR\nSYS|NORTH|||20260304||MFN^M02|1|P|2.5"], "\r", False),
         (["MSH|^~\\&|HR\nMSH|NORTH|||20260304||MFN^M02|1|P|2.5"], "\r", False),
         ([HEAD + "|||AL\nNE"], "\r", False),
         (["BHS|^~\\&|HR\n" + HEAD, "MFI|STF"], "\r", True),
         (["BHS|^~\\&|HR|||||||see\nMSH pending", HEAD], "\r", False),
+        (["BHS|^~\\&|HR|||||||see\nMSH|^~\\&|X", HEAD], "\r", False),
+        (["BHS|^~\\&|HR\nBTS|0"], "\r", True),
         (["MSH|^~\\&", "MFI|a"], "\n", True),
     ],
 )

@@ -232,7 +232,7 @@ HEAD = "MSH|^~\\&|||||||MFN^M02|1|P|2.5"
         (f"{HEAD}\r\nMFI|a\r\nMFE|b\r\n", "\r\n", [HEAD, "MFI|a", "MFE|b"], ("line-feed",)),
         (f"{HEAD}\r\nMFI|a\nMFE|b\r", "\r\n", [HEAD, "MFI|a\nMFE|b"], ("line-feed",)),
         (f"{HEAD}\rMFI|a\nMFE|b\r", "\r", [HEAD, "MFI|a\nMFE|b"], ()),
-        (f"{HEAD}\nMFI|a\rMFE|b\r\nSTF|c\n", "\n", [HEAD, "MFI|a", "MFE|b", "STF|c"], ("line-feed",)),
+        (f"{HEAD}\nMFI|a\rMFE|b\r\nSTF|c\n", "\r", [f"{HEAD}\nMFI|a", "MFE|b", "STF|c"], ()),
         ("MSH|^~\\&|A\nSYS|||||||1|P\rMFI|a\r", "\r", ["MSH|^~\\&|A\nSYS|||||||1|P", "MFI|a"], ()),
         (f"{HEAD}\rMFI|a\r\nMFE|b\r", "\r", [HEAD, "MFI|a", "MFE|b"], ()),
         (f"{HEAD}\rNTE|1||two\nlines\rMFE|b\r", "\r", [HEAD, "NTE|1||two\nlines", "MFE|b"], ()),
