@@ -45,12 +45,13 @@ class Canaries:
         self.planted: dict[bytes, str] = {}
 
     def new(self, place: str) -> str:
-        word = f"Zq{self.kind}{next(_number)}kv"
+        letters = "".join("abcdefghij"[int(digit)] for digit in str(next(_number)))  # many digits are no name
+        word = f"Zq{self.kind}{letters}kv"
         self.planted[word.encode()] = place
         return word
 
     def found_in(self, content: bytes) -> set[str]:
-        read = set(re.findall(rf"zq{self.kind}\d+kv".encode(), content.lower()))
+        read = set(re.findall(rf"zq{self.kind}[a-j]+kv".encode(), content.lower()))
         if not read:
             return set()
         words = {word.lower(): (word, place) for word, place in self.planted.items()}
@@ -333,7 +334,7 @@ def test_the_journey_is_one(journey: Journey) -> None:
     duplicates = rows(journey.folder, "SELECT COUNT(*) FROM message WHERE link = 'duplicate'")
     assert duplicates[0][0] == 2  # what was refused is taken afresh
     results = dict(rows(journey.folder, "SELECT local, COUNT(*) FROM delivery GROUP BY local"))
-    assert {"several-people", "birth-date-differs", "redirected", "forbidden", "server-refused"} <= results.keys()
+    assert {"several-people", "recycled-key", "redirected", "forbidden", "server-refused"} <= results.keys()
 
 
 @pytest.mark.parametrize("canaries", ALL, ids=lambda canaries: canaries.kind)

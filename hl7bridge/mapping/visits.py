@@ -337,6 +337,9 @@ class VisitMessage(Opening):
             name = reader.component.join([*given[1:7], given[9], "", "", *given[16:20], given[20]])
             for value_of_name in human_names(draft, name, 1):
                 draft.person(_NAMES, value_of_name, place)
+        if not draft.identifiers and not _names(draft):  # what was taken for a name is none: nobody is mentioned
+            self.findings += draft.findings
+            return None
         if not draft.findings:
             if len(_READ_BEFORE) >= _MOST_READ:
                 _READ_BEFORE.clear()

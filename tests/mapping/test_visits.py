@@ -119,6 +119,15 @@ def test_repetitions_for_one_person_are_one(
     assert [(value.value.get("use", ""), value.value["family"]) for value in change.practitioner] == names
 
 
+@pytest.mark.parametrize("other", ["canary99999^canary88888^canary77777", "5551234567^5559876543", "^19500101^canary"])
+def test_a_repetition_without_name_or_number_mentions_nobody_and_is_not_stored(other: str) -> None:
+    """What moved into a repetition may be the patient's."""
+    message = Message(adt(pv1(f7=f"{ADA}~{other}")))
+    opening = visits.VisitMessage(message, RULES, NOW)
+    assert [record.change.source_key for record in opening.records() if record.change] == [f"{NPI}|1234567893"]
+    assert not [part for part in other.split("^") if part and part.encode() in visits.stored_form(message, opening)]
+
+
 @pytest.mark.parametrize("place", ["PV1-9", "PV1-52"])
 def test_repetitions_for_several_are_several(place: str) -> None:
     sent = f"{EI}~7702^Rol^Runa^^^DR^^^NORTH^L^^^RN~7703^^^^^^^^NORTH"
