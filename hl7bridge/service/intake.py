@@ -49,6 +49,8 @@ STORED_TEXT = "stored, delivery pending"
 REPORT_TEXT = "stored, report only"
 PERHAPS_TEXT = "stored"
 UNDATED_TEXT = "stored, it is not certain when it applies"
+LAST_DAY = datetime(9999, 12, 31, tzinfo=UTC)
+"""What is due later than its begin waits for it: nobody could say in UTC or as local time when else it is due."""
 NOT_STAFF_TEXT = "stored, it is not certain that it is about staff"
 
 
@@ -487,7 +489,7 @@ def new_deliveries(
         return ()
     not_before, order_time = 0.0, ""
     if change.effective:
-        effective = datetime.fromisoformat(change.effective)
+        effective = min(datetime.fromisoformat(change.effective), LAST_DAY)
         not_before = effective.timestamp()
         order_time = _in_utc(effective)
     if not_before <= now:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
@@ -74,6 +74,15 @@ def test_what_is_replayed_is_no_younger_than_when_it_first_came(sent: str, exact
 def test_a_message_whose_time_orders_nothing_is_ordered_by_arrival() -> None:
     (delivery,) = new_deliveries(POLICY, replace(CHANGE, message_time_exact=False), NOW)
     assert delivery.order_time == ""
+
+
+@pytest.mark.parametrize("hours", [-12, -6, 0, 14])
+def test_an_end_of_time_can_be_told_in_every_zone(hours: int) -> None:
+    end = datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone(timedelta(hours=hours)))
+    (delivery,) = new_deliveries(POLICY, replace(CHANGE, effective=end.isoformat()), NOW)
+    assert delivery.not_before > NOW
+    assert datetime.fromtimestamp(delivery.not_before, timezone(timedelta(hours=14))).year == 9999
+    assert delivery.order_time
 
 
 def test_a_fault_of_ours_is_answered_and_the_bytes_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
