@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hl7bridge.fhir import keys as signing
+from hl7bridge.destinations.fhir.wire import keys as signing
 from hl7bridge.store.opening import open_store
 from tests.sandboxes import ClientKeys, RunningSandbox
 

@@ -216,7 +216,7 @@ def running_sandbox(
     if auth and keys is None:
         keys = new_keys(folder)
     journal = folder / "journal.jsonl"
-    command = [sys.executable, "-m", "hl7bridge.cli.sandbox", "--json", "--until-stdin-closes"]
+    command = [sys.executable, "-m", "hl7bridge.cli.tools.sandbox", "--json", "--until-stdin-closes"]
     command += ["--port", str(port), "--journal", str(journal)]
     if keys is not None:
         command += ["--client-id", keys.client_id, "--client-jwks", str(keys.jwks)]

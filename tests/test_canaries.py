@@ -23,8 +23,8 @@ import pytest
 
 from hl7bridge.errors import Hl7BridgeError
 from hl7bridge.hl7.message import Message, read_header
-from hl7bridge.mapping import staff
-from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.mapping.feed_rules import FeedRules
+from hl7bridge.mapping.messages import staff
 from hl7bridge.store.driver import sqlite3
 from tests.bridges import Bridge, Feed, destination, running_bridge, smart_keys, wait_until, write_configuration
 from tests.journey import KEY_SYSTEM

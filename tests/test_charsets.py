@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import pytest
 
 from hl7bridge.hl7.message import Message
-from hl7bridge.mapping import staff
-from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.intake.intake import FeedPolicy, Intake, Prepared
+from hl7bridge.mapping.feed_rules import FeedRules
+from hl7bridge.mapping.messages import staff
 from hl7bridge.model import StaffChange
-from hl7bridge.service.intake import FeedPolicy, Intake, Prepared
 from tests.mapping.building import KEY_SYSTEM, NOW, RULES, check_resources, values
 from tests.mllp_peer import read_answer
 

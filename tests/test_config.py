@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from hl7bridge import config
+from hl7bridge.config.secrets import SecretReference
+from hl7bridge.destinations.fhir.rules import DestinationRules, SmartRules
 from hl7bridge.errors import ConfigError
-from hl7bridge.fhir.rules import DestinationRules, SmartRules
 from hl7bridge.hl7.charset import codec_of
-from hl7bridge.secrets import SecretReference
 
 SERVICE = '[service]\nprocessing_id = "P"\n'
 FEED = """

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hl7bridge import config
-from hl7bridge.fhir.tasks import leaver_unverified
+from hl7bridge.destinations.fhir.tasks import leaver_unverified
 from hl7bridge.service.startup import destination_rules, watched_of
 from hl7bridge.store.tasking import Subject
 from tests.test_config import DESTINATION, DESTINATION_FILE, problems

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hl7bridge.errors import MessageError
 from hl7bridge.hl7 import batch
 from hl7bridge.hl7.message import Message, read_header
-from hl7bridge.mapping import events, staff
+from hl7bridge.mapping.messages import events, staff
 from hl7bridge.model import StaffChange
 from tests.examples import examples
 from tests.mapping.building import NOW, message, mfe, stf

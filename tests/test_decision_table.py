@@ -43,14 +43,14 @@ from typing import Any
 import httpx
 import pytest
 
-from hl7bridge.fhir.client import FhirClient
-from hl7bridge.fhir.deliver import deliver
-from hl7bridge.fhir.identity import lane_keys
-from hl7bridge.fhir.rules import DestinationRules
-from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.destinations.fhir.deliver import deliver
+from hl7bridge.destinations.fhir.identity.resolve import lane_keys
+from hl7bridge.destinations.fhir.rules import DestinationRules
+from hl7bridge.destinations.fhir.wire.client import FhirClient
+from hl7bridge.intake.intake import FeedPolicy, Intake
+from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.model import Result, read_json
 from hl7bridge.sandbox import SandboxSettings, create_app
-from hl7bridge.service.intake import FeedPolicy, Intake
 from hl7bridge.store.sqlite import SqliteStore
 from hl7bridge.store.store import DeliveryState, RecordStatus, Settlement
 from tests.mapping.building import KEY_SYSTEM, segment

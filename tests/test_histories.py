@@ -16,10 +16,10 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from hl7bridge.fhir.plan import plan_practitioner, plan_role
-from hl7bridge.fhir.roles import role_at_server, role_intents
-from hl7bridge.fhir.rules import DestinationRules
-from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.destinations.fhir.plan import plan_practitioner, plan_role
+from hl7bridge.destinations.fhir.roles import role_at_server, role_intents
+from hl7bridge.destinations.fhir.rules import DestinationRules
+from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.model import Interaction, JsonObject, Kind, StaffChange, Written
 from tests.examples import examples
 from tests.mapping.building import KEY_SYSTEM, NOW, message, mfe, segment, translate

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from hl7bridge.fhir.rules import IDENTITY_ORDER, DestinationRules
-from hl7bridge.settings.destination import Destination
+from hl7bridge.config.destination import Destination
+from hl7bridge.destinations.fhir.rules import IDENTITY_ORDER, DestinationRules
 
 
 def order_of(*steps: str) -> tuple[str, ...]:

@@ -15,14 +15,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.errors import MessageError
-from hl7bridge.fhir.rules import DestinationRules
 from hl7bridge.hl7 import batch
 from hl7bridge.hl7.message import Message, read_header
-from hl7bridge.mapping import staff
+from hl7bridge.intake.intake import FeedPolicy, Intake
 from hl7bridge.mapping.explain import explain
-from hl7bridge.mapping.rules import FeedRules
-from hl7bridge.service.intake import FeedPolicy, Intake
+from hl7bridge.mapping.feed_rules import FeedRules
+from hl7bridge.mapping.messages import staff
 from hl7bridge.store.store import MessageState
 from tests.examples import examples
 from tests.mapping.building import KEY_SYSTEM, NOW

@@ -10,8 +10,8 @@ import pytest
 from hl7bridge.hl7.message import Message
 from hl7bridge.mapping.explain import explain
 from hl7bridge.model import Result, StaffChange
-from tests.fhir.people import Bridge
-from tests.fhir.server import FakeFhir
+from tests.destinations.fhir.people import Bridge
+from tests.destinations.fhir.server import FakeFhir
 from tests.mapping.building import NOW, RULES, change_of, message, mfe, segment, stf, translate
 
 UNITS = {"f8": "CARD^Cardiology~ORTH^Orthopaedics"}

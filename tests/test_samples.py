@@ -16,20 +16,20 @@ import pytest
 from fhir.resources.R4B.practitioner import Practitioner
 from fhir.resources.R4B.practitionerrole import PractitionerRole
 
-from hl7bridge.cli import samples
-from hl7bridge.cli.samples import DUPLICATE, FEED_SETTINGS, Sample, SampleRecord
+from hl7bridge.cli.tools import samples
+from hl7bridge.cli.tools.samples import DUPLICATE, FEED_SETTINGS, Sample, SampleRecord
+from hl7bridge.destinations.fhir.deliver import deliver
+from hl7bridge.destinations.fhir.identity.resolve import lane_keys
+from hl7bridge.destinations.fhir.rules import DestinationRules
+from hl7bridge.destinations.fhir.wire.client import FhirClient
 from hl7bridge.errors import ConfigError
-from hl7bridge.fhir.client import FhirClient
-from hl7bridge.fhir.deliver import deliver
-from hl7bridge.fhir.identity import lane_keys
-from hl7bridge.fhir.rules import DestinationRules
 from hl7bridge.hl7.acknowledgment import asked
 from hl7bridge.hl7.message import read_header
-from hl7bridge.mapping.identifiers import npi_is_valid
-from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.intake.intake import FeedPolicy, Intake
+from hl7bridge.mapping.feed_rules import FeedRules
+from hl7bridge.mapping.rules.identifiers import npi_is_valid
 from hl7bridge.model import StaffChange, read_json, write_json
 from hl7bridge.sandbox import SandboxSettings, create_app
-from hl7bridge.service.intake import FeedPolicy, Intake
 from hl7bridge.store.sqlite import SqliteStore
 from hl7bridge.store.store import AcknowledgmentState, DeliveryState, Settlement
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from hl7bridge.cli import samples
-from hl7bridge.cli.init import packaged
-from hl7bridge.cli.samples import Sample, SampleRecord
+from hl7bridge.cli.setup.init import packaged
+from hl7bridge.cli.tools import samples
+from hl7bridge.cli.tools.samples import Sample, SampleRecord
 from hl7bridge.hl7.message import Message
-from hl7bridge.mapping.rules import FeedRules
-from hl7bridge.service.intake import FeedPolicy, Intake
+from hl7bridge.intake.intake import FeedPolicy, Intake
+from hl7bridge.mapping.feed_rules import FeedRules
 from tests.test_samples import Rehearsal
 
 FOLDER = packaged("sample_messages") / "adt"

@@ -45,7 +45,19 @@ COMMANDS += (
     "generate",
     "sandbox",
 )
-"""The commands and groups, each a module of this package: `check.check` is a command, `keys.app` a group."""
+"""The commands and groups in the order in which they are listed."""
+
+FLOORS: Mapping[str, frozenset[str]] = {
+    "operate": frozenset(
+        {"run", "msg", "hold", "task", "destination", "identity", "restore", "replay", "reconcile", "report", "export"}
+        | {"drop", "reload"}
+    ),
+    "setup": frozenset({"init", "check", "keys", "token", "doctor", "register-help", "lookup", "roster"}),
+    "mapping": frozenset({"map"}),
+    "messages": frozenset({"view", "diff", "grep", "redact", "send"}),
+    "tools": frozenset({"demo", "generate", "sandbox"}),
+}
+"""Where the module of a command stands: `setup/check.py` holds the command `check`, `setup/keys.py` the group `keys`."""
 
 
 class _Commands(Mapping[str, Any]):
@@ -55,7 +67,8 @@ class _Commands(Mapping[str, Any]):
         if name not in COMMANDS:
             raise KeyError(name)
         in_python = name.replace("-", "_")
-        module = import_module(f"hl7bridge.cli.{in_python}")
+        floor = next(floor for floor, names in FLOORS.items() if name in names)
+        module = import_module(f"hl7bridge.cli.{floor}.{in_python}")
         group = getattr(module, "app", None)
         if group is None:
             group = typer.Typer(add_completion=False, rich_markup_mode=None)

@@ -14,13 +14,13 @@ from datetime import datetime
 from typing import Any
 
 from hl7bridge.hl7.message import Message, Segment
-from hl7bridge.mapping import events
-from hl7bridge.mapping.draft import Place, Trace
-from hl7bridge.mapping.plans import fields_in_force
-from hl7bridge.mapping.record import BEFORE_RECORDS, NOT_A_PRACTITIONER
-from hl7bridge.mapping.rules import FeedRules
-from hl7bridge.mapping.staff import opened
-from hl7bridge.mapping.tables import mapping_version, segment_table
+from hl7bridge.mapping.feed_rules import FeedRules
+from hl7bridge.mapping.messages import events
+from hl7bridge.mapping.messages.record import BEFORE_RECORDS, NOT_A_PRACTITIONER
+from hl7bridge.mapping.messages.staff import opened
+from hl7bridge.mapping.rules.draft import Place, Trace
+from hl7bridge.mapping.rules.plans import fields_in_force
+from hl7bridge.mapping.rules.tables import mapping_version, segment_table
 from hl7bridge.model import Action, Finding, Translation
 
 MAPPING_VERSION = mapping_version()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from hl7bridge.mapping.draft import Draft
+from hl7bridge.mapping.rules.draft import Draft
 
 HOME, WORK, UNTYPED = "home", "work", "untyped"
 

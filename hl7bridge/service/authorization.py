@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from hl7bridge.config import Destination
+from hl7bridge.destinations.fhir.rules import SmartRules
+from hl7bridge.destinations.fhir.wire import keys
+from hl7bridge.destinations.fhir.wire.gate import tls_context
+from hl7bridge.destinations.fhir.wire.smart_auth import BackendServicesAuth, TokenSource
 from hl7bridge.errors import ConfigError
-from hl7bridge.fhir import keys
-from hl7bridge.fhir.gate import tls_context
-from hl7bridge.fhir.rules import SmartRules
-from hl7bridge.fhir.smart_auth import BackendServicesAuth, TokenSource
 
 
 def signing_key(destination: Destination) -> keys.SigningKey | None:

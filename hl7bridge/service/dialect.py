@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from hl7bridge.config import Feed
+from hl7bridge.config.site_files import Site
 from hl7bridge.errors import ConfigError
-from hl7bridge.mapping.plans import plans_for
-from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.mapping.feed_rules import FeedRules
+from hl7bridge.mapping.rules.plans import plans_for
 from hl7bridge.mapping.site import Shift, SiteMap
-from hl7bridge.settings.site_files import Site
 
 _NO_KEY_SYSTEM = "urn:uuid:00000000-0000-0000-0000-000000000000"
 

@@ -21,35 +21,35 @@ from pathlib import Path
 from typing import Any
 
 from hl7bridge.config import Destination, Feed, Settings
+from hl7bridge.destinations.fhir.rules import DestinationRules
+from hl7bridge.destinations.fhir.tasks import TaskRules
+from hl7bridge.destinations.fhir.wire.client import FhirClient
+from hl7bridge.destinations.retry import RetryPolicy
 from hl7bridge.errors import ConfigError, StoreError
-from hl7bridge.fhir.client import FhirClient
-from hl7bridge.fhir.retry import RetryPolicy
-from hl7bridge.fhir.rules import DestinationRules
-from hl7bridge.fhir.tasks import TaskRules
+from hl7bridge.intake.acquaintance import KnownPractitioners
+from hl7bridge.intake.intake import FeedPolicy, Intake
 from hl7bridge.model import Refusal
 from hl7bridge.service import log as logs
-from hl7bridge.service.acknowledging import Acknowledger
-from hl7bridge.service.acquaintance import KnownPractitioners
 from hl7bridge.service.authorization import authorization
 from hl7bridge.service.children import Child
-from hl7bridge.service.delivery import DeliveryRole, DestinationLoop, Target
 from hl7bridge.service.dialect import feed_rules as feed_rules
-from hl7bridge.service.drop import DropFolder, DropPolicy, watch
-from hl7bridge.service.full_file import FullFilePolicy
-from hl7bridge.service.full_file import job as full_file_job
-from hl7bridge.service.intake import FeedPolicy, Intake
-from hl7bridge.service.listener import Limits, MllpListener
-from hl7bridge.service.reconciling import Plan as ReconcilePlan
-from hl7bridge.service.reconciling import job as reconcile_job
+from hl7bridge.service.inbound.acknowledging import Acknowledger
+from hl7bridge.service.inbound.drop import DropFolder, DropPolicy, watch
+from hl7bridge.service.inbound.listener import Limits, MllpListener
+from hl7bridge.service.inbound.writer import StoreWriter
+from hl7bridge.service.outbound.full_file import FullFilePolicy
+from hl7bridge.service.outbound.full_file import job as full_file_job
+from hl7bridge.service.outbound.hours import outside, window_of
+from hl7bridge.service.outbound.loop import DeliveryRole, DestinationLoop, Target
+from hl7bridge.service.outbound.reconciling import Plan as ReconcilePlan
+from hl7bridge.service.outbound.reconciling import job as reconcile_job
+from hl7bridge.service.outbound.safeguards import Brake
+from hl7bridge.service.outbound.schedule import Job, Schedule
+from hl7bridge.service.outbound.second_looks import job as second_look_job
+from hl7bridge.service.outbound.watch import Watched, tell_sqlite, tell_unserved
+from hl7bridge.service.outbound.wording import Wording
 from hl7bridge.service.reloading import Reloader, Running
-from hl7bridge.service.safeguards import Brake
-from hl7bridge.service.schedule import Job, Schedule
-from hl7bridge.service.second_looks import job as second_look_job
-from hl7bridge.service.watch import Watched, tell_sqlite, tell_unserved
 from hl7bridge.service.web import stop_reactor, take_signals
-from hl7bridge.service.windows import outside, window_of
-from hl7bridge.service.wording import Wording
-from hl7bridge.service.writer import StoreWriter
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.store import (
     Accepted,

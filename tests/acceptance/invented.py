@@ -15,9 +15,9 @@ from hl7bridge.invented.feed import Made, Plan, feed
 from hl7bridge.invented.messages import PERSONNEL_FIRST, SIZES, VERSIONS, numbers
 from hl7bridge.invented.pseudonyms import Pseudonyms
 from hl7bridge.invented.redaction import redact
-from hl7bridge.mapping.rules import FeedRules
-from hl7bridge.mapping.staff import translate
-from hl7bridge.mapping.visits import is_read
+from hl7bridge.mapping.feed_rules import FeedRules
+from hl7bridge.mapping.messages.staff import translate
+from hl7bridge.mapping.messages.visits import is_read
 from hl7bridge.model import Record, Severity
 from tests.acceptance.checker import Fault, Report
 from tests.acceptance.seeds import add_seed

@@ -16,16 +16,16 @@ from typing import Any
 
 import httpx
 
-from hl7bridge.fhir.client import FhirClient
-from hl7bridge.fhir.deliver import deliver
-from hl7bridge.fhir.identity import KEY_OF_ANOTHER, QUARANTINE, RE_HIRED, lane_keys
-from hl7bridge.fhir.rules import DestinationRules
+from hl7bridge.destinations.fhir.deliver import deliver
+from hl7bridge.destinations.fhir.identity.resolve import KEY_OF_ANOTHER, QUARANTINE, RE_HIRED, lane_keys
+from hl7bridge.destinations.fhir.rules import DestinationRules
+from hl7bridge.destinations.fhir.wire.client import FhirClient
+from hl7bridge.intake.intake import FeedPolicy, Intake
 from hl7bridge.invented.messages import master_file
 from hl7bridge.invented.staffing import BEGIN, CRED, FIRST_DAYS, HR, Happening, half_a_year
-from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.model import Link, Outcome, Result, StaffChange, read_json
 from hl7bridge.sandbox import SandboxSettings, create_app
-from hl7bridge.service.intake import FeedPolicy, Intake
 from hl7bridge.store.sqlite import SqliteStore
 from hl7bridge.store.store import Claimed, DeliveryState, Settlement
 from tests.acceptance.checker import Fault, Report

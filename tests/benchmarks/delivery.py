@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from hl7bridge.config import load
-from hl7bridge.service.intake import Intake
+from hl7bridge.intake.intake import Intake
 from hl7bridge.service.startup import feed_policy
 from hl7bridge.store.opening import open_store
 from tests.benchmarks import bench

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hl7bridge.hl7.message import Message
-from hl7bridge.mapping.rules import FeedRules
-from hl7bridge.mapping.staff import translate
+from hl7bridge.mapping.feed_rules import FeedRules
+from hl7bridge.mapping.messages.staff import translate
 from tests.benchmarks import bench
 
 NOW = datetime(2026, 3, 18, 12, 0, tzinfo=UTC)

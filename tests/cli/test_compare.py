@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hl7bridge.cli import messages
+from hl7bridge.cli.messages import files as messages
 from tests.cli.conftest import Ended, message
 from tests.cli.test_stored import take_in
 

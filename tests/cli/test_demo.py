@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from hl7bridge.cli import demo, samples
-from hl7bridge.cli.mllp_client import Answer, MllpClient, Sent
+from hl7bridge.cli.messages.mllp_client import Answer, MllpClient, Sent
 from hl7bridge.cli.output import ExitCode
-from hl7bridge.cli.stage import Played, Stage, Written
+from hl7bridge.cli.tools import demo, samples
+from hl7bridge.cli.tools.stage import Played, Stage, Written
 
 ON_LINUX = sys.platform == "linux"
 COMMAND = [sys.executable, "-m", "hl7bridge", "demo"]
@@ -159,7 +159,7 @@ def test_a_difference_is_shown_and_ends_with_1(
             return {}
 
     monkeypatch.setattr(samples, "load", lambda: trios)
-    monkeypatch.setattr("hl7bridge.cli.stage.Stage", Played2)
+    monkeypatch.setattr("hl7bridge.cli.tools.stage.Stage", Played2)
     monkeypatch.setenv("COLUMNS", "100")
     with pytest.raises(demo.typer.Exit) as ended:
         demo.demo(keep=False, json_output=False)

@@ -20,9 +20,9 @@ import pytest
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from hl7bridge import config
-from hl7bridge.cli.diagnosis import WORDS, words
-from hl7bridge.fhir import authorizing, probe, reach
-from hl7bridge.fhir.reach import Check, State
+from hl7bridge.cli.setup.diagnosis import WORDS, words
+from hl7bridge.destinations.fhir.examine import authorizing, probe, reach
+from hl7bridge.destinations.fhir.examine.reach import Check, State
 from hl7bridge.sandbox import Client, Fault, Habits, SandboxSettings, create_app
 from hl7bridge.store.created import Looked, SecondLook
 from hl7bridge.store.opening import open_store

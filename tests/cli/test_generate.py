@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hl7bridge.cli.messages import messages_of
+from hl7bridge.cli.messages.files import messages_of
 from hl7bridge.hl7 import batch
 from hl7bridge.hl7.message import Message
 from hl7bridge.invented.malformed import MALFORMED

@@ -83,7 +83,7 @@ def test_whatever_goes_wrong_is_one_line(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("hl7bridge.cli.view.messages_of", fail)
+    monkeypatch.setattr("hl7bridge.cli.messages.view.messages_of", fail)
     monkeypatch.delenv("HL7BRIDGE_TRACEBACK", raising=False)
     ended = command("view", "x.hl7")
     assert ended.code == code

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hl7bridge.cli.init import packaged
+from hl7bridge.cli.setup.init import packaged
 from tests.cli.conftest import Ended, message
 
 Command = Callable[..., Ended]

@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from hl7bridge.cli.reconcile import MEANINGS
-from hl7bridge.fhir.reconcile import SEVEREST
+from hl7bridge.cli.operate.reconcile import MEANINGS
+from hl7bridge.destinations.fhir.compare import SEVEREST
 from tests.cli.conftest import Ended
 from tests.cli.test_roster import put
 from tests.cli.test_stored import DESTINATION, Server, deliver_all, delivered, ready, serve, server, take_in

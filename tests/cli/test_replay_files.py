@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from hl7bridge.cli import output
-from hl7bridge.cli.mllp_client import MllpClient, Sent
-from hl7bridge.cli.resuming import FORGET_AFTER, Progress
+from hl7bridge.cli.messages.mllp_client import MllpClient, Sent
+from hl7bridge.cli.messages.resuming import FORGET_AFTER, Progress
 from tests.cli.conftest import Ended, Peer, acknowledged, message
 
 Command = Callable[..., Ended]
@@ -146,7 +146,7 @@ def test_what_is_noted_and_what_is_forgotten(tmp_path: Path, nightly: Path, monk
     stood = old.path.stat().st_mtime
     progress.forget()
     assert old.messages() == 5
-    monkeypatch.setattr("hl7bridge.cli.resuming.time.time", lambda: stood + FORGET_AFTER + 1)
+    monkeypatch.setattr("hl7bridge.cli.messages.resuming.time.time", lambda: stood + FORGET_AFTER + 1)
     progress.forget()
     assert old.messages() == 0
 

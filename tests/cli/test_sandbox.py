@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from hl7bridge.cli.sandbox import sandbox
+from hl7bridge.cli.tools.sandbox import sandbox
 
 
 def run(*arguments: str) -> tuple[int, str]:

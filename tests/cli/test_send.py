@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hl7bridge.cli.mllp_client import MllpClient, Sent, address_of, read_answer
-from hl7bridge.cli.send import paced
+from hl7bridge.cli.messages.mllp_client import MllpClient, Sent, address_of, read_answer
+from hl7bridge.cli.messages.send import paced
 from hl7bridge.errors import ConfigError, Unreachable
 from tests.cli.conftest import Ended, Peer, acknowledged, message
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hl7bridge.cli.names import VERSIONS, names
+from hl7bridge.cli.messages.names import VERSIONS, names
 from hl7bridge.invented.feed import Plan, feed
 from tests.cli.conftest import Ended, message
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from hl7bridge.cli import samples
-from hl7bridge.cli.samples import FEED_SETTINGS, KEY_SYSTEM, Sample
+from hl7bridge.cli.tools import samples
+from hl7bridge.cli.tools.samples import FEED_SETTINGS, KEY_SYSTEM, Sample
 from tests.acceptance.checker import Fault, Report
 from tests.bridges import Bridge, Feed, running_bridge, wait_until
 from tests.hapi.observer import JsonObject, Observer, content, version

@@ -9,11 +9,11 @@ import random
 from collections.abc import Iterator
 from dataclasses import replace
 
+from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.errors import MessageError
-from hl7bridge.fhir.rules import DestinationRules
 from hl7bridge.hl7 import batch
 from hl7bridge.hl7.message import Message
-from hl7bridge.mapping import staff
+from hl7bridge.mapping.messages import staff
 from hl7bridge.model import JsonObject
 from tests.examples import examples
 from tests.hapi.observer import Observer

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from hl7bridge.hl7.message import Message, codec_of_message
 from hl7bridge.hl7.parts import Numbering, split_records
-from hl7bridge.mapping.rules import FeedRules
-from hl7bridge.mapping.staff import translate
+from hl7bridge.mapping.feed_rules import FeedRules
+from hl7bridge.mapping.messages.staff import translate
 from hl7bridge.model import Record
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

@@ -14,10 +14,10 @@ from hl7bridge.invented.malformed import MALFORMED
 from hl7bridge.invented.messages import PERSONNEL_FIRST, SIZES, VERSIONS, numbers
 from hl7bridge.invented.names import FAMILIES, GIVEN_NAMES, dea_check_digit, family_name, given_name, npi
 from hl7bridge.invented.people import next_step, person
-from hl7bridge.mapping.identifiers import dea_is_valid, npi_is_valid
-from hl7bridge.mapping.rules import FeedRules
-from hl7bridge.mapping.staff import translate
-from hl7bridge.mapping.visits import is_read
+from hl7bridge.mapping.feed_rules import FeedRules
+from hl7bridge.mapping.messages.staff import translate
+from hl7bridge.mapping.messages.visits import is_read
+from hl7bridge.mapping.rules.identifiers import dea_is_valid, npi_is_valid
 from hl7bridge.model import Action, Severity
 from tests.mapping.building import check_resources
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hl7bridge.cli.init import packaged
-from hl7bridge.cli.messages import split_messages
+from hl7bridge.cli.messages.files import split_messages
+from hl7bridge.cli.setup.init import packaged
 from hl7bridge.errors import MessageError
 from hl7bridge.hl7.message import Message
 from hl7bridge.invented import redaction
@@ -20,10 +20,10 @@ from hl7bridge.invented.feed import Plan, feed
 from hl7bridge.invented.names import dea_check_digit, npi
 from hl7bridge.invented.pseudonyms import Pseudonyms
 from hl7bridge.invented.redaction import redact, redact_between
-from hl7bridge.mapping.identifiers import dea_is_valid, npi_is_valid
-from hl7bridge.mapping.rules import FeedRules
-from hl7bridge.mapping.staff import translate
-from hl7bridge.mapping.tables import code_tables, named
+from hl7bridge.mapping.feed_rules import FeedRules
+from hl7bridge.mapping.messages.staff import translate
+from hl7bridge.mapping.rules.identifiers import dea_is_valid, npi_is_valid
+from hl7bridge.mapping.rules.tables import code_tables, named
 
 RULES = FeedRules("urn:uuid:6fbb9a3e-54b3-4a55-8f0b-3f3c4d6a7b10", takes=frozenset({"staff", "adt"}))
 NOW = datetime(2026, 11, 2, tzinfo=UTC)

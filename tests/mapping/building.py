@@ -10,8 +10,8 @@ from fhir.resources.R4B.practitioner import Practitioner
 from fhir.resources.R4B.practitionerrole import PractitionerRole
 
 from hl7bridge.hl7.message import Message
-from hl7bridge.mapping import staff
-from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.mapping.feed_rules import FeedRules
+from hl7bridge.mapping.messages import staff
 from hl7bridge.model import ElementValue, Finding, Record, Severity, StaffChange, Translation
 
 NOW = datetime(2026, 3, 18, 12, 0, tzinfo=UTC)

@@ -22,14 +22,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hl7bridge.destinations.fhir.plan import plan_practitioner, plan_role
+from hl7bridge.destinations.fhir.roles import role_intents
+from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.errors import MessageError
-from hl7bridge.fhir.plan import plan_practitioner, plan_role
-from hl7bridge.fhir.roles import role_intents
-from hl7bridge.fhir.rules import DestinationRules
 from hl7bridge.hl7 import batch
 from hl7bridge.hl7.message import Message
-from hl7bridge.mapping import events
 from hl7bridge.mapping.explain import Explanation, explain
+from hl7bridge.mapping.messages import events
 from hl7bridge.model import Finding, Record, StaffChange, write_json
 from tests.mapping.building import CORPUS, NOW, RULES
 

@@ -11,9 +11,9 @@ import pytest
 from hl7bridge.errors import MessageError, UnreadableMessage
 from hl7bridge.hl7 import batch
 from hl7bridge.hl7.message import Message
-from hl7bridge.mapping import staff, visits
 from hl7bridge.mapping.explain import explain
-from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.mapping.feed_rules import FeedRules
+from hl7bridge.mapping.messages import staff, visits
 from tests.mapping import corpus_golden
 from tests.mapping.building import CORPUS, KEY_SYSTEM, NOW, RULES, check_resources
 from tests.mapping.corpus_golden import CHARSETS

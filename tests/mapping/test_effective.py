@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hl7bridge.hl7.message import Message
-from hl7bridge.mapping import staff
-from hl7bridge.mapping.effective import PARTIAL, UNREADABLE
-from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.mapping.feed_rules import FeedRules
+from hl7bridge.mapping.messages import staff
+from hl7bridge.mapping.messages.effective import PARTIAL, UNREADABLE
 from hl7bridge.model import StaffChange, Translation
 from tests.mapping.building import KEY_SYSTEM, NOW, RULES, change_of, message, said, stf, translate
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hl7bridge.hl7.message import read_header
-from hl7bridge.mapping import events
+from hl7bridge.mapping.messages import events
 from tests.mapping.building import msh
 
 

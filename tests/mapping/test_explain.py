@@ -7,7 +7,7 @@ import pytest
 from hl7bridge.errors import UnsupportedMessage
 from hl7bridge.hl7.message import Message
 from hl7bridge.mapping.explain import Explanation, UnknownSegment, UnmappedCode, explain
-from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.mapping.feed_rules import FeedRules
 from tests.mapping.building import KEY_SYSTEM, NOW, RULES, message, mfe, segment, stf, translate
 
 

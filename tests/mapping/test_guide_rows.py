@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from hl7bridge.hl7.message import Message
-from hl7bridge.mapping import staff
-from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.mapping.feed_rules import FeedRules
+from hl7bridge.mapping.messages import staff
 from hl7bridge.model import Severity
 from tests.mapping.building import CORPUS, KEY_SYSTEM, NOW, check_resources, one, said, staff_change, stf, values
 

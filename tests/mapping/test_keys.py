@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from hl7bridge.hl7.escapes import escape, separators_of
 from hl7bridge.hl7.message import Message
-from hl7bridge.mapping import staff
-from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.mapping.feed_rules import FeedRules
+from hl7bridge.mapping.messages import staff
 from hl7bridge.mapping.site import SiteMap
 from hl7bridge.model import Record
 from tests.examples import examples

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hl7bridge.errors import MessageError, UnsupportedMessage
 from hl7bridge.hl7.acknowledgment import MfaLine
 from hl7bridge.hl7.message import Message
-from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.intake.answers import application_with_lines
+from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.mapping.site import SiteMap
 from hl7bridge.model import Action, Location, Severity
-from hl7bridge.service.answers import application_with_lines
 from tests.examples import examples
 from tests.mapping.building import KEY_SYSTEM, change_of, errors, message, mfe, said, stf, translate
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from hl7bridge.errors import MessageError
 from hl7bridge.hl7.message import Message
-from hl7bridge.mapping import staff
 from hl7bridge.mapping.explain import explain
-from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.mapping.feed_rules import FeedRules
+from hl7bridge.mapping.messages import staff
 from hl7bridge.model import Action, Record, RecordEcho, Severity, StaffChange
 from tests.examples import examples
 from tests.mapping.building import KEY_SYSTEM, NOW, RULES, change_of, errors, msh, said, segment, stf, translate, values

@@ -8,7 +8,7 @@ import pytest
 
 from hl7bridge.hl7.message import Message
 from hl7bridge.mapping.explain import explain
-from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.model import StaffChange
 from tests.mapping.building import (
     KEY_SYSTEM,

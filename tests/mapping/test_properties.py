@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from hl7bridge.errors import MessageError
 from hl7bridge.hl7.message import Message
-from hl7bridge.mapping import staff
 from hl7bridge.mapping.explain import explain
+from hl7bridge.mapping.messages import staff
 from hl7bridge.model import StaffChange
 from tests.examples import examples
 from tests.mapping.building import NOW, RULES, check_json, check_resources, message, mfe, segment, stf

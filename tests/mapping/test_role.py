@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from hl7bridge.mapping.role import is_taxonomy_code
-from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.mapping.feed_rules import FeedRules
+from hl7bridge.mapping.rules.role import is_taxonomy_code
 from hl7bridge.model import StaffChange
 from tests.mapping.building import KEY_SYSTEM, change_of, one, said, segment, staff_change, stf, values
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hl7bridge.hl7.escapes import separators_of
-from hl7bridge.mapping import shapes
-from hl7bridge.mapping.reading import FieldReader
-from hl7bridge.mapping.tables import field_table
+from hl7bridge.mapping.rules import shapes
+from hl7bridge.mapping.rules.reading import FieldReader
+from hl7bridge.mapping.rules.tables import field_table
 from tests.mapping.building import change_of, errors, message, mfe, one, said, segment, stf, translate, values
 
 NUMBER = "^WPN^PH^^1^612^5550196"

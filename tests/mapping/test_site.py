@@ -6,11 +6,11 @@ import pytest
 
 from hl7bridge.errors import ConfigError
 from hl7bridge.hl7.message import Message
-from hl7bridge.mapping.conditions import documented
-from hl7bridge.mapping.draft import CONDITIONS
 from hl7bridge.mapping.explain import explain
-from hl7bridge.mapping.plans import plans_for
-from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.mapping.feed_rules import FeedRules
+from hl7bridge.mapping.rules.conditions import documented
+from hl7bridge.mapping.rules.draft import CONDITIONS
+from hl7bridge.mapping.rules.plans import plans_for
 from hl7bridge.mapping.site import Shift, SiteMap
 from tests.mapping.building import (
     KEY_SYSTEM,

@@ -8,8 +8,8 @@ import pytest
 
 from hl7bridge.errors import MessageError, UnreadableMessage, UnsupportedMessage
 from hl7bridge.hl7.message import Message
-from hl7bridge.mapping import staff
-from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.mapping.feed_rules import FeedRules
+from hl7bridge.mapping.messages import staff
 from hl7bridge.model import Location, RecordEcho, Refusal, Severity
 from tests.mapping.building import (
     KEY_SYSTEM,

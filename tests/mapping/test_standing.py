@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.model import Action
 from tests.mapping.building import (
     KEY_SYSTEM,

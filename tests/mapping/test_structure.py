@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hl7bridge.errors import UnreadableMessage
-from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.model import Severity
 from tests.mapping.building import KEY_SYSTEM, MFI, change_of, errors, message, mfe, msh, one, said, stf, translate
 from tests.mapping.test_personnel import pmu

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import pytest
 
 from hl7bridge.errors import ConfigError
-from hl7bridge.mapping import tables
-from hl7bridge.mapping.draft import FIELD_RULES, SEGMENT_RULES
 from hl7bridge.mapping.explain import MAPPING_VERSION
-from hl7bridge.mapping.plans import FOR_SITES, fields_in_force, plans_for
-from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.mapping.feed_rules import FeedRules
+from hl7bridge.mapping.rules import tables
+from hl7bridge.mapping.rules.draft import FIELD_RULES, SEGMENT_RULES
+from hl7bridge.mapping.rules.plans import FOR_SITES, fields_in_force, plans_for
 from hl7bridge.model import Action
 from tests.mapping.building import (
     KEY_SYSTEM,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hl7bridge.mapping.times import (
+from hl7bridge.mapping.rules.times import (
     ends_before,
     fhir_date,
     fhir_date_time,

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hl7bridge.errors import MessageError, UnsupportedMessage
 from hl7bridge.hl7.header import read_header
 from hl7bridge.hl7.message import Message
-from hl7bridge.mapping import staff, visits
 from hl7bridge.mapping.explain import explain
-from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.mapping.feed_rules import FeedRules
+from hl7bridge.mapping.messages import staff, visits
 from hl7bridge.model import Action, Record, StaffChange
 from tests.mapping.building import CORPUS, KEY_SYSTEM, segment
 

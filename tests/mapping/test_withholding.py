@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from hl7bridge.fhir import desired
-from hl7bridge.fhir.rules import DEFAULT_WITHHELD, DestinationRules
-from hl7bridge.mapping.rules import FeedRules
-from hl7bridge.settings.destination import ElementSettings
+from hl7bridge.config.destination import ElementSettings
+from hl7bridge.destinations.fhir import desired
+from hl7bridge.destinations.fhir.rules import DEFAULT_WITHHELD, DestinationRules
+from hl7bridge.mapping.feed_rules import FeedRules
 from tests.mapping.building import KEY_SYSTEM, RULES, staff_change
 
 WITHHOLDS = DestinationRules("fhir", "http://127.0.0.1/fhir", withheld=DEFAULT_WITHHELD | {"telecom.untyped"})

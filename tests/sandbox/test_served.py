@@ -224,7 +224,7 @@ def test_it_ends_quickly_and_cleanly(tmp_path: Path) -> None:
 def test_a_port_that_is_taken(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        command = [sys.executable, "-m", "hl7bridge.cli.sandbox", "--no-auth", "--port", port]
+        command = [sys.executable, "-m", "hl7bridge.cli.tools.sandbox", "--no-auth", "--port", port]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert ended.returncode == 2
     assert ended.stderr.startswith(f"hl7bridge sandbox: port: cannot listen on 127.0.0.1 port {port}")

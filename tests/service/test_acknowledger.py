@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from hl7bridge.fhir.rules import DestinationRules
-from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.destinations.fhir.rules import DestinationRules
+from hl7bridge.intake.intake import FeedPolicy
+from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.model import Action, Outcome, Record, RecordEcho, Result, StaffChange, StaffIdentifier
-from hl7bridge.service.acknowledging import Acknowledger
-from hl7bridge.service.intake import FeedPolicy
+from hl7bridge.service.inbound.acknowledging import Acknowledger
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.store import (
     Acknowledgment,

@@ -2,11 +2,11 @@
 
 import pytest
 
-from hl7bridge.fhir.rules import DestinationRules
-from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.destinations.fhir.rules import DestinationRules
+from hl7bridge.intake.intake import FeedPolicy, mfa_line
+from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.model import Action, Finding, Record, RecordEcho, Refusal, Result, StaffChange, StaffIdentifier
-from hl7bridge.service.acknowledging import message_verdict, record_verdict
-from hl7bridge.service.intake import FeedPolicy, mfa_line
+from hl7bridge.service.inbound.acknowledging import message_verdict, record_verdict
 from hl7bridge.store.store import DeliveryState, DeliveryStatus, PendingAcknowledgment, RecordStatus
 
 NOW = 1_800_000_000.0

@@ -8,12 +8,12 @@ from structlog.testing import capture_logs
 from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 
-from hl7bridge.fhir.rules import DestinationRules
+from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.hl7.mllp import frame
-from hl7bridge.mapping.rules import FeedRules
-from hl7bridge.service.admission import LONG_SILENT, TELL_EVERY, Admission
-from hl7bridge.service.intake import FeedPolicy, Intake
-from hl7bridge.service.listener import Limits, MllpListener
+from hl7bridge.intake.intake import FeedPolicy, Intake
+from hl7bridge.mapping.feed_rules import FeedRules
+from hl7bridge.service.inbound.admission import LONG_SILENT, TELL_EVERY, Admission
+from hl7bridge.service.inbound.listener import Limits, MllpListener
 from tests.journey import KEY_SYSTEM, mfn, person
 from tests.service.test_listener import Commits, Transport
 

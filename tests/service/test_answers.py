@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hl7bridge.fhir.rules import DestinationRules
+from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.hl7.acknowledgment import Mode
 from hl7bridge.hl7.header import read_header
-from hl7bridge.mapping.rules import FeedRules
-from hl7bridge.service.intake import FeedPolicy, Intake
+from hl7bridge.intake.intake import FeedPolicy, Intake
+from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.store.store import AcknowledgmentState, MessageState, NewMessage
 from tests.examples import examples
 from tests.hl7.test_echoing import DAMAGE, judge

@@ -11,11 +11,11 @@ import httpx
 import pytest
 import structlog
 
-from hl7bridge.fhir.client import FhirClient
-from hl7bridge.fhir.retry import RetryPolicy
-from hl7bridge.fhir.rules import DestinationRules
+from hl7bridge.destinations.fhir.rules import DestinationRules
+from hl7bridge.destinations.fhir.wire.client import FhirClient
+from hl7bridge.destinations.retry import RetryPolicy
 from hl7bridge.model import Action, ElementValue, Record, RecordEcho, StaffChange, StaffIdentifier
-from hl7bridge.service.delivery import UNWRITABLE, DestinationLoop, Target
+from hl7bridge.service.outbound.loop import UNWRITABLE, DestinationLoop, Target
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.store import MessageState, NewDelivery, NewMessage, NewRecord, Store
 from tests.bridges import wait_until

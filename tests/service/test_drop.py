@@ -13,9 +13,9 @@ import pytest
 
 from hl7bridge.errors import StoreError
 from hl7bridge.hl7.mllp import frame
-from hl7bridge.service import drop
-from hl7bridge.service.drop import RESULTS, Clocks, DropFolder, DropPolicy
-from hl7bridge.service.intake import FeedPolicy, Intake
+from hl7bridge.intake.intake import FeedPolicy, Intake
+from hl7bridge.service.inbound import drop
+from hl7bridge.service.inbound.drop import RESULTS, Clocks, DropFolder, DropPolicy
 from hl7bridge.store.dropped import Taken
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.store import NewMessage, Store

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from hl7bridge.cli.main import main
-from hl7bridge.service import intake, verdict
+from hl7bridge.intake import intake, verdict
 from hl7bridge.service import log as logs
-from hl7bridge.service.full_file import FullFilePolicy, compare, job
-from hl7bridge.service.schedule import Turn
+from hl7bridge.service.outbound.full_file import FullFilePolicy, compare, job
+from hl7bridge.service.outbound.schedule import Turn
 from hl7bridge.store.store import Released
 from tests.journey import mfn
 from tests.service.test_reconciling import NAME, PEOPLE, World, make, record, staffed

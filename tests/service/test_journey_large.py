@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hl7bridge.service.verdict import LARGE_FILE
+from hl7bridge.intake.verdict import LARGE_FILE
 from tests.acceptance import large
 
 

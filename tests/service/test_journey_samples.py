@@ -10,7 +10,7 @@ from pathlib import Path
 import hl7.client
 import pytest
 
-from hl7bridge.cli.samples import FEED_SETTINGS, KEY_SYSTEM, acknowledgment_differences, load
+from hl7bridge.cli.tools.samples import FEED_SETTINGS, KEY_SYSTEM, acknowledgment_differences, load
 from tests.acceptance.checker import stored_versions
 from tests.acceptance.corpus import invalid
 from tests.bridges import ROOT, Bridge, Feed, running_bridge

@@ -11,13 +11,13 @@ import structlog
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from hl7bridge.fhir.rules import DestinationRules
+from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.hl7.mllp import frame
-from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.intake.intake import FeedPolicy, Intake
+from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.model import Refusal
-from hl7bridge.service.connection import BUILT_WITHIN, CLOSE_WITHIN, SEEN_WITHIN
-from hl7bridge.service.intake import FeedPolicy, Intake
-from hl7bridge.service.listener import Limits, MllpListener
+from hl7bridge.service.inbound.connection import BUILT_WITHIN, CLOSE_WITHIN, SEEN_WITHIN
+from hl7bridge.service.inbound.listener import Limits, MllpListener
 from hl7bridge.store.store import Accepted, NewMessage
 from tests.journey import KEY_SYSTEM, mfn, person
 

@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from hl7bridge.fhir.retry import CONFLICT
+from hl7bridge.destinations.retry import CONFLICT
 from hl7bridge.model import Outcome, Result
-from hl7bridge.service.pace import IN_A_ROW, Pace
+from hl7bridge.service.outbound.pace import IN_A_ROW, Pace
 
 BUSY = Outcome(Result.RETRY, local="server-busy")
 DONE = Outcome(Result.UPDATED)

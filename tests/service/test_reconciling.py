@@ -17,21 +17,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from hl7bridge.destinations.fhir.deliver import deliver
+from hl7bridge.destinations.fhir.identity.resolve import lane_keys
+from hl7bridge.destinations.fhir.rules import REPORT, WRITE, DestinationRules
+from hl7bridge.destinations.fhir.wire.client import FhirClient
 from hl7bridge.discrepancy import ACTIVE_AT_SERVER
-from hl7bridge.fhir.client import FhirClient
-from hl7bridge.fhir.deliver import deliver
-from hl7bridge.fhir.identity import lane_keys
-from hl7bridge.fhir.rules import REPORT, WRITE, DestinationRules
-from hl7bridge.mapping.rules import FeedRules
+from hl7bridge.intake.intake import FeedPolicy, Intake
+from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.model import JsonObject, Outcome, Result
 from hl7bridge.service import log as logs
-from hl7bridge.service.intake import FeedPolicy, Intake
-from hl7bridge.service.reconciling import CutOff, Plan, Report, job, reconcile
-from hl7bridge.service.schedule import DAY, Turn
+from hl7bridge.service.outbound.reconciling import CutOff, Plan, Report, job, reconcile
+from hl7bridge.service.outbound.schedule import DAY, Turn
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.store import DeliveryState, Settlement, Store
 from tests.bridges import ROOT
-from tests.fhir.server import BASE, Answer, Asked, FakeFhir, fhir, problem
+from tests.destinations.fhir.server import BASE, Answer, Asked, FakeFhir, fhir, problem
 from tests.journey import KEY_SYSTEM, mfn, person
 
 NAME = "ehr"

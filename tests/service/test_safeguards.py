@@ -12,13 +12,13 @@ import httpx
 import pytest
 import structlog
 
-from hl7bridge.fhir import outcomes
-from hl7bridge.fhir.capabilities import Capabilities
-from hl7bridge.fhir.client import FhirClient
-from hl7bridge.fhir.rules import DestinationRules
+from hl7bridge.destinations.fhir import outcomes
+from hl7bridge.destinations.fhir.rules import DestinationRules
+from hl7bridge.destinations.fhir.wire.capabilities import Capabilities
+from hl7bridge.destinations.fhir.wire.client import FhirClient
 from hl7bridge.model import WRITES_REFUSED, Action, Interaction, Kind, Known, Outcome, Result, StaffChange, Task
-from hl7bridge.service.offered import HOUR, READ_AGAIN, Offer, Offered
-from hl7bridge.service.safeguards import Brake, Safeguards
+from hl7bridge.service.outbound.offered import HOUR, READ_AGAIN, Offer, Offered
+from hl7bridge.service.outbound.safeguards import Brake, Safeguards
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.store import Claimed, Store
 

@@ -12,7 +12,7 @@ import pytest
 
 from hl7bridge.errors import StoreError
 from hl7bridge.service import log as logs
-from hl7bridge.service.schedule import AGAIN, DAY, LEASE, Job, Schedule, Turn, daily, every
+from hl7bridge.service.outbound.schedule import AGAIN, DAY, LEASE, Job, Schedule, Turn, daily, every
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.store import Store
 

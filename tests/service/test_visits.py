@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from hl7bridge.fhir.rules import DestinationRules
+from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.hl7.message import Message
-from hl7bridge.mapping import staff
-from hl7bridge.mapping.rules import FeedRules
-from hl7bridge.service.acquaintance import KnownPractitioners
-from hl7bridge.service.intake import FeedPolicy, Intake, Prepared
+from hl7bridge.intake.acquaintance import KnownPractitioners
+from hl7bridge.intake.intake import FeedPolicy, Intake, Prepared
+from hl7bridge.mapping.feed_rules import FeedRules
+from hl7bridge.mapping.messages import staff
 from hl7bridge.store.sqlite import SqliteStore
 from hl7bridge.store.store import Accepted, AcknowledgmentState, MessageState
 from tests.mapping.building import CORPUS, KEY_SYSTEM, mfe, stf

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from hl7bridge.service.windows import DAYS, outside, until, window_of
-from hl7bridge.settings.tasks import DAYS as NAMED_DAYS
+from hl7bridge.config.tasks import DAYS as NAMED_DAYS
+from hl7bridge.service.outbound.hours import DAYS, outside, until, window_of
 
 CHICAGO = "America/Chicago"
 

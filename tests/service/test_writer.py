@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hl7bridge.errors import StoreError
-from hl7bridge.service.writer import StoreWriter
+from hl7bridge.service.inbound.writer import StoreWriter
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.store import Acknowledgment, AcknowledgmentState, MessageState, NewMessage
 

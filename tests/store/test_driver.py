@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import sqlite_utils.utils
 
-from hl7bridge.cli import check, doctor
-from hl7bridge.service.watch import tell_sqlite
+from hl7bridge.cli.setup import check, doctor
+from hl7bridge.service.outbound.watch import tell_sqlite
 from hl7bridge.store import driver, sqlite
 from hl7bridge.store.driver import sqlite3
 from hl7bridge.store.sqlite import SqliteStore

@@ -1,0 +1,1 @@
+"""Commands about maps: explain, lint, preview, test, what is unmapped."""

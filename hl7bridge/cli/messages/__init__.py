@@ -1,0 +1,1 @@
+"""Commands that look at messages or send them, without a configuration."""

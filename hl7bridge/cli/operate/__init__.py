@@ -1,0 +1,1 @@
+"""Commands for those who run the bridge: messages, holds, tasks, people, destinations."""

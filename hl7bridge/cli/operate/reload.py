@@ -1,0 +1,120 @@
+"""`hl7bridge reload`: the running service reads the configuration again, without closing a connection."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hl7bridge.cli import output, stored
+from hl7bridge.cli.deciding import account
+from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
+
+_LOOK_AGAIN = 0.05  # seconds between two looks for the answer
+
+
+def reload(
+    yes: Annotated[bool, typer.Option("--yes", help="Without asking, whatever would be read differently.")] = False,
+    history: Annotated[
+        bool, typer.Option("--history", help="Only show earlier reloads: who, when, which mapping.")
+    ] = False,
+    last: Annotated[
+        int, typer.Option("--last", metavar="N", min=0, help="Preview over so many stored messages; 0 = none.")
+    ] = 200,
+    wait: Annotated[
+        float, typer.Option("--wait", metavar="SECONDS", min=0, help="How long to wait for the service.")
+    ] = 15,
+    config: ConfigOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Let the running service take the configuration as it is on disk, without closing a connection.
+
+    \b
+      hl7bridge reload                 what would be read differently? then, if you agree, do it
+      hl7bridge reload --yes           from a script
+      hl7bridge reload --history       who let which mapping go live
+
+    What the mapping of before wrote and this one gives no more stays at the servers until you let this one go live here,
+    after an upgrade, too; then it goes with the person's next message.
+
+    Maps, tables, authorities, acknowledgment settings and limits are swapped between two messages; where a destination
+    changed, the delivery process starts anew. If anything in conf/ is wrong, nothing changes. Ports, the store and the log
+    need a restart: these keys are named.
+
+    Ends with 2 when the configuration is wrong, with 1 when you decline or something waits for a restart, with 3 when no
+    service answers.
+    """
+    from hl7bridge.config import load
+
+    settings = load(config)
+    if history:
+        with stored.opened(settings) as store:
+            _show_history(store.reloads(), as_json)
+        return
+    if last and not yes:
+        from hl7bridge.cli.mapping.map_preview import preview_of, show_counts
+
+        previewed = preview_of(settings, last)
+        if previewed.changed:
+            show_counts(previewed, to_stderr=True)
+            if not typer.confirm("Let this go live?", err=True):
+                raise typer.Exit(ExitCode.FINDINGS)
+    with stored.opened(settings) as store:
+        request = store.ask_reload(account(), time.time())
+        until = time.monotonic() + wait
+        (answer,) = store.reloads(request=request)
+        while not answer["answered"] and time.monotonic() < until:
+            time.sleep(_LOOK_AGAIN)
+            (answer,) = store.reloads(request=request)
+        if not answer["answered"] and store.withdraw_reload(request):
+            output.say(
+                ("error: ", output.BAD), "no service answers. `hl7bridge run` reads the configuration when it starts."
+            )
+            raise typer.Exit(ExitCode.UNREACHABLE)
+        (answer,) = store.reloads(request=request)
+    if as_json:
+        output.show_json("reload/1", _as_data(answer))
+    else:
+        _show(answer)
+    if not answer["accepted"]:
+        raise typer.Exit(ExitCode.USAGE)
+    if answer["report"].get("restart"):
+        raise typer.Exit(ExitCode.FINDINGS)
+
+
+def _as_data(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "asked": stored.utc_time(row["asked"]), "answered": stored.utc_time(row["answered"])}
+
+
+def _show(answer: dict[str, Any]) -> None:
+    report = answer["report"]
+    if not answer["accepted"]:
+        for problem in report["problems"]:
+            output.show(("wrong  ", output.BAD), problem)
+        output.show("Nothing changed: the service goes on as before.")
+        return
+    for feed, (before, after) in report["mappings"].items():
+        what = f"mapping {before} -> {after}" if before != after else f"mapping {after}, as before"
+        output.show((feed, "bold"), f"  {what}")
+    for changed in report.get("changed", ()):
+        output.show(("changed  ", "yellow"), changed)
+    if report["delivery"]:
+        output.show("The delivery process starts anew: a destination changed.")
+    for key in report["restart"]:
+        output.show(("restart  ", "yellow"), f"{key} stays as it was until hl7bridge is started anew")
+
+
+def _show_history(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        output.show_json("reload-history/1", {"reloads": [_as_data(row) for row in rows]})
+        return
+    lines = []
+    for row in rows:
+        mappings = row["report"].get("mappings", {})
+        changed = [f"{feed}: {v[0]} -> {v[1]}" for feed, v in mappings.items() if isinstance(v, list) and v[0] != v[1]]
+        changed += row["report"].get("changed", [])
+        result = "accepted" if row["accepted"] else "refused" if row["answered"] else "waits"
+        lines.append((stored.local_time(row["asked"]), row["who"], result, "; ".join(changed)))
+    output.show_table(("asked", "who", "result", "changed"), lines)

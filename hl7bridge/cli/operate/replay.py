@@ -1,0 +1,420 @@
+"""`hl7bridge replay`: a file through the listener again, or a stored message translated and planned again."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hl7bridge.cli import output, stored
+from hl7bridge.cli.deciding import account
+from hl7bridge.cli.messages.files import Findings, files_of, messages_of
+from hl7bridge.cli.messages.mllp_client import address_of
+from hl7bridge.cli.messages.resuming import Progress
+from hl7bridge.cli.messages.send import (
+    RateOption,
+    ResultsOption,
+    Sending,
+    TimeoutOption,
+    UntilNakOption,
+    file_data,
+    send_all,
+    show_files,
+)
+from hl7bridge.cli.operate import msg
+from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
+from hl7bridge.errors import ConfigError, MessageError
+from hl7bridge.model import APPLIED, ENDED_WELL, Known, Outcome, Record, Result, StaffChange
+
+if TYPE_CHECKING:
+    from hl7bridge.config import Feed, Settings
+    from hl7bridge.destinations.fhir.rehearsal import Rehearsal
+    from hl7bridge.destinations.fhir.wire.client import FhirClient
+    from hl7bridge.hl7.message import Message
+    from hl7bridge.store.store import Store
+
+_OUT_OF_REACH = frozenset({Result.RETRY, Result.UNKNOWN, Result.PAUSED})
+_LOOK_AGAIN = 0.1  # seconds between two looks at the store while waiting
+
+
+def replay(
+    what: Annotated[str, typer.Argument(metavar="FILE|DIR|ID", help="Messages in files, or the id of a stored one.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write nothing: translate, read from the server, show what would change.")
+    ] = False,
+    feed: Annotated[str, typer.Option("--feed", metavar="NAME", help="The feed, where there are several.")] = "",
+    to: Annotated[str, typer.Option("--to", metavar="HOST:PORT", help="Instead of the feed's listener.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="ID: even if a later message was applied since.")] = False,
+    wait: Annotated[
+        float, typer.Option("--wait", metavar="SECONDS", min=0, help="ID: seconds to wait for the deliveries.")
+    ] = 10,
+    rate: RateOption = 0,
+    timeout: TimeoutOption = 30,
+    until_nak: UntilNakOption = False,
+    results: ResultsOption = None,
+    from_start: Annotated[
+        bool, typer.Option("--from-start", help="FILE: from its begin, though an earlier run did not end.")
+    ] = False,
+    config: ConfigOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Send messages again, or deliver a stored message again with the mapping as it is now.
+
+    \b
+      hl7bridge replay 42 --dry-run           what would message 42 change today? (reads only)
+      hl7bridge replay 42                     translate it again and deliver it
+      hl7bridge replay nightly.hl7            through the feed's listener, as the engine would send it
+      hl7bridge replay nightly.hl7 --dry-run  what would these change?
+
+    A file is sent as it is, whatever its size: the duplicate rule applies, as to any message. A run that is interrupted, or
+    gets no answer, ends there; the next one goes on behind what was answered. An ID is linked to the first and outside
+    that rule; what a later message has overtaken is not sent, unless --force says so. `hl7bridge run` delivers it.
+
+    Ends with 1 when a record could not be mapped or needs a person, or a file is not whole (another count in BTS or FTS, no
+    trailer), with 3 when a server or the listener is out of reach,
+    with 4 when deliveries are still queued at the end of the wait.
+    """
+    from hl7bridge.config import load
+
+    settings = load(config)
+    message_id = int(what) if what.isdecimal() and not Path(what).exists() else 0
+    if dry_run:
+        code = _dry_run(settings, message_id, what, feed, as_json)
+    elif message_id:
+        code = _stored_again(settings, message_id, force, wait, as_json)
+    else:
+        host, port = _listener_of(stored.feed_named(settings, feed)) if not to else address_of(to)
+        job = Sending(host, port, rate=rate, timeout=timeout, until_nak=until_nak, as_json=as_json, results=results)
+        code = _send_files(settings, files_of([Path(what)]), job, from_start)
+    raise typer.Exit(code)
+
+
+def _send_files(settings: Settings, files: list[Path], job: Sending, from_start: bool) -> ExitCode:
+    """Through the listener, going on where an earlier run of the same files ended before its end."""
+    if any(str(file) == "-" for file in files):
+        return send_all(files, replace(job, answered_only=True))
+    location = settings.store.path
+    data = Path(location).parent if "://" not in location else settings.directory / "data"
+    progress = Progress(data, files, job.to)
+    skip = 0 if from_start else progress.messages()
+    if skip:
+        output.say(f"{skip:,} messages were sent by a run that did not end: this one goes on behind them")
+    return send_all(files, replace(job, answered_only=True, progress=progress, skip=skip))
+
+
+def _listener_of(feed: Feed) -> tuple[str, int]:
+    """Where to send to reach the feed's listener from this machine."""
+    host, port = feed.listener.host, feed.listener.port
+    if not port:
+        advice = "Name the listener with --to HOST:PORT."
+        raise ConfigError("the system chooses the port", file=feed.file, key="listener.port", advice=advice)
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port  # noqa: S104 - compared, not bound
+
+
+# --- dry run ---------------------------------------------------------------------------------------------------------
+
+
+def _dry_run(settings: Settings, message_id: int, what: str, feed_name: str, as_json: bool) -> ExitCode:
+    """Translate, and plan against what the servers hold now; nothing is written or stored."""
+    findings: Findings = []
+    documents, code = _planned_documents(settings, message_id, what, feed_name, findings, quiet=as_json)
+    if as_json:
+        files = [file_data(*found) for found in findings]
+        output.show_json("replay-dry-run/1", {"messages": documents, "files": files})
+    else:
+        show_files(findings)
+    return max(code, ExitCode.FINDINGS) if findings else code
+
+
+def plans(what: str, feed_name: str, directory: Path, *, quiet: bool) -> tuple[list[dict[str, Any]], ExitCode]:
+    """What each message of a file, or a stored one, would change today, shown unless `quiet`; and how a command ends
+    that says so. Raises ConfigError."""
+    from hl7bridge.config import load
+
+    message_id = int(what) if what.isdecimal() and not Path(what).exists() else 0
+    return _planned_documents(load(directory), message_id, what, feed_name, [], quiet=quiet)
+
+
+def _planned_documents(
+    settings: Settings, message_id: int, what: str, feed_name: str, findings: Findings, *, quiet: bool
+) -> tuple[list[dict[str, Any]], ExitCode]:
+    documents, codes = [], {ExitCode.GOOD}
+    with Planner(settings) as planner:
+        for name, feed, body in _chosen(settings, planner.store, message_id, what, feed_name, findings):
+            document = {"message": name, **planner.document(feed, body)}
+            documents.append(document)
+            codes.add(_verdict(document))
+            if not quiet:
+                _show_document(document)
+    return documents, max(codes)
+
+
+def _chosen(
+    settings: Settings, store: Store | None, message_id: int, what: str, feed_name: str, findings: Findings
+) -> Iterator[tuple[str, Feed, bytes]]:
+    if not message_id:
+        feed = stored.feed_named(settings, feed_name)
+        for path, body in messages_of([Path(what)], findings):
+            yield str(path), feed, body
+        return
+    if store is None:
+        raise ConfigError(f"there is no message {message_id}", advice="There is no store yet.")
+    name = stored.message_of(store, message_id)["feed"]
+    yield str(message_id), stored.feed_named(settings, feed_name or name), stored.body_of(store, message_id)
+
+
+class Planner:
+    """Plans messages against the servers as they are now: reads only. A context manager."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._clients: dict[str, FhirClient] = {}
+        self._rehearsals: dict[str, Rehearsal] = {}
+        self.store: Store | None = None
+
+    def __enter__(self) -> Planner:
+        from hl7bridge.store.opening import open_store
+
+        location = self._settings.store.path
+        if "://" in location or Path(location).exists():
+            self.store = open_store(location)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for client in self._clients.values():
+            client.close()
+        if self.store is not None:
+            self.store.close()
+
+    def document(self, feed: Feed, body: bytes) -> dict[str, Any]:
+        """What one message would do: its records, and for each destination the planned interactions."""
+        try:
+            message, records, version = translated(feed, body)
+        except MessageError as error:
+            return {"control_id": "", "error": str(error), "mapping_version": "", "records": []}
+        return {
+            "control_id": message.header.control_id,
+            "error": "",
+            "mapping_version": version,
+            "records": [self._record(feed, record) for record in records],
+        }
+
+    def _record(self, feed: Feed, record: Record) -> dict[str, Any]:
+        change = record.change
+        return {
+            "position": record.position,
+            "action": change.action.value if change else "",
+            "source_key": change.source_key if change else record.echo.key,
+            "effective": change.effective if change else "",
+            "findings": [asdict(finding) for finding in record.findings],
+            "destinations": [self._planned(feed, name, change) for name in feed.destinations] if change else [],
+        }
+
+    def _planned(self, feed: Feed, name: str, change: StaffChange) -> dict[str, Any]:
+        outcome = self._rehearsal(name).deliver(change, feed.name, datetime.now(UTC), approved=True)
+        if outcome.result in APPLIED:
+            outcome = replace(outcome, result=Result.REPORTED)
+        return {"destination": name, **outcome_data(outcome)}
+
+    def _rehearsal(self, name: str) -> Rehearsal:
+        """Of one destination, as if it wrote: a later message finds whom an earlier one would create."""
+        from hl7bridge.destinations.fhir.rehearsal import Rehearsal
+        from hl7bridge.service.startup import client_for, destination_rules
+
+        if name not in self._rehearsals:
+            rules = replace(destination_rules(self._settings.destinations[name]), mode="write", modes={})
+            self._clients[name] = client_for(self._settings.destinations[name], rules)
+            known = partial(self.store.known, name) if self.store else _unknown
+            written_by = partial(self.store.written_by, name) if self.store else _nobody
+            said_by = partial(self.store.said_by, name) if self.store else _nothing
+            self._rehearsals[name] = Rehearsal(rules, self._clients[name], known, written_by, said_by)
+        return self._rehearsals[name]
+
+
+def _unknown(feed: str, source_key: str) -> Known:
+    """Without a store, nobody was written."""
+    return Known()
+
+
+def _nobody(resource_type: str, resource_id: str) -> tuple[()]:
+    """Without a store, no feed has written anything."""
+    return ()
+
+
+def _nothing(feed: str, source_key: str) -> tuple[()]:
+    """Without a store, no record has said anything before."""
+    return ()
+
+
+def translated(feed: Feed, body: bytes) -> tuple[Message, tuple[Record, ...], str]:
+    """A message as the feed reads it, its records, and the mapping's version. Raises MessageError."""
+    from hl7bridge.hl7.message import Message
+    from hl7bridge.mapping.messages import staff
+    from hl7bridge.service.startup import feed_rules
+
+    message = Message(body, feed.hl7.charset)
+    translation = staff.translate(message, feed_rules(feed), datetime.now(UTC))
+    return message, translation.records, translation.mapping_version
+
+
+def outcome_data(outcome: Outcome) -> dict[str, Any]:
+    """The JSON of a planned delivery."""
+    return {
+        "result": outcome.result.value,
+        "code": outcome.code,
+        "local": outcome.local,
+        "text": outcome.text,
+        "person_id": outcome.person_id,
+        "interactions": [
+            {
+                "kind": interaction.kind.value,
+                "resource_type": interaction.resource_type,
+                "resource_id": interaction.resource_id,
+                "reason": interaction.reason,
+                "differences": [asdict(difference) for difference in interaction.differences],
+                "drift": [asdict(difference) for difference in interaction.drift],
+            }
+            for interaction in outcome.interactions
+        ],
+        "tasks": [{"kind": task.kind, "title": task.title, "steps": list(task.steps)} for task in outcome.tasks],
+    }
+
+
+def _verdict(document: dict[str, Any]) -> ExitCode:
+    results = {Result(planned["result"]) for record in document["records"] for planned in record["destinations"]}
+    if results & _OUT_OF_REACH:
+        return ExitCode.UNREACHABLE
+    failed = any(finding["severity"] == "E" for record in document["records"] for finding in record["findings"])
+    return ExitCode.FINDINGS if document["error"] or failed or results - ENDED_WELL else ExitCode.GOOD
+
+
+def _show_document(document: dict[str, Any]) -> None:
+    output.show(("message ", "bold"), f"{document['message']}  {document['control_id']}  {document['mapping_version']}")
+    if document["error"]:
+        output.show("  ", (document["error"], output.BAD))
+    for record in document["records"]:
+        due = f"  effective {record['effective']}" if record["effective"] else ""
+        failed = any(finding["severity"] == "E" for finding in record["findings"])
+        what = record["action"] or ("not taken" if failed else "nothing to do")
+        output.show((f"record {record['position']}", "bold"), f"  {what}  {record['source_key']}{due}")
+        msg.show_findings(record["findings"], "    ")
+        for planned in record["destinations"]:
+            _show_planned(planned)
+
+
+def _show_planned(planned: dict[str, Any]) -> None:
+    good = Result(planned["result"]) in ENDED_WELL
+    why = " ".join(filter(None, (planned["code"], planned["local"], planned["text"])))
+    style = output.GOOD if good else output.BAD
+    output.show(f"    -> {planned['destination']}: ", (planned["result"], style), f"  {why}" if why else "")
+    for interaction in planned["interactions"]:
+        msg.show_interaction(interaction, "       ")
+    for task in planned["tasks"]:
+        output.show("       ", ("task ", "yellow"), task["title"])
+
+
+# --- a stored message, again -----------------------------------------------------------------------------------------
+
+
+def _stored_again(settings: Settings, message_id: int, force: bool, wait: float, as_json: bool) -> ExitCode:
+    """Store the message anew, linked to the first and outside the duplicate rule, and wait for its deliveries."""
+    with stored.opened(settings) as store:
+        first = stored.message_of(store, message_id)
+        feed = stored.feed_named(settings, first["feed"])
+        body = stored.body_of(store, message_id)
+        new_id = store_again(store, settings, feed, first, body, force, account())
+        changed = list(translation_differences(first, stored.message_of(store, new_id)))
+        if not as_json:
+            output.say(f"message {message_id} is stored again as message {new_id}")
+            if changed:
+                output.show(f"read differently than by mapping {first['mapping_version']}:")
+                stored.show_differences(changed, "    ")
+        message = _when_ended(store, new_id, wait)
+    if as_json:
+        told = {"replay_of": message_id, "read_differently": changed, "message": stored.with_times(message)}
+        output.show_json("replay/1", told)
+    else:
+        msg.show_message_data(message)
+    return _verdict_of_stored(message)
+
+
+def store_again(
+    store: Store, settings: Settings, feed: Feed, first: dict[str, Any], body: bytes, force: bool, who: str
+) -> int:
+    """Translate stored bytes and store the result as a message of its own, asked for by `who`; returns its id.
+
+    Raises MessageError.
+    """
+    from hl7bridge.intake.intake import header_fields, new_deliveries
+    from hl7bridge.service.startup import feed_policy
+    from hl7bridge.store.store import Acknowledgment, AcknowledgmentState, MessageState, NewMessage, NewRecord
+
+    message, records, version = translated(feed, body)
+    policy, now = feed_policy(feed, settings), time.time()
+    new = NewMessage(
+        feed=feed.name,
+        received=now,
+        header=header_fields(message.header),
+        digest=hashlib.sha256(body).digest(),
+        size=len(body),
+        body=body,
+        state=MessageState.REFUSED if all(record.failed for record in records) else MessageState.ACCEPTED,
+        records=tuple(
+            NewRecord(record, new_deliveries(policy, record.change, now, first_received=first["received"]))
+            for record in records
+        ),
+        acknowledgments=(Acknowledgment("original", AcknowledgmentState.NONE),),
+        mapping_version=version,
+        peer="replay",
+        replay_of=first["id"],
+        note="replayed by force" if force else "replayed",
+        force=force,
+        requested_by=who,
+    )
+    return store.accept([new], now)[0].message_id
+
+
+def translation_differences(first: dict[str, Any], second: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What the mapping of today reads differently in the same bytes, record by record."""
+    before = {record["position"]: record["change"] or {} for record in first["records"]}
+    for record in second["records"]:
+        position = record["position"]
+        old, new = before.get(position, {}), record["change"] or {}
+        for name in sorted({*old, *new} - {"mapping_version"}):
+            if old.get(name) == new.get(name):
+                continue
+            path = f"record {position}: {name}"
+            if isinstance(old.get(name, []), list) and isinstance(new.get(name, []), list):
+                gone = [item for item in old.get(name, []) if item not in new.get(name, [])]
+                come = [item for item in new.get(name, []) if item not in old.get(name, [])]
+                yield from ({"path": path, "before": item, "after": None, "field": ""} for item in gone)
+                yield from ({"path": path, "before": None, "after": item, "field": ""} for item in come)
+            else:
+                yield {"path": path, "before": old.get(name), "after": new.get(name), "field": ""}
+
+
+def _when_ended(store: Store, message_id: int, wait: float) -> dict[str, Any]:
+    """The message once no delivery of it goes on by itself, or when the wait is over."""
+    until = time.monotonic() + wait
+    message = stored.message_of(store, message_id)
+    while msg.open_deliveries(message) and time.monotonic() < until:
+        time.sleep(_LOOK_AGAIN)
+        message = stored.message_of(store, message_id)
+    for acknowledgment in message["acknowledgments"]:
+        del acknowledgment["body"]
+    return message
+
+
+def _verdict_of_stored(message: dict[str, Any]) -> ExitCode:
+    if msg.open_deliveries(message):
+        return ExitCode.QUEUED
+    held = any(delivery["state"] == "held" for record in message["records"] for delivery in record["deliveries"])
+    failed = any(record["failed"] for record in message["records"])
+    return ExitCode.FINDINGS if held or failed else ExitCode.GOOD

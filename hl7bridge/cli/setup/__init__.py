@@ -1,0 +1,1 @@
+"""Commands for setting the bridge up: configuration, keys, tokens, what is wrong with a server."""

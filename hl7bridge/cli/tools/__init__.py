@@ -1,0 +1,1 @@
+"""Tools for trying the bridge: the demo, the sandbox, invented feeds."""

@@ -1,0 +1,5 @@
+"""The configuration: conf/*.toml and the environment -> frozen settings, or every mistake with its place and its mend."""
+
+from hl7bridge.config.reader import SERVICE_FILE, Destination, Feed, Settings, examine, is_loopback, load, reference
+
+__all__ = ["SERVICE_FILE", "Destination", "Feed", "Settings", "examine", "is_loopback", "load", "reference"]

@@ -1,0 +1,316 @@
+"""The keys of conf/destinations/NAME.toml: one FHIR server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from hl7bridge.config.secrets import SecretReference
+from hl7bridge.config.tasks import Days, Hours, MaintenanceWindow, SecurityClasses, TaskSettings
+from hl7bridge.config.values import (
+    Duration,
+    DurationOrNone,
+    Names,
+    Section,
+    Uri,
+    Url,
+    Written,
+    Wrong,
+    identity_step,
+    optional_server_address,
+    optional_time_zone,
+    path_of,
+    proxy_address,
+    scope,
+    secret,
+    setting,
+    several,
+)
+
+R = TypeVar("R")
+
+EPIC_TASKS = {"joiner": True}
+EPIC_BUDGET = {"in_flight": 2, "requests_per_second": 2.0}
+
+
+class AuthSettings(Section):
+    """SMART Backend Services (OAuth 2.0 client credentials with a signed assertion)."""
+
+    type: Literal["smart", "none"] = setting("smart", "none is for servers on this machine, such as the sandbox")
+    client_id: str = setting("", "the client id that the server's owner gave you")
+    key: Annotated[SecretReference | None, BeforeValidator(secret), Written("reference")] = setting(
+        None, "private key: file:PATH, env:NAME or keyring:SERVICE/NAME; never the key itself"
+    )
+    key_max_age: DurationOrNone = setting(
+        "365d", "a key file older than this is warned of by check and doctor; 0d = never"
+    )
+    algorithm: Literal["ES384", "RS384"] = setting("ES384", "signature; it must suit the key")
+    token_url: Annotated[str, AfterValidator(optional_server_address), Written("URL")] = setting(
+        "", "the token endpoint; empty = what the server's .well-known/smart-configuration names"
+    )
+    token_hosts: Names = setting((), "hosts, beside the server's own, that .well-known/smart-configuration may name")
+    key_id: str = setting("", "kid of the key, where the server gave it one; empty = its RFC 7638 thumbprint")
+    audience: str = setting("", "aud of the assertion where it is not the token endpoint (behind a proxy)")
+    scopes: Annotated[tuple[Annotated[str, AfterValidator(scope)], ...], BeforeValidator(several), Written("list")] = (
+        setting((), "scopes to ask for; empty = read in mode report, read and write in mode write")
+    )
+
+
+class RetrySettings(Section):
+    """Attempts after a failure in passing."""
+
+    first: Duration = setting("1s", "wait before the second attempt; each further wait doubles, with jitter")
+    longest: Duration = setting("5m", "the longest wait between attempts")
+    attempts: Annotated[int, Field(ge=0)] = setting(0, "attempts until the change is held; 0 = no limit")
+
+
+Mode = Literal["report", "approve", "write"]
+ModeOrNone = Annotated[Literal["report", "approve", "write", ""], Written("mode")]
+
+
+class ModesSettings(Section):
+    """Modes of single operations; empty = `mode`."""
+
+    create: ModeOrNone = setting("", "of what creates a resource")
+    update: ModeOrNone = setting("", "of what changes one, or makes a person active again")
+    deactivate: ModeOrNone = setting("", "of what makes somebody, or a role, inactive because the person leaves")
+
+
+class CohortSettings(Section):
+    """Who is written during a pilot: whoever is in one of the lists; all others are reported. All empty = everybody."""
+
+    feeds: Names = setting((), "everybody of these feeds")
+    departments: Names = setting((), "everybody of these units (codes of ORG-2 and STF-8)")
+    staff_keys: Names = setting((), "these people")
+
+
+class BrakeSettings(Section):
+    """Deactivations that wait for a person: a mass change that nobody announced may be a mistake, or an attack."""
+
+    office_hours: Hours = setting(
+        "", "hours such as 07:00-19:00; outside of them a mass of changes is told; empty = never"
+    )
+    office_days: Days = setting(("mon", "tue", "wed", "thu", "fri"), "days with office hours")
+    off_hours_changes: Annotated[int, Field(ge=1)] = setting(
+        50, "changes written within an hour outside of office hours that are a mass"
+    )
+    deactivations_per_hour: Annotated[int, Field(ge=0)] = setting(
+        20, "people deactivated within an hour; further ones are held; 0 = no limit"
+    )
+    share_of_file: Annotated[float, Field(ge=0, le=100)] = setting(
+        5.0, "percent of one message's records that may deactivate, from 20 records on; 0 = no limit"
+    )
+    protected: Names = setting((), "staff keys of people who are never deactivated without a person")
+
+
+class ReconcileSettings(Section):
+    """The source against the server, as a report; nothing is written."""
+
+    every: DurationOrNone = setting("24h", "how often everybody is compared with the server; 0s = only when you ask")
+    at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$"), Written("time of day")] = setting(
+        "03:30", "when the first comparison of a day begins, in this machine's time"
+    )
+    requests_per_second: Annotated[float, Field(ge=0)] = setting(
+        2.0, "most requests a second for it, beside those of deliveries; 0 = no limit"
+    )
+    scan: bool = setting(False, "read the server's whole roster, too, for active people whom the source does not know")
+
+
+class IdentitySettings(Section):
+    """How a person is found at the server."""
+
+    order: Annotated[
+        tuple[Annotated[str, AfterValidator(identity_step)], ...], BeforeValidator(several), Written("list")
+    ] = setting(
+        ("crosswalk", "all"),
+        "steps: crosswalk (where found before; first), key (the staff key), codes of table 0203 such as EI or NPI,"
+        " identifier systems, all; what is not listed finds nobody",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> IdentitySettings:
+        steps = self.order
+        if "crosswalk" in steps[1:]:
+            raise Wrong("has crosswalk behind another step", "It stands first, or is left out.")
+        if not set(steps) - {"crosswalk"}:
+            raise Wrong("names no identifier", "Add all, or those that find a person.")
+        if len(set(steps)) < len(steps):
+            raise Wrong("names a step twice")
+        return self
+
+
+class ElementSettings(Section):
+    """Personal details that the destination may receive."""
+
+    roles: bool = setting(True, "PractitionerRole resources at all")
+    gender: bool = setting(True, "administrative gender (STF-5)")
+    birth_date: bool = setting(False, "date of birth (STF-6)")
+    home_address: bool = setting(False, "addresses that are not plainly of work (STF-11; XAD.7 B, O, S)")
+    home_phone: bool = setting(False, "home telephone numbers and e-mail (STF-10, STF-15)")
+    untyped_phone: Literal["withhold", "work"] = setting(
+        "work",
+        "telephone numbers of STF-10 that say neither home nor work (TN before 2.4 never does): withhold them with those of"
+        " home, or send them as those of work",
+    )
+    ssn: bool = setting(False, "social security number, by its type or its system")
+    driver_license: bool = setting(False, "driver licence number (STF-22), by its type or its system")
+    tax_id: bool = setting(False, "tax number, by its type or its system")
+
+    def withheld(self) -> frozenset[str]:
+        """What the destination must not receive, in the words of its rules: element, element.use, identifier.TYPE."""
+        found = {name for key, name in _WITHHELD.items() if not getattr(self, key)}
+        if self.untyped_phone == "withhold" and not self.home_phone:
+            found.add("telecom.untyped")
+        return frozenset(found)
+
+
+_WITHHELD = {
+    "roles": "PractitionerRole",
+    "gender": "gender",
+    "birth_date": "birthDate",
+    "home_address": "address.home",
+    "home_phone": "telecom.home",
+    "ssn": "identifier.SS",
+    "driver_license": "identifier.DL",
+    "tax_id": "identifier.TAX",
+}
+
+
+class Destination(Section):
+    """One FHIR server. `name` is the file's name."""
+
+    name: str = ""
+    base_url: Url = Field(description="FHIR R4 base address, such as https://fhir.example.org/r4")
+    mode: Mode = setting(
+        "report", "report reads and plans and writes nothing; approve holds each write for a person; write sends them"
+    )
+    profile: Literal["generic", "epic"] = setting("generic", "starting values: epic = 2 requests/s, 2 in flight")
+    on_drift: Literal["overwrite", "keep"] = setting(
+        "overwrite", "a value of ours that someone changed at the server: write it again, or leave theirs"
+    )
+    lifecycle_scope: Literal["both", "practitioner", "role"] = setting(
+        "both", "what a deactivation ends: the person, this feed's roles, or both"
+    )
+    b05_deactivates: bool = setting(
+        True, "who is away for a time (PMU^B05) is inactive meanwhile; false: only the roles are"
+    )
+    allow_npi_change: bool = setting(
+        False,
+        "update a person whose NPI is another than the message's although neither names nor birth date confirm who it is",
+    )
+    search_method: Literal["get", "post"] = setting(
+        "get", "post keeps identifiers out of addresses and proxy logs, where the server offers _search"
+    )
+    clock_tolerance: DurationOrNone = setting(
+        "1h",
+        "by how much a record may be older (MSH-7) than what was applied last of the person, and is still compared: held"
+        " where it would change something; older ones are stale; 0s = never compared",
+    )
+    conditional_create: bool = setting(True, "create with If-None-Exist, where the server offers it")
+    index_lag: DurationOrNone = setting(
+        "60s",
+        "how long the server's searches may lag behind: a create without an answer is not sent again before; longer where"
+        " it was measured so; 0s = not at all",
+    )
+    timeout: Duration = setting("10s", "longest wait for one answer of the server")
+    capabilities_interval: Duration = setting(
+        "1h", "how often the server is asked what it offers (CapabilityStatement), beside each start"
+    )
+    in_flight: Annotated[int, Field(ge=1, le=64)] = setting(8, "requests at one time (profile epic: 2)")
+    requests_per_second: Annotated[float, Field(ge=0)] = setting(
+        0.0, "most requests a second; 0 = no limit (profile epic: 2)"
+    )
+    ca_file: Annotated[Path | None, BeforeValidator(path_of), Written("path")] = setting(
+        "", "certificates to trust (PEM); empty = those of the system"
+    )
+    proxy: Annotated[str, AfterValidator(proxy_address), Written("URL")] = setting(
+        "", "forward proxy on the way to the server and its token endpoint, http://HOST:PORT; empty = none"
+    )
+    timezone: Annotated[str, AfterValidator(optional_time_zone)] = setting(
+        "", "time zone of maintenance windows and office hours; empty = that of this machine"
+    )
+    maintenance: Annotated[tuple[MaintenanceWindow, ...], Written("[[maintenance]]: days, hours")] = setting(
+        (), "hours in which nothing is sent: messages are taken, answered and queued"
+    )
+    modes: ModesSettings = ModesSettings()
+    cohort: CohortSettings = CohortSettings()
+    auth: AuthSettings = AuthSettings()
+    retry: RetrySettings = RetrySettings()
+    brake: BrakeSettings = BrakeSettings()
+    reconcile: ReconcileSettings = ReconcileSettings()
+    systems: Annotated[dict[str, Uri], Written("name = URI")] = setting(
+        {}, "identifier system of an assigning authority at this server, where it differs from the feed's"
+    )
+    identity: IdentitySettings = IdentitySettings()
+    elements: ElementSettings = ElementSettings()
+    tasks: TaskSettings = TaskSettings()
+    security_classes: SecurityClasses = setting(
+        {}, "class that a joiner's task suggests for job:CODE, department:CODE or category:CODE"
+    )
+    owners: Annotated[dict[str, Names], Written("element = list of feeds")] = setting(
+        {}, "where several feeds give one element: feeds in order, a later one only fills gaps"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_profile(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or data.get("profile") != "epic":
+            return data
+        tasks = data.get("tasks", {})
+        return {**EPIC_BUDGET, **data, "tasks": {**EPIC_TASKS, **tasks} if isinstance(tasks, dict) else tasks}
+
+    @property
+    def file(self) -> str:
+        """The destination's file, as errors name it."""
+        return f"conf/destinations/{self.name}.toml"
+
+    def rules(self, make: Callable[..., R]) -> R:
+        """What planning and delivery need, as `make` (the class of their rules) takes it."""
+        return make(
+            name=self.name,
+            base_url=self.base_url,
+            mode=self.mode,
+            modes={name: mode for name, mode in self.modes.model_dump().items() if mode},
+            cohort_feeds=frozenset(self.cohort.feeds),
+            cohort_departments=frozenset(self.cohort.departments),
+            cohort_staff_keys=frozenset(self.cohort.staff_keys),
+            systems=dict(self.systems),
+            withheld=self.elements.withheld(),
+            on_drift=self.on_drift,
+            owners=dict(self.owners),
+            lifecycle_scope=self.lifecycle_scope,
+            b05_deactivates=self.b05_deactivates,
+            allow_npi_change=self.allow_npi_change,
+            identity_order=self.identity.order,
+            search_method=self.search_method,
+            clock_tolerance=self.clock_tolerance,
+            conditional_create=self.conditional_create,
+            index_lag=self.index_lag,
+            timeout=self.timeout,
+            in_flight=self.in_flight,
+            requests_per_second=self.requests_per_second,
+            ca_file=str(self.ca_file or ""),
+            proxy=self.proxy,
+        )
+
+    def smart_rules(self, make: Callable[..., R]) -> R:
+        """What SMART Backend Services needs, as `make` (the class of its rules) takes it; the key aside."""
+        modes = self.modes.model_dump()
+        written = {operation for operation, mode in modes.items() if (mode or self.mode) != "report"}
+        return make(
+            base_url=self.base_url,
+            client_id=self.auth.client_id,
+            mode="write" if written else "report",
+            verbs=("c" if "create" in written else "") + ("u" if written - {"create"} else ""),
+            token_url=self.auth.token_url,
+            token_hosts=frozenset(self.auth.token_hosts),
+            audience=self.auth.audience,
+            scopes=self.auth.scopes,
+            key_id=self.auth.key_id,
+            timeout=self.timeout,
+            ca_file=str(self.ca_file or ""),
+            proxy=self.proxy,
+        )

@@ -1,0 +1,42 @@
+"""The keys of conf/hl7bridge.toml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from hl7bridge.config.values import Duration, Section, Written, path_of, setting, store_path
+
+
+class ServiceSettings(Section):
+    """The service as a whole."""
+
+    processing_id: Literal["P", "T", "D"] = setting("P", "MSH-11 that is taken; another one is refused (202)")
+    stop_timeout: Duration = setting("30s", "how long a stop waits for work that has begun")
+    poll_interval: Duration = setting("1s", "how often the store is looked at for work when nobody rings")
+
+
+class StoreSettings(Section):
+    """The durable store."""
+
+    path: Annotated[str, AfterValidator(store_path), Written("path")] = setting(
+        "data/hl7bridge.sqlite", "the file that keeps messages, deliveries and their history"
+    )
+
+
+class LogSettings(Section):
+    """The log. It never holds message content."""
+
+    level: Literal["debug", "info", "warning", "error"] = setting("info", "the least severity that is written")
+    format: Literal["console", "json"] = setting("console", "for people, or one JSON object a line")
+    file: Annotated[Path | None, BeforeValidator(path_of), Written("path")] = setting(
+        "", "where to write; empty = standard error"
+    )
+
+
+class ServiceFile(Section):
+    service: ServiceSettings = ServiceSettings()
+    store: StoreSettings = Field(default_factory=dict, validate_default=True)
+    log: LogSettings = LogSettings()

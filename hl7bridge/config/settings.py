@@ -1,0 +1,55 @@
+"""What every setting is: its key, type, default and meaning, and how values are written.
+
+One class per file and per section; `config` reads the files into them. A key's meaning stands beside it here, once: the
+README's table and the advice in errors are made from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hl7bridge.config.destination import Destination
+from hl7bridge.config.feed import Feed
+from hl7bridge.config.service import LogSettings, ServiceFile, ServiceSettings, StoreSettings
+from hl7bridge.config.site_files import Site, at_line, lines_of, read_site
+from hl7bridge.config.site_map import SiteMap
+from hl7bridge.config.tasks import TaskText, unknown_kind
+from hl7bridge.config.values import Section, Written, Wrong, is_loopback
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings of one installation. `directory` is the folder that holds `conf/`."""
+
+    directory: Path
+    service: ServiceSettings
+    store: StoreSettings
+    log: LogSettings
+    feeds: Mapping[str, Feed]
+    destinations: Mapping[str, Destination]
+    tasks: Mapping[str, TaskText] = field(default_factory=dict)
+    maps: Mapping[str, Site] = field(default_factory=dict)
+
+
+__all__ = [
+    "Destination",
+    "Feed",
+    "LogSettings",
+    "Section",
+    "ServiceFile",
+    "ServiceSettings",
+    "Settings",
+    "Site",
+    "SiteMap",
+    "StoreSettings",
+    "TaskText",
+    "Written",
+    "Wrong",
+    "at_line",
+    "is_loopback",
+    "lines_of",
+    "read_site",
+    "unknown_kind",
+]

@@ -1,0 +1,113 @@
+"""What a destination may get of a staff change: its identifiers under this server's systems, its values without what the
+destination withholds. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import datetime
+
+from hl7bridge.destinations.fhir.identity.systems import private_kinds
+from hl7bridge.destinations.fhir.rules import DestinationRules
+from hl7bridge.model import Action, ElementValue, JsonObject, StaffChange, StaffIdentifier
+
+IDENTIFIER_TYPES = "http://terminology.hl7.org/CodeSystem/v2-0203"
+
+ENDING = frozenset({Action.DEACTIVATE, Action.REMOVE})
+
+
+def statement(change: StaffChange) -> bool | None:
+    """What the message says of the person: active, inactive, or nothing. A lifecycle event says it by itself."""
+    if change.action in ENDING:
+        return False
+    return True if change.action is Action.REACTIVATE else change.active
+
+
+def system_at(identifier: StaffIdentifier, rules: DestinationRules) -> str:
+    """The identifier's system at this destination, "" when it has none or the destination withholds the identifier."""
+    named = rules.systems.get(identifier.authority, "") if identifier.authority else ""
+    kinds = private_kinds(identifier.type_code, identifier.authority, named, identifier.system)
+    if _is_withheld("Practitioner", "identifier", kinds, rules):
+        return ""
+    return named or identifier.system
+
+
+def identifiers(change: StaffChange, rules: DestinationRules) -> tuple[ElementValue, ...]:
+    """Practitioner.identifier; identifiers without a system are left out (the mapping has warned of them)."""
+    values = []
+    for one in change.identifiers:
+        system = system_at(one, rules)
+        if system and one.value.strip():
+            values.append(ElementValue("identifier", _identifier(one, system), one.field, "identifier"))
+    return tuple(values)
+
+
+def _identifier(one: StaffIdentifier, system: str) -> JsonObject:
+    value: JsonObject = {}
+    if "use" in one.extra:
+        value["use"] = one.extra["use"]
+    if one.type_code:
+        value["type"] = {"coding": [{"system": IDENTIFIER_TYPES, "code": one.type_code}]}
+    return {**value, "system": system, "value": one.value, **one.extra}
+
+
+def practitioner_values(change: StaffChange, rules: DestinationRules) -> tuple[ElementValue, ...]:
+    """All values for Practitioner that the destination may get."""
+    return identifiers(change, rules) + allowed("Practitioner", change.practitioner, rules)
+
+
+def allowed(resource_type: str, values: Iterable[ElementValue], rules: DestinationRules) -> tuple[ElementValue, ...]:
+    """The values without those that the destination withholds."""
+    return tuple(value for value in values if not _is_withheld(resource_type, value.element, kinds_of(value), rules))
+
+
+def kinds_of(value: ElementValue) -> frozenset[str]:
+    """What a value may be withheld by, beside its element: its kind as the sender stated it, else its use; of an identifier
+    its type and its system."""
+    content = value.value if isinstance(value.value, dict) else {}
+    if value.element == "identifier":
+        codings = content.get("type", {}).get("coding", [])
+        types = [str(coding.get("code", "")) for coding in codings] or [""]
+        return frozenset().union(*(private_kinds(code, "", str(content.get("system", ""))) for code in types))
+    return frozenset({value.kind or str(content.get("use", ""))} - {""})
+
+
+def _is_withheld(resource_type: str, element: str, kinds: frozenset[str], rules: DestinationRules) -> bool:
+    names = {element, *(f"{element}.{kind}" for kind in kinds)}
+    return not rules.withheld.isdisjoint(names | {f"{resource_type}.{name}" for name in names})
+
+
+_FIELD = re.compile(r"([A-Z][A-Z0-9]{2})(?:[\[(]\d+[\])])?-(\d+)")
+
+
+def sources(field: str) -> frozenset[str]:
+    """What a value's field counts as when the plan asks whether a message supplied it again.
+
+    STF and PRA stand once a record: their fields ("STF-10" of "STF-10[2].1"). Segments that repeat list things: a message
+    with any CER lists the certificates, so the segment counts ("CER").
+    """
+    found = {
+        f"{segment}-{number}" if segment in ("STF", "PRA", "MFE") else segment
+        for segment, number in _FIELD.findall(field)
+    }
+    return frozenset(found) or frozenset({field})
+
+
+def field_of(field: str) -> str:
+    """The field without repetition and component: "STF-10" of "STF-10[2].1", "CER-10" of "CER[2]-10"."""
+    found = _FIELD.match(field)
+    return f"{found.group(1)}-{found.group(2)}" if found else field
+
+
+def supplied(change: StaffChange) -> frozenset[str]:
+    """The sources from which the message gives any value at all."""
+    values = [*change.practitioner, *change.shared_role, *(value for role in change.roles for value in role.values)]
+    fields = [value.field for value in values] + [identifier.field for identifier in change.identifiers]
+    return frozenset().union(*(sources(field) for field in fields))
+
+
+def is_over(end: str, now: datetime) -> bool:
+    """Whether an end has passed: a day, month or year with its last instant."""
+    if "T" in end:
+        return datetime.fromisoformat(end) < now
+    return bool(end) and end < now.date().isoformat()[: len(end)]

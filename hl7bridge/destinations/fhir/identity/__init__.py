@@ -1,0 +1,1 @@
+"""Who at the server a staff change is about, and what tells one person from another."""

@@ -1,0 +1,185 @@
+"""What a staff message says, as far as its answer and its row in the store need it: read at once, or a part at a time.
+
+A file of 50,000 records, read at once, takes twenty times its size in memory. Read in parts, each is mapped, packed for the
+store, and forgotten but for what the answer says of its records.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from hl7bridge.hl7.acknowledgment import MfaLine
+from hl7bridge.hl7.message import Header, Message, codec_of_message
+from hl7bridge.hl7.parts import Numbering, split_records
+from hl7bridge.mapping.feed_rules import FeedRules
+from hl7bridge.mapping.messages import staff
+from hl7bridge.model import Finding, Record, Severity, StaffChange
+from hl7bridge.store.arriving import pack
+from hl7bridge.store.store import NewDelivery, NewRecord, Part
+
+LARGE_FILE = 1024 * 1024
+"""Bytes above which a master file is read in parts."""
+
+PART_RECORDS = 10
+"""Records in a part: what one transaction writes out."""
+
+MOST_REMARKS = 1000
+"""Warnings that one answer gives at most; beyond them its sender does not read on, and `msg show` has them all."""
+
+Deliveries = Callable[[StaffChange | None], tuple[NewDelivery, ...]]
+LineOf = Callable[[Record], MfaLine]
+
+
+@dataclass(slots=True)
+class Reading:
+    """`lines`: one for each record, for MFA. `findings`: for ERR. `failed`: records that could not be read or mapped.
+    `delivers`: whether anything is to be delivered. `continued`: a DSC says that another message goes on. What is stored is
+    in `records`, or, of a large file, in `parts`."""
+
+    message: Message
+    mapping_version: str
+    lines: list[MfaLine] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    failed: int = 0
+    delivers: bool = False
+    continued: bool = False
+    records: tuple[NewRecord, ...] = ()
+    parts: tuple[Part, ...] = ()
+    _remarks: int = 0
+
+    @property
+    def all_failed(self) -> bool:
+        """Whether there is not one good record."""
+        return bool(self.failed) and self.failed == len(self.lines)
+
+    def whole_file(self, alone: bool) -> dict[str, str]:
+        """That a message replaces its whole file (MFI-3 REP), and why it may be less than that ("" = nothing says so).
+
+        `alone`: it came by itself, and not as one of several."""
+        part = ""
+        if self.message.header.text(14) or self.continued:
+            part = "it is continued in another message (MSH-14, DSC)"
+        elif not alone:
+            part = "it came as one of several messages"
+        return {"file_event": "REP", "file_part": part}
+
+    def add(self, new: NewRecord, line_of: LineOf) -> None:
+        """Count a record in."""
+        self.lines.append(line_of(new.record))
+        self.failed += new.record.failed
+        self.delivers = self.delivers or bool(new.deliveries)
+        for finding in new.record.findings:
+            if finding.severity is not Severity.ERROR:
+                self._remarks += 1
+                if self._remarks > MOST_REMARKS or finding.severity is Severity.INFORMATION:
+                    continue
+            self.findings.append(finding)
+
+
+def let_others_run() -> None:
+    """Half a millisecond in which nobody waits for the interpreter: other senders are answered meanwhile."""
+    time.sleep(0.0005)
+
+
+def go_on() -> None:
+    """A small message is read in one go."""
+
+
+def read_at_once(
+    message: Message, rules: FeedRules, now: float, deliveries: Deliveries, line_of: LineOf, pause: Callable[[], None]
+) -> Reading:
+    """Read a staff message. `pause` is called now and then, so that other threads run. Raises MessageError."""
+    translation = staff.translate(message, rules, datetime.fromtimestamp(now, UTC), pause=pause)
+    reading = Reading(message, translation.mapping_version, findings=list(translation.findings))
+    reading.continued = message.first("DSC") is not None
+    reading.records = _with_deliveries(translation.records, deliveries)
+    for new in reading.records:
+        reading.add(new, line_of)
+    return reading
+
+
+class _Polite:
+    """While it is held, threads that wait for the interpreter get it ten times sooner: a message of another feed asks for it
+    four times on its way, and the thread that maps a large file would let each wait for 5 ms. Garbage collections wait until
+    it is over: they walk all that is known of the file by then, tens of milliseconds in which nobody is answered."""
+
+    INTERVAL = 0.0005  # seconds
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held, self._usual = 0, 0.0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._held:
+                self._usual = sys.getswitchinterval()
+                sys.setswitchinterval(self.INTERVAL)
+                gc.disable()
+            self._held += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._held -= 1
+            if not self._held:
+                sys.setswitchinterval(self._usual)
+                gc.enable()
+
+
+_POLITE = _Polite()
+
+
+def read_in_parts(
+    raw: bytes,
+    header: Header,
+    charset: str | Sequence[str],
+    rules: FeedRules,
+    now: float,
+    deliveries: Deliveries,
+    line_of: LineOf,
+    pause: Callable[[], None],
+) -> Reading:
+    """Read a large master file, saying of it what `read_at_once` says. Raises MessageError."""
+    with _POLITE:
+        return _read_in_parts(raw, header, charset, rules, now, deliveries, line_of, pause)
+
+
+def _read_in_parts(
+    raw: bytes,
+    header: Header,
+    charset: str | Sequence[str],
+    rules: FeedRules,
+    now: float,
+    deliveries: Deliveries,
+    line_of: LineOf,
+    pause: Callable[[], None],
+) -> Reading:
+    codec = codec_of_message(raw, charset)
+    moment = datetime.fromtimestamp(now, UTC)
+    numbering = Numbering()
+    reading: Reading | None = None
+    parts: list[Part] = []
+    for raw_part in split_records(raw, header.separators.field.encode("latin-1"), PART_RECORDS):
+        message = Message(raw_part, charset, codec=codec)
+        translation = staff.translate(message, rules, moment, pause=pause)
+        if reading is None:
+            reading = Reading(message, translation.mapping_version, findings=list(translation.findings))
+        records = _with_deliveries(map(numbering.record, translation.records), deliveries)
+        for new in records:
+            reading.add(new, line_of)
+        reading.continued = reading.continued or message.first("DSC") is not None
+        parts.append(pack(records))
+        numbering.advance(message, len(records))
+        pause()
+    assert reading is not None, "there is one part at least"
+    reading.parts = tuple(parts)
+    return reading
+
+
+def _with_deliveries(records: Iterable[Record], deliveries: Deliveries) -> tuple[NewRecord, ...]:
+    return tuple(NewRecord(record, deliveries(record.change)) for record in records)

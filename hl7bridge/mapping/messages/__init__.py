@@ -1,0 +1,1 @@
+"""What a message says: MFN^M02, PMU and the practitioners of ADT, record by record."""

@@ -1,0 +1,519 @@
+"""A staff change in the making: what the rules read from, and where they put what they found.
+
+A rule is a named Python function `(draft, row, raw) -> None` for one field; a segment rule `(draft) -> None` reads several
+fields of its segment together (EDU, CER, LAN, ORG). fields.toml says which field is read by which rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from hl7bridge.hl7.message import Message, Segment
+from hl7bridge.mapping.feed_rules import FeedRules
+from hl7bridge.mapping.messages.effective import When
+from hl7bridge.mapping.messages.structure import repeats
+from hl7bridge.mapping.rules.reading import NULL, FieldReader
+from hl7bridge.mapping.rules.shapes import BEYOND, foreign_form, is_telling, may_repeat, type_of_field
+from hl7bridge.mapping.rules.tables import Codes
+from hl7bridge.model import Action, ElementValue, Finding, Location, Severity, StaffIdentifier
+
+FieldRule = Callable[["Draft", "Row", str], None]
+SegmentRule = Callable[["Draft"], None]
+Condition = Callable[["Draft", "Row", str], bool]
+
+FIELD_RULES: dict[str, FieldRule] = {}
+SEGMENT_RULES: dict[str, SegmentRule] = {}
+CONDITIONS: dict[str, Condition] = {}
+
+
+def field_rule(function: FieldRule) -> FieldRule:
+    """Make a function available to fields.toml under its name."""
+    FIELD_RULES[function.__name__] = function
+    return function
+
+
+def segment_rule(function: SegmentRule) -> SegmentRule:
+    """The same for a function that reads a whole segment; every field of the segment that it reads names it."""
+    SEGMENT_RULES[function.__name__] = function
+    return function
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """One field that is mapped.
+
+    `codes` is its code table in force, `system` the code system of that table's plain targets, `decides` says that the
+    field tells who the person is or in what standing, so that a lifecycle event reads it, too. Of a site's rows alone:
+    `when` is the condition without which the row is passed over, `authority` the one that the sender does not name.
+    `data_type`: of the values, as `shapes` tells them; "" = anything.
+    """
+
+    number: int
+    label: str
+    rule: str
+    apply: FieldRule | None
+    table: str
+    codes: Codes
+    system: str
+    decides: bool
+    when: Condition | None = None
+    authority: str = ""
+    data_type: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """How a segment is read: by a segment rule, or field by field (rows by number).
+
+    `deciding`: the rows that a lifecycle event reads; `identifying`: those that tell who the person is.
+    """
+
+    segment_rule: SegmentRule | None
+    rows: Mapping[int, Row]
+    deciding: Mapping[int, Row]
+    identifying: Mapping[int, Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """What an event asks for; the flags are those of StaffChange."""
+
+    action: Action
+    temporary: bool = False
+    qualifications_only: bool = False
+    revokes: bool = False
+
+    @property
+    def ending(self) -> bool:
+        """Whether the event says by itself that the person is inactive, and merges no content."""
+        return self.action is Action.DEACTIVATE or self.action is Action.REMOVE
+
+    @property
+    def heeds_flag(self) -> bool:
+        """Whether STF-7 decides who is active."""
+        return (self.action is Action.ADD or self.action is Action.UPDATE) and not self.qualifications_only
+
+
+class Place(NamedTuple):
+    """A field of one segment of the message."""
+
+    segment: str
+    occurrence: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that a field gave: an element's value, or ("" value) a decision."""
+
+    place: Place
+    element: str
+    value: Any
+    field: str
+    rule: str
+
+
+class Trace:
+    """What `explain` wants to know of a translation; the accept path has none."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.left: dict[Place, str] = {}
+        self.read: set[Place] = set()  # by segment rules
+        self.unmapped: list[tuple[str, str, str]] = []  # field, table, code
+
+
+@dataclass(slots=True)
+class Envelope:
+    """What holds for every record of a message."""
+
+    message: Message
+    rules: FeedRules
+    reader: FieldReader
+    version: tuple[int, ...]
+    zone: tzinfo
+    now: datetime
+    plans: Mapping[str, Plan]
+    trace: Trace | None = None
+    master_file: bool = True
+
+
+class Source:
+    """Where a value came from that has to wait until the roles are known. `text`: the value, where it is a text."""
+
+    __slots__ = ("number", "row", "segment", "text", "used")
+
+    def __init__(self, draft: Draft, text: str = "", number: int = 1) -> None:
+        self.row = draft.row
+        self.segment = draft.segment
+        self.text = text
+        self.number = number
+        self.used = False
+
+    @property
+    def label(self) -> str:
+        """The field as an ElementValue names it: `STF-8[2]`."""
+        return self.row.label if self.number == 1 else f"{self.row.label}[{self.number}]"
+
+    @property
+    def place(self) -> Place:
+        """The field."""
+        return Place(self.segment.name, self.segment.occurrence, self.row.number)
+
+    def value(self, element: str, value: Any) -> ElementValue:
+        """A value for a role, from here."""
+        return ElementValue(element, value, self.label, self.row.rule)
+
+
+class Bound(Source):
+    """A date that begins or ends a role. `institution`: what the institution goes by, casefolded; empty when not said."""
+
+    __slots__ = ("date", "institution")
+
+    def __init__(self, draft: Draft, date: str, institution: frozenset[str] = frozenset(), number: int = 1) -> None:
+        super().__init__(draft, "", number)
+        self.date = date
+        self.institution = institution
+
+
+class Unit(Source):
+    """A role that the message lists. `names`: what the unit goes by, casefolded."""
+
+    __slots__ = ("key", "names", "origin", "values")
+
+    def __init__(
+        self, draft: Draft, key: str, origin: str, names: frozenset[str], values: list[ElementValue], number: int = 1
+    ) -> None:
+        super().__init__(draft, "", number)
+        self.key = key
+        self.origin = origin
+        self.names = names
+        self.values = values
+
+
+@lru_cache(maxsize=4096)
+def _warning(
+    code: str,
+    local: str,
+    text: str,
+    segment: str,
+    occurrence: int,
+    field: int,
+    repetition: int,
+    component: int,
+    position: int,
+) -> Finding:
+    """Message after message has the same to say, and a finding never changes."""
+    location = Location(segment, occurrence, field, repetition, component)
+    return Finding(code, local, text, Severity.WARNING, location, position)
+
+
+@lru_cache(maxsize=4096)
+def _unmapped(
+    table: str, lost: bool, segment: str, occurrence: int, field: int, repetition: int, component: int, position: int
+) -> Finding:
+    severity = Severity.WARNING if lost else Severity.INFORMATION
+    text = f"no entry in table {table} for this code: {'it is left out' if lost else 'it is sent as text'}"
+    location = Location(segment, occurrence, field, repetition, component)
+    return Finding("103", "unmapped-code", text, severity, location, position)
+
+
+_STATES = frozenset({"active_flag", "death_indicator", "real_person", "reactivation_approval"})
+_NEVER_CLEARED = frozenset({"primary_key", "active_flag"})
+NOTHING_SAID = When()
+_UNBOUNDED: tuple[Bound | None, Bound | None] = (None, None)
+
+
+class Draft:
+    """One record being read. Rules append; `staff.py` makes the StaffChange of it."""
+
+    __slots__ = (
+        "active",
+        "approval",
+        "cleared",
+        "codes",
+        "dead",
+        "effective",
+        "ended_for",
+        "ends",
+        "envelope",
+        "fields",
+        "findings",
+        "identifiers",
+        "institution",
+        "institution_names",
+        "key",
+        "misfits",
+        "placeholder",
+        "plan",
+        "position",
+        "practice",
+        "practitioner",
+        "purpose",
+        "reader",
+        "relationship",
+        "returning",
+        "role",
+        "row",
+        "segment",
+        "shifted",
+        "starts",
+        "title",
+        "trace",
+        "undated",
+        "units",
+        "when",
+        "zone",
+    )
+
+    def __init__(self, envelope: Envelope, position: int, key: str, purpose: Purpose) -> None:
+        self.envelope = envelope
+        self.purpose = purpose
+        self.reader = envelope.reader
+        self.codes = envelope.rules.codes
+        self.zone = envelope.zone
+        self.trace = envelope.trace
+        self.position = position
+        self.key = key
+        self.when = NOTHING_SAID
+        self.effective = ""
+        self.undated = ""
+        # where we are
+        self.segment: Segment
+        self.fields: list[str]
+        self.plan: Plan
+        self.row: Row
+        # what was found
+        self.identifiers: list[StaffIdentifier] = []
+        self.practitioner: list[ElementValue] = []
+        self.role: list[ElementValue] = []
+        self.units: list[Unit] = []
+        self.cleared: list[str] = []
+        self.findings: list[Finding] = []
+        self.misfits: set[str] = set()
+        self.shifted: set[tuple[str, int]] = set()  # segments that hold a misfit: name, occurrence
+        # standing
+        self.active: bool | None = None
+        self.dead = False
+        self.placeholder = False
+        self.approval = False
+        self.ended_for = ""
+        # what waits until the roles are known
+        self.starts: list[Bound] = []
+        self.ends: list[Bound] = []
+        self.relationship: tuple[Bound | None, Bound | None] = _UNBOUNDED
+        self.practice: tuple[Bound | None, Bound | None] = _UNBOUNDED
+        self.institution: Source | None = None
+        self.institution_names: frozenset[str] = frozenset()
+        self.title: Source | None = None
+        self.returning: Bound | None = None
+
+    # -- reading --
+
+    def read(self, segment: Segment, plan: Plan, rows: Mapping[int, Row]) -> None:
+        """Apply the rules of one segment to the fields that have a value."""
+        self.segment = segment
+        self.plan = plan
+        self.fields = fields = segment.text.split(self.reader.field)
+        if segment.name in self.envelope.rules.site.shifts:
+            self.fields = fields = self.envelope.rules.site.straightened(segment.name, fields)
+        if rows is plan.rows:
+            self._look_at_unread(fields)
+        if plan.segment_rule is not None:
+            plan.segment_rule(self)
+            return
+        for number, raw in enumerate(fields):
+            if raw and (row := rows.get(number)) is not None:
+                self.row = row
+                if row.when is not None and not row.when(self, row, raw):
+                    self.leave(f"{row.when.__name__} does not hold")
+                elif raw == NULL:
+                    self.clear()
+                elif row.apply is not None and (raw := self._fitting(row, raw)):
+                    row.apply(self, row, raw)
+
+    def field(self, number: int) -> str:
+        """For segment rules: a field of the segment as sent, now the current one; "" where it is empty, null or unmapped."""
+        row = self.plan.rows.get(number)
+        if row is None or number >= len(self.fields):
+            return ""
+        raw = self.fields[number]
+        if raw:
+            self.row = row
+            if row.when is not None and not row.when(self, row, raw):
+                self.leave(f"{row.when.__name__} does not hold")
+                return ""
+            if raw == NULL:
+                self.clear()
+                return ""
+            raw = self._fitting(row, raw)
+            if self.trace is not None and raw:
+                self.trace.read.add(self.place)
+        return raw
+
+    def _fitting(self, row: Row, raw: str) -> str:
+        """A field without the repetitions that can't be of its data type (said); "" where nothing is left of it."""
+        reader, number = self.reader, row.number
+        if (
+            reader.repetition in raw
+            and row.rule != "primary_key"  # judges a key, and what repeats in it, itself
+            and not may_repeat(self.segment.name, number)
+            and repeats(reader, raw)
+        ):
+            severity = Severity.ERROR if row.rule in _STATES else Severity.WARNING
+            text = "may not repeat, and holds different values: nobody can say which of them counts; left out"
+            self.say(severity, "198", "field-repeats", text)
+            self.leave(text)
+            return ""
+        data_type = row.data_type
+        if not data_type or not is_telling(data_type, raw, reader.component, reader.repetition):
+            return raw
+        found = reader.repetitions(raw)
+        for place, repetition in enumerate(found, 1):
+            if repetition and (form := foreign_form(data_type, reader.parts(repetition))):
+                self.misfit(f"holds {form}, which can't be of this field: left out", place if place > 1 else 0)
+                found[place - 1] = ""
+        return reader.repetition.join(found) if any(found) else ""
+
+    def _look_at_unread(self, fields: list[str]) -> None:
+        """Say what stands in a field that no rule reads, and looks like what another one holds."""
+        segment, rows, reader = self.segment, self.plan.rows, self.reader
+        for number, raw in enumerate(fields):
+            if len(raw) < 7 or number in rows or not number:
+                continue
+            data_type = type_of_field(segment.name, number) or BEYOND
+            if not is_telling(data_type, raw, reader.component, reader.repetition):
+                continue
+            for place, repetition in enumerate(reader.repetitions(raw), 1):
+                if repetition and (form := foreign_form(data_type, reader.parts(repetition))):
+                    self.misfits.add(f"{segment.name}-{number}")
+                    self.shifted.add((segment.name, segment.occurrence))
+                    text = f"holds {form}, and no rule reads this field: perhaps the fields of this segment are shifted"
+                    self.say(Severity.WARNING, "102", "shifted-field", text, place if place > 1 else 0, number=number)
+
+    @property
+    def place(self) -> Place:
+        """The current field."""
+        return Place(self.segment.name, self.segment.occurrence, self.row.number)
+
+    def label(self, repetition: int = 1) -> str:
+        """The current field as an ElementValue names it: `STF-10`, `STF-10[2]`."""
+        return self.row.label if repetition == 1 else f"{self.row.label}[{repetition}]"
+
+    # -- finding --
+
+    def person(self, element: str, value: Any, repetition: int = 1, kind: str = "") -> ElementValue:
+        """A value for Practitioner, from the current field. `kind`: see `ElementValue`."""
+        row = self.row
+        label = row.label if repetition == 1 else f"{row.label}[{repetition}]"
+        found = ElementValue(element, value, label, row.rule, kind)
+        self.practitioner.append(found)
+        if self.trace is not None:
+            self.trace.entries.append(Entry(self.place, f"Practitioner.{element}", value, label, row.rule))
+        return found
+
+    def role_value(self, element: str, value: Any, repetition: int = 1) -> None:
+        """A value for every role of the person, from the current field; said once where two fields say the same."""
+        for have in self.role:
+            if have.value == value and have.element == element:
+                break
+        else:
+            self.role.append(ElementValue(element, value, self.label(repetition), self.row.rule))
+        if self.trace is not None:
+            label = self.label(repetition)
+            self.trace.entries.append(Entry(self.place, f"PractitionerRole.{element}", value, label, self.row.rule))
+
+    def share(self, value: ElementValue) -> None:
+        """A value of the current field that is the person's and every role's."""
+        self.role.append(value)
+        if self.trace is not None:
+            element = f"PractitionerRole.{value.element}"
+            self.trace.entries.append(Entry(self.place, element, value.value, value.field, value.rule))
+
+    def identify(self, identifier: StaffIdentifier) -> None:
+        """An identifier of the person, from the current field."""
+        self.identifiers.append(identifier)
+        if self.trace is not None:
+            shown = {"system": identifier.system, "value": identifier.value}
+            entry = Entry(self.place, "Practitioner.identifier", shown, identifier.field, self.row.rule)
+            self.trace.entries.append(entry)
+
+    def decide(self, what: str, value: Any) -> None:
+        """Note for `explain` that the current field decided something."""
+        if self.trace is not None:
+            self.trace.entries.append(Entry(self.place, what, value, self.row.label, self.row.rule))
+
+    def use(self, source: Source, element: str, value: Any) -> None:
+        """A value that had to wait is in a role after all (noted for `explain`)."""
+        source.used = True
+        if self.trace is not None:
+            self.trace.entries.append(
+                Entry(source.place, f"PractitionerRole.{element}", value, source.label, source.row.rule)
+            )
+
+    def clear(self) -> None:
+        """The current field is `""`: what this feed wrote from it goes. A key or a flag is never unsaid that way."""
+        row = self.row
+        if row.rule in _NEVER_CLEARED:
+            self.warn("101", "null-ignored", 'a null ("") has no meaning here: ignored')
+            return
+        if self.purpose.ending or self.purpose.qualifications_only:
+            self.leave("a null: the event clears nothing")
+            return
+        if row.label not in self.cleared:
+            self.cleared.append(row.label)
+        self.decide("cleared", "")
+
+    def leave(self, reason: str, source: Source | None = None) -> None:
+        """Note for `explain` why a field that has a value gave nothing."""
+        if self.trace is not None:
+            self.trace.left.setdefault(source.place if source else self.place, reason)
+
+    # -- saying --
+
+    def say(
+        self,
+        severity: Severity,
+        code: str,
+        local: str,
+        text: str,
+        repetition: int = 0,
+        component: int = 0,
+        number: int | None = None,
+    ) -> None:
+        """A finding about the current field (or field `number`; 0 = the segment)."""
+        field = self._sent_at(self.row.number if number is None else number)
+        location = Location(self.segment.name, self.segment.occurrence, field, repetition, component)
+        self.findings.append(Finding(code, local, text, severity, location, self.position))
+
+    def warn(self, code: str, local: str, text: str, repetition: int = 0, component: int = 0) -> None:
+        """A warning about the current field."""
+        segment, number = self.segment, self._sent_at(self.row.number)
+        self.findings.append(
+            _warning(code, local, text, segment.name, segment.occurrence, number, repetition, component, self.position)
+        )
+
+    def _sent_at(self, number: int) -> int:
+        """Where the sender has a field of the current segment: a finding names what he can look up."""
+        return self.envelope.rules.site.sent_at(self.segment.name, number) or number
+
+    def misfit(self, text: str, repetition: int = 0, component: int = 0) -> None:
+        """A value that is not what its field holds: perhaps the sender's fields are shifted. Never used, always said."""
+        self.misfits.add(self.row.label)
+        self.shifted.add((self.segment.name, self.segment.occurrence))
+        self.leave(text)
+        self.warn("102", "shifted-field", text, repetition, component)
+
+    def unmapped(self, code: str, table: str, repetition: int = 0, component: int = 0, *, lost: bool = False) -> None:
+        """A code without an entry in its table: information where its text is sent all the same, a warning where not."""
+        row, segment = self.row, self.segment
+        number = self._sent_at(row.number)
+        self.findings.append(
+            _unmapped(table, lost, segment.name, segment.occurrence, number, repetition, component, self.position)
+        )
+        if self.trace is not None:
+            self.trace.unmapped.append((self.row.label, table, code))

@@ -1,0 +1,1 @@
+"""The listener role: sockets, frames, answers, drop folders, and the thread that commits."""

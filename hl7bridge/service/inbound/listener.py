@@ -1,0 +1,111 @@
+"""The MLLP listener of one feed: its port, whom it admits, what it counts, and the bounds that each connection keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from typing import Protocol as Interface
+
+from twisted.internet import protocol
+from twisted.internet.interfaces import IReactorTime
+
+from hl7bridge.intake.intake import Intake
+from hl7bridge.service.inbound.admission import Admission
+from hl7bridge.service.inbound.connection import MllpConnection
+from hl7bridge.service.log import Log
+from hl7bridge.store.store import Accepted, AcknowledgmentState, NewMessage
+
+
+class Committing(Interface):
+    """What a connection needs of the writer and the acknowledger (service.startup joins them)."""
+
+    @property
+    def backlog(self) -> int: ...
+
+    def put(self, message: NewMessage, answer: Callable[[Accepted | None], None]) -> bool: ...
+
+    def note(self, message_id: int, kind: str, state: AcknowledgmentState) -> None: ...
+
+    def await_outcome(self, message_id: int, kind: str, send: Callable[[bytes | None], None]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one listener: bytes, connections, seconds (0 = no limit); `allow`: networks (CIDR), () = every one."""
+
+    max_frame: int = 10 * 1024 * 1024
+    max_connections: int = 64
+    frame_timeout: float = 30.0
+    idle_timeout: float = 0.0
+    end_of_block_timeout: float = 2.0
+    allow: tuple[str, ...] = ()
+
+
+class MllpListener(protocol.Factory):
+    """One feed's port: admits connections, counts, and knows whether the service is stopping."""
+
+    noisy = False
+
+    def __init__(
+        self,
+        intake: Intake,
+        commits: Committing,
+        limits: Limits,
+        reactor: Any,
+        log: Log,
+        *,
+        clock: IReactorTime | None = None,
+        send_elsewhere: Callable[[int, bytes], None] = lambda message_id, body: None,
+    ) -> None:
+        self.intake, self.commits, self.limits, self.reactor, self.log = intake, commits, limits, reactor, log
+        self.clock: Any = clock or reactor
+        self.send_elsewhere = send_elsewhere
+        self.admission = Admission(limits.allow, log, lambda: float(self.clock.seconds()))
+        self.connections: set[MllpConnection] = set()
+        self.counts: dict[str, int] = {}
+        self.stopping = False
+
+    def buildProtocol(self, addr: Any) -> Any:
+        connection = MllpConnection(getattr(addr, "host", "?"), getattr(addr, "port", 0))
+        connection.factory = self
+        return connection
+
+    def admit(self, connection: MllpConnection) -> bool:
+        """False when the address is not allowed, all places are taken or the service stops: it is then closed at once."""
+        why = ""
+        if self.stopping:
+            why = "stopping"
+        elif not self.admission.allows(connection.host):
+            why = "address not in listener.allow"
+        elif len(self.connections) >= self.limits.max_connections:
+            silent = self.admission.longest_silent(self.connections)
+            if silent is None:
+                why = "max_connections reached"
+            else:
+                self.connections.discard(silent)
+                silent.give_way()
+        if why:
+            self.admission.refused(connection.peer, why)
+            return False
+        self.connections.add(connection)
+        return True
+
+    def release(self, connection: MllpConnection) -> None:
+        """The connection is gone."""
+        self.connections.discard(connection)
+
+    def counted(self, what: str) -> None:
+        """One more of these (accepted, refused, ignored, duplicate, acknowledgment, empty-frame, bytes-discarded)."""
+        self.counts[what] = self.counts.get(what, 0) + 1
+
+    def finish(self) -> None:
+        """Take nothing more; close each connection as soon as nothing is owed to it."""
+        self.stopping = True
+        for connection in list(self.connections):
+            connection.finish()
+
+    @property
+    def owes(self) -> int:
+        """Answers that are not written yet, over all connections."""
+        return sum(connection.owes for connection in self.connections)

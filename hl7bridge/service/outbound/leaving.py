@@ -1,0 +1,59 @@
+"""Leaving mode report: a destination that begins to write stands still until a person has seen what came in before.
+
+What was reported is in the store. Were deliveries simply to go on, a change of yesterday would be missing at the server for
+ever, and the one of today would be written upon a state that nobody planned for. `hl7bridge destination go-live` shows
+the differences and queues them; here is the part of the running service: to notice, to say so once, and to wait.
+"""
+
+from __future__ import annotations
+
+import time
+
+from hl7bridge.destinations.fhir.rules import DestinationRules, writes_more
+from hl7bridge.model import Task
+from hl7bridge.service.log import Log
+from hl7bridge.store.store import Store
+
+LEAVING_REPORT = "leaving-report"
+
+
+class LeavingReport:
+    """Whether one destination may be delivered to. For the loop's thread alone."""
+
+    def __init__(self, rules: DestinationRules, log: Log) -> None:
+        self._rules, self._log = rules, log
+        self._runs_as = rules.ran_as()
+        self._passed = False
+
+    def may_go(self, store: Store) -> bool:
+        """False while what was reported waits for a person. The first to find out pauses the destination and tells."""
+        if not self._passed:
+            self._passed = self._look(store)
+        return self._passed
+
+    def _look(self, store: Store) -> bool:
+        name = self._rules.name
+        before = store.ran_as(name)
+        if before != self._runs_as:
+            if writes_more(self._runs_as, before) and store.has_reported(name):
+                if store.pause(name, LEAVING_REPORT, time.time(), task=_task(name)):
+                    event = "would write more than before, paused until a person has seen what was only reported"
+                    self._log.error(event, destination=name, text=f"hl7bridge destination go-live {name}")
+                return False
+            store.remember_ran_as(name, self._runs_as, time.time())
+        if store.paused().get(name) == LEAVING_REPORT:
+            store.resume(name, time.time(), note="nothing that was reported is to be written")
+        return True
+
+
+def _task(name: str) -> Task:
+    return Task(
+        LEAVING_REPORT,
+        "A destination begins to write: decide on what was only reported so far",
+        (
+            f"{name} is paused: messages are taken and queued, and nothing is sent to it.",
+            f"See what would be written: hl7bridge destination go-live {name} (--show lists every difference).",
+            "Confirm there: what was reported is written first, leavers before others, under the brake.",
+            "Or set the mode back to report, and start the service again.",
+        ),
+    )

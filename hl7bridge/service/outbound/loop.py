@@ -1,0 +1,418 @@
+"""The delivery role: for each destination, claim what is due, deliver it with a few threads, settle in groups.
+
+One loop thread a destination owns a store connection and is the only one to claim, renew and settle; worker threads
+speak HTTP and return an `Outcome`. A worker process holds a lease: when it can't renew it in time, it stops and forgets
+what it held, for another worker may have it by now (design.md sections 3 and 6).
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import random
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from hl7bridge.destinations.fhir.deliver import deliver
+from hl7bridge.destinations.fhir.identity.resolve import lane_keys
+from hl7bridge.destinations.fhir.outcomes import APPROVAL, BRAKED, NOT_OFFERED
+from hl7bridge.destinations.fhir.rules import DestinationRules
+from hl7bridge.destinations.fhir.wire.client import FhirClient
+from hl7bridge.destinations.retry import RetryPolicy, next_step
+from hl7bridge.errors import Hl7BridgeError
+from hl7bridge.model import WRITES_REFUSED, ElementValue, Outcome, Result, StaffChange, Written
+from hl7bridge.service.log import Log
+from hl7bridge.service.outbound.leaving import LEAVING_REPORT, LeavingReport
+from hl7bridge.service.outbound.offered import HOUR
+from hl7bridge.service.outbound.outage import Outage
+from hl7bridge.service.outbound.pace import REST_LONGEST, Pace
+from hl7bridge.service.outbound.safeguards import Brake, Safeguards
+from hl7bridge.service.outbound.schedule import Schedule
+from hl7bridge.service.outbound.second_looks import EVERY as LAG_EVERY
+from hl7bridge.service.outbound.second_looks import effective_lag
+from hl7bridge.service.outbound.watch import MAINTENANCE, Watch, Watched
+from hl7bridge.store.store import Claimed, DeliveryState, Settlement, Store
+
+GROUP = 64  # settlements a transaction
+GROUP_SECONDS = 0.1  # and the longest that a settlement waits for company
+LEASE = 5.0  # seconds that a worker's claims outlive its last renewal
+UNWRITABLE = "unwritable-outcome"
+_EXPECTED = frozenset({APPROVAL.local, NOT_OFFERED})  # held as the mode says, or as one alert has told
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A destination ready to be delivered to."""
+
+    rules: DestinationRules
+    client: FhirClient
+    retry: RetryPolicy
+    brake: Brake = field(default_factory=Brake)
+    capabilities_interval: float = HOUR
+    watched: Watched = field(default_factory=Watched)
+
+
+class DestinationLoop(threading.Thread):
+    """Everything that happens to one destination, until `stop`."""
+
+    def __init__(
+        self,
+        target: Target,
+        open_store: Callable[[], Store],
+        log: Log,
+        *,
+        settled: Callable[[], None] = lambda: None,
+        poll_interval: float = 0.25,
+        stop_timeout: float = 10.0,
+    ) -> None:
+        """`settled()` is called after each settlement (to hint to the listener)."""
+        super().__init__(name=f"delivery-{target.rules.name}", daemon=True)
+        self._target, self._open_store, self._log, self._settled = target, open_store, log, settled
+        self._poll, self._stop_timeout = poll_interval, stop_timeout
+        self.owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._wake: queue.SimpleQueue[tuple[Claimed, Outcome] | None] = queue.SimpleQueue()
+        self._done: list[tuple[Claimed, Outcome]] = []
+        self._open: dict[int, Claimed] = {}
+        self._stopping = threading.Event()
+        self._local = threading.local()
+        self._stores: list[Store] = []
+        self._outage = Outage(target.rules.name, log)
+        self._watch = Watch(target.rules.name, target.watched, log)
+        self._paused_for = ""  # why nothing was handed out, until something is delivered again
+        self._leaving = LeavingReport(target.rules, log)
+        self._pace = Pace(target.rules.in_flight, min(REST_LONGEST, target.retry.longest))
+        self._safeguards = Safeguards(
+            target.rules.name, target.brake, target.client, log, capabilities_interval=target.capabilities_interval
+        )
+        self._rules = target.rules  # with the index lag as it was measured
+        self._rules_from = 0.0
+        self.failed: str = ""
+
+    @property
+    def target(self) -> Target:
+        """The destination that it serves."""
+        return self._target
+
+    def hint(self) -> None:
+        """Something was committed: look now."""
+        self._wake.put(None)
+
+    def stop(self) -> None:
+        """Claim nothing more, let what is under way end, settle it, leave."""
+        self._stopping.set()
+        self._wake.put(None)
+
+    def run(self) -> None:
+        """The loop. A store that fails ends it; the role then ends, and its parent starts it anew."""
+        rules = self._target.rules
+        pool = ThreadPoolExecutor(max_workers=rules.in_flight, thread_name_prefix=f"deliver-{rules.name}")
+        store: Store | None = None
+        try:
+            store = self._opened()
+            # On a thread of its own: neither the start nor a delivery waits for a server that does not answer.
+            look = self._safeguards.offered.watch
+            known = (self._stopping, self._watch.closed_until)
+            threading.Thread(target=look, args=known, name=f"offer-{rules.name}", daemon=True).start()
+            self._work(store, pool)
+        except Exception as error:
+            # A fault of ours, too, ends this loop in order: the role ends, and starts anew. Its text may hold content.
+            self.failed = str(error) if isinstance(error, Hl7BridgeError) else f"a defect ({type(error).__name__})"
+            self._log.error("delivery stopped", destination=rules.name, error=self.failed)
+        finally:
+            pool.shutdown(wait=not self.failed, cancel_futures=True)
+            if not self.failed:
+                # After a failure a worker may still be reading, and a connection closed under it takes the interpreter
+                # down with it: they end with the process then, which the parent starts anew.
+                for opened in self._stores:
+                    opened.close()
+            if store is not None:
+                store.close()
+
+    def _work(self, store: Store, pool: ThreadPoolExecutor) -> None:
+        rules = self._target.rules
+        store.join(self.owner, LEASE, time.time())
+        renewed = time.monotonic()
+        look = True
+        first_done = 0.0
+        give_up = 0.0
+        while True:
+            now = time.monotonic()
+            if now - renewed > LEASE / 3:
+                renewed = self._renew(store)
+            if self._stopping.is_set():
+                give_up = give_up or now + self._stop_timeout
+                if (not self._open and not self._done) or now > give_up:
+                    self._settle(store)
+                    # What is under way still may reach the server: whoever gets it next has to look for it first.
+                    store.leave(self.owner, time.time(), begun=set(self._open))
+                    return
+            elif look:
+                look = self._claim(store, pool)
+            waiting = self._wait(first_done)
+            try:
+                item = self._wake.get(timeout=max(waiting, 0.001))
+            except queue.Empty:
+                item = None
+                look = True
+            else:
+                look = look or item is None or len(self._open) < rules.in_flight
+            while item is not None:
+                if not self._done:
+                    first_done = time.monotonic()
+                self._done.append(item)
+                item = self._next_done()
+            full = len(self._done) >= GROUP
+            idle = len(self._done) == len(self._open)
+            if self._done and (full or idle or time.monotonic() - first_done >= GROUP_SECONDS):
+                self._settle(store)
+                look = True
+
+    def _next_done(self) -> tuple[Claimed, Outcome] | None:
+        try:
+            return self._wake.get_nowait()
+        except queue.Empty:
+            return None
+
+    def _wait(self, first_done: float) -> float:
+        if self._done:
+            return min(GROUP_SECONDS, first_done + GROUP_SECONDS - time.monotonic())
+        return min(self._poll, LEASE / 3)
+
+    def _claim(self, store: Store, pool: ThreadPoolExecutor) -> bool:
+        """Claim up to what the workers can take next. True when there may be more at once."""
+        rules = self._target.rules
+        if not self._watch.look(store):
+            self._paused_for = MAINTENANCE
+            return False
+        room = self._pace.room(len(self._open))
+        if self._outage.told:
+            room = min(room, 1 - len(self._open))  # one asks whether the server takes our token again
+        if room <= 0:
+            return False
+        if time.monotonic() >= self._rules_from:
+            self._rules = replace(rules, index_lag=effective_lag(store, rules))
+            self._rules_from = time.monotonic() + LAG_EVERY
+        self._safeguards.tell(store)
+        if not self._leaving.may_go(store):
+            self._paused_for = LEAVING_REPORT
+            return False
+        if self._outage.until > time.time() and rules.name not in store.paused():
+            self._outage.resumed()
+        claimed = store.claim(
+            rules.name, self.owner, room, time.time(), self._lane_of, rules.clock_tolerance, self._tell_stale
+        )
+        if claimed:
+            self._safeguards.resumed(store)
+        else:
+            self._paused_for = store.paused().get(rules.name, self._paused_for)
+        for one in claimed:
+            self._open[one.delivery_id] = one
+            pool.submit(self._deliver, one)
+        return len(claimed) == room
+
+    def _tell_stale(self, delivery_id: int, message_id: int) -> None:
+        self._log.warning(
+            "delivery stale, not applied", destination=self._target.rules.name, delivery_id=delivery_id,
+            message_id=message_id,
+        )  # fmt: skip
+
+    def _lane_of(self, change: StaffChange, feed: str) -> tuple[str, ...]:
+        return lane_keys(change, feed, self._target.rules)
+
+    def _deliver(self, claimed: Claimed) -> None:
+        """On a worker thread. An exception here is a fault of ours: the change is held with its name, never lost."""
+        target, safeguards = self._target, self._safeguards
+        try:
+            if closed := self._watch.refusal():
+                outcome = closed
+            elif safeguards.latched:  # claimed before the server refused: not even read
+                outcome = safeguards.refusal
+            else:
+                outcome = deliver(
+                    claimed.change,
+                    claimed.known,
+                    claimed.feed,
+                    self._rules,
+                    target.client,
+                    self._written_by,
+                    datetime.now(UTC),
+                    capabilities=safeguards.offered.current() if target.rules.writes else None,
+                    approved=claimed.approved,
+                    permit=lambda interaction, ends: safeguards.permit(claimed, interaction, ends, self._own_store),
+                    said_by=self._said_by,
+                )
+                outcome = safeguards.judge(claimed, outcome)
+        except Exception as error:  # the last fence: one poisonous change must not stop the others
+            self._log.error(
+                "delivery failed inside", destination=target.rules.name, delivery_id=claimed.delivery_id,
+                error=type(error).__name__,
+            )  # fmt: skip
+            outcome = Outcome(
+                Result.HELD, "207", "internal-error", f"Delivering failed inside the bridge: {type(error).__name__}"
+            )
+        self._wake.put((claimed, outcome))
+
+    def _written_by(self, resource_type: str, resource_id: str) -> tuple[Written, ...]:
+        return self._own_store().written_by(self._target.rules.name, resource_type, resource_id)
+
+    def _said_by(self, feed: str, source_key: str) -> tuple[ElementValue, ...]:
+        return self._own_store().said_by(self._target.rules.name, feed, source_key)
+
+    def _own_store(self) -> Store:
+        """The store of the worker thread that asks."""
+        store: Store | None = getattr(self._local, "store", None)
+        if store is None:
+            store = self._local.store = self._opened()
+            self._stores.append(store)
+        return store
+
+    def _opened(self) -> Store:
+        store = self._open_store()
+        store.word_tasks(self._target.watched.wording)
+        return store
+
+    def _settle(self, store: Store) -> None:
+        done, self._done = self._done, []
+        if not done:
+            return
+        self._safeguards.tell(store)  # first, so that nobody is handed what is given back
+        now = time.time()
+        settlements = [self._settlement(claimed, outcome, now) for claimed, outcome in done]
+        lost = self._recorded(store, settlements, now)
+        self._watch.settled(store, [outcome for _, outcome in done])
+        for claimed, _ in done:
+            self._open.pop(claimed.delivery_id, None)
+        if lost:
+            self._log.warning("claims lost, nothing recorded", destination=self._target.rules.name, lost=len(lost))
+        self._settled()
+
+    def _recorded(self, store: Store, settlements: list[Settlement], now: float) -> list[int]:
+        """Settle; returns the ids of lost claims. One outcome that cannot be written down (half a surrogate pair, lists
+        in lists without end from a server) must not stop the others: it goes without its differences, at last it is held.
+        """
+        try:
+            return store.settle(settlements, now)
+        except Hl7BridgeError:
+            raise
+        except Exception as error:
+            one = settlements[0]
+            outcome = one.outcome
+            if len(settlements) > 1:
+                return [lost for settlement in settlements for lost in self._recorded(store, [settlement], now)]
+            if outcome.local == UNWRITABLE:
+                raise
+            self._log.error(
+                "outcome cannot be written down", destination=one.claimed.destination,
+                delivery_id=one.claimed.delivery_id, error=type(error).__name__,
+            )  # fmt: skip
+            if outcome.interactions or outcome.drift:
+                bare = replace(one, outcome=replace(outcome, interactions=(), drift=()))
+            else:
+                text = f"The outcome cannot be written down: {type(error).__name__}"
+                held = Outcome(Result.HELD, "207", UNWRITABLE, text, person_id=outcome.person_id)
+                bare = Settlement(one.claimed, held, DeliveryState.HELD)
+            return self._recorded(store, [bare], now)
+
+    def _settlement(self, claimed: Claimed, outcome: Outcome, now: float) -> Settlement:
+        self._pace.note(outcome, now, random.random)
+        step = next_step(outcome, claimed.known.attempts, self._target.retry, random.random)
+        name = self._target.rules.name
+        if outcome.local in (WRITES_REFUSED, MAINTENANCE):
+            return Settlement(claimed, outcome, DeliveryState.QUEUED)
+        if step.kind == "pause":
+            until = self._outage.pause(outcome, self._target.retry, now, random.random)
+            return Settlement(
+                claimed, outcome, DeliveryState.QUEUED, pause=outcome.local or "paused", pause_until=until
+            )
+        state = _STATES[step.kind]
+        if state in (DeliveryState.ENDED, DeliveryState.HELD):
+            self._outage.over()
+        if self._paused_for and state in (DeliveryState.ENDED, DeliveryState.HELD):
+            self._log.info("destination delivered to again", destination=name, reason=self._paused_for)
+            self._paused_for = ""
+        if state is DeliveryState.HELD and outcome.local != BRAKED.local:  # of the brake, one alert tells
+            tell = self._log.info if outcome.local in _EXPECTED else self._log.warning
+            tell(
+                "delivery held", destination=name, delivery_id=claimed.delivery_id, message_id=claimed.message_id,
+                local=outcome.local, status=outcome.http_status,
+            )  # fmt: skip
+        elif state in (DeliveryState.RETRY, DeliveryState.UNKNOWN):
+            self._log.warning(
+                "delivery waits", destination=name, delivery_id=claimed.delivery_id, state=state.value,
+                local=outcome.local, status=outcome.http_status, seconds=round(step.delay, 1),
+            )  # fmt: skip
+        resting = state is DeliveryState.RETRY and self._pace.rest_until > now
+        return Settlement(
+            claimed,
+            outcome,
+            state,
+            next_attempt=now + step.delay,
+            # Written down, so that an acknowledgment that waits for this destination need not wait for its deadline.
+            pause=outcome.local if resting else "",
+            pause_until=self._pace.rest_until if resting else 0.0,
+            look_after=self._rules.index_lag,
+        )
+
+    def _renew(self, store: Store) -> float:
+        if not store.renew(self.owner, LEASE, time.time()):
+            # Another worker may have what we held: forget it. What is under way ends unrecorded and is found by search.
+            self._log.warning("lease ended, joining again", destination=self._target.rules.name)
+            self._open.clear()
+            self._done.clear()
+            self.owner = f"{self.owner.rsplit('-', 1)[0]}-{secrets.token_hex(4)}"
+            store.join(self.owner, LEASE, time.time())
+        return time.monotonic()
+
+
+_STATES = {
+    "end": DeliveryState.ENDED,
+    "retry": DeliveryState.RETRY,
+    "unknown": DeliveryState.UNKNOWN,
+    "hold": DeliveryState.HELD,
+}
+
+
+@dataclass(slots=True)
+class DeliveryRole:
+    """All destinations of this process: started together, stopped together."""
+
+    loops: list[DestinationLoop] = field(default_factory=list)
+    schedule: Schedule | None = None
+
+    def start(self) -> None:
+        """Start a loop for each destination, and what runs by the clock."""
+        for loop in self.loops:
+            loop.start()
+        if self.schedule is not None:
+            self.schedule.start()
+
+    def hint(self) -> None:
+        """Something was committed."""
+        for loop in self.loops:
+            loop.hint()
+
+    def stop(self, timeout: float) -> bool:
+        """Stop all loops; True when each ended within `timeout` seconds."""
+        threads: list[DestinationLoop | Schedule] = [*self.loops]
+        if self.schedule is not None:
+            threads.append(self.schedule)
+        for thread in threads:
+            thread.stop()
+        deadline = time.monotonic() + timeout
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in threads)
+
+    @property
+    def failed(self) -> bool:
+        """Whether a loop ended by itself (a store that failed)."""
+        return any(not loop.is_alive() for loop in self.loops)
+
+
+__all__ = ["LEASE", "DeliveryRole", "DestinationLoop", "Target"]

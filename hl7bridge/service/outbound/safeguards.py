@@ -1,0 +1,160 @@
+"""What stands between a plan and the wire: the brake, protected people, and the latch of a server that refuses writes.
+
+A worker asks `permit` right before each write and hands each outcome to `judge`; the loop calls `tell` before it settles
+or claims. What lasts is in the store, so that it holds for other processes and after a restart.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from hl7bridge.destinations.fhir import outcomes
+from hl7bridge.destinations.fhir.wire.client import FhirClient
+from hl7bridge.model import WRITES_REFUSED, Interaction, Outcome, Result
+from hl7bridge.service.log import Log
+from hl7bridge.service.outbound.offered import HOUR, Offer, Offered
+from hl7bridge.store.store import Braked, Claimed, Store
+
+PEOPLE = 3  # so many in a row whom the server forbids to write: it forbids all
+UPDATE_PERSON = outcomes.operation("Practitioner", "update")
+
+_WROTE = frozenset({Result.CREATED, Result.UPDATED, Result.DEACTIVATED, Result.REACTIVATED})
+
+
+@dataclass(frozen=True, slots=True)
+class Brake:
+    """How many people may be deactivated without a person. 0 = no limit.
+
+    per_hour       at this destination within an hour
+    share_of_file  percent of the records of one message, for messages of 20 records and more
+    protected      staff keys that are never deactivated without a person
+    """
+
+    per_hour: int = 0
+    share_of_file: float = 0.0
+    protected: frozenset[str] = frozenset()
+
+
+class Safeguards:
+    """Those of one destination in one process. `permit` and `judge` are for workers, the others for the loop.
+
+    What a server does not offer, or forbids to three people in a row, is latched for each interaction by itself: a change
+    that needs it is held, with a task, and not sent. Only a server that does not let a Practitioner be updated pauses as a
+    whole: there leavers wait, and whatever else is written would hide that.
+    """
+
+    def __init__(
+        self, name: str, brake: Brake, client: FhirClient, log: Log, *, capabilities_interval: float = HOUR
+    ) -> None:
+        self._name, self._brake, self._log = name, brake, log
+        self.offered = Offered(client, interval=capabilities_interval, tell=self._tell_offer)
+        self._lock = threading.Lock()
+        self._forbidden: dict[str, list[tuple[str, str]]] = {}
+        self._latched: dict[str, str] = {}  # interaction -> what the server said
+        self._told: set[str] | None = None  # None: what an earlier process latched is not read yet
+
+    def _tell_offer(self, offer: Offer | None, changed: bool) -> None:
+        if offer is None:
+            self._log.warning("no CapabilityStatement", destination=self._name, text="everything is tried")
+            return
+        what = "the server offers something else now" if changed else "the server offers"
+        tell = self._log.warning if changed or offer.needed else self._log.info
+        tell(what, destination=self._name, text=str(offer))
+
+    # -- workers --
+
+    def permit(
+        self, claimed: Claimed, interaction: Interaction, ends: bool, store: Callable[[], Store]
+    ) -> Outcome | None:
+        """What happens instead of a write; None = write. `ends`: it makes an active person, or her role, inactive."""
+        if self.latched:
+            return self.refusal
+        operation = outcomes.operation(interaction.resource_type, interaction.kind.value)
+        said = self._latched.get(operation)
+        if said is not None:
+            return outcomes.latched(operation, said)
+        if not ends or claimed.approved:
+            return None
+        if claimed.change.source_key in self._brake.protected:
+            return outcomes.PROTECTED
+        per_hour, share = self._brake.per_hour, self._brake.share_of_file
+        if not per_hour and not share:
+            return None
+        answer = store().may_end(claimed, per_hour, share, time.time())
+        if answer is Braked.TOLD:
+            self._log.error(
+                "brake: further deactivations are held", destination=self._name,
+                text=f"deactivations_per_hour = {per_hour}, share_of_file = {share:g}",
+            )  # fmt: skip
+        return None if answer is Braked.FREE else outcomes.BRAKED
+
+    def judge(self, claimed: Claimed, outcome: Outcome) -> Outcome:
+        """The outcome as it counts. One that shows that an interaction is refused latches it; where that pauses the
+        destination, its change stays queued."""
+        with self._lock:
+            if outcome.result in _WROTE:
+                for made in outcome.interactions:
+                    self._forbidden.pop(outcomes.operation(made.resource_type, made.kind.value), None)
+            if outcome.result is not Result.HELD or outcome.local not in (outcomes.NOT_OFFERED, outcomes.FORBIDDEN):
+                return outcome
+            operation = outcome.refused or UPDATE_PERSON  # who may not even read can't update anybody
+            if outcome.local == outcomes.FORBIDDEN:
+                person = (claimed.feed, claimed.change.source_key)
+                people = [known for known in self._forbidden.get(operation, []) if known != person]
+                self._forbidden[operation] = [*people, person]
+                if len(people) + 1 < PEOPLE and operation not in self._latched:
+                    return outcome
+            self._latched.setdefault(operation, outcome.text)
+        if operation != UPDATE_PERSON:
+            return outcome
+        kept = tuple(task for task in outcome.tasks if task.kind != outcomes.BY_HAND)
+        return replace(outcome, result=Result.PAUSED, local=WRITES_REFUSED, tasks=kept)
+
+    @property
+    def latched(self) -> bool:
+        """Whether no write leaves any more."""
+        return UPDATE_PERSON in self._latched
+
+    @property
+    def refusal(self) -> Outcome:
+        """What becomes of changes while no write leaves."""
+        return outcomes.writes_refused(self._latched.get(UPDATE_PERSON, ""))
+
+    # -- the loop --
+
+    def tell(self, store: Store) -> None:
+        """Write new latches down; whoever is the first to do so tells people."""
+        if self._told is None:
+            earlier = store.latches(self._name)
+            with self._lock:
+                self._latched = earlier | self._latched
+            self._told = set(earlier)
+        for operation, said in list(self._latched.items()):
+            if operation in self._told:
+                continue
+            if operation == UPDATE_PERSON:
+                task = outcomes.writes_refused_task(self._name, said)
+                if store.pause(self._name, WRITES_REFUSED, time.time(), note=said, task=task):
+                    text = "writes refused, destination paused until a person tries again"
+                    self._log.error(text, destination=self._name, text=said)
+            elif store.latch(self._name, operation, said, time.time()):
+                text = "writes refused, changes that need them are held until a person tries again"
+                self._log.error(text, destination=self._name, what=operation, text=said)
+            self._told.add(operation)
+
+    def resumed(self, store: Store) -> None:
+        """The store hands out changes: what was latched, and is not any more, a person ended."""
+        if not self._told:
+            return
+        ended = self._told - store.latches(self._name).keys()
+        if not ended:
+            return
+        with self._lock:
+            for operation in ended:
+                self._latched.pop(operation, None)
+                self._forbidden.pop(operation, None)
+        self._told -= ended
+        self.offered.forget()
