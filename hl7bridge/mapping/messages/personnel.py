@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import dropwhile
 
 from hl7bridge.errors import UnreadableMessage, UnsupportedMessage
@@ -22,6 +22,9 @@ from hl7bridge.mapping.rules.standing import UNTOLD_KEY
 from hl7bridge.model import Action, Finding, Location, Record, RecordEcho, Severity, StaffIdentifier
 
 FIRST_VERSION = (2, 4)
+
+CLOCKS_DIFFER = timedelta(days=1)
+"""No wrong clock or time zone puts a time further ahead: it was meant so, and nobody is ended before it."""
 
 PURPOSES = {
     "B01": Purpose(Action.ADD),
@@ -68,23 +71,25 @@ class PersonnelMessage(Opening):
             text = "EVN-1 repeats with different values: nobody can say which of them counts"
             raise UnreadableMessage("198", "field-repeats", text, Location("EVN", field=1))
         occurred = self._when(event, 6)
-        if occurred.span is not None:
-            if occurred.span.start <= now:
-                return occurred
-            if occurred.span.start > now + FUTURE:
-                text = "what has occurred (EVN-6) cannot lie ahead: not read; a planned event is dated in EVN-3"
-                self._say("102", "invalid-time", text, "EVN", 6)
+        if occurred.span is not None and occurred.span.start <= now:
+            return occurred
+        text = "what has occurred (EVN-6) cannot lie ahead: not read; a planned event is dated in EVN-3"
+        meant_ahead = self._lies_ahead(occurred, 6, text)
         planned = self._when(event, 3)
         readable = occurred.readable and planned.readable
         if planned.span is not None and planned.span.end > now:
             return replace(planned, readable=readable)
         recorded = self._when(event, 2)
-        readable = readable and recorded.readable
-        if recorded.span is not None and recorded.span.start > now + FUTURE:
-            text = "what is recorded (EVN-2) cannot lie ahead: the event counts as due at once"
-            self._say("102", "invalid-time", text, "EVN", 2)
-            return When(readable=readable, place=recorded.place)
-        return replace(recorded, readable=readable)
+        meant_ahead |= self._lies_ahead(recorded, 2, "what is recorded (EVN-2) cannot lie ahead: not read")
+        span = recorded.span if recorded.span is not None and recorded.span.start <= now + FUTURE else None
+        return replace(recorded, span=span, readable=readable and recorded.readable and not meant_ahead)
+
+    def _lies_ahead(self, when: When, number: int, text: str) -> bool:
+        """Say `text` of a time that lies ahead. Whether it was meant so: by more than a wrong clock or zone explains."""
+        ahead = when.span.start - self.envelope.now if when.span is not None else timedelta()
+        if ahead > FUTURE:
+            self._say("102", "invalid-time", text, "EVN", number)
+        return ahead > CLOCKS_DIFFER
 
     def _when(self, event: Segment, number: int) -> When:
         envelope = self.envelope
