@@ -14,7 +14,7 @@ import hl7bridge
 
 PACKAGE = Path(hl7bridge.__file__).parent
 
-# Room -> the rooms that it may import. Those of MODEL are one room.
+# Room -> the rooms that it may import.
 ALLOWED: dict[str, set[str]] = {
     "": set(),
     "__main__": {"cli"},
@@ -32,7 +32,6 @@ ALLOWED: dict[str, set[str]] = {
     "cli": {"", "model", "errors", "hl7", "mapping", "store", "destinations", "intake", "config", "sandbox", "invented"}
     | {"service"},
 }
-MODEL = {"model", "discrepancy", "ordering"}
 
 # Rooms that do no I/O: nothing but the standard library, and of that nothing that reaches outside.
 PURE = ("model", "errors", "hl7", "mapping")
@@ -80,8 +79,7 @@ def sources() -> list[Path]:
 def room_of(module: str) -> str:
     """`hl7bridge.hl7.mllp` -> `hl7`; the package itself -> ``."""
     parts = module.split(".")
-    room = parts[1] if len(parts) > 1 else ""
-    return "model" if room in MODEL else room
+    return parts[1] if len(parts) > 1 else ""
 
 
 def module_of(path: Path) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from hl7bridge.errors import ClaimLost
 from hl7bridge.model import LIFECYCLE, Known, Link, Result, StaffChange, Task, Written
-from hl7bridge.ordering import CLOCK_TOLERANCE, seconds_behind
+from hl7bridge.model.ordering import CLOCK_TOLERANCE, seconds_behind
 from hl7bridge.store.creating import PERSON as PRACTITIONER
 from hl7bridge.store.creating import ROLE, Creating
 from hl7bridge.store.encoding import unseal, written_from_row

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from hl7bridge.model import Result, StaffChange, Task
-from hl7bridge.ordering import OUT_OF_ORDER
+from hl7bridge.model.ordering import OUT_OF_ORDER
 from hl7bridge.store.encoding import PLAIN, unseal
 from hl7bridge.store.lanes import NEW, keys_from_text, keys_to_text, lane_key
 from hl7bridge.store.reading import Reading

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hl7bridge.model import APPLIED, Result, StaffChange
-from hl7bridge.ordering import CLOCK_TOLERANCE, seconds_behind
+from hl7bridge.model.ordering import CLOCK_TOLERANCE, seconds_behind
 from hl7bridge.store.claiming import Claiming
 from hl7bridge.store.database import marks
 from hl7bridge.store.encoding import unseal

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from hl7bridge.discrepancy import Discrepancy, SourcePerson
 from hl7bridge.model import StaffChange, Task
+from hl7bridge.model.discrepancy import Discrepancy, SourcePerson
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from hl7bridge.discrepancy import Discrepancy, SourcePerson
 from hl7bridge.model import APPLIED, Action, Difference, Known, Link, Result, StaffChange, Task, read_json, write_json
+from hl7bridge.model.discrepancy import Discrepancy, SourcePerson
 from hl7bridge.store.claiming import OWN, Claiming
 from hl7bridge.store.encoding import PLAIN, unseal
 from hl7bridge.store.reconciled import Reconciliation, Verified

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hl7bridge.model import Known, Outcome, Record, RecordEcho, Result, StaffChange, Task, Written
-from hl7bridge.ordering import CLOCK_TOLERANCE
+from hl7bridge.model.ordering import CLOCK_TOLERANCE
 from hl7bridge.store.created import CreateStore
 from hl7bridge.store.dropped import DropStore
 from hl7bridge.store.jobs import JobStore

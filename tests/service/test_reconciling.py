@@ -21,10 +21,10 @@ from hl7bridge.destinations.fhir.deliver import deliver
 from hl7bridge.destinations.fhir.identity.resolve import lane_keys
 from hl7bridge.destinations.fhir.rules import REPORT, WRITE, DestinationRules
 from hl7bridge.destinations.fhir.wire.client import FhirClient
-from hl7bridge.discrepancy import ACTIVE_AT_SERVER
 from hl7bridge.intake.intake import FeedPolicy, Intake
 from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.model import JsonObject, Outcome, Result
+from hl7bridge.model.discrepancy import ACTIVE_AT_SERVER
 from hl7bridge.service import log as logs
 from hl7bridge.service.outbound.reconciling import CutOff, Plan, Report, job, reconcile
 from hl7bridge.service.outbound.schedule import DAY, Turn

@@ -12,8 +12,8 @@ from hl7bridge.cli import output, stored
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
 from hl7bridge.cli.setup.roster import DestinationArgument, one_destination
 from hl7bridge.cli.spreadsheet import table
-from hl7bridge.discrepancy import ACTIVE_AT_SERVER, Discrepancy
 from hl7bridge.errors import ConfigError
+from hl7bridge.model.discrepancy import ACTIVE_AT_SERVER, Discrepancy
 
 if TYPE_CHECKING:
     from hl7bridge.config import Destination, Settings

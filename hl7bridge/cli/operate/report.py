@@ -14,7 +14,7 @@ from hl7bridge.cli.setup.roster import DestinationArgument, one_destination
 from hl7bridge.cli.spreadsheet import table
 
 if TYPE_CHECKING:
-    from hl7bridge.discrepancy import SourcePerson
+    from hl7bridge.model.discrepancy import SourcePerson
     from hl7bridge.store.store import Store
 
 app = typer.Typer(

@@ -23,9 +23,9 @@ from hl7bridge.destinations.fhir.roster import Roster
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.destinations.fhir.wire.client import FhirClient
 from hl7bridge.destinations.fhir.wire.replies import Reply, ReplyKind
-from hl7bridge.discrepancy import ACTIVE_AT_SERVER, Discrepancy, SourcePerson
 from hl7bridge.errors import Unreachable
 from hl7bridge.model import Action, Difference, JsonObject, Kind, StaffChange, StaffIdentifier, Written
+from hl7bridge.model.discrepancy import ACTIVE_AT_SERVER, Discrepancy, SourcePerson
 
 TRIES = 3
 NEW = "new-"  # id of a role that is only planned; no FHIR id is asked for by it

@@ -10,7 +10,7 @@ from hl7bridge.destinations.fhir.identity.resolve import KEY_OF_ANOTHER, RE_HIRE
 from hl7bridge.destinations.fhir.wire.replies import Reply, ReplyKind
 from hl7bridge.destinations.retry import CONFLICT
 from hl7bridge.model import WRITES_REFUSED, Outcome, Result, StaffChange, Task
-from hl7bridge.ordering import OUT_OF_ORDER
+from hl7bridge.model.ordering import OUT_OF_ORDER
 
 UNKNOWN_KEY, DUPLICATE_KEY, LOCKED, INTERNAL, REQUIRED = "204", "205", "206", "207", "101"  # HL7 table 0357
 INVALID, VALUE = "102", "103"

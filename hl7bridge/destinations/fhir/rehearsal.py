@@ -21,7 +21,7 @@ from hl7bridge.destinations.fhir.wire.capabilities import Capabilities
 from hl7bridge.destinations.fhir.wire.client import FhirClient, Parameters, is_unsendable, token
 from hl7bridge.destinations.fhir.wire.replies import Reply, ReplyKind
 from hl7bridge.model import APPLIED, ElementValue, JsonObject, Known, Outcome, Result, StaffChange, Written
-from hl7bridge.ordering import seconds_behind
+from hl7bridge.model.ordering import seconds_behind
 
 NEW_IDS = "rehearsed-"
 _BETWEEN_TOKENS = re.compile(r"(?<!\\),")

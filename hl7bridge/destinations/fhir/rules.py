@@ -12,7 +12,7 @@ import httpx
 from hl7bridge.destinations.fhir.tasks import TaskRules
 from hl7bridge.errors import ConfigError
 from hl7bridge.model import Action, ElementValue, StaffChange, Written
-from hl7bridge.ordering import CLOCK_TOLERANCE
+from hl7bridge.model.ordering import CLOCK_TOLERANCE
 
 REPORT = "report"
 APPROVE = "approve"

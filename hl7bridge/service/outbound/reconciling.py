@@ -16,9 +16,9 @@ from hl7bridge.destinations.fhir.compare import SEVEREST, Comparison, Found, See
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.destinations.fhir.wire.client import FhirClient
 from hl7bridge.destinations.fhir.wire.gate import TokenBucket
-from hl7bridge.discrepancy import ACTIVE_AT_SERVER, Discrepancy, SourcePerson
 from hl7bridge.errors import Hl7BridgeError
 from hl7bridge.model import PERSON_INACTIVE, ROLES_ENDED, Task
+from hl7bridge.model.discrepancy import ACTIVE_AT_SERVER, Discrepancy, SourcePerson
 from hl7bridge.service.log import Log
 from hl7bridge.service.outbound.schedule import Job, Turn, daily
 from hl7bridge.store.reconciled import Reconciliation, Verified

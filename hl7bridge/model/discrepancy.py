@@ -1,13 +1,11 @@
-"""What travels between store, FHIR and people when the source is compared with a server: persons, and what differs.
-
-Part of the model: frozen values, nothing else.
-"""
+"""Where the source and a server disagree: one person as the source has them, and each difference found."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hl7bridge.model import Difference, Known, StaffChange
+from hl7bridge.model.change import StaffChange
+from hl7bridge.model.delivery import Difference, Known
 
 
 @dataclass(frozen=True, slots=True)

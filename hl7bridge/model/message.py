@@ -1,0 +1,103 @@
+"""What is said about a message: findings, its records, and what it means record by record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from hl7bridge.model.change import StaffChange
+
+
+class Severity(StrEnum):
+    """ERR-4, HL7 table 0516."""
+
+    ERROR = "E"
+    WARNING = "W"
+    INFORMATION = "I"
+
+
+class Refusal(StrEnum):
+    """Why a message is not accepted; each class has its own acknowledgment code per feed (`[acknowledgment.codes]`)."""
+
+    CONTENT = "content"
+    UNSUPPORTED = "unsupported"
+    UNAVAILABLE = "unavailable"
+    MIXED = "mixed"
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A place in a message, as ERR-2 (ERL) gives it. All numbers are 1-based; 0 says "not narrower than this".
+
+    `occurrence` counts the segments of that name in the message: the second STF is ("STF", 2).
+    """
+
+    segment: str
+    occurrence: int = 1
+    field: int = 0
+    repetition: int = 0
+    component: int = 0
+
+    def __str__(self) -> str:
+        """As an analyst says it: `STF-3.1`, `PRA-6[2].1`."""
+        text = self.segment
+        if self.field:
+            text += f"-{self.field}"
+            if self.repetition > 1:
+                text += f"[{self.repetition}]"
+            if self.component:
+                text += f".{self.component}"
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something to say about a message: becomes an ERR segment, a line of `map explain`, a reason for a hold.
+
+    `code` is of HL7 table 0357 ("101" required field missing). `local` is our own stable code ("unmapped-authority").
+    `text` is in our own words and never holds a value of the message. `position` is the record, 1-based; 0 = the message.
+    """
+
+    code: str
+    local: str
+    text: str
+    severity: Severity = Severity.ERROR
+    location: Location | None = None
+    position: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RecordEcho:
+    """What MFA repeats of a record: MFE-1, MFE-2, MFE-4 and MFE-5 as sent, still escaped, all repetitions."""
+
+    event: str = ""
+    control_id: str = ""
+    key: str = ""
+    key_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of a message: its staff change, or, where there is none, the findings that say why.
+
+    `change` None without an ERROR finding means: nothing to do (a placeholder person), success.
+    """
+
+    position: int
+    echo: RecordEcho
+    change: StaffChange | None
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the record could not be read or mapped."""
+        return any(finding.severity is Severity.ERROR for finding in self.findings)
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """What a message says, record by record, and the version of the mapping that read it."""
+
+    records: tuple[Record, ...]
+    findings: tuple[Finding, ...] = ()
+    mapping_version: str = ""
