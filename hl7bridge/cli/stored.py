@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hl7bridge.assemble.stores import opened as opened
 from hl7bridge.cli import output
 from hl7bridge.errors import ConfigError
 from hl7bridge.model import write_json
@@ -18,24 +16,6 @@ if TYPE_CHECKING:
 
 
 _MOST_NAMESAKES = 20  # messages of one control id that are told of
-
-
-@contextmanager
-def opened(settings: Settings) -> Iterator[Store]:
-    """The store of the settings. Raises ConfigError where there is none yet, StoreError when it can't be used."""
-    from hl7bridge.store.opening import open_store
-
-    location = settings.store.path
-    if "://" not in location and not Path(location).exists():
-        advice = "`hl7bridge run` makes it; or correct the path."
-        raise ConfigError(
-            f"there is no store at {location}", file="conf/hl7bridge.toml", key="store.path", advice=advice
-        )
-    store = open_store(location)
-    try:
-        yield store
-    finally:
-        store.close()
 
 
 def message_of(store: Store, message_id: int) -> dict[str, Any]:

@@ -15,11 +15,11 @@ from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
+from hl7bridge.assemble.authorization import require
 from hl7bridge.config import Feed, Settings, examine
 from hl7bridge.config.differences import changes
 from hl7bridge.errors import ConfigError, StoreError
 from hl7bridge.intake.intake import FeedPolicy
-from hl7bridge.service.authorization import require
 from hl7bridge.service.children import Child
 from hl7bridge.service.inbound.listener import Limits, MllpListener
 from hl7bridge.service.log import Log

@@ -1,7 +1,7 @@
 """Where the parts are joined: settings in, a running role out.
 
 `run` starts what `hl7bridge run` promises: the listener in this process and the delivery role as its child, or one of
-them alone. Everything below gets plain values; only this file reads `config`.
+them alone.
 """
 
 from __future__ import annotations
@@ -20,19 +20,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hl7bridge.assemble.destinations import brake_of, client_for, destination_rules, retry_policy
+from hl7bridge.assemble.feeds import feed_policy
+from hl7bridge.assemble.stores import store_location
 from hl7bridge.config import Destination, Feed, Settings
-from hl7bridge.destinations.fhir.rules import DestinationRules
-from hl7bridge.destinations.fhir.tasks import TaskRules
-from hl7bridge.destinations.fhir.wire.client import FhirClient
-from hl7bridge.destinations.retry import RetryPolicy
 from hl7bridge.errors import ConfigError, StoreError
 from hl7bridge.intake.acquaintance import KnownPractitioners
 from hl7bridge.intake.intake import FeedPolicy, Intake
-from hl7bridge.model import Refusal
 from hl7bridge.service import log as logs
-from hl7bridge.service.authorization import authorization
 from hl7bridge.service.children import Child
-from hl7bridge.service.dialect import feed_rules as feed_rules
 from hl7bridge.service.inbound.acknowledging import Acknowledger
 from hl7bridge.service.inbound.drop import DropFolder, DropPolicy, watch
 from hl7bridge.service.inbound.listener import Limits, MllpListener
@@ -43,7 +39,6 @@ from hl7bridge.service.outbound.hours import outside, window_of
 from hl7bridge.service.outbound.loop import DeliveryRole, DestinationLoop, Target
 from hl7bridge.service.outbound.reconciling import Plan as ReconcilePlan
 from hl7bridge.service.outbound.reconciling import job as reconcile_job
-from hl7bridge.service.outbound.safeguards import Brake
 from hl7bridge.service.outbound.schedule import Job, Schedule
 from hl7bridge.service.outbound.second_looks import job as second_look_job
 from hl7bridge.service.outbound.watch import Watched, tell_sqlite, tell_unserved
@@ -62,58 +57,6 @@ from hl7bridge.store.store import (
 # --- settings -> plain values ----------------------------------------------------------------------------------------
 
 
-def destination_rules(destination: Destination) -> DestinationRules:
-    """What planning and delivering need of a destination's settings."""
-    asked = destination.tasks
-    tasks = TaskRules(
-        asked.leaver, asked.joiner, frozenset(asked.login_identifiers), dict(destination.security_classes)
-    )
-    return replace(destination.rules(DestinationRules), tasks=tasks)
-
-
-def feed_policy(feed: Feed, settings: Settings) -> FeedPolicy:
-    """What the intake needs: the feed's rules, its destinations' rules, its acknowledgment settings."""
-    answers, said = feed.acknowledgment, feed.hl7.model_fields_set
-    counts_others = "adt" in feed.hl7.takes and "unsupported" not in said
-    return FeedPolicy(
-        name=feed.name,
-        rules=feed_rules(feed),
-        destinations={name: destination_rules(settings.destinations[name]) for name in feed.destinations},
-        charset=feed.hl7.charset,
-        processing_ids=frozenset({settings.service.processing_id}),
-        unsupported="ignore" if counts_others else feed.hl7.unsupported,
-        recheck=feed.adt.recheck,
-        mode=answers.mode,
-        acknowledge_when=answers.acknowledge_when,
-        ack_deadline=answers.ack_deadline,
-        when_pending=answers.when_pending,
-        acknowledge_for=tuple(answers.acknowledge_for),
-        application_acknowledgment_to=answers.application_acknowledgment_to or "",
-        duplicate_window=answers.duplicate_window,
-        codes={Refusal(name): code for name, code in answers.codes.items()},
-    )
-
-
-def client_for(destination: Destination, rules: DestinationRules) -> FhirClient:
-    """A FHIR client with the destination's authorization. Raises ConfigError for a key that cannot be read."""
-    return FhirClient(rules, authorization(destination))
-
-
-def store_location(settings: Settings) -> str:
-    """Where the store is; the folder of a file is made, for this user alone, where there is none."""
-    location = settings.store.path
-    if "://" not in location:
-        Path(location).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return location
-
-
-def retry_policy(destination: Destination) -> RetryPolicy:
-    """The destination's back-off."""
-    return RetryPolicy(
-        first=destination.retry.first, longest=destination.retry.longest, attempts=destination.retry.attempts
-    )
-
-
 def watched_of(destination: Destination, settings: Settings) -> Watched:
     """What is looked after there beside delivering."""
     zone, brake = destination.timezone, destination.brake
@@ -128,12 +71,6 @@ def watched_of(destination: Destination, settings: Settings) -> Watched:
             due=dict(destination.tasks.due),
         ),
     )
-
-
-def brake_of(destination: Destination) -> Brake:
-    """How many people may be deactivated there without a person."""
-    given = destination.brake
-    return Brake(given.deactivations_per_hour, given.share_of_file, frozenset(given.protected))
 
 
 def reconcile_plan(destination: Destination, settings: Settings) -> ReconcilePlan:

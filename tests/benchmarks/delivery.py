@@ -21,9 +21,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hl7bridge.assemble.feeds import feed_policy
 from hl7bridge.config import load
 from hl7bridge.intake.intake import Intake
-from hl7bridge.service.startup import feed_policy
 from hl7bridge.store.opening import open_store
 from tests.benchmarks import bench
 from tests.bridges import Bridge, Feed, destination, wait_until, write_configuration

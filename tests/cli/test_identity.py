@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from hl7bridge import config
+from hl7bridge.assemble.destinations import client_for, destination_rules
 from hl7bridge.cli import deciding
 from hl7bridge.cli.operate import restore
 from hl7bridge.destinations.fhir.deliver import deliver
 from hl7bridge.model import Result
-from hl7bridge.service.startup import client_for, destination_rules
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.store import DeliveryState, Settlement
 from tests.cli.conftest import Ended, message

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from hl7bridge import config
+from hl7bridge.assemble.feeds import feed_policy
 from hl7bridge.cli.tools.samples import FEED_SETTINGS, KEY_SYSTEM, load
 from hl7bridge.intake.intake import Intake
-from hl7bridge.service.startup import feed_policy
 from hl7bridge.store.sqlite import SqliteStore
 from tests.bridges import Feed, destination, write_configuration
 from tests.cli.conftest import Ended

@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from hl7bridge import config
+from hl7bridge.assemble.feeds import feed_policy
+from hl7bridge.assemble.stores import store_location
 from hl7bridge.cli.mapping.map_lint import mistakes
 from hl7bridge.cli.setup import init as init_module
 from hl7bridge.cli.setup.init import FILES, SHIPPED_KEY_SYSTEM, set_key
 from hl7bridge.errors import ConfigError
 from hl7bridge.intake.intake import Intake
-from hl7bridge.service.startup import feed_policy, store_location
 from hl7bridge.store.driver import sqlite3
 from hl7bridge.store.sqlite import SqliteStore
 from tests.cli.conftest import MESSAGE, Ended

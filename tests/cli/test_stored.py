@@ -16,12 +16,13 @@ import pytest
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from hl7bridge import config
+from hl7bridge.assemble.destinations import client_for, destination_rules
+from hl7bridge.assemble.feeds import feed_policy
 from hl7bridge.cli.setup.token import likely_causes
 from hl7bridge.destinations.fhir.deliver import deliver
 from hl7bridge.errors import TokenError
 from hl7bridge.intake.intake import Intake
 from hl7bridge.sandbox import Client, Sandbox, SandboxSettings, create_app
-from hl7bridge.service.startup import client_for, destination_rules, feed_policy
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.store import DeliveryState, Settlement, Store
 from tests.cli.conftest import Ended, Peer, acknowledged, message

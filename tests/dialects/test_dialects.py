@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from hl7bridge import config
+from hl7bridge.assemble.mapping import feed_rules
 from hl7bridge.errors import MessageError
 from hl7bridge.hl7.message import Message
 from hl7bridge.mapping.explain import Explanation, explain
 from hl7bridge.mapping.messages import staff
 from hl7bridge.model import Severity, StaffChange
-from hl7bridge.service.startup import feed_rules
 from tests.mapping.building import CORPUS, change_of, check_resources, values
 
 SETTINGS = config.load(Path(__file__).parent, {})

@@ -16,9 +16,10 @@ from hl7bridge.destinations.fhir import outcomes
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.destinations.fhir.wire.capabilities import Capabilities
 from hl7bridge.destinations.fhir.wire.client import FhirClient
+from hl7bridge.destinations.policy import Brake
 from hl7bridge.model import WRITES_REFUSED, Action, Interaction, Kind, Known, Outcome, Result, StaffChange, Task
 from hl7bridge.service.outbound.offered import HOUR, READ_AGAIN, Offer, Offered
-from hl7bridge.service.outbound.safeguards import Brake, Safeguards
+from hl7bridge.service.outbound.safeguards import Safeguards
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.store import Claimed, Store
 

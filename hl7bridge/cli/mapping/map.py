@@ -90,9 +90,10 @@ def _chosen(
     what: str, feed_name: str, directory: Path
 ) -> Iterator[tuple[str, tuple[str, ...], FeedRules, tuple[DestinationRules, ...], bytes]]:
     """(name, character sets, the feed's rules, its destinations' rules, bytes) of each message."""
+    from hl7bridge.assemble.destinations import destination_rules
+    from hl7bridge.assemble.mapping import feed_rules
     from hl7bridge.config import SERVICE_FILE, load
     from hl7bridge.mapping.feed_rules import FeedRules
-    from hl7bridge.service.startup import destination_rules, feed_rules
 
     message_id = int(what) if what.isdecimal() and not Path(what).exists() else 0
     if not message_id and not feed_name and not (directory / SERVICE_FILE).exists():

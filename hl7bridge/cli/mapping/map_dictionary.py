@@ -61,8 +61,8 @@ def dictionary(
 
 def rows_of(feed: Feed) -> list[dict[str, str]]:
     """The rows of a feed's dictionary, by element and field."""
+    from hl7bridge.assemble.mapping import feed_rules
     from hl7bridge.mapping.rules.plans import fields_in_force, target_of
-    from hl7bridge.service.startup import feed_rules
 
     rules, review = feed_rules(feed), feed.site.map.review
     named = names(rules.fallback_version)

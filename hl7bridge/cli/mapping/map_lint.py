@@ -145,7 +145,7 @@ def _key(site: Site) -> Iterator[Mistake]:
 
 def _compiled(site: Site, feeds: list[Feed]) -> Mistake | None:
     """What the mapping itself refuses: unknown rules and conditions, targets that can't be sent, overlapping shifts."""
-    from hl7bridge.service.dialect import rules_of
+    from hl7bridge.assemble.mapping import rules_of
 
     try:
         rules_of(site, feeds[0] if feeds else None)

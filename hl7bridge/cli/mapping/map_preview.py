@@ -129,7 +129,7 @@ def in_words(part: str) -> str:
 
 def preview_of(settings: Settings, last: int, feed: str = "") -> Preview:
     """Translate the last stored messages again, of one feed or of all. Raises ConfigError where there is no store."""
-    from hl7bridge.service.startup import feed_policy
+    from hl7bridge.assemble.feeds import feed_policy
 
     policies = {name: feed_policy(one, settings) for name, one in settings.feeds.items()}
     found = Preview()

@@ -153,11 +153,11 @@ class Stage:
     def __init__(self, feed: Feed, settings: Settings, folder: Path) -> None:
         import httpx
 
+        from hl7bridge.assemble.feeds import feed_policy
         from hl7bridge.destinations.fhir.rules import DestinationRules
         from hl7bridge.destinations.fhir.wire.client import FhirClient
         from hl7bridge.intake.intake import Intake
         from hl7bridge.sandbox import SandboxSettings, create_app
-        from hl7bridge.service.startup import feed_policy
         from hl7bridge.store.opening import open_store
 
         self._app = create_app(SandboxSettings(auth=False))

@@ -134,7 +134,7 @@ def to_paste(found: Sequence[Unmapped]) -> Iterator[str]:
 
 def gather(store: Store, settings: Settings, rows: Sequence[dict[str, Any]]) -> list[Unmapped]:
     """Every code and authority that was unmapped when a message came, those lost first, then by how often they came."""
-    from hl7bridge.service.dialect import feed_rules
+    from hl7bridge.assemble.mapping import feed_rules
 
     rules = {name: feed_rules(feed) for name, feed in settings.feeds.items()}
     found: dict[tuple[str, str, str], Unmapped] = {}

@@ -61,8 +61,8 @@ def redact(
     message_id = int(what) if what.isdecimal() and not Path(what).exists() else 0
     charsets: list[str] | tuple[str, ...] = charset or ("utf-8", "cp1252")
     if message_id:
+        from hl7bridge.assemble.mapping import feed_rules
         from hl7bridge.config import load
-        from hl7bridge.service.dialect import feed_rules
 
         settings = load(config)
         with stored.opened(settings) as store:

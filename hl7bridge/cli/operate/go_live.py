@@ -24,7 +24,7 @@ from hl7bridge.model import Interaction, Outcome, Result
 
 if TYPE_CHECKING:
     from hl7bridge.config import Destination, Settings
-    from hl7bridge.service.outbound.safeguards import Brake
+    from hl7bridge.destinations.policy import Brake
     from hl7bridge.store.store import Reported, Store
 
 _OUT_OF_REACH = frozenset({Result.RETRY, Result.UNKNOWN, Result.PAUSED})
@@ -124,9 +124,9 @@ class Tally:
 
 def _rehearsed(settings: Settings, store: Store, name: str, show: bool, *, keep: bool) -> Tally:
     """Plan everything that was reported, in order. Raises typer.Exit when the server is out of reach."""
+    from hl7bridge.assemble.destinations import brake_of, client_for, destination_rules
     from hl7bridge.destinations.fhir.rehearsal import Rehearsal
     from hl7bridge.destinations.fhir.wire.capabilities import Capabilities, read_capabilities
-    from hl7bridge.service.startup import brake_of, client_for, destination_rules
 
     destination = settings.destinations[name]
     rules = destination_rules(destination)
@@ -212,7 +212,7 @@ class _BrakeInMind:
 
 def _confirm(store: Store, destination: Destination, tally: Tally, who: str, reason: str) -> None:
     """Queue them while the destination is paused; then it goes on."""
-    from hl7bridge.service.startup import destination_rules
+    from hl7bridge.assemble.destinations import destination_rules
 
     name, now = destination.name, time.time()
     with output.progress("queueing", len(tally.deliveries)) as advance:

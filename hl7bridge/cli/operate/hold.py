@@ -316,8 +316,8 @@ class Translations:
 
     def of(self, hold: dict[str, Any]) -> Anew:
         """The held record of today."""
+        from hl7bridge.assemble.feeds import feed_policy
         from hl7bridge.intake.intake import new_deliveries
-        from hl7bridge.service.startup import feed_policy
 
         if hold["message_id"] != self._message_id:
             self._message_id, self._records = hold["message_id"], self._translated(hold)

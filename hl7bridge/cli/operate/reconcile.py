@@ -109,16 +109,17 @@ def _last(store: Store, destination: str) -> Report:
 def _run(store: Store, settings: Settings, destination: Destination, feed: str, person: str, scan: bool) -> Report:
     from dataclasses import replace
 
-    from hl7bridge.service import startup
+    from hl7bridge.assemble.destinations import client_for, destination_rules
     from hl7bridge.service.outbound.reconciling import reconcile as compare
+    from hl7bridge.service.startup import reconcile_plan
 
-    rules = startup.destination_rules(destination)
-    plan = replace(startup.reconcile_plan(destination, settings), requests_per_second=0.0)
+    rules = destination_rules(destination)
+    plan = replace(reconcile_plan(destination, settings), requests_per_second=0.0)
     people = [one for one in store.people(destination.name, feed) if not person or one[1] == person]
     if person and not people:
         advice = "`hl7bridge msg list --person KEY` shows what came about somebody."
         raise ConfigError(f"nobody with that staff key is known for {destination.name}", key="--person", advice=advice)
-    client = startup.client_for(destination, rules)
+    client = client_for(destination, rules)
     try:
         with output.progress("comparing", len(people)) as step:
             return compare(

@@ -225,8 +225,8 @@ class Planner:
 
     def _rehearsal(self, name: str) -> Rehearsal:
         """Of one destination, as if it wrote: a later message finds whom an earlier one would create."""
+        from hl7bridge.assemble.destinations import client_for, destination_rules
         from hl7bridge.destinations.fhir.rehearsal import Rehearsal
-        from hl7bridge.service.startup import client_for, destination_rules
 
         if name not in self._rehearsals:
             rules = replace(destination_rules(self._settings.destinations[name]), mode="write", modes={})
@@ -255,9 +255,9 @@ def _nothing(feed: str, source_key: str) -> tuple[()]:
 
 def translated(feed: Feed, body: bytes) -> tuple[Message, tuple[Record, ...], str]:
     """A message as the feed reads it, its records, and the mapping's version. Raises MessageError."""
+    from hl7bridge.assemble.mapping import feed_rules
     from hl7bridge.hl7.message import Message
     from hl7bridge.mapping.messages import staff
-    from hl7bridge.service.startup import feed_rules
 
     message = Message(body, feed.hl7.charset)
     translation = staff.translate(message, feed_rules(feed), datetime.now(UTC))
@@ -352,8 +352,8 @@ def store_again(
 
     Raises MessageError.
     """
+    from hl7bridge.assemble.feeds import feed_policy
     from hl7bridge.intake.intake import header_fields, new_deliveries
-    from hl7bridge.service.startup import feed_policy
     from hl7bridge.store.store import Acknowledgment, AcknowledgmentState, MessageState, NewMessage, NewRecord
 
     message, records, version = translated(feed, body)

@@ -230,7 +230,7 @@ class _WayBack:
         return "" if images else "it wrote nothing, or what it found is not kept any more"
 
     def _client(self, name: str) -> tuple[DestinationRules, FhirClient]:
-        from hl7bridge.service.startup import client_for, destination_rules
+        from hl7bridge.assemble.destinations import client_for, destination_rules
 
         if name not in self._clients:
             destination = self.settings.destinations[name]

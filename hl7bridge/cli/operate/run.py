@@ -31,9 +31,9 @@ def run(
     Stopping is orderly: nothing more is taken, what is owed is answered, deliveries that have begun end (stop_timeout).
     After a crash, start it again: what was acknowledged is on disk and goes on from there.
     """
+    from hl7bridge.assemble.authorization import require
     from hl7bridge.config import load
     from hl7bridge.service import startup
-    from hl7bridge.service.authorization import require
 
     settings = load(config)
     if role != "listener":

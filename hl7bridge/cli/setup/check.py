@@ -105,7 +105,7 @@ def examine(directory: Path) -> Iterator[Line]:
 
 
 def _keys(settings: Settings) -> Iterator[Line]:
-    from hl7bridge.service.authorization import signing_key, trust
+    from hl7bridge.assemble.authorization import signing_key, trust
 
     for destination in settings.destinations.values():
         try:
@@ -254,9 +254,9 @@ def _master_files(settings: Settings) -> Iterator[Line]:
 
 
 def _files_of(feed: Feed, store: Store) -> Iterator[Line]:
+    from hl7bridge.assemble.mapping import feed_rules
     from hl7bridge.mapping.messages.master_file import Names, file_of
     from hl7bridge.mapping.rules.reading import FieldReader
-    from hl7bridge.service.dialect import feed_rules
 
     rules = feed_rules(feed)
     count: Counter[tuple[Names, str]] = Counter()
@@ -329,8 +329,8 @@ def _drop_folder(feed: Feed) -> Iterator[Line]:
 
 
 def _mapping(feed: Feed) -> Iterator[Line]:
+    from hl7bridge.assemble.mapping import feed_rules
     from hl7bridge.mapping.rules.tables import code_tables
-    from hl7bridge.service.startup import feed_rules
 
     if feed.hl7.key_system == SHIPPED_KEY_SYSTEM:
         advice = f'Before anybody is written, write one that is yours alone: "{uuid.uuid4().urn}".'

@@ -170,10 +170,10 @@ def index_lag(settings: Settings, destination: Destination) -> Iterator[tuple[Ch
 
 
 def _checks(destination: Destination, npi: str) -> Iterator[Check]:
+    from hl7bridge.assemble.authorization import signing_key, trust
     from hl7bridge.destinations.fhir.examine.probe import Subject, probe
     from hl7bridge.destinations.fhir.examine.reach import Check, State
     from hl7bridge.destinations.fhir.rules import DestinationRules, SmartRules
-    from hl7bridge.service.authorization import signing_key, trust
 
     key = None
     try:

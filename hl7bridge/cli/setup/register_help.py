@@ -59,9 +59,9 @@ def register_help(
 
 def registration(destination: Destination) -> dict[str, Any]:
     """The client's facts, as in `register-help/1`."""
+    from hl7bridge.assemble.authorization import signing_key
     from hl7bridge.destinations.fhir.rules import DestinationRules
     from hl7bridge.destinations.fhir.wire.smart_auth import RESOURCES, needed_scopes
-    from hl7bridge.service.authorization import signing_key
 
     rules, auth = destination.rules(DestinationRules), destination.auth
     writes = []

@@ -50,9 +50,9 @@ def roster(
 
     Ends with 3 when the server does not give all of them.
     """
+    from hl7bridge.assemble.destinations import client_for, destination_rules
     from hl7bridge.config import load
     from hl7bridge.destinations.fhir.roster import Roster
-    from hl7bridge.service.startup import client_for, destination_rules
 
     if out is not None and out.suffix.lower() not in (".csv", ".jsonl"):
         raise ConfigError("not a kind of file that is written", key="--out", advice="End its name in .csv or .jsonl.")

@@ -87,7 +87,7 @@ class Servers:
                 seen.add(link)
 
     def _client(self, name: str) -> FhirClient:
-        from hl7bridge.service.startup import client_for, destination_rules
+        from hl7bridge.assemble.destinations import client_for, destination_rules
 
         if name not in self._clients:
             destination = named(self._settings, name)

@@ -75,8 +75,8 @@ def try_tokens(
 
     Ends with 1 when a scope was not granted, with 3 when there is no token; then the likely causes are listed.
     """
+    from hl7bridge.assemble.authorization import token_source
     from hl7bridge.config import load
-    from hl7bridge.service.authorization import token_source
 
     settings = load(config)
     if destination and destination not in settings.destinations:
@@ -133,10 +133,10 @@ def _try(destination: Destination, source: TokenSource) -> tuple[dict[str, Any],
 
 def _proven(destination: Destination, error: TokenError) -> tuple[str, ...]:
     """What trying shows to be the cause: the clock, or the audience (see `doctor`)."""
+    from hl7bridge.assemble.authorization import signing_key
     from hl7bridge.cli.setup.diagnosis import words
     from hl7bridge.destinations.fhir.examine.authorizing import Authorization
     from hl7bridge.destinations.fhir.rules import SmartRules
-    from hl7bridge.service.authorization import signing_key
 
     key = signing_key(destination)
     if error.status < 400 or key is None:

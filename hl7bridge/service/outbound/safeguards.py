@@ -9,10 +9,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from hl7bridge.destinations.fhir import outcomes
 from hl7bridge.destinations.fhir.wire.client import FhirClient
+from hl7bridge.destinations.policy import Brake
 from hl7bridge.model import WRITES_REFUSED, Interaction, Outcome, Result
 from hl7bridge.service.log import Log
 from hl7bridge.service.outbound.offered import HOUR, Offer, Offered
@@ -22,20 +23,6 @@ PEOPLE = 3  # so many in a row whom the server forbids to write: it forbids all
 UPDATE_PERSON = outcomes.operation("Practitioner", "update")
 
 _WROTE = frozenset({Result.CREATED, Result.UPDATED, Result.DEACTIVATED, Result.REACTIVATED})
-
-
-@dataclass(frozen=True, slots=True)
-class Brake:
-    """How many people may be deactivated without a person. 0 = no limit.
-
-    per_hour       at this destination within an hour
-    share_of_file  percent of the records of one message, for messages of 20 records and more
-    protected      staff keys that are never deactivated without a person
-    """
-
-    per_hour: int = 0
-    share_of_file: float = 0.0
-    protected: frozenset[str] = frozenset()
 
 
 class Safeguards:
