@@ -217,10 +217,15 @@ class _Writer:
         return text if echoing.is_writable(text, self.separators) else text.partition(text[14:15])[0]
 
     def code(self, text: str) -> str:
-        """The code of an echoed field that holds a code alone (an ID): its first component."""
-        for mark in (self.separators.repetition, self.separators.component):
-            text = text.split(mark, 1)[0]
-        return text
+        """The code of an echoed field that holds a code alone (an ID)."""
+        for mark in (self.separators.repetition, self.separators.component, self.separators.subcomponent):
+            text = text.split(mark, 1)[0] if mark else text
+        return text.strip()
+
+    def codes(self, text: str) -> str:
+        """The same of one that repeats."""
+        mark = self.separators.repetition
+        return mark.join(map(self.code, text.split(mark))) if mark else self.code(text)
 
     def components(self, *parts: str) -> str:
         """Texts of ours as components; the first alone where the message has no component separator."""
@@ -401,7 +406,7 @@ def _write_mfa(writer: _Writer, records: Sequence[MfaLine], response_level: str,
         if not _wanted(level, record.success):
             continue
         echo, status = record.echo, "S" if record.success else "U"
-        key_type = echo.key_type or ("" if not echo.key else "CWE" if version >= V2_6 else "CE")
+        key_type = writer.codes(echo.key_type) or ("" if not echo.key else "CWE" if version >= V2_6 else "CE")
         writer.segment(
             "MFA",
             writer.code(echo.event),

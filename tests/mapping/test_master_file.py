@@ -140,6 +140,9 @@ SHIFTED = [
     ("MFI|STF|A^B^C^D|UPD|2024-01-15|20241301|AL|more|fields", "MFI|STF||UPD|||AL"),
     ("MFI|STF~STF|R&D|UPD|||AL~ER", "MFI|STF||UPD|||AL"),
     ("MFI|DOC", "MFI|DOC||UPD|||AL"),
+    ("MFI|STF^Staff & more||UPD|||AL", "MFI|STF^Staff \\T\\ more||UPD|||AL"),
+    ("MFI| ||UPD|||AL", "MFI|STF||UPD|||AL"),
+    ("MFI|^||UPD|||AL", "MFI|STF||UPD|||AL"),
 ]
 
 
@@ -171,6 +174,8 @@ def test_mfi_is_told_as_it_was_read(sent: str, told: str, version: str) -> None:
         ("K1", "K1", "", "CWE", "K1|CWE"),
         ("K1^Rossi", "K1", "", "CE", "K1^Rossi|CE"),
         ("K1", "K1", "", "", "K1|CE"),
+        ("K1", "K1", "", " ", "K1|CE"),
+        ("K1", "K1", "", "CWE^coded&more", "K1|CWE"),
         ("", "K1", "", "CWE", "K1|CWE"),
         ("", "K1^Rossi^L", "", "", "K1|CE"),
         ('""', "K1", "", "PL", "K1|CE"),

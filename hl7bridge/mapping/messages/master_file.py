@@ -10,7 +10,7 @@ from datetime import UTC
 from enum import Enum
 
 from hl7bridge.hl7.echoing import V2_3_1, Version
-from hl7bridge.hl7.escapes import Separators
+from hl7bridge.hl7.escapes import Separators, escape
 from hl7bridge.hl7.message import NULL, Segment
 from hl7bridge.mapping.rules.reading import FieldReader
 from hl7bridge.mapping.rules.times import instant
@@ -54,7 +54,7 @@ def echoed(mfi: Segment, separators: Separators, version: Version) -> tuple[str,
     identifier, application, event, entered, effective, level = _in_place(mfi, separators)
     fields = [
         "MFI",
-        _first(identifier, separators) or "STF",
+        _identifier(identifier, separators),
         _application(application, separators, version),
         event if event in _FILE_EVENTS else "UPD",
         _time(entered, separators),
@@ -85,6 +85,14 @@ def _first(raw: str, separators: Separators) -> str:
     """The first repetition; "" for a null."""
     text = raw.split(separators.repetition, 1)[0] if separators.repetition else raw
     return "" if text.strip() == NULL else text
+
+
+def _identifier(raw: str, separators: Separators) -> str:
+    """MFI-1, a CE or CWE: no part of it has sub-components, and an empty one names the staff file."""
+    text, mark = _first(raw, separators).strip(), separators.subcomponent
+    if not text.strip(separators.component + mark):
+        return "STF"
+    return text.replace(mark, escape(mark, separators)) if mark else text
 
 
 def _component(text: str, separators: Separators) -> str:
