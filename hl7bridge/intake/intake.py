@@ -179,7 +179,7 @@ class Intake:
             # No MSH to answer to: the default header makes a NAK with an empty MSA-2, which beats silence.
             error.refusal = Refusal.UNSUPPORTED
             return self._refused(odd_frames.no_header(), raw, peer, error, keep=False)
-        if acknowledgment.is_acknowledgment(header):
+        if visits.is_answer(header, raw):
             return Prepared(None, header, "acknowledgment")
         family, takes = events.family(header), self.policy.rules.takes
         staff_message = family in events.TAKEN and "staff" in takes

@@ -227,6 +227,17 @@ def test_a_staff_segment_is_enough(named: str, ending: bytes) -> None:
     assert (answers(new), new.state, new.body) == ("AR", MessageState.REFUSED, None)
 
 
+@pytest.mark.parametrize("named", ["MFK^M02", "MFR^M02", "ACK^M02", "ACK", "RSP^K21"])
+def test_an_answer_that_answers_nothing_and_holds_staff_is_a_damaged_message(named: str) -> None:
+    damaged = GOOD.replace(b"MFN^M02^MFN_M02", named.encode()).replace(b"MFN^M02", named.encode())
+    for policy in (STAFF, BOTH):
+        new = prepared(damaged, policy)
+        assert (answers(new), new.state, new.body) == ("AR", MessageState.REFUSED, None)
+        answer = damaged.replace(b"\r", b"\rMSA|AA|C1\r", 1)
+        (consumed,) = Intake(policy, b"x" * 32, clock=lambda: NOW).prepare(answer, "peer")
+        assert (consumed.new, consumed.counted) == (None, "acknowledgment")
+
+
 @pytest.mark.parametrize("named", ["ORU^R01", "SIU^S12^SIU_S12", "ORM^O01", "MDM^T02", "BAR^P01", "ZZZ^Z01", "DFT^P03"])
 def test_what_is_certainly_not_ours_is_ignored(named: str) -> None:
     new = prepared(HEADER_ONLY.replace(b"MFN^M02^MFN_M02", named.encode()) + b"PID|1\r", BOTH)

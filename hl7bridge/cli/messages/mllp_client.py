@@ -7,9 +7,10 @@ import time
 from dataclasses import dataclass, field
 
 from hl7bridge.errors import ConfigError, MessageError, Unreachable
-from hl7bridge.hl7.acknowledgment import asked, is_acknowledgment
+from hl7bridge.hl7.acknowledgment import asked
 from hl7bridge.hl7.message import Header, Message, Segment, read_header
 from hl7bridge.hl7.mllp import Decoder, FrameReceived, NeedData, frame
+from hl7bridge.mapping.messages.visits import is_answer
 
 POSITIVE = ("AA", "CA")
 
@@ -173,7 +174,7 @@ def expected(message: bytes) -> tuple[Sent, bool]:
     except MessageError:
         return Sent("", "?", due=1), False
     sent = Sent(header.control_id, _kind_of(header))
-    if is_acknowledgment(header):
+    if is_answer(header, message):
         return sent, False
     wanted = asked(header)
     if wanted.mode == "original":

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from hl7bridge.errors import MessageError
+from hl7bridge.hl7.acknowledgment import is_acknowledgment
 from hl7bridge.hl7.boundaries import message_uses_line_feeds
 from hl7bridge.hl7.charset import codec_of_field
 from hl7bridge.hl7.escapes import Separators
@@ -81,6 +82,8 @@ _BLANKS = b"\n \t\f\v\0"
 _STAFF = re.compile(rb"[\r\n][ \t\f\v\0]*(?:MFI|MFE|STF)[ \t]*[^A-Za-z0-9\s]")
 _STAFF_BEHIND_CR = re.compile(rb"\r[\n \t\f\v\0]*+(?:MFI|MFE|STF)[ \t]*[^A-Za-z0-9\s]")
 
+_ANSWERS = re.compile(rb"[\r\n][ \t\f\v\0]*MSA[^A-Za-z0-9\s]")
+
 PATIENT_LEFT_OUT = Finding(
     "100",
     "patient-text-left-out",
@@ -109,6 +112,12 @@ def holds_staff(raw: bytes) -> bool:
     """Whether a message has a segment of a staff message, whatever its header says: MSH-9 is then not what it was. A search
     over the bytes."""
     return (_STAFF if message_uses_line_feeds(raw) else _STAFF_BEHIND_CR).search(raw) is not None
+
+
+def is_answer(header: Header, raw: bytes) -> bool:
+    """Whether a message answers another one: MSH-9 says so, and MSA bears it out, or nothing in it is of a staff message
+    whose MSH-9 was damaged (MFN and MFK are one letter apart)."""
+    return is_acknowledgment(header) and (_ANSWERS.search(raw) is not None or not holds_staff(raw))
 
 
 def without_quoted_patient(raw: bytes, separators: Separators) -> bytes:
