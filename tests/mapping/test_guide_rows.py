@@ -1,10 +1,5 @@
-"""Details of the HL7 v2-to-FHIR guide: each follows it, or has its reason here.
-
-Reasons of what differs: XCN.10 empty is `official`, since the name by which a sender tells a physician is the one in force,
-as in STF-3. A department's CWE.9 is what one user read, the unit goes by CWE.2. XON.7 types an identifier that the reference
-gives for its system alone. Names of later repetitions of PV1-7, -8 and -17 say nothing that is sent: such a message
-justifies that somebody exists.
-"""
+"""Details of the HL7 v2-to-FHIR guide, kind by kind. What differs has its reason in `hl7bridge/guide/mapping.md`, which
+`test_guide_table.py` compares row by row."""
 
 from __future__ import annotations
 
@@ -23,6 +18,8 @@ ROWS = CORPUS.parent / "guide-rows" / "in"
 FILES = sorted(ROWS.glob("*.hl7"))
 BOTH = FeedRules(KEY_SYSTEM, takes=frozenset({"staff", "adt"}))
 SCT = "http://snomed.info/sct"
+NPI = "http://hl7.org/fhir/sid/us-npi"
+DEGREES = "http://terminology.hl7.org/CodeSystem/v2-0360"
 
 
 @pytest.mark.skipif(not FILES, reason=f"no messages of the guide's rows at {ROWS}")
@@ -33,6 +30,10 @@ def test_the_messages_of_the_rows_give_valid_resources(path: Path) -> None:
             check_resources(record.change)
         else:
             assert any(finding.severity is Severity.ERROR for finding in record.findings)
+
+
+def typed(code: str) -> dict[str, Any]:
+    return {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": code}]}
 
 
 def first(sent: dict[str, str], element: str, *segments: str) -> Any:
@@ -73,14 +74,105 @@ def test_the_order_of_a_name(order: str) -> None:
     [
         ("Leeds School", {"display": "Leeds School"}),
         (
-            "Leeds School^L^77^^^NPI",
-            {"identifier": {"system": "http://hl7.org/fhir/sid/us-npi", "value": "77"}, "display": "Leeds School"},
+            "Leeds School^L^77^^^NPI",  # the authority gives one system, whose numbers have a check digit
+            {"display": "Leeds School"},
         ),
+        (
+            "Leeds School^L^1234567893^^^NPI",
+            {"identifier": {"system": NPI, "value": "1234567893"}, "display": "Leeds School"},
+        ),
+        (
+            "Leeds School^L^^^^^NPI^^^1234567893",
+            {
+                "identifier": {"type": typed("NPI"), "system": NPI, "value": "1234567893"},
+                "display": "Leeds School",
+            },
+        ),
+        (
+            "Leeds School^L^^^^SOME&2.999.5&ISO^^^^S9",
+            {"identifier": {"system": "urn:oid:2.999.5", "value": "S9"}, "display": "Leeds School"},
+        ),
+        (
+            "Leeds School^L^^^^ELSEWHERE^XX^^^S9",
+            {
+                "identifier": {"type": typed("XX"), "assigner": {"display": "ELSEWHERE"}, "value": "S9"},
+                "display": "Leeds School",
+            },
+        ),
+        (
+            "Leeds School^L^^^^ELSEWHERE^QQ^^^S9",
+            {
+                "identifier": {"assigner": {"display": "ELSEWHERE"}, "value": "S9", "type": {"text": "QQ"}},
+                "display": "Leeds School",
+            },
+        ),
+        ("Leeds School^L^12", {"display": "Leeds School"}),
+        ("^L^1^^^NPI", {"display": "1"}),
+        ("A Tutor^L^123456789^^^USSSA", {"display": "A Tutor"}),
+        ("A Tutor^L^^^^NORTH^SS^^^123456789", {"display": "A Tutor"}),
         ("^L^^^^^^^^S9", {"display": "S9"}),
     ],
 )
 def test_a_school_by_name_and_number(school: str, issuer: dict[str, Any]) -> None:
     assert first({}, "qualification", f"EDU|1|BA||||{school}")["issuer"] == issuer
+
+
+@pytest.mark.parametrize("school", ["^L^123456789^^^USSSA", "^L^^^^^SS^^^123456789", '""', "^L"])
+def test_a_number_of_a_person_is_nothing_of_a_school(school: str) -> None:
+    assert "issuer" not in first({}, "qualification", f"EDU|1|BA||||{school}")
+
+
+@pytest.mark.parametrize(
+    ("degree", "subject", "code"),
+    [
+        ("M.D.", "", {"coding": [{"system": DEGREES, "code": "MD"}]}),
+        (
+            "MD^Medicine^HL70360^17561000^Cardiologist^SCT^2.9",
+            "",
+            {
+                "coding": [
+                    {"system": DEGREES, "code": "MD", "display": "Medicine", "version": "2.9"},
+                    {"system": SCT, "code": "17561000", "display": "Cardiologist"},
+                ]
+            },
+        ),
+        ("BS", "Anatomy", {"coding": [{"system": DEGREES, "code": "BS"}], "text": "Anatomy"}),
+        ("BS^^^^^^^^First degree", "Art", {"coding": [{"system": DEGREES, "code": "BS"}], "text": "First degree (Art)"}),
+        ("BS^Bachelor of Surgery^99LOC", "Anatomy", {"text": "Bachelor of Surgery (Anatomy)"}),
+        ("BS^Bachelor of Surgery^99LOC", "", {"text": "Bachelor of Surgery"}),
+    ],
+)  # fmt: skip
+def test_a_degree_and_its_subject(degree: str, subject: str, code: dict[str, Any]) -> None:
+    assert first({}, "qualification", f"EDU|1|{degree}|||||||{subject}")["code"] == code
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        ("DR^Our doctor", {"coding": [{"system": SCT, "code": "1", "display": "Doctor"}], "text": "Our doctor"}),
+        ("DR^Doctor", {"coding": [{"system": SCT, "code": "1", "display": "Doctor"}]}),
+        ("DR", {"coding": [{"system": SCT, "code": "1", "display": "Doctor"}]}),
+        ("NU^Nurse", {"coding": [{"system": SCT, "code": "2", "display": "Nurse"}]}),
+        ("DR^Our doctor^^^^^^^As read", {"coding": [{"system": SCT, "code": "1", "display": "Doctor"}], "text": "As read"}),
+    ],
+)  # fmt: skip
+def test_the_senders_words_beside_a_code_of_the_sites_table(sent: str, expected: dict[str, Any]) -> None:
+    rules = FeedRules(KEY_SYSTEM, tables={"0182": {"DR": f"{SCT}|1|Doctor", "NU": f"{SCT}|2"}})
+    assert values(staff_change(f4=sent, rules=rules).shared_role, "code") == [expected]
+
+
+@pytest.mark.parametrize(
+    ("sent", "words"),
+    [
+        ("W3^Ward 3^^^^^^^third floor", "Ward 3"),
+        ("W3^^^^^^^^third floor", "third floor"),
+        ("^^^^^^^^third floor", "third floor"),
+        ("W3", "W3"),
+    ],
+)
+def test_the_words_of_a_unit(sent: str, words: str) -> None:
+    (role,) = staff_change(f8=sent).roles
+    assert values(role.values, "organization") == [{"display": words}]
 
 
 def test_who_issued_a_certificate_by_the_whole_name() -> None:

@@ -52,6 +52,36 @@ def only(raw: bytes) -> StaffChange:
 # --- who is read -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("degree", "codes"),
+    [
+        ("MD", ["MD"]),
+        ("M.D.", ["MD"]),
+        ("MD&x", ["MD"]),
+        ("PharmD", ["PharmD"]),
+        ("FACP", []),
+        ("", []),
+        ('""', []),
+    ],
+)
+def test_a_degree_of_table_0360_is_a_qualification_too(degree: str, codes: list[str]) -> None:
+    change = only(adt(pv1(f7=f"1234567893^Okonkwo^Adaeze^^^^{degree}^^^L^^^NPI")))
+    found = [value for value in change.practitioner if value.element == "qualification"]
+    system = "http://terminology.hl7.org/CodeSystem/v2-0360"
+    assert [value.value for value in found] == [
+        {"code": {"coding": [{"system": system, "code": code}]}} for code in codes
+    ]
+    assert {value.field for value in found} <= {"PV1-7"}
+
+
+def test_one_degree_of_two_repetitions_is_said_once() -> None:
+    change = only(adt(pv1(f7=f"{ADA}~H77^Okonkwo^Adaeze^^^^MD^^NORTH~H78^Okonkwo^Adaeze^^^^DO^^NORTH")))
+    found = [
+        value.value["code"]["coding"][0]["code"] for value in change.practitioner if value.element == "qualification"
+    ]
+    assert found == ["MD", "DO"]
+
+
 def test_a_mention_creates_and_says_nothing_else() -> None:
     change = only(adt(pv1(f7=ADA)))
     assert (change.action, change.only_if_missing, change.active) == (Action.ADD, True, None)

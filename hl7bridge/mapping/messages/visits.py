@@ -26,10 +26,12 @@ from hl7bridge.hl7.message import Message, Segment
 from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.mapping.messages import events, structure
 from hl7bridge.mapping.messages.record import Opening
-from hl7bridge.mapping.rules.datatypes import human_names
+from hl7bridge.mapping.rules.datatypes import coding_of, human_names
 from hl7bridge.mapping.rules.draft import Draft, Purpose, Row, Trace
 from hl7bridge.mapping.rules.identifiers import DEA, NPI, add, other_authorities, system_for, type_of
+from hl7bridge.mapping.rules.practitioner import degree_of
 from hl7bridge.mapping.rules.reading import UNUSED
+from hl7bridge.mapping.rules.tables import named
 from hl7bridge.model import (
     Action,
     ElementValue,
@@ -97,6 +99,7 @@ _ONE_EACH = (NPI, DEA)
 
 _INCOMPLETE = "without both an identifier and a family name nobody is created"
 _NAMES = "name"
+_DEGREES = "0360"
 _RULE = "mentioned_practitioner"
 _TYPE = re.compile(r"[A-Z]{3}")
 _SCHEMES = ("", "ISO 2022-1994", "2.3")  # MSH-20, table 0356
@@ -344,8 +347,12 @@ class VisitMessage(Opening):
             given += [""] * (21 - len(given))
             # As an XPN: XCN.17 to .20 are the validity (old form), the assembly order, and the dates.
             name = reader.component.join([*given[1:7], given[9], "", "", *given[16:20], given[20]])
-            for value_of_name in human_names(draft, name, 1):
+            names = human_names(draft, name, 1)
+            for value_of_name in names:
                 draft.person(_NAMES, value_of_name, place)
+            if names and (degree := degree_of(draft.codes[_DEGREES], parts[6])):
+                coding = coding_of(degree, named("systems")[_DEGREES], "")
+                draft.person("qualification", {"code": {"coding": [coding]}}, place)
         if not draft.identifiers and not _names(draft):  # what was taken for a name is none: nobody is mentioned
             self.findings += draft.findings
             return None

@@ -74,7 +74,11 @@ def concept(draft: Draft, repetition: str, number: int) -> JsonObject | None:
     target = row.codes.get(code) if code else ""
     if target:
         if row.system or "|" in target:
-            codings.append(coding_of(target, row.system, text))
+            coding = coding_of(target, row.system, text)
+            if parts and parts[6] and "|" not in target:
+                coding["version"] = parts[6]
+            codings.append(coding)
+            local = text if coding.get("display") != text else ""
         else:
             code = target  # the site's own word for it
     elif code and (system := system_of(draft.envelope.rules, system_name)):
@@ -417,28 +421,6 @@ def institution_date(draft: Draft, repetition: str, number: int) -> tuple[str, f
         return found, NOBODY
     names = reader.subparts(repetition, 2)
     return found, names_of(names[0], names[1])
-
-
-# --- XON, XCN as an organisation -------------------------------------------------------------------------------------
-
-
-def organization_named(draft: Draft, raw: str) -> JsonObject:
-    """XON -> a logical Reference(Organization): its name, and its identifier (XON.10, before 2.5 XON.3) where the table
-    has a system for its authority (XON.6). {} where nothing names it."""
-    if not raw:
-        return {}
-    reader = draft.reader
-    repetition = reader.repetitions(raw)[0]
-    parts = reader.parts(repetition)
-    number = parts[9] or parts[2]
-    reference: JsonObject = {}
-    by_authority = draft.envelope.rules.systems_by_authority
-    namespace, universal_id = reader.subparts(repetition, 6)[:2]
-    if number and (system := by_authority.get(universal_id) or by_authority.get(namespace)):
-        reference["identifier"] = {"system": system, "value": number}
-    if words := parts[0] or number:
-        reference["display"] = words
-    return reference
 
 
 def display(draft: Draft, raw: str, *components: int) -> str:

@@ -135,6 +135,43 @@ def type_of(draft: Draft, code: str) -> tuple[str, JsonObject]:
     return (known, {}) if known else ("", {"type": {"text": code}})
 
 
+def typed(type_code: str) -> JsonObject:
+    """Identifier.type of a v2-0203 code; {} where there is none."""
+    coding = {"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": type_code}
+    return {"type": {"coding": [coding]}} if type_code else {}
+
+
+def organization_named(draft: Draft, raw: str) -> JsonObject:
+    """XON -> a logical Reference(Organization): its name, else its number, and its identifier. {} where nothing names it.
+
+    The identifier is XON.10 (before 2.5 XON.3) with its type (XON.7), of the system that its authority (XON.6) or type has,
+    as of a CX; where none is known, of the authority by name. A number that no authority gave says nothing beside a name.
+    """
+    if not raw:
+        return {}
+    reader = draft.reader
+    repetition = reader.repetitions(raw)[0]
+    parts = reader.parts(repetition)
+    name, number = parts[0], parts[9] or parts[2]
+    reference: JsonObject = {}
+    if number:
+        namespace, universal_id, universal_type = reader.subparts(repetition, 6)[:3]
+        type_code, extra = type_of(draft, reader.code(repetition, 7))
+        system = system_for(draft.envelope.rules, namespace, universal_id, universal_type, type_code)
+        if SSN in (system, _national().get(type_code)):
+            number = ""  # the school or board is one person: nobody else's business
+        authority = {"system": system} if system else _assigned_by(namespace or universal_id)
+        if authority and (value := number and _checked(draft, 1, number, system, type_code, 10 if parts[9] else 3)):
+            reference["identifier"] = {**typed(type_code), **authority, "value": value, **extra}
+    if words := name or number:
+        reference["display"] = words
+    return reference
+
+
+def _assigned_by(authority: str) -> JsonObject:
+    return {"assigner": {"display": authority}} if authority else {}
+
+
 def add(draft: Draft, number: int, value: str, system: str, authority: str, type_code: str, extra: JsonObject) -> None:
     """Take an identifier of the current field's repetition `number`, unless its check digit is wrong, or another field
     gives it already. One without a system is kept, and warned about."""
@@ -169,20 +206,20 @@ def add(draft: Draft, number: int, value: str, system: str, authority: str, type
 _CHECKED = frozenset({NPI, "NPI", DEA, "DEA", SSN})
 
 
-def _checked(draft: Draft, number: int, value: str, system: str, type_code: str) -> str:
+def _checked(draft: Draft, number: int, value: str, system: str, type_code: str, component: int = 1) -> str:
     """The value in the form that its system wants; "" with a warning where it has another form or a wrong check digit."""
     at = number if number > 1 else 0
     if system == SSN:
         digits = value.replace("-", "").replace(" ", "")
         if len(digits) == 9 and digits.isascii() and digits.isdigit():
             return digits
-        draft.warn("102", "ssn-digits", "not a social security number (nine digits): left out", at, 1)
+        draft.warn("102", "ssn-digits", "not a social security number (nine digits): left out", at, component)
         return ""
     if (system == NPI or type_code == "NPI") and not npi_is_valid(value):
-        draft.warn("102", "npi-check-digit", "not a valid NPI (ten digits, check digit): left out", at, 1)
+        draft.warn("102", "npi-check-digit", "not a valid NPI (ten digits, check digit): left out", at, component)
         return ""
     if (system == DEA or type_code == "DEA") and not dea_is_valid(value):
-        draft.warn("102", "dea-check-digit", "not a valid DEA number (check digit): left out", at, 1)
+        draft.warn("102", "dea-check-digit", "not a valid DEA number (check digit): left out", at, component)
         return ""
     return value
 

@@ -14,13 +14,13 @@ from hl7bridge.mapping.rules.datatypes import (
     date_time,
     display,
     human_names,
-    organization_named,
     time_field,
     words_of,
 )
 from hl7bridge.mapping.rules.draft import Draft, Row, field_rule, segment_rule
-from hl7bridge.mapping.rules.identifiers import value_of
+from hl7bridge.mapping.rules.identifiers import organization_named, value_of
 from hl7bridge.mapping.rules.shapes import is_mail
+from hl7bridge.mapping.rules.tables import Codes
 from hl7bridge.mapping.rules.times import fhir_date
 from hl7bridge.mapping.withholding import HOME, WORK, address_kind, telecom_kind
 from hl7bridge.model import ElementValue, JsonObject
@@ -230,7 +230,7 @@ def education(draft: Draft) -> None:
         draft.field(9)
         code = {"text": subject}
     elif subject:
-        code["text"] = subject
+        code["text"] = f"{code['text']} ({subject})" if "text" in code else subject
     qualification: JsonObject = {"code": code}
     if granted:
         qualification["period"] = {"start": granted}
@@ -246,16 +246,21 @@ def _degree(draft: Draft, raw: str) -> JsonObject | None:
     Bachelor of Surgery of somebody's table (`BS^Bachelor of Surgery^99LOC`) is no Bachelor of Science.
     """
     repetition, row = draft.reader.repetitions(raw)[0], draft.row
-    code, text, system_name = draft.reader.parts(repetition)[:3]
+    code, _, system_name = draft.reader.parts(repetition)[:3]
+    codes = row.codes
     if system_name not in ("", f"HL7{row.table}") and code not in draft.envelope.rules.tables.get(row.table, {}):
-        draft.row = replace(row, codes={})
-        found = concept(draft, repetition, 1)
-        draft.row = row
-        return found
-    target = row.codes.get(code.replace(".", "").replace(" ", "").upper()) if code else ""
-    if target:
-        return {"coding": [coding_of(target, row.system, text)]}
-    return concept(draft, repetition, 1)
+        codes = {}
+    elif target := degree_of(codes, code):
+        codes = {code: target}
+    draft.row = replace(row, codes=codes)
+    found = concept(draft, repetition, 1)
+    draft.row = row
+    return found
+
+
+def degree_of(codes: Codes, text: str) -> str:
+    """What table 0360 makes of a degree, also written `M.D.`; "" where it is none of the table's."""
+    return codes.get(text.replace(".", "").replace(" ", "").upper(), "") if text else ""
 
 
 @segment_rule

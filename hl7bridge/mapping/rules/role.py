@@ -20,7 +20,7 @@ from hl7bridge.mapping.rules.datatypes import (
     words_of,
 )
 from hl7bridge.mapping.rules.draft import Bound, Draft, Row, Source, Unit, field_rule, segment_rule
-from hl7bridge.mapping.rules.identifiers import system_for, type_of, value_of
+from hl7bridge.mapping.rules.identifiers import system_for, type_of, typed, value_of
 from hl7bridge.mapping.rules.times import fhir_date
 from hl7bridge.model import ElementValue, Finding, JsonObject, Location, Severity
 
@@ -103,8 +103,12 @@ def department(draft: Draft, row: Row, raw: str) -> None:
 
 
 def organization(draft: Draft, repetition: str, number: int) -> tuple[JsonObject, frozenset[str], str] | None:
-    """CE, CWE of a unit -> a logical Reference(Organization), its names casefolded, and its code (or text)."""
-    code, text, system_name = draft.reader.parts(repetition)[:3]
+    """CE, CWE of a unit -> a logical Reference(Organization), its names casefolded, and its code (or text).
+
+    Its text is CWE.2, else the original text (CWE.9).
+    """
+    parts = draft.reader.parts(repetition)
+    code, text, system_name = parts[0], parts[1] or parts[8], parts[2]
     if not (code or text):
         return None
     words = text or code
@@ -374,8 +378,4 @@ def _unit_identifier(draft: Draft, raw: str, values: list[ElementValue]) -> None
         draft.warn("103", "unmapped-authority", text)
         draft.leave("no system for its assigning authority")
         return
-    identifier: JsonObject = {"system": system, "value": value, **extra}
-    if type_code:
-        coding = {"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": type_code}
-        identifier["type"] = {"coding": [coding]}
-    values.append(_own(draft, "identifier", identifier))
+    values.append(_own(draft, "identifier", {"system": system, "value": value, **typed(type_code), **extra}))
