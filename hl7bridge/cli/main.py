@@ -21,7 +21,7 @@ from hl7bridge.cli import output
 from hl7bridge.cli.output import ExitCode
 from hl7bridge.errors import ConfigError, Hl7BridgeError, MessageError
 
-COMMANDS: tuple[str, ...] = ("demo", "init", "check", "run", "send", "view", "map", "msg", "replay")
+COMMANDS: tuple[str, ...] = ("demo", "guide", "init", "check", "run", "send", "view", "map", "msg", "replay")
 COMMANDS += (
     "roster",
     "reconcile",
@@ -55,7 +55,7 @@ FLOORS: Mapping[str, frozenset[str]] = {
     "setup": frozenset({"init", "check", "keys", "token", "doctor", "register-help", "lookup", "roster"}),
     "mapping": frozenset({"map"}),
     "messages": frozenset({"view", "diff", "grep", "redact", "send"}),
-    "tools": frozenset({"demo", "generate", "sandbox"}),
+    "tools": frozenset({"demo", "generate", "guide", "sandbox"}),
 }
 """Where the module of a command stands: `setup/check.py` holds the command `check`, `setup/keys.py` the group `keys`."""
 
@@ -135,6 +135,7 @@ def hl7bridge(
       hl7bridge run                               take messages and deliver them
       hl7bridge send a.hl7 --to 127.0.0.1:2575    send a message, read the answer
       hl7bridge map explain a.hl7                 why each field ends up where it does
+      hl7bridge guide                             what to read about it
     """
 
 

@@ -142,6 +142,16 @@ def show_messages(content: bytes) -> None:
         show(line)
 
 
+def show_markdown(text: str) -> None:
+    """A page of our own: laid out on a terminal, as it is written elsewhere."""
+    if _is_plain(sys.stdout):
+        sys.stdout.write(text.rstrip("\n") + "\n")
+        return
+    from rich.markdown import Markdown
+
+    console().print(Markdown(text))
+
+
 def show_json(schema: str, data: Mapping[str, Any]) -> None:
     """One JSON document on one line, ASCII only: {"schema": "msg-list/1", ...}. Numbers keep their text."""
     text = write_json({"schema": schema, **data})

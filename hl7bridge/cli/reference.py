@@ -1,26 +1,27 @@
-"""The reference sections of README.md, made from the program itself: commands, exit codes, configuration.
+"""The reference sections of the documentation, made from the program itself: commands, exit codes, configuration, pages.
 
-`python -m hl7bridge.cli.reference README.md` writes them anew, each between its two marks:
+`python -m hl7bridge.cli.reference` writes them anew in a clone, each between its two marks:
 
     <!-- reference: commands -->
     <!-- end of reference -->
 
-A test compares the README with what is made here, so that neither can say what the other does not.
+A test compares the pages with what is made here, so that neither can say what the other does not.
 """
 
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import typer
 
+import hl7bridge
 from hl7bridge import config
 from hl7bridge.cli.main import app
 from hl7bridge.cli.output import MEANINGS
+from hl7bridge.cli.tools.guide import pages
 
 
 def commands() -> str:
@@ -57,11 +58,26 @@ def configuration() -> str:
     return "\n".join(parts).strip()
 
 
+def guide() -> str:
+    """A table of the pages of the guide, linked from the folder of README.md."""
+    rows = [f"| [{page.topic}]({page.path}) | {_cell(page.about)} |" for page in pages().values()]
+    return "\n".join(["| topic | what it says |", "| --- | --- |", *rows])
+
+
 SECTIONS: Mapping[str, Callable[[], str]] = {
     "commands": commands,
     "exit codes": exit_codes,
     "configuration": configuration,
+    "guide": guide,
 }
+
+HOMES: Mapping[str, str] = {
+    "commands": "hl7bridge/guide/commands.md",
+    "exit codes": "hl7bridge/guide/commands.md",
+    "configuration": "conf/README.md",
+    "guide": "README.md",
+}
+"""Where each section stands in a clone."""
 
 
 def section(name: str) -> str:
@@ -111,12 +127,13 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def main(arguments: list[str]) -> None:
-    """Write the sections of the files named anew."""
-    for name in arguments:
-        path = Path(name)
+def main() -> None:
+    """Write the sections of a clone anew."""
+    clone = Path(hl7bridge.__file__).parents[1]
+    for name in dict.fromkeys(HOMES.values()):
+        path = clone / name
         path.write_text(updated(path.read_text(encoding="utf-8")), encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
