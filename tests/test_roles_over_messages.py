@@ -134,7 +134,8 @@ def test_each_date_is_its_fields_own(
     bridge.deliver(change("MAD", *before, **UNITS))
     bridge.deliver(change("MUP", *later))
     assert [role.get("period") for role in roles(bridge)] == [period, period]
-    assert [role["active"] for role in roles(bridge)] == [True, True]
+    over = bool(period) and period.get("end", "9999") < NOW.date().isoformat()
+    assert [role["active"] for role in roles(bridge)] == [not over, not over], "a role whose period is over is inactive"
     assert bridge.deliver(change("MUP", *later)).result is Result.UNCHANGED
 
 

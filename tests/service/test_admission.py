@@ -78,6 +78,16 @@ def test_for_one_more_the_longest_silent_gives_way() -> None:
     assert fourth.aborted, "the others spoke within the last minute"
 
 
+def test_whoever_has_ended_its_side_gives_way_first() -> None:
+    """Senders that come once with each message, and go, wait for late answers in places that others need."""
+    port = Port(max_connections=2)
+    first, second = port.connect(), port.connect()
+    send(second, frame(mfn("a", person("MAD", "K1", "Tamsworth^Ilse"))))
+    second.connection.readConnectionLost()  # type: ignore[attr-defined]
+    third = port.connect()
+    assert (first.aborted, second.aborted, third.aborted) == (False, True, False)
+
+
 def test_a_connection_inside_a_message_keeps_its_place() -> None:
     port = Port(max_connections=1, frame_timeout=0.0)
     first = port.connect()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from hl7bridge.destinations.fhir.desired import ENDING
+from hl7bridge.destinations.fhir.desired import ENDING, is_over
 from hl7bridge.destinations.fhir.identity.resolve import Match, Memory, Resolution, resolve
 from hl7bridge.destinations.fhir.identity.systems import canonical_system
 from hl7bridge.destinations.fhir.merge import covers, essence, identity_key
@@ -357,11 +357,15 @@ class _Person:
         differs = (Difference("active", role.get("active"), not active),)
         if active and not base.holds_active and not held_by_others(others) and base.values:
             self._add(Found.ROLE_ACTIVE, "PractitionerRole", base.resource_id, differs)
-        elif base.holds_active and not active:
+        elif base.holds_active and not active and not self._has_ended(role):
             self._add(Found.ROLE_INACTIVE, "PractitionerRole", base.resource_id, differs)
         lost = tuple(self._lost(base, role, others))
         if lost and base.holds_active:
             self._add(Found.CHANGED, "PractitionerRole", base.resource_id, lost)
+
+    def _has_ended(self, role: JsonObject) -> bool:
+        """Whether the role's own period is over, so that it is rightly inactive."""
+        return is_over(str(role.get("period", {}).get("end", "")), datetime.fromtimestamp(self.verified, UTC))
 
     def _planned_roles(
         self, person_id: str, own: list[Written], roles: Mapping[str, JsonObject], *, person_active: bool

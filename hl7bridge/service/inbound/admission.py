@@ -20,6 +20,9 @@ class Connection(Protocol):
     @property
     def idle(self) -> bool: ...
 
+    @property
+    def ended(self) -> bool: ...
+
 
 C = TypeVar("C", bound=Connection)
 
@@ -43,14 +46,18 @@ class Admission:
         address = getattr(address, "ipv4_mapped", None) or address
         return any(address in network for network in self._networks)
 
-    def longest_silent(self, connections: Iterable[C]) -> C | None:
-        """The connection that gives way when all places are taken: half-open peers must not shut the sender out.
+    def gives_way(self, connections: Iterable[C]) -> C | None:
+        """The connection that gives way when all places are taken: half-open peers must not shut the sender out, nor must
+        those who come once with each message.
 
-        One that is owed an answer, is inside a message, or spoke within the last minute never does.
+        First one whose sender has ended its side: it stays for answers that are owed, which are kept as "not sent" then.
+        Else the longest silent one; but none that is owed an answer, is inside a message, or spoke within the last minute.
         """
         now = self._seconds()
-        silent = [one for one in connections if one.idle and now - one.silent_since >= LONG_SILENT]
-        return min(silent, key=lambda one: one.silent_since, default=None)
+        found = list(connections)
+        ended = [one for one in found if one.ended]
+        silent = [one for one in found if one.idle and now - one.silent_since >= LONG_SILENT]
+        return min(ended or silent, key=lambda one: one.silent_since, default=None)
 
     def refused(self, peer: str, why: str) -> None:
         """Say so, at most once in a while, with how many there were."""

@@ -517,9 +517,16 @@ class MllpConnection(protocol.Protocol):
         inside = self._decoder.inside_frame or bool(self._decoder.outside_frame)
         return not (self._slots or self._busy or self._closing or inside)
 
+    @property
+    def ended(self) -> bool:
+        """Whether its sender has ended its side, and no message of it is being read any more."""
+        return self._ended and not self._busy
+
     def give_way(self) -> None:
-        """Close at once, for a new connection: it has been silent for long, and may be half open."""
-        self.factory.log.info("connection silent for long, closed to make room", peer=self.peer)
+        """Close at once, for a new connection: its sender has ended its side, or it has been silent for long, and may be
+        half open."""
+        why = "its sender has ended it" if self._ended else "silent for long"
+        self.factory.log.info("connection closed to make room", peer=self.peer, reason=why)
         self._transport.abortConnection()
 
     def finish(self) -> None:

@@ -79,12 +79,12 @@ class MllpListener(protocol.Factory):
         elif not self.admission.allows(connection.host):
             why = "address not in listener.allow"
         elif len(self.connections) >= self.limits.max_connections:
-            silent = self.admission.longest_silent(self.connections)
-            if silent is None:
+            other = self.admission.gives_way(self.connections)
+            if other is None:
                 why = "max_connections reached"
             else:
-                self.connections.discard(silent)
-                silent.give_way()
+                self.connections.discard(other)
+                other.give_way()
         if why:
             self.admission.refused(connection.peer, why)
             return False
