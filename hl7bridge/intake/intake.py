@@ -20,7 +20,8 @@ from functools import partial
 from typing import Any
 
 from hl7bridge.destinations.fhir.identity.resolve import lane_keys
-from hl7bridge.destinations.fhir.rules import REPORT, DestinationRules
+from hl7bridge.destinations.fhir.rules import DestinationRules
+from hl7bridge.destinations.policy import REPORT
 from hl7bridge.errors import MessageError, UnreadableMessage, UnsupportedMessage
 from hl7bridge.hl7 import acknowledgment, batch
 from hl7bridge.hl7.batch_acknowledgment import answer_to_empty

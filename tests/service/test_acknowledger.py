@@ -28,7 +28,7 @@ from hl7bridge.store.store import (
 )
 from tests.journey import KEY_SYSTEM, mfn, person
 
-DESTINATION = DestinationRules("fhir", "https://fhir.example.org/r4", "write")
+DESTINATION = DestinationRules("fhir", "https://fhir.example.org/r4", mode="write")
 CHANGE = StaffChange(Action.ADD, "K1", (StaffIdentifier("K1", KEY_SYSTEM),))
 
 

@@ -10,7 +10,7 @@ from hl7bridge.service.inbound.acknowledging import message_verdict, record_verd
 from hl7bridge.store.store import DeliveryState, DeliveryStatus, PendingAcknowledgment, RecordStatus
 
 NOW = 1_800_000_000.0
-WRITES = DestinationRules("d1", "https://fhir.example.org/r4", "write")
+WRITES = DestinationRules("d1", "https://fhir.example.org/r4", mode="write")
 CHANGE = StaffChange(Action.ADD, "K1", (StaffIdentifier("K1", "urn:x:key"),))
 ECHO = RecordEcho("MAD", "C1", "K1", "CWE")
 
@@ -173,7 +173,7 @@ def test_a_temporary_absence_is_written_as_an_update(settings, text):
     for more in ({}, {"temporary": True}, {"qualifications_only": True}, {"only_if_missing": True})
 ])  # fmt: skip
 def test_whatever_a_change_asks_for_a_destination_that_only_reports_says_so(change):
-    given = policy(destinations={"d1": DestinationRules("d1", "https://fhir.example.org/r4", "report")})
+    given = policy(destinations={"d1": DestinationRules("d1", "https://fhir.example.org/r4", mode="report")})
     assert mfa_line(given, record(change=change)).text == "stored, report only"
 
 

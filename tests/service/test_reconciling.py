@@ -19,8 +19,9 @@ from structlog.testing import capture_logs
 
 from hl7bridge.destinations.fhir.deliver import deliver
 from hl7bridge.destinations.fhir.identity.resolve import lane_keys
-from hl7bridge.destinations.fhir.rules import REPORT, WRITE, DestinationRules
+from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.destinations.fhir.wire.client import FhirClient
+from hl7bridge.destinations.policy import REPORT, WRITE
 from hl7bridge.intake.intake import FeedPolicy, Intake
 from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.model import JsonObject, Outcome, Result

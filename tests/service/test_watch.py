@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from hl7bridge.config import tasks as settings
-from hl7bridge.destinations.fhir.outcomes import SCOPE_REFUSED
 from hl7bridge.destinations.fhir.tasks import CLASSED_BY
+from hl7bridge.destinations.reasons import SCOPE_REFUSED
 from hl7bridge.destinations.retry import RetryPolicy
 from hl7bridge.model import LEAVER_UNVERIFIED, Action, Outcome, Result, Task
 from hl7bridge.service.outbound.hours import window_of
@@ -229,7 +229,7 @@ def test_every_kind_of_task_can_be_worded() -> None:
     for text in sources:
         for quoted, name in re.findall(r'(?<![\w.])Task\(\s*(?:"([a-z-]+)"|([A-Z_]+)\b)', text):
             opened.add(quoted or constants[name])
-    packaged = (PACKAGE / "fhir" / "tasks.toml").read_text(encoding="utf-8")
+    packaged = (PACKAGE / "destinations" / "fhir" / "tasks.toml").read_text(encoding="utf-8")
     opened |= set(re.findall(r"^\[([a-z-]+)\]", packaged, re.MULTILINE))
     assert opened == set(settings.KINDS), "settings/tasks.py lists them all"
     assert settings.CLASSED_BY == CLASSED_BY

@@ -198,16 +198,16 @@ class _BrakeInMind:
 
     def permit(self, one: Reported, interaction: Interaction, ends: bool) -> Outcome | None:
         """As `deliver` asks it."""
-        from hl7bridge.destinations.fhir import outcomes
+        from hl7bridge.destinations import reasons
 
         if not ends:
             return None
         if one.source_key in self._brake.protected:
-            return outcomes.PROTECTED
+            return reasons.PROTECTED
         if interaction.resource_type != "Practitioner":
             return None  # her roles, whose person was let through
         self._ended += 1
-        return outcomes.BRAKED if 0 < self._brake.per_hour < self._ended else None
+        return reasons.BRAKED if 0 < self._brake.per_hour < self._ended else None
 
 
 def _confirm(store: Store, destination: Destination, tally: Tally, who: str, reason: str) -> None:

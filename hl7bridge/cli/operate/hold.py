@@ -253,7 +253,7 @@ _LEFT = {
 
 def _own_request(hold: dict[str, Any], who: str) -> str:
     """Why this account can't approve what is held, "" = it can: nobody approves what they asked for themselves."""
-    from hl7bridge.destinations.fhir.outcomes import DECIDED_BY_A_PERSON
+    from hl7bridge.destinations.reasons import DECIDED_BY_A_PERSON
     from hl7bridge.store.store import same_person
 
     if hold["local"] not in DECIDED_BY_A_PERSON or not same_person(who, hold["requested_by"]):

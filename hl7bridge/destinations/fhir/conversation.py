@@ -8,13 +8,15 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
+from hl7bridge.destinations import reasons
 from hl7bridge.destinations.fhir import outcomes
 from hl7bridge.destinations.fhir.desired import statement
 from hl7bridge.destinations.fhir.identity.resolve import Memory, Resolution, SaidBy, WrittenBy, resolve, search_tokens
-from hl7bridge.destinations.fhir.rules import APPROVE, REPORT, DestinationRules
+from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.destinations.fhir.wire.capabilities import Capabilities
 from hl7bridge.destinations.fhir.wire.client import FhirClient, Parameters, token
 from hl7bridge.destinations.fhir.wire.replies import Reply, ReplyKind
+from hl7bridge.destinations.policy import APPROVE, REPORT
 from hl7bridge.model import (
     Exchange,
     Finding,
@@ -77,7 +79,7 @@ class Conversation:
         if self.capabilities is not None and not self.capabilities.of(resource_type).offers(what):
             return outcomes.not_offered(what, resource_type)
         if self._mode(interaction) == APPROVE and not self.approved:
-            return outcomes.APPROVAL
+            return reasons.APPROVAL
         return self.permit(interaction, self._ends(interaction))
 
     def _ends(self, interaction: Interaction) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+from hl7bridge.destinations import reasons
 from hl7bridge.destinations.fhir import outcomes, tasks
 from hl7bridge.destinations.fhir.conversation import Conversation, Permit
 from hl7bridge.destinations.fhir.desired import ENDING, statement
@@ -29,10 +30,11 @@ from hl7bridge.destinations.fhir.plan import (
     plan_role,
 )
 from hl7bridge.destinations.fhir.roles import is_of_person, role_at_server, role_intents
-from hl7bridge.destinations.fhir.rules import REPORT, DestinationRules
+from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.destinations.fhir.wire.capabilities import Capabilities
 from hl7bridge.destinations.fhir.wire.client import FhirClient
 from hl7bridge.destinations.fhir.wire.replies import Reply, ReplyKind
+from hl7bridge.destinations.policy import REPORT
 from hl7bridge.model import (
     ENDED_WELL,
     PERSON_INACTIVE,
@@ -146,7 +148,7 @@ class _Delivery(Conversation):
             self.active_before = bool(found.resource) and (found.resource or {}).get("active") is not False
             if interaction.reason == UNKNOWN_CERTIFICATE:
                 text = "The person has no such qualification at the FHIR server: there is nothing to revoke"
-                self._warn_once(Finding(outcomes.UNKNOWN_KEY, "unknown-certificate", text, Severity.WARNING))
+                self._warn_once(Finding(reasons.UNKNOWN_KEY, "unknown-certificate", text, Severity.WARNING))
             if held := self._doubtful(interaction, own) or self._not_to_be_written(interaction):
                 self.interactions.append(interaction)
                 return held
@@ -180,21 +182,21 @@ class _Delivery(Conversation):
         incomplete = not self.change.complete
         if action in ENDING or self.change.revokes:
             text = "Nobody at the FHIR server carries the record's identifiers: there is nothing to do"
-            self.warnings.append(Finding(outcomes.UNKNOWN_KEY, "unknown-person", text, Severity.WARNING))
+            self.warnings.append(Finding(reasons.UNKNOWN_KEY, "unknown-person", text, Severity.WARNING))
             return Outcome(Result.NOTHING_TO_DO)
         if self.change.qualifications_only or (action is Action.REACTIVATE and incomplete):
             text = (
                 "Nobody at the FHIR server carries the record's identifiers, and it holds too little to create a person"
             )
-            return Outcome(Result.HELD, outcomes.UNKNOWN_KEY, "unknown-person", text)
+            return Outcome(Result.HELD, reasons.UNKNOWN_KEY, "unknown-person", text)
         if incomplete:
             text = "The person is not known at the FHIR server, and the record holds no family name to create one with"
-            return Outcome(Result.HELD, outcomes.REQUIRED, "incomplete-person", text)
+            return Outcome(Result.HELD, reasons.REQUIRED, "incomplete-person", text)
         if self.writes and (left := self._index_may_lag(self.known.unsure_since)):
             return outcomes.look_again("create", left)
         if action is not Action.ADD:
             text = "The record updates a person who is not known at the FHIR server, and is created"
-            self.warnings.append(Finding(outcomes.UNKNOWN_KEY, "unknown-person-created", text, Severity.WARNING))
+            self.warnings.append(Finding(reasons.UNKNOWN_KEY, "unknown-person-created", text, Severity.WARNING))
         return None
 
     def _there(self, found: Resolution) -> Outcome | None:
@@ -210,7 +212,7 @@ class _Delivery(Conversation):
     def _unresolved(self, found: Resolution) -> Outcome:
         says = statement(self.change)
         if found.match is Match.GONE and (says is False or self.change.revokes):
-            self.warnings.append(Finding(outcomes.UNKNOWN_KEY, found.local, found.text, Severity.WARNING))
+            self.warnings.append(Finding(reasons.UNKNOWN_KEY, found.local, found.text, Severity.WARNING))
             return Outcome(Result.NOTHING_TO_DO)
         return outcomes.of_resolution(found, ends=says is False)
 
@@ -344,7 +346,7 @@ class _Delivery(Conversation):
             interaction = replace(interaction, version=version or interaction.version)
             if interaction.reason == PERIOD_REVERSED:
                 text = "The dates of a role stay as they were: it would end before it starts"
-                self._warn_once(Finding(outcomes.INVALID, "period-reversed", text, Severity.WARNING))
+                self._warn_once(Finding(reasons.INVALID, "period-reversed", text, Severity.WARNING))
             if server is not None and self.writes and not was_read and self._asks_to_be_read(interaction, intent.own):
                 failed, server, version = self._role_as_it_stands(server["id"])
                 was_read = True
@@ -421,9 +423,9 @@ class _Delivery(Conversation):
 
     def _done(self) -> Outcome:
         if self.reported and self.wrote:
-            return outcomes.PARTLY_REPORTED
+            return reasons.PARTLY_REPORTED
         if self.reported or not self.writes:
-            return Outcome(Result.REPORTED) if self.in_cohort else outcomes.OUTSIDE_COHORT
+            return Outcome(Result.REPORTED) if self.in_cohort else reasons.OUTSIDE_COHORT
         if self.created:
             return Outcome(Result.CREATED)
         if not self.wrote:
@@ -490,9 +492,9 @@ def _failed(interaction: Interaction, reply: Reply) -> Outcome:
     """The outcome of a write that failed, and, where the server refuses all such writes, which."""
     what = interaction.kind.value
     outcome = outcomes.of_reply(reply, what)
-    if outcome.local not in (outcomes.NOT_OFFERED, outcomes.FORBIDDEN):
+    if outcome.local not in (reasons.NOT_OFFERED, reasons.FORBIDDEN):
         return outcome
-    return replace(outcome, refused=outcomes.operation(interaction.resource_type, what))
+    return replace(outcome, refused=reasons.operation(interaction.resource_type, what))
 
 
 def _is_partial(resource: JsonObject | None) -> bool:

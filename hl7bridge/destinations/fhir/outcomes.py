@@ -8,17 +8,24 @@ from __future__ import annotations
 
 from hl7bridge.destinations.fhir.identity.resolve import KEY_OF_ANOTHER, RE_HIRED, Match, Resolution
 from hl7bridge.destinations.fhir.wire.replies import Reply, ReplyKind
+from hl7bridge.destinations.reasons import (
+    AT_ONCE,
+    BY_HAND,
+    DUPLICATE_KEY,
+    FORBIDDEN,
+    INTERNAL,
+    INVALID,
+    LOCKED,
+    NOT_OFFERED,
+    REQUIRED,
+    UNDATED,
+    UNKNOWN_KEY,
+    VALUE,
+    operation,
+)
 from hl7bridge.destinations.retry import CONFLICT
 from hl7bridge.model import WRITES_REFUSED, Outcome, Result, StaffChange, Task
 from hl7bridge.model.ordering import OUT_OF_ORDER
-
-UNKNOWN_KEY, DUPLICATE_KEY, LOCKED, INTERNAL, REQUIRED = "204", "205", "206", "207", "101"  # HL7 table 0357
-INVALID, VALUE = "102", "103"
-AT_ONCE = 1.0  # seconds within which a task is due that is overdue from the beginning
-
-FORBIDDEN, NOT_OFFERED = "forbidden", "not-offered"
-BY_HAND = "write-by-hand"
-SCOPE_REFUSED = "token-scope-refused"
 
 _DETAILS = {
     "timeout": "did not answer in time",
@@ -122,11 +129,6 @@ def not_offered(what: str, resource_type: str) -> Outcome:
     return Outcome(Result.HELD, INTERNAL, NOT_OFFERED, text, tasks=(task,), refused=operation(resource_type, what))
 
 
-def operation(resource_type: str, what: str) -> str:
-    """How an interaction is named where it is refused: "Practitioner create"."""
-    return f"{resource_type} {what}"
-
-
 def latched(refused: str, text: str) -> Outcome:
     """For a change that needs an interaction that the server has refused before: nothing is sent. `text`: what it said."""
     task = by_hand(refused.partition(" ")[2], f"{text}.")
@@ -218,14 +220,6 @@ def approval_needed() -> Outcome:
     return Outcome(Result.HELD, "", "approval-needed", text, tasks=(task,))
 
 
-UNDATED = {
-    "unreadable-time": "The time at which the record is to apply cannot be read",
-    "partial-time": "The record is to apply within a year or month that has begun and not ended",
-    "unknown-master-file": "MFI-1 names a master file that is not known, and no STF says that the record is about staff",
-}
-"""Why it is not certain when, or whether, a change applies (`StaffChange.undated`), in words."""
-
-
 _UNKNOWN_FILE = Task(
     "unknown-master-file",
     "A record ends somebody, and it is not certain that it is about staff",
@@ -274,50 +268,6 @@ def out_of_order(*, ends: bool) -> Outcome:
         due_within=AT_ONCE,
     )
     return Outcome(Result.HELD, "", OUT_OF_ORDER, text, tasks=(task,) if ends else ())
-
-
-APPROVAL = Outcome(
-    Result.HELD,
-    "",
-    "approval",
-    "Each write of this kind waits for a person's approval at this destination (mode approve)",
-)
-
-OUTSIDE_COHORT = Outcome(
-    Result.REPORTED, local="outside-cohort", text="The person is not of the cohort that this destination writes"
-)
-
-PARTLY_REPORTED = Outcome(
-    Result.REPORTED, local="partly-reported", text="A part was written; the rest is of a kind that is only reported"
-)
-
-DECIDED_BY_A_PERSON = frozenset({"approval", "approval-needed", "brake", "protected", OUT_OF_ORDER, *UNDATED})
-"""Held for these a change is sound, and waits for a person's word: `hold release` is that word."""
-
-BRAKED = Outcome(
-    Result.HELD,
-    "",
-    "brake",
-    "More people would be deactivated than this destination takes without a person: held until one decides",
-)
-
-PROTECTED = Outcome(
-    Result.HELD,
-    "",
-    "protected",
-    "The person is listed as protected, and deactivated only when somebody here says so",
-    tasks=(
-        Task(
-            "protected-person",
-            "A protected person would be deactivated",
-            (
-                "Ask those who own the list of protected people, and the source, whether the person has left.",
-                "If so: hl7bridge hold release; else: hl7bridge hold discard, and have the source corrected.",
-            ),
-            due_within=15 * 60.0,
-        ),
-    ),
-)
 
 
 def look_again(what: str, wait: float = 0.0) -> Outcome:

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import httpx
 
 from hl7bridge.destinations.fhir.tasks import TaskRules
+from hl7bridge.destinations.policy import REPORT, Policy, checked_words
 from hl7bridge.errors import ConfigError
-from hl7bridge.model import Action, ElementValue, StaffChange, Written
-from hl7bridge.model.ordering import CLOCK_TOLERANCE
 
-REPORT = "report"
-APPROVE = "approve"
-WRITE = "write"
-MODES = (REPORT, APPROVE, WRITE)
-OPERATIONS = ("create", "update", "deactivate")
 OVERWRITE = "overwrite"
 KEEP = "keep"
 LIFECYCLE_SCOPES = ("practitioner", "role", "both")
@@ -35,49 +28,10 @@ MAX_RESPONSE = 32 * 1024 * 1024  # bytes; a page of 50 roles is below 1 MiB
 
 
 @dataclass(frozen=True, slots=True)
-class Cohort:
-    """Who is written while a destination is piloted: whoever is of a listed feed, or of a listed department, or is listed.
-
-    departments  unit codes (ORG-2, STF-8): a change belongs to one that it names, or that this feed wrote before for the
-                 person; a leaver's message often names none
-    All empty: everybody.
-    """
-
-    feeds: frozenset[str] = frozenset()
-    departments: frozenset[str] = frozenset()
-    staff_keys: frozenset[str] = frozenset()
-
-    @property
-    def limits(self) -> bool:
-        """Whether anybody is left out."""
-        return bool(self.feeds or self.departments or self.staff_keys)
-
-    def holds(self, change: StaffChange, feed: str, own: Iterable[Written] = ()) -> bool:
-        """Whether the change may be written. `own`: what the feed wrote of the person."""
-        if not self.limits or feed in self.feeds or change.source_key in self.staff_keys:
-            return True
-        values = [*change.practitioner, *change.shared_role, *(v for role in change.roles for v in role.values)]
-        values += [value for base in own for value in base.values]
-        return any(unit_code(value) in self.departments for value in values)
-
-
-def unit_code(value: ElementValue) -> str:
-    """The code of the unit that a role's `organization` names, "" where it names none."""
-    if value.element != "organization" or not isinstance(value.value, dict):
-        return ""
-    identifier = value.value.get("identifier")
-    code = identifier.get("value") if isinstance(identifier, dict) else ""
-    return code if isinstance(code, str) else ""
-
-
-@dataclass(frozen=True, slots=True)
-class DestinationRules:
-    """One destination. Raises ConfigError for a base URL that is not acceptable or an unknown word.
+class DestinationRules(Policy):
+    """One FHIR server, beside its policy. Raises ConfigError for a base URL that is not acceptable or an unknown word.
 
     base_url            FHIR R4 base: https, or http to this machine; no user, query or fragment
-    mode                "report" (reads and plans, writes nothing), "approve" (a person approves each write) or "write"
-    modes               operation ("create", "update", "deactivate": making inactive who leaves) -> its own mode
-    cohort_feeds, cohort_departments, cohort_staff_keys   who is written (see `Cohort`); everybody else is reported
     systems             assigning authority, as the message gives it -> identifier system at this server
     withheld            what this destination must not get: "birthDate" (an element), "address.home" (the items of an
                         element with that use), "identifier.SS" (identifiers of that type code, table 0203),
@@ -87,7 +41,6 @@ class DestinationRules:
     conditional_create  create with If-None-Exist
     verify              read a deactivated person again before the deactivation counts as done
     timeout             seconds for a connection, and for each wait on the server
-    in_flight           requests at one time; requests_per_second: 0 = no limit
     lifecycle_scope     what a deactivation ends: "practitioner", "role" (shared directories) or "both"
     b05_deactivates     who is away for a time (PMU^B05) is inactive meanwhile; else only the roles are
     identity_order      how a person is found: "crosswalk" (where she was found before), "key" (the staff key), type codes
@@ -97,19 +50,9 @@ class DestinationRules:
     proxy               forward proxy on the way there, "http://host:port"; "" = none
     search_method       "get", or "post" ([type]/_search keeps identifiers out of URLs)
     tasks               what is asked of people
-    index_lag           seconds that a new resource may take until a search finds it: a create without an answer is not sent
-                        again before, and only where nothing is found then
-    clock_tolerance     seconds by which a change may be older than what was applied last, by the senders' clocks, and is
-                        still compared with the server instead of being stale
     """
 
-    name: str
     base_url: str
-    mode: str = REPORT
-    modes: Mapping[str, str] = field(default_factory=dict)
-    cohort_feeds: frozenset[str] = frozenset()
-    cohort_departments: frozenset[str] = frozenset()
-    cohort_staff_keys: frozenset[str] = frozenset()
     systems: Mapping[str, str] = field(default_factory=dict)
     withheld: frozenset[str] = DEFAULT_WITHHELD
     on_drift: str = OVERWRITE
@@ -117,8 +60,6 @@ class DestinationRules:
     conditional_create: bool = True
     verify: bool = True
     timeout: float = 10.0
-    in_flight: int = 8
-    requests_per_second: float = 0.0
     lifecycle_scope: str = "both"
     b05_deactivates: bool = True
     allow_npi_change: bool = False
@@ -126,80 +67,23 @@ class DestinationRules:
     ca_file: str = ""
     proxy: str = ""
     search_method: str = "get"
-    index_lag: float = 60.0
-    clock_tolerance: float = CLOCK_TOLERANCE
     tasks: TaskRules = field(default_factory=TaskRules)
     max_response: int = MAX_RESPONSE
     max_pages: int = 20
 
     def __post_init__(self) -> None:
+        Policy.__post_init__(self)
         checked_url(self.base_url, "base_url")
-        for key, value, words in (
-            ("mode", self.mode, MODES),
-            *((f"modes.{operation}", mode, MODES) for operation, mode in self.modes.items()),
-            *(("modes", operation, OPERATIONS) for operation in self.modes),
+        checked_words(
             ("on_drift", self.on_drift, (OVERWRITE, KEEP)),
             ("lifecycle_scope", self.lifecycle_scope, LIFECYCLE_SCOPES),
             ("search_method", self.search_method, ("get", "post")),
-        ):
-            if value not in words:
-                raise ConfigError("not one of " + ", ".join(words), key=key)
-
-    @property
-    def writes(self) -> bool:
-        """Whether this destination may be written to at all."""
-        return any(self.mode_of(operation) != REPORT for operation in OPERATIONS)
-
-    @property
-    def cohort(self) -> Cohort:
-        """Who is written."""
-        return Cohort(self.cohort_feeds, self.cohort_departments, self.cohort_staff_keys)
-
-    def mode_of(self, operation: str) -> str:
-        """The mode of "create", "update" or "deactivate"."""
-        return self.modes.get(operation) or self.mode
-
-    def modes_for(self, change: StaffChange, feed: str) -> set[str]:
-        """The modes of all that the change may lead to, as far as it tells by itself."""
-        if not self.cohort.holds(change, feed):
-            return {REPORT}
-        leads_to = {"deactivate"} if change.says_active is False else set()
-        if change.temporary:
-            leads_to.add("update")  # who is away for a while rests in their roles, and nothing ends
-        elif change.action not in (Action.DEACTIVATE, Action.REMOVE):
-            leads_to |= {"create", "update"}
-        return {self.mode_of(operation) for operation in leads_to}
-
-    def ran_as(self) -> dict[str, Any]:
-        """What decides whether a change is written: JSON to remember, see `writes_more`."""
-        cohort = self.cohort
-        return {
-            "modes": {operation: self.mode_of(operation) for operation in OPERATIONS},
-            "cohort": [sorted(cohort.feeds), sorted(cohort.departments), sorted(cohort.staff_keys)]
-            if cohort.limits
-            else None,
-        }
+        )
 
     def rank(self, element: str, feed: str) -> int:
         """The feed's place in `owners` for that element; feeds that are not listed stand together behind all listed."""
         order = self.owners.get(element, ())
         return order.index(feed) if feed in order else len(order)
-
-
-def writes_more(now: Mapping[str, Any], before: Mapping[str, Any] | None) -> bool:
-    """Whether a destination that ran as `before` (None: it is new, or nobody knows) would write now what it reported then.
-
-    Both as `DestinationRules.ran_as` gives them.
-    """
-    if before is None:
-        return any(mode != REPORT for mode in now["modes"].values())
-    if any(mode != REPORT and before["modes"].get(operation) == REPORT for operation, mode in now["modes"].items()):
-        return True
-    if before["cohort"] is None:
-        return False
-    return now["cohort"] is None or any(
-        set(new) - set(old) for new, old in zip(now["cohort"], before["cohort"], strict=True)
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
-from hl7bridge.destinations.fhir.outcomes import DECIDED_BY_A_PERSON, FORBIDDEN, NOT_OFFERED, UNDATED
+from hl7bridge.destinations.reasons import DECIDED_BY_A_PERSON, FORBIDDEN, NOT_OFFERED, UNDATED
 from hl7bridge.errors import Hl7BridgeError, MessageError, StoreError
 from hl7bridge.hl7 import acknowledgment
 from hl7bridge.hl7.message import Message

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 
-from hl7bridge.destinations.fhir.rules import DestinationRules, writes_more
+from hl7bridge.destinations.fhir.rules import DestinationRules
+from hl7bridge.destinations.policy import writes_more
 from hl7bridge.model import Task
 from hl7bridge.service.log import Log
 from hl7bridge.store.store import Store

@@ -21,10 +21,10 @@ from datetime import UTC, datetime
 
 from hl7bridge.destinations.fhir.deliver import deliver
 from hl7bridge.destinations.fhir.identity.resolve import lane_keys
-from hl7bridge.destinations.fhir.outcomes import APPROVAL, BRAKED, NOT_OFFERED
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.destinations.fhir.wire.client import FhirClient
 from hl7bridge.destinations.policy import Brake
+from hl7bridge.destinations.reasons import APPROVAL, BRAKED, NOT_OFFERED
 from hl7bridge.destinations.retry import RetryPolicy, next_step
 from hl7bridge.errors import Hl7BridgeError
 from hl7bridge.model import WRITES_REFUSED, ElementValue, Outcome, Result, StaffChange, Written

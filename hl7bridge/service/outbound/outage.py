@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hl7bridge.destinations.fhir.outcomes import SCOPE_REFUSED
+from hl7bridge.destinations.reasons import SCOPE_REFUSED
 from hl7bridge.destinations.retry import RetryPolicy, next_step
 from hl7bridge.model import Outcome
 from hl7bridge.service.log import Log

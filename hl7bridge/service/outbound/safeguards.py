@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from hl7bridge.destinations import reasons
 from hl7bridge.destinations.fhir import outcomes
 from hl7bridge.destinations.fhir.wire.client import FhirClient
 from hl7bridge.destinations.policy import Brake
@@ -20,7 +21,7 @@ from hl7bridge.service.outbound.offered import HOUR, Offer, Offered
 from hl7bridge.store.store import Braked, Claimed, Store
 
 PEOPLE = 3  # so many in a row whom the server forbids to write: it forbids all
-UPDATE_PERSON = outcomes.operation("Practitioner", "update")
+UPDATE_PERSON = reasons.operation("Practitioner", "update")
 
 _WROTE = frozenset({Result.CREATED, Result.UPDATED, Result.DEACTIVATED, Result.REACTIVATED})
 
@@ -59,14 +60,14 @@ class Safeguards:
         """What happens instead of a write; None = write. `ends`: it makes an active person, or her role, inactive."""
         if self.latched:
             return self.refusal
-        operation = outcomes.operation(interaction.resource_type, interaction.kind.value)
+        operation = reasons.operation(interaction.resource_type, interaction.kind.value)
         said = self._latched.get(operation)
         if said is not None:
             return outcomes.latched(operation, said)
         if not ends or claimed.approved:
             return None
         if claimed.change.source_key in self._brake.protected:
-            return outcomes.PROTECTED
+            return reasons.PROTECTED
         per_hour, share = self._brake.per_hour, self._brake.share_of_file
         if not per_hour and not share:
             return None
@@ -76,7 +77,7 @@ class Safeguards:
                 "brake: further deactivations are held", destination=self._name,
                 text=f"deactivations_per_hour = {per_hour}, share_of_file = {share:g}",
             )  # fmt: skip
-        return None if answer is Braked.FREE else outcomes.BRAKED
+        return None if answer is Braked.FREE else reasons.BRAKED
 
     def judge(self, claimed: Claimed, outcome: Outcome) -> Outcome:
         """The outcome as it counts. One that shows that an interaction is refused latches it; where that pauses the
@@ -84,11 +85,11 @@ class Safeguards:
         with self._lock:
             if outcome.result in _WROTE:
                 for made in outcome.interactions:
-                    self._forbidden.pop(outcomes.operation(made.resource_type, made.kind.value), None)
-            if outcome.result is not Result.HELD or outcome.local not in (outcomes.NOT_OFFERED, outcomes.FORBIDDEN):
+                    self._forbidden.pop(reasons.operation(made.resource_type, made.kind.value), None)
+            if outcome.result is not Result.HELD or outcome.local not in (reasons.NOT_OFFERED, reasons.FORBIDDEN):
                 return outcome
             operation = outcome.refused or UPDATE_PERSON  # who may not even read can't update anybody
-            if outcome.local == outcomes.FORBIDDEN:
+            if outcome.local == reasons.FORBIDDEN:
                 person = (claimed.feed, claimed.change.source_key)
                 people = [known for known in self._forbidden.get(operation, []) if known != person]
                 self._forbidden[operation] = [*people, person]
@@ -97,7 +98,7 @@ class Safeguards:
             self._latched.setdefault(operation, outcome.text)
         if operation != UPDATE_PERSON:
             return outcome
-        kept = tuple(task for task in outcome.tasks if task.kind != outcomes.BY_HAND)
+        kept = tuple(task for task in outcome.tasks if task.kind != reasons.BY_HAND)
         return replace(outcome, result=Result.PAUSED, local=WRITES_REFUSED, tasks=kept)
 
     @property

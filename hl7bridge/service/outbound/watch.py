@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from hl7bridge.destinations.fhir.outcomes import SCOPE_REFUSED
 from hl7bridge.destinations.fhir.tasks import leaver_unverified
+from hl7bridge.destinations.reasons import SCOPE_REFUSED
 from hl7bridge.model import LEAVER_UNVERIFIED, Outcome, Result, Task
 from hl7bridge.service.log import Log
 from hl7bridge.service.outbound import hours as windows

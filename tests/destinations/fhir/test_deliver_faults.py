@@ -248,7 +248,7 @@ def test_what_the_server_says_that_it_does_not_offer_is_not_tried(
 
 def test_a_server_that_is_not_there_is_tried_again(server: FakeFhir) -> None:
     bridge = Bridge(server)
-    bridge.rules = DestinationRules("ehr", "http://127.0.0.1:9", "write")
+    bridge.rules = DestinationRules("ehr", "http://127.0.0.1:9", mode="write")
     bridge.client = FhirClient(bridge.rules)
     outcome = bridge.deliver(ADA)
     assert (outcome.result, outcome.local) == (Result.RETRY, "unreachable")

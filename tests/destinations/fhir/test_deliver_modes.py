@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from hl7bridge.destinations.fhir.rules import Cohort, DestinationRules, writes_more
+from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.destinations.fhir.wire.smart_auth import needed_scopes
+from hl7bridge.destinations.policy import Cohort, writes_more
 from hl7bridge.errors import ConfigError
 from hl7bridge.model import Action, Kind, Outcome, Result, StaffChange
 from tests.destinations.fhir.people import GOOD_NPI, Bridge, change, kinds, name, open_units, phone, rules, unit
@@ -116,7 +117,7 @@ def test_a_cohort_limits_who_is_written(
 
 def ran(mode: str = "report", cohort: Cohort | None = None, **modes: str) -> dict[str, Any]:
     limits = {f"cohort_{name}": getattr(cohort, name) for name in Cohort.__slots__} if cohort else {}
-    return DestinationRules("ehr", BASE, mode, modes, **limits).ran_as()
+    return DestinationRules("ehr", BASE, mode=mode, modes=modes, **limits).ran_as()
 
 
 ICU, BOTH = Cohort(departments=frozenset({"ICU"})), Cohort(departments=frozenset({"ICU", "ER"}))

@@ -63,7 +63,7 @@ class Desk:
 def desk_at(sandbox: RunningSandbox, **rule: Any) -> Iterator[Desk]:
     sandbox.reset()
     assert sandbox.keys is not None
-    destination = DestinationRules("ehr", sandbox.base_url, "write", **rule)
+    destination = DestinationRules("ehr", sandbox.base_url, mode="write", **rule)
     smart = SmartRules(sandbox.base_url, sandbox.keys.client_id, "write", key_id=sandbox.keys.kid)
     source = TokenSource(smart, keys.load_file(sandbox.keys.private_pem))
     client = FhirClient(destination, BackendServicesAuth(source))

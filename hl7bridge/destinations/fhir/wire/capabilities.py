@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hl7bridge.destinations.fhir.rules import REPORT, DestinationRules
+from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.destinations.fhir.wire.client import FhirClient
 from hl7bridge.destinations.fhir.wire.replies import Reply
+from hl7bridge.destinations.policy import REPORT
 from hl7bridge.model import JsonObject
 
 

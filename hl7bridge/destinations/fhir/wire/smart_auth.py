@@ -17,10 +17,11 @@ from typing import Any
 import httpx
 import jwt
 
-from hl7bridge.destinations.fhir.rules import REPORT, SmartRules, checked_url, origin
+from hl7bridge.destinations.fhir.rules import SmartRules, checked_url, origin
 from hl7bridge.destinations.fhir.wire.gate import network
 from hl7bridge.destinations.fhir.wire.keys import SigningKey
 from hl7bridge.destinations.fhir.wire.strict_json import read_strictly
+from hl7bridge.destinations.policy import REPORT
 from hl7bridge.errors import ConfigError, TokenError
 
 CLOCK_SLACK = 10  # seconds that iat and nbf lie back: a server whose clock is behind must not see them in its future
