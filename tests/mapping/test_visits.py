@@ -252,6 +252,8 @@ def test_a_segment_about_a_patient_is_seen(name: str, end: str) -> None:
     ("fields", "sound"),
     [
         ("ADT^A01|C1|P|2.5.1", True),
+        ("|C1|P|2.5.1", True),
+        ("|C1|P|", False),
         ("MFN^M02|C1|P|2.3", True),
         ("ADT^A01|C1|P|", True),
         ("ADT^A01|C1|P|2.5 PID|1", False),
@@ -263,6 +265,8 @@ def test_a_segment_about_a_patient_is_seen(name: str, end: str) -> None:
 )
 def test_a_header_that_may_hold_a_patient(fields: str, sound: bool) -> None:
     assert visits.is_sound(read_header(f"MSH|^~\\&|A|B|C|D|20260101||{fields}\r".encode())) is sound
+    assert visits.is_sound(read_header(f"MSH|^~\\&|A|B|C|D|2026-01-01T08:00Z||{fields}\r".encode())) is sound
+    assert not visits.is_sound(read_header(f"MSH|^~\\&|A|B|C|D|Canary||{fields}\r".encode()))
 
 
 # --- what is stored --------------------------------------------------------------------------------------------------

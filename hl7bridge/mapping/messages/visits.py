@@ -103,6 +103,7 @@ _DEGREES = "0360"
 _RULE = "mentioned_practitioner"
 _TYPE = re.compile(r"[A-Z]{3}")
 _SCHEMES = ("", "ISO 2022-1994", "2.3")  # MSH-20, table 0356
+_LIKE_A_TIME = re.compile(r"[0-9T:.+Z -]{0,32}")  # some write ISO 8601
 _VERSION = re.compile(r"2\.[1-9](?:\.[1-9])?")
 
 
@@ -149,12 +150,14 @@ def without_quoted_patient(raw: bytes, separators: Separators) -> bytes:
 
 
 def is_sound(header: Header) -> bool:
-    """Whether MSH is what it seems: its type, version and character set stand where they belong. Of any other header
+    """Whether MSH is what it seems: its time, type, version and character set stand where they belong. Of any other header
     nobody can say that no field of a patient was moved into it."""
     kind, version = header.message_type, header.version
     if not (_TYPE.fullmatch(kind or "ADT") and _VERSION.fullmatch(version or "2.5") and header.text(20) in _SCHEMES):
         return False
-    if len(header.processing_id) > 1 or len(header.control_id) > 50 or not header.control_id.isprintable():
+    if not (kind or version) or not _LIKE_A_TIME.fullmatch(header.message_time) or len(header.processing_id) > 1:
+        return False
+    if len(header.control_id) > 50 or not header.control_id.isprintable():
         return False
     try:
         codec_of_field(header.charsets)
