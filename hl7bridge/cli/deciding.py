@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hl7bridge.errors import ConfigError
+from hl7bridge.desk.deciding import COMMAND_LINE, Actor
 
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the history.")]
 
@@ -29,9 +29,6 @@ def account() -> str:
     return f"{name} (sudo: {behind})" if behind else name
 
 
-def why(text: str, option: str = "--reason") -> str:
-    """The text in one line. Raises ConfigError when it says nothing."""
-    said = " ".join(text.split())
-    if not said:
-        raise ConfigError("say why", key=option, advice=f'Write {option} "...": it stays in the history.')
-    return said[:500]
+def actor() -> Actor:
+    """The account that runs this command."""
+    return Actor(account(), COMMAND_LINE)

@@ -253,6 +253,23 @@ def progress(what: str, total: int) -> Iterator[Any]:
             _above.clear()
 
 
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int], None]]:
+    """How many there are so far, on a terminal, where nobody knows how many will come. Yields `add(number)`."""
+    total = 0
+
+    def add(number: int) -> None:
+        nonlocal total
+        total += number
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r{what}: {total} ")
+            sys.stderr.flush()
+
+    yield add
+    if total and sys.stderr.isatty():
+        sys.stderr.write("\n")
+
+
 _TELL_EVERY = 10.0  # seconds between two lines of progress where there is no terminal
 
 

@@ -5,64 +5,25 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from hl7bridge.assemble.choosing import feed_named as feed_named
 from hl7bridge.assemble.stores import opened as opened
 from hl7bridge.cli import output
-from hl7bridge.errors import ConfigError
+from hl7bridge.desk.messages import body_of as body_of
+from hl7bridge.desk.messages import ids_of
+from hl7bridge.desk.messages import message_of as message_of
 from hl7bridge.model import write_json
 
 if TYPE_CHECKING:
-    from hl7bridge.config import Feed, Settings
     from hl7bridge.store.store import Store
 
 
-_MOST_NAMESAKES = 20  # messages of one control id that are told of
-
-
-def message_of(store: Store, message_id: int) -> dict[str, Any]:
-    """One stored message. Raises ConfigError when there is none of that id."""
-    message = store.message(message_id)
-    if message is None:
-        raise ConfigError(f"there is no message {message_id}", advice="`hl7bridge msg list` shows what there is.")
-    return message
-
-
 def message_id_of(store: Store, text: str) -> int:
-    """The id of the stored message that is meant: the id that `msg list` shows, else a control id (MSH-10), of which the
-    newest that came is meant; the others are told. Raises ConfigError when there is none."""
-    if text.isascii() and text.isdecimal() and len(text) < 19 and store.message(int(text)) is not None:
-        return int(text)
-    found = [row["id"] for row in store.messages(control_id=text, limit=_MOST_NAMESAKES)] if text else []
-    if not found:
-        advice = "`hl7bridge msg list` shows ids and control ids."
-        raise ConfigError(f"there is no message {text[:60]}", advice=advice)
+    """The id of the stored message that is meant; others of the same control id are told. Raises ConfigError."""
+    found = ids_of(store, text)
     if found[1:]:
         others = ", ".join(map(str, found[1:]))
         output.say(f"Several messages have that control id: {found[0]} is shown, the newest; there are also {others}.")
-    return int(found[0])
-
-
-def body_of(store: Store, message_id: int) -> bytes:
-    """Its bytes as received. Raises ConfigError where they were not kept."""
-    message_of(store, message_id)
-    body = store.body(message_id)
-    if body is None:
-        raise ConfigError(
-            f"the bytes of message {message_id} were not kept",
-            advice="Only staff messages are; ask the sender to send it again.",
-        )
-    return body
-
-
-def feed_named(settings: Settings, name: str) -> Feed:
-    """The feed of that name; with "", the only one. Raises ConfigError."""
-    if not name and len(settings.feeds) == 1:
-        return next(iter(settings.feeds.values()))
-    known = ", ".join(settings.feeds)
-    if not name:
-        raise ConfigError("there are several feeds", key="--feed", advice=f"Choose one of {known}.")
-    if name not in settings.feeds:
-        raise ConfigError(f'there is no feed "{name}"', key="--feed", advice=f"There are: {known}.")
-    return settings.feeds[name]
+    return found[0]
 
 
 def local_time(seconds: float) -> str:

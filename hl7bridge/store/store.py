@@ -15,6 +15,7 @@ passed in by the caller, so that tests need no sleep. All methods block; one `St
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -73,9 +74,13 @@ class Released(StrEnum):
 
 
 def same_person(one: str, other: str) -> bool:
-    """Whether two accounts are of one person: `root (sudo: ana)` is ana. Who asked over a feed ("") is nobody."""
-    names = [account.removesuffix(")").rpartition("(sudo: ")[2] for account in (one, other)]
+    """Whether two accounts are of one person: `root (sudo: ana)` is ana, so is `ana (by console)`. Who asked over a feed
+    ("") is nobody."""
+    names = [_BY_WHICH_WAY.sub("", account).removesuffix(")").rpartition("(sudo: ")[2] for account in (one, other)]
     return bool(names[0]) and names[0] == names[1]
+
+
+_BY_WHICH_WAY = re.compile(r" \(by [^()]*\)$")
 
 
 class Braked(StrEnum):

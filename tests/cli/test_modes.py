@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from hl7bridge import config
+from hl7bridge.cli import deciding
 from hl7bridge.cli.deciding import account
 from hl7bridge.cli.operate import go_live
-from hl7bridge.cli.operate import hold as holds
 from hl7bridge.model import Outcome, Result
 from hl7bridge.sandbox.habits import Fault
 from hl7bridge.store.opening import open_store
@@ -66,9 +66,10 @@ def test_nobody_approves_what_they_asked_for(command: Command, ready: Path, monk
     assert f"you asked for this change yourself ({account()})" in refused.err
     assert "another account" in refused.err
 
-    monkeypatch.setattr(holds, "account", lambda: f"root (sudo: {account()})")
+    own = account()
+    monkeypatch.setattr(deciding, "account", lambda: f"root (sudo: {own})")
     assert command("hold", "release", held, *WHY, "--config", ready).code == 1, "nor behind sudo"
-    monkeypatch.setattr(holds, "account", lambda: "bo")
+    monkeypatch.setattr(deciding, "account", lambda: "bo")
     assert command("hold", "release", held, *WHY, "--config", ready).code == 0
     assert hold_all(ready, "approval") == [True]
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hl7bridge.cli import output, stored
-from hl7bridge.cli.operate.replay import translation_differences
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
 from hl7bridge.errors import MessageError
 from hl7bridge.model import Record, read_json
@@ -157,6 +156,7 @@ def preview_of(settings: Settings, last: int, feed: str = "") -> Preview:
 
 def _differences(first: dict[str, Any], body: bytes, policy: FeedPolicy) -> list[dict[str, Any]]:
     """What the intake would make of the bytes today, had they come when they did: only the settings differ."""
+    from hl7bridge.desk.translating import translation_differences
     from hl7bridge.hl7.message import Message
     from hl7bridge.intake.intake import Intake
     from hl7bridge.mapping.messages import staff

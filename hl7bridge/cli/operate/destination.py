@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hl7bridge.cli import output, stored
-from hl7bridge.cli.deciding import ReasonOption, account, why
+from hl7bridge.cli.deciding import ReasonOption, account
 from hl7bridge.cli.operate.go_live import go_live
 from hl7bridge.cli.output import ConfigOption, JsonOption
+from hl7bridge.desk.deciding import why
 from hl7bridge.errors import ConfigError
 from hl7bridge.model import WRITES_REFUSED
 
@@ -161,8 +162,8 @@ def retry_writes(
     What is held because the server did not offer an interaction, or forbade it, is put back into its lane; nothing counts
     as approved by that. What the server still refuses is held again, or the destination pauses again.
     """
-    from hl7bridge.cli.operate.hold import Translations
     from hl7bridge.config import load
+    from hl7bridge.desk.translating import Translations
     from hl7bridge.store.store import Released
 
     reason, who, settings = why(reason), account(), load(config)
@@ -179,7 +180,7 @@ def retry_writes(
         again, queued = Translations(store, settings), 0
         with output.progress("queueing", len(holds)) as advance:
             for hold in sorted(holds, key=lambda hold: hold["id"]):
-                anew = again.of(hold)
+                anew = again.of(hold, time.time())
                 if not anew.problem:
                     released = store.release(
                         hold["id"],

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hl7bridge.cli import output, stored
-from hl7bridge.cli.deciding import ReasonOption, account, why
+from hl7bridge.cli.deciding import ReasonOption, account
 from hl7bridge.cli.operate import msg
 from hl7bridge.cli.operate.replay import outcome_data
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
+from hl7bridge.desk.deciding import why
 from hl7bridge.errors import ConfigError
 from hl7bridge.model import Interaction, Outcome, Result
 

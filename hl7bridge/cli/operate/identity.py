@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hl7bridge.assemble.choosing import destination_named
 from hl7bridge.cli import output, stored
-from hl7bridge.cli.deciding import ReasonOption, account, why
-from hl7bridge.cli.operate import linking
-from hl7bridge.cli.operate.linking import Decision, Decisions, quarantined
+from hl7bridge.cli.deciding import ReasonOption, actor
 from hl7bridge.cli.operate.sides import both_sides, show_candidate, show_sides
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
-from hl7bridge.cli.setup.servers import Servers, named
 from hl7bridge.errors import ConfigError
-from hl7bridge.model import JsonObject, Link
 
 if TYPE_CHECKING:
-    from hl7bridge.config import Destination
-    from hl7bridge.store.store import Store
+    from hl7bridge.config import Destination, Settings
+    from hl7bridge.desk.identity import LinksDecided
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,9 +26,6 @@ app = typer.Typer(
     add_completion=False,
     help="Whom records are about: quarantined ones, link, unlink, duplicates.",
 )
-
-ID_MAP = "id-map/1"
-_EVERY = 1_000_000_000
 
 FeedArgument = Annotated[str, typer.Argument(metavar="FEED", help="The feed that the record came from.")]
 KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="The staff key in that feed.")]
@@ -62,24 +54,27 @@ def list_quarantined(
       hl7bridge identity list
       hl7bridge identity list --fresh --json
     """
+    from hl7bridge.assemble.servers import Servers
     from hl7bridge.config import load
+    from hl7bridge.desk import quarantine
 
     settings = load(config)
     with stored.opened(settings) as store, Servers(settings) as servers:
-        rows = quarantined(store, destination=destination, limit=limit + 1)
-        more, rows = len(rows) > limit, [linking.with_question(store, row) for row in rows[:limit]]
-        with output.progress("reading", len(rows) if fresh else 0) as advance:
-            for row in rows if fresh else ():
-                servers.refresh(row)
-                advance()
+        found = quarantine.find(
+            store,
+            destination=destination,
+            limit=limit,
+            fresh=servers if fresh else None,
+            progress=output.progress,
+        )
     if as_json:
-        output.show_json("identity-list/1", {"quarantined": [both_sides(row) for row in rows]})
+        output.show_json("identity-list/1", {"quarantined": [both_sides(row) for row in found.rows]})
         return
-    for row in rows:
+    for row in found.rows:
         show_sides(row)
-    if not rows:
+    if not found.rows:
         output.say("Nothing is quarantined.")
-    if more:
+    if found.more:
         output.say(f"The oldest {limit} only; --limit or --destination show others.")
 
 
@@ -96,13 +91,13 @@ def show_quarantined(
       hl7bridge identity show 42
       hl7bridge identity show 42 --fresh
     """
+    from hl7bridge.assemble.servers import Servers
     from hl7bridge.config import load
+    from hl7bridge.desk import quarantine
 
     settings = load(config)
     with stored.opened(settings) as store, Servers(settings) as servers:
-        row = linking.with_question(store, _one(store, delivery_id))
-        if fresh:
-            servers.refresh(row)
+        row = quarantine.show(store, delivery_id, fresh=servers if fresh else None)
     if as_json:
         output.show_json("identity-show/1", both_sides(row))
         return
@@ -112,15 +107,6 @@ def show_quarantined(
     output.say(f"It is none of them:  hl7bridge identity link {where} new --release --reason WHY")
     output.say("Identifiers are wrong: have them mended, then")
     output.say(f"                     hl7bridge hold release {delivery_id} --reason WHY")
-
-
-def _one(store: Store, delivery_id: int) -> dict[str, Any]:
-    found = quarantined(store, delivery_id=delivery_id)
-    if not found:
-        raise ConfigError(
-            f"no quarantined delivery has the id {delivery_id}", advice="`hl7bridge identity list` shows them."
-        )
-    return found[0]
 
 
 # --- link, unlink ----------------------------------------------------------------------------------------------------
@@ -164,90 +150,62 @@ def link_record(
     A file has a line for each record: feed,key,practitioner, and where needed destination, also and force (yes). Nothing is
     linked while a line of it is wrong.
     """
+    from hl7bridge.assemble.servers import Servers
     from hl7bridge.config import load
+    from hl7bridge.desk import identity
 
-    settings, who = load(config), account()
     if (file is None) != bool(feed and key and person_id) or (file is not None and feed):
         advice = "Write FEED KEY PRACTITIONER-ID, or --from FILE.csv."
         raise ConfigError("say which record is about whom", advice=advice)
-    reason = why(reason) if not dry_run else reason
+    settings, who = load(config), actor()
     with stored.opened(settings) as store, Servers(settings) as servers:
-        decisions = Decisions(store, settings, servers)
-        if file is not None:
-            chosen = _all_right(decisions, file, destination, as_json)
+        if file is None:
+            decision = identity.Decision(feed, key, person_id, destination, also, force)
+            decided = identity.link(store, settings, servers, decision, who, reason, release=release, dry_run=dry_run)
         else:
-            chosen = [Decision(feed, key, person_id, destination, also, force)]
-            resource = decisions.check(chosen[0])
-            if resource is not None and not as_json:
-                show_candidate(resource)
-        done, left = [], []
-        for decision in chosen if not dry_run else ():
-            try:
-                done.append((decision, decisions.carry_out(decision, who, reason)))
-            except ConfigError as error:
-                if file is None:
-                    raise
-                left.append(f"line {decision.line}: {error}")
-        released, again = [], []
-        if release and done:
-            released = linking.release(store, settings, decisions.holds, who, reason)
-            known = {row["id"] for row in decisions.holds}
-            again = linking.plan_again(store, settings, decisions.decided, known, who, reason)
-        rows = [_linked(decisions, decision, was) for decision, was in done]
+            decided = identity.link_by_file(
+                store, settings, servers, file.read_bytes(), str(file), who, reason, destination=destination,
+                release=release, dry_run=dry_run, progress=output.progress,
+            )  # fmt: skip
     if as_json:
-        told = {"dry_run": dry_run, "released": released, "planned_again": again, "problems": left}
-        single = rows[0] if file is None and rows else {"rows": rows, "checked": len(chosen)}
-        output.show_json("identity-link/1", {**single, **told})
+        output.show_json("identity-link/1", _links_as_data(decided, dry_run, many=file is not None))
     else:
-        for row in rows:
-            whom = f"Practitioner/{row['person_id']}" if row["person_id"] else "nobody who was found"
-            was = f" (was {row['was']})" if row["was"] else ""
-            output.show(f"{row['feed']} {row['source_key']} is linked to {whom} at {row['destination']}{was}")
-        for problem in left:
+        _show_links(decided, dry_run, release)
+    if decided.wrong:
+        for problem in decided.wrong:
             output.say(problem)
-        if dry_run:
-            output.show(f"{len(chosen)} can be linked; nothing was changed")
-        for number in released:
-            output.show(f"delivery {number} is released")
-        for number in again:
-            output.show(f"delivery {number} names the same Practitioner and is planned again")
-        if decisions.holds and not release:
-            output.say(
-                f"Held of it: hl7bridge hold release {' '.join(str(r['id']) for r in decisions.holds)} --reason WHY"
-            )
-    if left:
+        raise ConfigError(f"nothing is linked: {file} has {len(decided.wrong)} lines to mend")
+    if decided.left:
         raise typer.Exit(ExitCode.FINDINGS)
 
 
-def _all_right(decisions: Decisions, file: Path, destination: str, as_json: bool) -> list[Decision]:
-    """The decisions of a file; ends the command, with every line that is wrong, where one is."""
-    rows, wrong = linking.decisions_in(file)
-    rows = [replace(row, destination=row.destination or destination) for row in rows]
-    with output.progress("checking", len(rows)) as advance:
-        for row in rows:
-            if problem := decisions.problem(row):
-                wrong.append(problem)
-            advance()
-    if not wrong and rows:
-        return rows
-    wrong = sorted(wrong, key=lambda text: int(text.split(":")[0].split()[1])) or ["it holds no decision"]
-    if as_json:
-        output.show_json("identity-link/1", {"rows": [], "checked": len(rows), "problems": wrong})
-    for problem in wrong:
+def _links_as_data(decided: LinksDecided, dry_run: bool, *, many: bool) -> dict[str, Any]:
+    if decided.wrong:
+        return {"rows": [], "checked": decided.checked, "problems": list(decided.wrong)}
+    rows = [asdict(made) for made in decided.made]
+    single = rows[0] if not many and rows else {"rows": rows, "checked": decided.checked}
+    released, again = list(decided.released), list(decided.planned_again)
+    told = {"dry_run": dry_run, "released": released, "planned_again": again, "problems": list(decided.left)}
+    return {**single, **told}
+
+
+def _show_links(decided: LinksDecided, dry_run: bool, release: bool) -> None:
+    if decided.candidate is not None:
+        show_candidate(decided.candidate)
+    for made in decided.made:
+        whom = f"Practitioner/{made.person_id}" if made.person_id else "nobody who was found"
+        was = f" (was {made.was})" if made.was else ""
+        output.show(f"{made.feed} {made.source_key} is linked to {whom} at {made.destination}{was}")
+    for problem in decided.left:
         output.say(problem)
-    raise ConfigError(f"nothing is linked: {file} has {len(wrong)} lines to mend")
-
-
-def _linked(decisions: Decisions, decision: Decision, was: str) -> dict[str, Any]:
-    link = Link.APART if decision.person_id == linking.NEW else Link.FORCED if decision.force else Link.LINKED
-    return {
-        "destination": decisions.destination_of(decision),
-        "feed": decision.feed,
-        "source_key": decision.key,
-        "person_id": "" if link is Link.APART else decision.person_id,
-        "was": was,
-        "link": link.value,
-    }
+    if dry_run and not decided.wrong:
+        output.show(f"{decided.checked} can be linked; nothing was changed")
+    for number in decided.released:
+        output.show(f"delivery {number} is released")
+    for number in decided.planned_again:
+        output.show(f"delivery {number} names the same Practitioner and is planned again")
+    if decided.held and not release:
+        output.say(f"Held of it: hl7bridge hold release {' '.join(map(str, decided.held))} --reason WHY")
 
 
 @app.command("unlink")
@@ -270,26 +228,23 @@ def unlink_record(
     Ends with 1 when it was linked to nobody.
     """
     from hl7bridge.config import load
+    from hl7bridge.desk import identity
 
-    settings, reason, who = load(config), why(reason), account()
-    name = linking.destination_of(settings, feed, destination)
+    settings = load(config)
     with stored.opened(settings) as store:
-        before = store.link_of(name, feed, key)
-        was = before["person_id"] if before else ""
-        said = bool(before and before["link"])
-        if (was or said) and not store.link(name, feed, key, "", Link.FOUND, time.time(), who=who, reason=reason):
-            raise ConfigError("a change of that record is under way", advice="Unlink it when that has ended.")
+        done = identity.unlink(store, settings, feed, key, actor(), reason, destination=destination)
+    name, was = done.destination, done.was
     if as_json:
         output.show_json(
             "identity-unlink/1", {"destination": name, "feed": feed, "source_key": key, "person_id": "", "was": was}
         )
     elif was:
         output.show(f"{feed} {key} is not linked to Practitioner/{was} at {name} any more")
-    elif said:
+    elif done.apart:
         output.show(f"that {feed} {key} is a person of its own at {name} is not said any more")
     else:
         output.show(f"{feed} {key} is linked to nobody at {name}")
-    raise typer.Exit(ExitCode.GOOD if was or said else ExitCode.FINDINGS)
+    raise typer.Exit(ExitCode.GOOD if done.changed else ExitCode.FINDINGS)
 
 
 # --- duplicates ------------------------------------------------------------------------------------------------------
@@ -310,20 +265,17 @@ def list_duplicates(
 
     Ends with 1 when there are any.
     """
+    from hl7bridge.assemble.servers import Servers
     from hl7bridge.config import load
+    from hl7bridge.desk import quarantine
 
     settings = load(config)
-    names = [named(settings, destination).name] if destination else list(settings.destinations)
+    names = [_named(settings, destination).name] if destination else list(settings.destinations)
     groups: list[dict[str, Any]] = []
     with stored.opened(settings) as store, Servers(settings) as servers:
         for name in names:
-            people = {
-                (row["id"], str(candidate.get("id"))): candidate
-                for row in quarantined(store, destination=name, limit=_EVERY)
-                for candidate in row["candidates"]
-            }
-            found: Iterable[JsonObject] = servers.everybody(name) if scan else people.values()
-            groups += [{"destination": name, **group} for group in _sharing(found)]
+            with output.counting("reading Practitioners") as count:
+                groups += quarantine.duplicates(store, name, servers.everybody(name, count) if scan else None)
     if as_json:
         output.show_json("identity-duplicates/1", {"duplicates": groups})
     else:
@@ -333,22 +285,6 @@ def list_duplicates(
                 show_candidate(person)
         output.say(f"{len(groups)} shared identifiers" if groups else "No two Practitioners share an identifier.")
     raise typer.Exit(ExitCode.FINDINGS if groups else ExitCode.GOOD)
-
-
-def _sharing(people: Iterable[JsonObject]) -> list[dict[str, Any]]:
-    """Groups of Practitioners with one identifier in common, by identifier; systems by their canonical names."""
-    from hl7bridge.destinations.fhir.identity.carried import identifiers_of
-    from hl7bridge.destinations.fhir.identity.resolve import summary
-
-    by_identifier: dict[tuple[str, str], dict[str, JsonObject]] = {}
-    for person in people:
-        for identifier in identifiers_of(person):
-            by_identifier.setdefault(identifier, {})[str(person.get("id"))] = summary(person)
-    return [
-        {"system": system, "value": value, "people": list(found.values())}
-        for (system, value), found in sorted(by_identifier.items(), key=lambda item: item[0])
-        if len(found) > 1
-    ]
 
 
 # --- the map of ids --------------------------------------------------------------------------------------------------
@@ -366,15 +302,15 @@ def export_ids(
       hl7bridge identity export ids.json --destination ehr
     """
     from hl7bridge.config import load
+    from hl7bridge.desk import identity
 
     settings = load(config)
-    chosen = named(settings, destination)
+    chosen = _named(settings, destination)
     with stored.opened(settings) as store:
-        rows = [[row["feed"], row["source_key"], row["person_id"]] for row in store.id_map(chosen.name)]
-    document = {"schema": ID_MAP, "destination": chosen.name, "base_url": chosen.base_url, "ids": rows}
+        document = identity.id_map(store, chosen)
     with file.open("x", encoding="utf-8") as written:
         written.write(json.dumps(document, ensure_ascii=False, indent=0) + "\n")
-    output.show(f"{len(rows)} ids of {chosen.name} are written to {file}")
+    output.show(f"{len(document['ids'])} ids of {chosen.name} are written to {file}")
 
 
 @app.command("import")
@@ -393,37 +329,20 @@ def import_ids(
     Ends with 1 when some of them name another Practitioner than is known here: those stay as they are.
     """
     from hl7bridge.config import load
+    from hl7bridge.desk import identity
 
-    settings, reason = load(config), why(reason)
-    chosen = named(settings, destination)
-    rows = _ids_in(file, chosen)
+    settings = load(config)
+    chosen = _named(settings, destination)
     with stored.opened(settings) as store:
-        new, different = store.import_ids(chosen.name, rows, time.time(), who=account(), reason=reason)
+        done = identity.import_ids(store, chosen, file.read_bytes(), str(file), actor(), reason)
     if as_json:
-        output.show_json(
-            "identity-import/1", {"destination": chosen.name, "read": len(rows), "new": new, "different": different}
-        )
+        output.show_json("identity-import/1", {"destination": chosen.name, **asdict(done)})
     else:
-        output.show(f"{new} of {len(rows)} ids are new at {chosen.name}; {different} name somebody else here and stay")
-    raise typer.Exit(ExitCode.FINDINGS if different else ExitCode.GOOD)
-
-
-def _ids_in(file: Path, destination: Destination) -> list[tuple[str, str, str]]:
-    """The rows of an exported map. Raises ConfigError for another file, or another destination's."""
-    from hl7bridge.destinations.fhir.wire.replies import is_id
-
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-        is_map = document["schema"] == ID_MAP
-        rows = [(str(feed), str(key), str(person_id)) for feed, key, person_id in document["ids"]]
-    except (ValueError, KeyError, TypeError):
-        is_map, rows, document = False, [], {}
-    if not is_map or not all(is_id(person_id) for _, _, person_id in rows):
-        raise ConfigError(f"{file} is no map of ids", advice="`hl7bridge identity export` writes one.")
-    theirs = (document.get("destination"), document.get("base_url"))
-    if theirs != (destination.name, destination.base_url):
-        raise ConfigError(
-            f"the ids of {file} are those of another destination ({theirs[0]} at {theirs[1]})",
-            advice="Ids are each server's own: they cannot be used at another one.",
+        output.show(
+            f"{done.new} of {done.read} ids are new at {chosen.name}; {done.different} name somebody else here and stay"
         )
-    return rows
+    raise typer.Exit(ExitCode.FINDINGS if done.different else ExitCode.GOOD)
+
+
+def _named(settings: Settings, name: str) -> Destination:
+    return destination_named(settings, name, "--destination")

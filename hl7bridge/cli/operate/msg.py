@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -222,7 +223,7 @@ def show_message_data(message: dict[str, Any]) -> None:
     show_history(message["history"])
 
 
-def show_tasks(tasks: list[dict[str, Any]]) -> None:
+def show_tasks(tasks: Sequence[dict[str, Any]]) -> None:
     """Tasks with their steps."""
     for task in tasks:
         output.show(("task  ", "yellow"), f"{task['title']} ({task['kind']}, {task['state']})")
@@ -230,7 +231,7 @@ def show_tasks(tasks: list[dict[str, Any]]) -> None:
             output.show(f"    - {step}")
 
 
-def show_history(history: list[dict[str, Any]]) -> None:
+def show_history(history: Sequence[dict[str, Any]]) -> None:
     """What happened, one line each."""
     if history:
         output.show("history")

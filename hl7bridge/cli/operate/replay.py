@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from hl7bridge.config import Feed, Settings
     from hl7bridge.destinations.fhir.rehearsal import Rehearsal
     from hl7bridge.destinations.fhir.wire.client import FhirClient
-    from hl7bridge.hl7.message import Message
     from hl7bridge.store.store import Store
 
 _OUT_OF_REACH = frozenset({Result.RETRY, Result.UNKNOWN, Result.PAUSED})
@@ -195,8 +194,10 @@ class Planner:
 
     def document(self, feed: Feed, body: bytes) -> dict[str, Any]:
         """What one message would do: its records, and for each destination the planned interactions."""
+        from hl7bridge.desk.translating import translated
+
         try:
-            message, records, version = translated(feed, body)
+            message, records, version = translated(feed, body, time.time())
         except MessageError as error:
             return {"control_id": "", "error": str(error), "mapping_version": "", "records": []}
         return {
@@ -251,17 +252,6 @@ def _nobody(resource_type: str, resource_id: str) -> tuple[()]:
 def _nothing(feed: str, source_key: str) -> tuple[()]:
     """Without a store, no record has said anything before."""
     return ()
-
-
-def translated(feed: Feed, body: bytes) -> tuple[Message, tuple[Record, ...], str]:
-    """A message as the feed reads it, its records, and the mapping's version. Raises MessageError."""
-    from hl7bridge.assemble.mapping import feed_rules
-    from hl7bridge.hl7.message import Message
-    from hl7bridge.mapping.messages import staff
-
-    message = Message(body, feed.hl7.charset)
-    translation = staff.translate(message, feed_rules(feed), datetime.now(UTC))
-    return message, translation.records, translation.mapping_version
 
 
 def outcome_data(outcome: Outcome) -> dict[str, Any]:
@@ -325,6 +315,8 @@ def _show_planned(planned: dict[str, Any]) -> None:
 
 def _stored_again(settings: Settings, message_id: int, force: bool, wait: float, as_json: bool) -> ExitCode:
     """Store the message anew, linked to the first and outside the duplicate rule, and wait for its deliveries."""
+    from hl7bridge.desk.translating import translation_differences
+
     with stored.opened(settings) as store:
         first = stored.message_of(store, message_id)
         feed = stored.feed_named(settings, first["feed"])
@@ -353,11 +345,12 @@ def store_again(
     Raises MessageError.
     """
     from hl7bridge.assemble.feeds import feed_policy
+    from hl7bridge.desk.translating import translated
     from hl7bridge.intake.intake import header_fields, new_deliveries
     from hl7bridge.store.store import Acknowledgment, AcknowledgmentState, MessageState, NewMessage, NewRecord
 
-    message, records, version = translated(feed, body)
     policy, now = feed_policy(feed, settings), time.time()
+    message, records, version = translated(feed, body, now)
     new = NewMessage(
         feed=feed.name,
         received=now,
@@ -379,25 +372,6 @@ def store_again(
         requested_by=who,
     )
     return store.accept([new], now)[0].message_id
-
-
-def translation_differences(first: dict[str, Any], second: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """What the mapping of today reads differently in the same bytes, record by record."""
-    before = {record["position"]: record["change"] or {} for record in first["records"]}
-    for record in second["records"]:
-        position = record["position"]
-        old, new = before.get(position, {}), record["change"] or {}
-        for name in sorted({*old, *new} - {"mapping_version"}):
-            if old.get(name) == new.get(name):
-                continue
-            path = f"record {position}: {name}"
-            if isinstance(old.get(name, []), list) and isinstance(new.get(name, []), list):
-                gone = [item for item in old.get(name, []) if item not in new.get(name, [])]
-                come = [item for item in new.get(name, []) if item not in old.get(name, [])]
-                yield from ({"path": path, "before": item, "after": None, "field": ""} for item in gone)
-                yield from ({"path": path, "before": None, "after": item, "field": ""} for item in come)
-            else:
-                yield {"path": path, "before": old.get(name), "after": new.get(name), "field": ""}
 
 
 def _when_ended(store: Store, message_id: int, wait: float) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hl7bridge.cli import output, stored
-from hl7bridge.cli.deciding import ReasonOption, account, why
+from hl7bridge.cli.deciding import ReasonOption, account
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
+from hl7bridge.desk.deciding import why
 from hl7bridge.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from hl7bridge.cli import output, stored
-from hl7bridge.cli.deciding import account, why
+from hl7bridge.cli.deciding import account
 from hl7bridge.cli.output import ConfigOption, JsonOption
 from hl7bridge.cli.spreadsheet import table
+from hl7bridge.desk.deciding import why
 from hl7bridge.errors import ConfigError
 
 app = typer.Typer(

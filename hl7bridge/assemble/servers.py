@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from hl7bridge.assemble.choosing import destination_named
 from hl7bridge.errors import ConfigError, Unreachable
 from hl7bridge.model import JsonObject
 
 if TYPE_CHECKING:
-    from hl7bridge.config import Destination, Settings
+    from hl7bridge.config import Settings
     from hl7bridge.destinations.fhir.wire.client import FhirClient
-
-
-def named(settings: Settings, name: str) -> Destination:
-    """The destination of that name; with "", the only one. Raises ConfigError."""
-    known = ", ".join(settings.destinations)
-    if not name and len(settings.destinations) == 1:
-        return next(iter(settings.destinations.values()))
-    if name not in settings.destinations:
-        problem = f'there is no destination "{name}"' if name else "there are several destinations"
-        raise ConfigError(problem, key="--destination", advice=f"Choose one of {known}.")
-    return settings.destinations[name]
 
 
 class Servers:
@@ -65,48 +53,31 @@ class Servers:
                 continue
         row["candidates"] = found
 
-    def everybody(self, destination: str) -> Iterator[JsonObject]:
-        """Every Practitioner, page by page. `_elements` is not asked for: servers refuse what they do not know."""
+    def everybody(self, destination: str, count: Callable[[int], object] = bool) -> Iterator[JsonObject]:
+        """Every Practitioner, page by page; `count` is told how many each page has. `_elements` is not asked for: servers
+        refuse what they do not know."""
         from hl7bridge.destinations.fhir.outcomes import of_reply
         from hl7bridge.destinations.fhir.wire.client import next_link
 
         client, link, seen = self._client(destination), "", set()
         asked = [("_count", "100")]
-        with _counting("reading Practitioners") as count:
-            while True:
-                page = client.page("Practitioner", asked, link=link)
-                if not page.done or page.resource is None:
-                    raise Unreachable(of_reply(page, "search").text)
-                yield from page.resources
-                count(len(page.resources))
-                link = next_link(page.resource)
-                if not link:
-                    return
-                if link in seen:
-                    raise Unreachable("The FHIR server gave search pages without an end")
-                seen.add(link)
+        while True:
+            page = client.page("Practitioner", asked, link=link)
+            if not page.done or page.resource is None:
+                raise Unreachable(of_reply(page, "search").text)
+            yield from page.resources
+            count(len(page.resources))
+            link = next_link(page.resource)
+            if not link:
+                return
+            if link in seen:
+                raise Unreachable("The FHIR server gave search pages without an end")
+            seen.add(link)
 
     def _client(self, name: str) -> FhirClient:
         from hl7bridge.assemble.destinations import client_for, destination_rules
 
         if name not in self._clients:
-            destination = named(self._settings, name)
+            destination = destination_named(self._settings, name)
             self._clients[name] = client_for(destination, destination_rules(destination))
         return self._clients[name]
-
-
-@contextmanager
-def _counting(what: str) -> Iterator[Any]:
-    """How many there are so far, on a terminal; nobody knows how many will come."""
-    total = 0
-
-    def add(number: int) -> None:
-        nonlocal total
-        total += number
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\r{what}: {total} ")
-            sys.stderr.flush()
-
-    yield add
-    if total and sys.stderr.isatty():
-        sys.stderr.write("\n")

@@ -1,0 +1,45 @@
+"""The feed and the destination that a name means, in the words of everybody who asks for one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hl7bridge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from hl7bridge.config import Destination, Feed, Settings
+
+
+def destination_named(settings: Settings, name: str, key: str = "") -> Destination:
+    """The destination of that name; with "", the only one. `key`: the option that names it. Raises ConfigError."""
+    known = ", ".join(settings.destinations)
+    if not name and len(settings.destinations) == 1:
+        return next(iter(settings.destinations.values()))
+    if not name:
+        raise ConfigError("there are several destinations", key=key, advice=f"Choose one of {known}.")
+    if name not in settings.destinations:
+        raise ConfigError(f'there is no destination "{name}"', key=key, advice=f"There are: {known}.")
+    return settings.destinations[name]
+
+
+def feed_named(settings: Settings, name: str) -> Feed:
+    """The feed of that name; with "", the only one. Raises ConfigError."""
+    if not name and len(settings.feeds) == 1:
+        return next(iter(settings.feeds.values()))
+    known = ", ".join(settings.feeds)
+    if not name:
+        raise ConfigError("there are several feeds", key="--feed", advice=f"Choose one of {known}.")
+    if name not in settings.feeds:
+        raise ConfigError(f'there is no feed "{name}"', key="--feed", advice=f"There are: {known}.")
+    return settings.feeds[name]
+
+
+def destination_of_feed(settings: Settings, feed: str, name: str) -> str:
+    """The destination that a feed goes to; with "", the only one. Raises ConfigError."""
+    goes_to = feed_named(settings, feed).destinations
+    if not name and len(goes_to) == 1:
+        return goes_to[0]
+    if name not in goes_to:
+        problem = f"feed {feed} does not go to {name}" if name else f"feed {feed} goes to several destinations"
+        raise ConfigError(problem, key="--destination", advice=f"Choose one of {', '.join(goes_to)}.")
+    return name

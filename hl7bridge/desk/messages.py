@@ -1,0 +1,44 @@
+"""Stored messages as people name them: by the id that `msg list` shows, or by their control id."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hl7bridge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from hl7bridge.store.store import Store
+
+_MOST_NAMESAKES = 20  # messages of one control id that are told of
+
+
+def message_of(store: Store, message_id: int) -> dict[str, Any]:
+    """One stored message. Raises ConfigError when there is none of that id."""
+    message = store.message(message_id)
+    if message is None:
+        raise ConfigError(f"there is no message {message_id}", advice="`hl7bridge msg list` shows what there is.")
+    return message
+
+
+def ids_of(store: Store, text: str) -> tuple[int, ...]:
+    """The id of the stored message that is meant: the id that `msg list` shows, else a control id (MSH-10), of which the
+    newest that came is meant; the others follow. Raises ConfigError when there is none."""
+    if text.isascii() and text.isdecimal() and len(text) < 19 and store.message(int(text)) is not None:
+        return (int(text),)
+    found = [int(row["id"]) for row in store.messages(control_id=text, limit=_MOST_NAMESAKES)] if text else []
+    if not found:
+        advice = "`hl7bridge msg list` shows ids and control ids."
+        raise ConfigError(f"there is no message {text[:60]}", advice=advice)
+    return tuple(found)
+
+
+def body_of(store: Store, message_id: int) -> bytes:
+    """Its bytes as received. Raises ConfigError where they were not kept."""
+    message_of(store, message_id)
+    body = store.body(message_id)
+    if body is None:
+        raise ConfigError(
+            f"the bytes of message {message_id} were not kept",
+            advice="Only staff messages are; ask the sender to send it again.",
+        )
+    return body

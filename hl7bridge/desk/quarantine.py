@@ -1,0 +1,155 @@
+"""What is held because a person has to say whom it is about: listed, released, and planned again once that is said."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hl7bridge.desk.deciding import EVERY, Actor, Clock, Progress, unseen
+from hl7bridge.desk.translating import Translations
+from hl7bridge.destinations.fhir.identity.carried import identifiers_of
+from hl7bridge.destinations.fhir.identity.resolve import KEY_OF_ANOTHER, QUARANTINE, RE_HIRED, summary
+from hl7bridge.errors import ConfigError
+from hl7bridge.store.store import Released
+
+if TYPE_CHECKING:
+    from hl7bridge.assemble.servers import Servers
+    from hl7bridge.config import Settings
+    from hl7bridge.model import JsonObject
+    from hl7bridge.store.store import Store
+
+
+def quarantined(store: Store, **given: Any) -> list[dict[str, Any]]:
+    """What is held because a person has to decide whom it is about."""
+    return store.quarantined(QUARANTINE, **given)
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineList:
+    """Quarantined records with both sides (`change`, `candidates`) and what is asked (`asks`), the oldest first; `more` than
+    are listed."""
+
+    rows: tuple[dict[str, Any], ...]
+    more: bool = False
+
+
+def find(
+    store: Store,
+    *,
+    destination: str = "",
+    limit: int = 50,
+    fresh: Servers | None = None,
+    progress: Progress = unseen,
+) -> QuarantineList:
+    """Records of which it is not clear whom they are about; `fresh`: candidates as the servers have them now. Raises
+    Unreachable."""
+    found = quarantined(store, destination=destination, limit=limit + 1)
+    rows = tuple(with_question(store, row) for row in found[:limit])
+    if fresh is not None:
+        with progress("reading", len(rows)) as advance:
+            for row in rows:
+                fresh.refresh(row)
+                advance()
+    return QuarantineList(rows, len(found) > limit)
+
+
+def show(store: Store, delivery_id: int, *, fresh: Servers | None = None) -> dict[str, Any]:
+    """One quarantined record, as `find` gives it. Raises ConfigError when there is none of that id, Unreachable."""
+    found = quarantined(store, delivery_id=delivery_id)
+    if not found:
+        raise ConfigError(
+            f"no quarantined delivery has the id {delivery_id}", advice="`hl7bridge identity list` shows them."
+        )
+    row = with_question(store, found[0])
+    if fresh:
+        fresh.refresh(row)
+    return row
+
+
+def duplicates(store: Store, destination: str, everybody: Iterable[JsonObject] | None = None) -> list[dict[str, Any]]:
+    """People at a server who share an identifier: of everybody there, else of those whom quarantined records name."""
+    people = {
+        (row["id"], str(candidate.get("id"))): candidate
+        for row in (quarantined(store, destination=destination, limit=EVERY) if everybody is None else ())
+        for candidate in row["candidates"]
+    }
+    shared = sharing(people.values() if everybody is None else everybody)
+    return [{"destination": destination, **group} for group in shared]
+
+
+def sharing(people: Iterable[JsonObject]) -> list[dict[str, Any]]:
+    """Groups of people with one identifier in common, by identifier; systems by their canonical names."""
+    by_identifier: dict[tuple[str, str], dict[str, JsonObject]] = {}
+    for person in people:
+        for identifier in identifiers_of(person):
+            by_identifier.setdefault(identifier, {})[str(person.get("id"))] = summary(person)
+    return [
+        {"system": system, "value": value, "people": list(found.values())}
+        for (system, value), found in sorted(by_identifier.items(), key=lambda item: item[0])
+        if len(found) > 1
+    ]
+
+
+def with_question(store: Store, row: dict[str, Any]) -> dict[str, Any]:
+    """The row with what a person is asked of it (`asks`): "re-hired?" where the other staff key has left, also since."""
+    left = row["local"] == RE_HIRED
+    if row["local"] == KEY_OF_ANOTHER:
+        whose = row["feed"], row["source_key"]
+        bases = [
+            base for one in resources_of([row]) for base in store.written_by(row["destination"], "Practitioner", one)
+        ]
+        others = [base for base in bases if (base.feed, base.source_key) != whose]
+        left = bool(others) and not any(base.holds_active for base in others)
+    return row | {"asks": "re-hired?" if left else ""}
+
+
+def resources_of(rows: Iterable[dict[str, Any]]) -> set[str]:
+    """The ids of the people at the server whom quarantined deliveries name."""
+    return {str(one["id"]) for row in rows for one in row["candidates"] if "id" in one}
+
+
+def people_of(store: Store, holds: Iterable[dict[str, Any]]) -> dict[int, tuple[str, set[str]]]:
+    """Of those holds that are quarantined: the destination, and the people at the server whom they name."""
+    rows = [row for hold in holds if hold["local"] in QUARANTINE for row in quarantined(store, delivery_id=hold["id"])]
+    return {row["id"]: (row["destination"], resources_of([row])) for row in rows}
+
+
+def release(
+    store: Store, settings: Settings, held: Iterable[dict[str, Any]], actor: Actor, reason: str, clock: Clock
+) -> tuple[int, ...]:
+    """Put quarantined deliveries back into their lanes, read anew; returns the ids of those that could be."""
+    again, done = Translations(store, settings), []
+    for row in held:
+        anew = again.of(row, clock())
+        if not anew.problem:
+            # It says whom the record is about; what is asked of a person about the change itself, is asked still.
+            released = store.release(
+                row["id"], clock(), who=str(actor), reason=reason, change=anew.change, lane=anew.lane, approves=False
+            )
+            done += [row["id"]] if released is Released.QUEUED else []
+    return tuple(done)
+
+
+def naming(
+    store: Store, destination: str, resources: Collection[str], without: Collection[int]
+) -> Iterator[dict[str, Any]]:
+    """Other quarantined deliveries that name one of these people: what was decided may settle them, too."""
+    for row in quarantined(store, destination=destination, limit=EVERY):
+        if row["id"] not in without and not resources_of([row]).isdisjoint(resources):
+            yield row
+
+
+def plan_again(
+    store: Store,
+    settings: Settings,
+    decided: dict[str, set[str]],
+    without: Collection[int],
+    actor: Actor,
+    reason: str,
+    clock: Clock,
+) -> tuple[int, ...]:
+    """Plan again what names the people of decided holds (destination -> ids); returns the deliveries."""
+    rows = [row for name, resources in decided.items() for row in naming(store, name, resources, without)]
+    because = f"another hold that names the same Practitioner was decided: {reason}"
+    return release(store, settings, rows, actor, because, clock)
