@@ -15,6 +15,11 @@ FORBIDDEN, NOT_OFFERED = "forbidden", "not-offered"
 BY_HAND = "write-by-hand"
 SCOPE_REFUSED = "token-scope-refused"
 
+PAUSED_BY_PERSON = "paused-by-person"
+LEAVING_REPORT = "leaving-report"
+MAINTENANCE = "maintenance"
+"""Why a destination is paused, beside `WRITES_REFUSED` of the model."""
+
 
 def operation(resource_type: str, what: str) -> str:
     """How an interaction is named where it is refused: "Practitioner create"."""

@@ -11,12 +11,12 @@ import pytest
 
 from hl7bridge.config import tasks as settings
 from hl7bridge.destinations.fhir.tasks import CLASSED_BY
-from hl7bridge.destinations.reasons import SCOPE_REFUSED
+from hl7bridge.destinations.reasons import MAINTENANCE, SCOPE_REFUSED
 from hl7bridge.destinations.retry import RetryPolicy
 from hl7bridge.model import LEAVER_UNVERIFIED, Action, Outcome, Result, Task
 from hl7bridge.service.outbound.hours import window_of
 from hl7bridge.service.outbound.outage import Outage
-from hl7bridge.service.outbound.watch import EVERY, HOUR, MAINTENANCE, Watch, Watched, tell_unserved
+from hl7bridge.service.outbound.watch import EVERY, HOUR, Watch, Watched, tell_unserved
 from hl7bridge.service.outbound.wording import Wording
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.store import Store

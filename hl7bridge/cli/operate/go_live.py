@@ -63,7 +63,7 @@ def go_live(
     Ends with 1 when it was not confirmed, with 3 when the server is out of reach: then nothing is changed.
     """
     from hl7bridge.config import load
-    from hl7bridge.service.outbound.leaving import LEAVING_REPORT
+    from hl7bridge.destinations.reasons import LEAVING_REPORT
 
     reason = why(reason) if yes or reason else ""
     settings = load(config)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from hl7bridge.cli import output, stored
-from hl7bridge.cli.deciding import account
+from hl7bridge.cli.deciding import actor
 from hl7bridge.cli.output import ConfigOption, JsonOption
 from hl7bridge.cli.spreadsheet import table
-from hl7bridge.desk.deciding import why
-from hl7bridge.errors import ConfigError
+from hl7bridge.desk import tasks
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,7 +22,6 @@ app = typer.Typer(
     help="Work that no API can do: list, show, assign, close tasks.",
 )
 
-ANY = "any"
 COLUMNS: tuple[str, ...] = (
     "id",
     "state",
@@ -70,28 +69,28 @@ def list_tasks(
 
     now = time.time()
     with stored.opened(load(config)) as store:
-        found = store.tasks(
-            state="" if state == ANY else state,
+        found = tasks.find(
+            store,
+            state=state,
             kind=kind,
             destination=destination,
             owner=owner,
-            limit=limit + 1 if to is None else 1_000_000_000,
+            limit=limit if to is None else 0,
         )
     if to is not None:
-        write_csv(to, found, now)
-        output.say(f"wrote {len(found)} tasks to {to}")
+        write_csv(to, found.tasks, now)
+        output.say(f"wrote {len(found.tasks)} tasks to {to}")
         return
-    more, found = len(found) > limit, found[:limit]
     if as_json:
-        output.show_json("task-list/1", {"tasks": [_as_data(task, now) for task in found]})
+        output.show_json("task-list/1", {"tasks": [tasks.as_data(task, now) for task in found.tasks]})
         return
     output.show_table(
         ("id", "state", "steps", "kind", "person", "destination", "owner", "opened", "due", "title"),
         [
             (
                 task["id"],
-                _state(task, now),
-                _steps_done(task),
+                tasks.state_of(task, now),
+                tasks.steps_done(task),
                 task["kind"],
                 task["source_key"],
                 task["destination"],
@@ -100,13 +99,13 @@ def list_tasks(
                 stored.local_time(task["due"]),
                 task["title"],
             )
-            for task in found
+            for task in found.tasks
         ],
         {"overdue": output.BAD, "blocked": output.BAD, "done": output.GOOD},
     )
-    if not found:
+    if not found.tasks:
         output.say("No task fits.")
-    if more:
+    if found.more:
         output.say(f"The oldest {limit} only; --limit, --kind or --destination show others.")
 
 
@@ -126,18 +125,18 @@ def show_task(
     from hl7bridge.config import load
 
     with stored.opened(load(config)) as store:
-        found = store.tasks(task_id=task_id)
-    task, now = _one(found, task_id), time.time()
+        task = tasks.show(store, task_id)
+    now = time.time()
     if as_json:
-        output.show_json("task-show/1", {"task": _as_data(task, now)})
+        output.show_json("task-show/1", {"task": tasks.as_data(task, now)})
         return
-    style = output.BAD if overdue(task, now) else ""
-    output.show((f"task {task['id']}", "bold"), f"  {task['kind']}  ", (_state(task, now), style))
+    style = output.BAD if tasks.overdue(task, now) else ""
+    output.show((f"task {task['id']}", "bold"), f"  {task['kind']}  ", (tasks.state_of(task, now), style))
     output.show(f"  {task['title']}")
     for item in task["items"]:
         _show_item(item)
     if task["blocked_by"]:
-        output.show((f"  waits for step {_numbers(task['blocked_by'])}", output.BAD))
+        output.show((f"  waits for step {tasks.numbers(task['blocked_by'])}", output.BAD))
     for name, value in (
         ("person", task["source_key"]),
         ("feed", task["feed"]),
@@ -188,41 +187,16 @@ def finish_task(
     """
     from hl7bridge.config import load
 
-    evidence, now, who = why(evidence, "--evidence"), time.time(), account()
     with stored.opened(load(config)) as store:
-        if item:
-            done = store.finish_item(task_id, item, now, who=who, evidence=evidence)
-        else:
-            done = store.finish_task(task_id, now, who=who, evidence=evidence)
-        task = _one(store.tasks(task_id=task_id), task_id)
-    if not done:
-        raise _not_closed(task, item)
+        task = tasks.finish(store, task_id, actor(), evidence, item=item)
     if as_json:
-        output.show_json("task-show/1", {"task": _as_data(task, now)})
+        output.show_json("task-show/1", {"task": tasks.as_data(task, time.time())})
         return
     left = [one["number"] for one in task["items"] if one["state"] == "open"]
     if task["state"] == "open":
-        output.show(f"step {item} of task {task_id} is done; open: {_numbers(left)}")
+        output.show(f"step {item} of task {task_id} is done; open: {tasks.numbers(left)}")
     else:
         output.show(f"task {task_id} is done")
-
-
-def _not_closed(task: dict[str, Any], item: int) -> ConfigError:
-    """Why a task, or its step, could not be closed."""
-    task_id, show = task["id"], f"`hl7bridge task show {task['id']}` shows its steps."
-    if task["state"] != "open":
-        return ConfigError(
-            f"task {task_id} is not open but {task['state']}", advice="`hl7bridge task list` shows open ones."
-        )
-    states = {one["number"]: one["state"] for one in task["items"]}
-    if item and item not in states:
-        return ConfigError(f"task {task_id} has no step {item}", advice=show)
-    if item and states[item] != "open":
-        return ConfigError(f"step {item} of task {task_id} is {states[item]} already", advice=show)
-    waits = _numbers(task["blocked_by"])
-    return ConfigError(
-        f"task {task_id} waits for step {waits}", advice=f"Close that first: hl7bridge task done {task_id} --item N."
-    )
 
 
 @app.command("assign")
@@ -239,59 +213,23 @@ def assign_task(
     """
     from hl7bridge.config import load
 
-    owner = " ".join(owner.split())[:100]
     with stored.opened(load(config)) as store:
-        changed = store.assign_task(task_id, owner, time.time(), who=account())
-        task = _one(store.tasks(task_id=task_id), task_id)
-    if not changed:
-        raise _not_closed(task, 0)
+        task = tasks.assign(store, task_id, owner, actor())
     if as_json:
-        output.show_json("task-show/1", {"task": _as_data(task, time.time())})
+        output.show_json("task-show/1", {"task": tasks.as_data(task, time.time())})
     else:
-        output.show(f"task {task_id} is given to {owner or 'nobody'}")
+        output.show(f"task {task_id} is given to {task['owner'] or 'nobody'}")
 
 
-def overdue(task: dict[str, Any], now: float) -> bool:
-    """Whether an open task is past its due time."""
-    return bool(task["state"] == "open" and task["due"] and task["due"] < now)
-
-
-def _state(task: dict[str, Any], now: float) -> str:
-    if overdue(task, now):
-        return "overdue"
-    return "blocked" if task["blocked_by"] else str(task["state"])
-
-
-def _steps_done(task: dict[str, Any]) -> str:
-    """`2/6`: how many steps of how many are closed."""
-    return f"{sum(item['state'] != 'open' for item in task['items'])}/{len(task['items'])}" if task["items"] else ""
-
-
-def _numbers(numbers: list[int]) -> str:
-    return ", ".join(map(str, numbers))
-
-
-def _one(found: list[dict[str, Any]], task_id: int) -> dict[str, Any]:
-    if not found:
-        raise ConfigError(f"there is no task {task_id}", advice="`hl7bridge task list` shows what there is.")
-    return found[0]
-
-
-def _as_data(task: dict[str, Any], now: float) -> dict[str, Any]:
-    times = {name: stored.utc_time(task[name]) for name in ("opened", "due", "closed")}
-    items = [item | {"changed": stored.utc_time(item["changed"])} for item in task["items"]]
-    return {**task, **times, "items": items, "overdue": overdue(task, now)}
-
-
-def write_csv(path: Path, tasks: list[dict[str, Any]], now: float) -> None:
+def write_csv(path: Path, found: Sequence[dict[str, Any]], now: float) -> None:
     """Tasks as a table for a spreadsheet. Raises OSError."""
     with table(path, COLUMNS) as add:
-        for task in tasks:
+        for task in found:
             row = {
-                **_as_data(task, now),
+                **tasks.as_data(task, now),
                 "person": task["source_key"],
                 "message": task["message_id"] or "",
-                "overdue": "yes" if overdue(task, now) else "",
+                "overdue": "yes" if tasks.overdue(task, now) else "",
                 "blocked": "yes" if task["blocked_by"] else "",
                 "steps": " ".join(_step_text(item) for item in task["items"]),
             }

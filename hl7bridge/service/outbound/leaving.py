@@ -11,11 +11,10 @@ import time
 
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.destinations.policy import writes_more
+from hl7bridge.destinations.reasons import LEAVING_REPORT
 from hl7bridge.model import Task
 from hl7bridge.service.log import Log
 from hl7bridge.store.store import Store
-
-LEAVING_REPORT = "leaving-report"
 
 
 class LeavingReport:

@@ -24,12 +24,12 @@ from hl7bridge.destinations.fhir.identity.resolve import lane_keys
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.destinations.fhir.wire.client import FhirClient
 from hl7bridge.destinations.policy import Brake
-from hl7bridge.destinations.reasons import APPROVAL, BRAKED, NOT_OFFERED
+from hl7bridge.destinations.reasons import APPROVAL, BRAKED, LEAVING_REPORT, MAINTENANCE, NOT_OFFERED
 from hl7bridge.destinations.retry import RetryPolicy, next_step
 from hl7bridge.errors import Hl7BridgeError
 from hl7bridge.model import WRITES_REFUSED, ElementValue, Outcome, Result, StaffChange, Written
 from hl7bridge.service.log import Log
-from hl7bridge.service.outbound.leaving import LEAVING_REPORT, LeavingReport
+from hl7bridge.service.outbound.leaving import LeavingReport
 from hl7bridge.service.outbound.offered import HOUR
 from hl7bridge.service.outbound.outage import Outage
 from hl7bridge.service.outbound.pace import REST_LONGEST, Pace
@@ -37,7 +37,7 @@ from hl7bridge.service.outbound.safeguards import Safeguards
 from hl7bridge.service.outbound.schedule import Schedule
 from hl7bridge.service.outbound.second_looks import EVERY as LAG_EVERY
 from hl7bridge.service.outbound.second_looks import effective_lag
-from hl7bridge.service.outbound.watch import MAINTENANCE, Watch, Watched
+from hl7bridge.service.outbound.watch import Watch, Watched
 from hl7bridge.store.store import Claimed, DeliveryState, Settlement, Store
 
 GROUP = 64  # settlements a transaction

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from hl7bridge.destinations.fhir.tasks import leaver_unverified
-from hl7bridge.destinations.reasons import SCOPE_REFUSED
+from hl7bridge.destinations.reasons import MAINTENANCE, SCOPE_REFUSED
 from hl7bridge.model import LEAVER_UNVERIFIED, Outcome, Result, Task
 from hl7bridge.service.log import Log
 from hl7bridge.service.outbound import hours as windows
@@ -19,7 +19,6 @@ from hl7bridge.service.outbound.wording import Wording
 from hl7bridge.store import driver
 from hl7bridge.store.store import OPEN_LANE, DeliveryState, Store
 
-MAINTENANCE = "maintenance"
 OFF_HOURS = "off-hours"
 HOUR = 3600.0
 EVERY = 10.0  # seconds between two looks for leavers and overdue tasks
