@@ -102,6 +102,14 @@ def test_a_value_takes_the_place_of_the_earlier_one(bridge: Bridge, field: str, 
     assert [role[ELEMENT[field]] for role in roles(bridge)] == [role[ELEMENT[field]] for role in roles(fresh)]
 
 
+@pytest.mark.parametrize("null", ['""^""^""', '""&""', '""~""', ' ""^'])
+@pytest.mark.parametrize("field", ["STF-4", "STF-10", "STF-19", "PRA-5"])
+def test_a_null_in_each_part_is_a_null(bridge: Bridge, field: str, null: str) -> None:
+    bridge.deliver(change("MAD", field, **UNITS))
+    assert bridge.deliver(change("MUP", f"{field}={null}")).result is Result.UPDATED
+    assert all(ELEMENT[field] not in role for role in roles(bridge))
+
+
 def test_a_telephone_that_is_not_repeated_leaves_the_roles_too(bridge: Bridge) -> None:
     bridge.deliver(change("MAD", "STF-10", **UNITS))
     bridge.deliver(change("MUP", f"STF-10={HOME}"))

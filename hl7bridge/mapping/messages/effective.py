@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 
-from hl7bridge.mapping.rules.reading import NULL, FieldReader
+from hl7bridge.mapping.rules.reading import FieldReader
 from hl7bridge.mapping.rules.times import PRECISION_LETTERS, Span, span, truncated
 from hl7bridge.model import Location
 
@@ -44,19 +44,13 @@ class When:
 
 def when_of(reader: FieldReader, raw: str, zone: tzinfo, place: Location) -> When:
     """What a TS, DTM or DT field says, read strictly: a second time, or anything beside the time, makes it unreadable."""
-    found = [_span_of(reader, one, zone) for one in reader.repetitions(raw) if not _is_empty(reader, one)]
+    found = [_span_of(reader, one, zone) for one in reader.repetitions(raw) if not reader.is_blank(one)]
     if not found:
         return When(place=place)
     first = found[0]
     if first is None or any(one != first for one in found):
         return When(readable=False, place=place)
     return When(first, place=place)
-
-
-def _is_empty(reader: FieldReader, repetition: str) -> bool:
-    """Whether nothing is sent in it, or nulls: not even where nothing belongs."""
-    parts = repetition.replace(reader.subcomponent, reader.component).split(reader.component)
-    return all(part.strip() in ("", NULL) for part in parts)
 
 
 def _span_of(reader: FieldReader, repetition: str, zone: tzinfo) -> Span | None:

@@ -16,7 +16,7 @@ from hl7bridge.hl7.message import Message, Segment
 from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.mapping.messages.effective import When
 from hl7bridge.mapping.messages.structure import repeats
-from hl7bridge.mapping.rules.reading import NULL, FieldReader
+from hl7bridge.mapping.rules.reading import FieldReader
 from hl7bridge.mapping.rules.shapes import BEYOND, foreign_form, is_telling, may_repeat, type_of_field
 from hl7bridge.mapping.rules.tables import Codes
 from hl7bridge.model import Action, ElementValue, Finding, Location, Severity, StaffIdentifier
@@ -331,7 +331,7 @@ class Draft:
                 self.row = row
                 if row.when is not None and not row.when(self, row, raw):
                     self.leave(f"{row.when.__name__} does not hold")
-                elif raw == NULL:
+                elif self.reader.is_null(raw):
                     self.clear()
                 elif row.apply is not None and (raw := self._fitting(row, raw)):
                     row.apply(self, row, raw)
@@ -347,7 +347,7 @@ class Draft:
             if row.when is not None and not row.when(self, row, raw):
                 self.leave(f"{row.when.__name__} does not hold")
                 return ""
-            if raw == NULL:
+            if self.reader.is_null(raw):
                 self.clear()
                 return ""
             raw = self._fitting(row, raw)

@@ -84,6 +84,15 @@ class FieldReader:
             or repetition[-1] == " "
         )
 
+    def is_blank(self, text: str) -> bool:
+        """Whether nothing but blanks and nulls stands in any part of a field or repetition."""
+        parts = text.replace(self.repetition, self.component).replace(self.subcomponent, self.component)
+        return all(part.strip() in ("", NULL) for part in parts.split(self.component))
+
+    def is_null(self, text: str) -> bool:
+        """Whether a field says null (2.5.3): `""`, as a whole or in each of its parts that has anything."""
+        return text == NULL or (NULL in text and self.is_blank(text))
+
     def subparts(self, repetition: str, component: int) -> list[str]:
         """The sub-components of one component (1-based) as text, and twenty "" for absent ones."""
         components = repetition.split(self.component)
