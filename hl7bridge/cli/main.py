@@ -87,9 +87,9 @@ class _Commands(Mapping[str, Any]):
 
 
 def _in_short(text: str, longest: int = 60) -> str:
-    """What stands of a help text in a list of commands: its first sentence, or a clause of it, never cut within one."""
+    """A help text in a list of commands: its first sentence, up to a colon or semicolon where it is too long."""
     sentence = " ".join(text.split("\n\n")[0].split())
-    for mark in ("", ":", ";", ","):
+    for mark in ("", ":", ";"):
         clause = sentence.partition(mark)[0] + "." if mark else sentence
         if len(clause) <= longest:
             return clause

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _LEFT = {
     "not held": "it is not held any more",
-    "overtaken": "a younger change of the same person is under way: look again when it has ended",
+    "overtaken": "a newer change of the same person waits or is being delivered: try again once it has ended",
 }
 
 

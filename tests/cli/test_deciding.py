@@ -130,11 +130,11 @@ def test_all_of_one_cause_are_released_after_a_fix(command: Command, ready: Path
     assert len(command("hold", "list", "--json", "--config", ready).json["holds"]) == 1
 
 
-def test_what_is_about_to_be_overtaken_stays(command: Command, held: Path) -> None:
+def test_what_a_newer_change_waits_behind_is_not_released(command: Command, held: Path) -> None:
     take_in(held, message("X2"))
     released = command("hold", "release", 1, *WHY, "--config", held)
     assert released.code == 1
-    assert "younger change" in released.err
+    assert "newer change" in released.err
 
 
 def test_a_discarded_one_is_withdrawn(command: Command, held: Path, server: Server) -> None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
+import typer
 
 from hl7bridge import __version__
 from hl7bridge.cli import main as main_module
@@ -33,6 +34,15 @@ def test_help_lists_every_command(command: Command) -> None:
     assert ended.code == 0
     for name in main_module.COMMANDS:
         assert f"\n  {name} " in ended.out
+
+
+@pytest.mark.parametrize("name", main_module.COMMANDS)
+def test_every_command_has_a_line_in_the_list(name: str) -> None:
+    """Whole, and short enough to be read at a glance."""
+    chosen = typer.main.get_command(main_module.app).commands[name]
+    for command in (chosen, *getattr(chosen, "commands", {}).values()):
+        assert 10 < len(command.short_help) <= 60
+        assert command.short_help.endswith(".")
 
 
 @pytest.mark.parametrize("name", main_module.COMMANDS)

@@ -53,7 +53,7 @@ def explain_messages(
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Show element <- rule <- field <- value for a message, and what was not used.
+    """Show where each element comes from: element <- rule <- field <- value, and what was not used.
 
     \b
       hl7bridge map explain new_physician.hl7

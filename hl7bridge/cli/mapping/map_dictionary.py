@@ -27,7 +27,7 @@ def dictionary(
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """List every FHIR element with the field, rule and code table that it is made of, its owner and next review.
+    """List every FHIR element: the field, rule and code table that it is made of, its owner and next review.
 
     \b
       hl7bridge map dictionary

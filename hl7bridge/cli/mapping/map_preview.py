@@ -76,7 +76,7 @@ def preview(
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Show what the mapping on disk would read differently in the messages that came last.
+    """Show what the mapping on disk would read differently: in the messages that came last.
 
     \b
       hl7bridge map preview                      the last 200

@@ -50,7 +50,7 @@ def run_trios(
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Run a site's own test messages under its map, and show what is not as expected.
+    """Run a site's own test messages under its map: what is not as expected?
 
     \b
       hl7bridge map test tests/kings --write     write what comes out now; read it; keep what is right

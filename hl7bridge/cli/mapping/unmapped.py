@@ -86,7 +86,7 @@ def unmapped(
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """List codes and authorities that came and that no table knows, with the lines that map them.
+    """List codes and authorities that no table knows: those that came, with the lines that map them.
 
     \b
       hl7bridge map unmapped

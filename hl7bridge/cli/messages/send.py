@@ -48,7 +48,7 @@ def send(
     results: ResultsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Send HL7 messages over MLLP, as they are, and print each answer.
+    """Send HL7 messages over MLLP: as they are, with each answer printed.
 
     \b
       hl7bridge send new_physician.hl7 --to 127.0.0.1:2575

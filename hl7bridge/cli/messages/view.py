@@ -43,7 +43,7 @@ def view(
       hl7bridge view new_physician.hl7
       hl7bridge view nightly.hl7 --raw
       hl7bridge view answer.hl7 --json
-      hl7bridge view odd.hl7 --compare does another reader see the same?
+      hl7bridge view odd.hl7 --compare  does another reader see the same?
       hl7bridge view 42                a stored message, by the id that `msg list` shows
 
     Works on any HL7 v2 message; a file needs no configuration. A field sent as "" (clear it) is shown as null, which is not

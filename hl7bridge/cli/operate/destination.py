@@ -19,7 +19,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
-    help="How the FHIR servers stand: list, pause, resume them, try writes again, go live.",
+    help="Destinations: list, pause, resume, retry writes, go live.",
 )
 app.command("go-live")(go_live)
 
@@ -94,7 +94,7 @@ def pause_destination(
 def resume_destination(
     name: NameArgument, reason: ReasonOption = "", config: ConfigOption = Path(), as_json: JsonOption = False
 ) -> None:
-    """Let deliveries go out to a destination again, whatever paused it; what waits for its next attempt goes at once.
+    """Resume deliveries to a destination, whatever paused it: what waits for its next attempt goes at once.
 
     \b
       hl7bridge destination resume ehr --reason "the upgrade is done"

@@ -17,6 +17,7 @@ app = typer.Typer(
     help="The files of drop folders: how far each was read, what became of its messages.",
     no_args_is_help=True,
     rich_markup_mode=None,
+    add_completion=False,
 )
 
 
@@ -33,7 +34,7 @@ def list_files(
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """List dropped files, the newest first, with progress and counts.
+    """List dropped files: the newest first, with progress and counts.
 
     \b
       hl7bridge drop list

@@ -18,7 +18,7 @@ def export(
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Write messages, people, deliveries, tasks and decisions into a SQLite file that other programs can query.
+    """Export into a SQLite file for other programs: messages, people, deliveries, tasks and decisions.
 
     \b
       hl7bridge export staff.db

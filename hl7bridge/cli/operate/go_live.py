@@ -49,7 +49,7 @@ def go_live(
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Show what a destination that leaves mode report would write of what it only reported, and queue it when confirmed.
+    """Let a destination begin to write: show what it would write of all that it only reported, queue it when confirmed.
 
     \b
       hl7bridge destination go-live ehr                        the counts; nothing is changed

@@ -130,16 +130,16 @@ def release_holds(
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Put held deliveries back into their lanes: translated again, as the last in line, and past the brake.
+    """Release held deliveries: they are translated again, go to the end of their lanes, and pass the brake.
 
     \b
       hl7bridge hold release 42 --reason "checked with HR"
       hl7bridge hold release --all --cause refused-change --reason "the table is mended"
 
     The record is translated again from the stored message, with the mapping and tables of today, and delivered by
-    `hl7bridge run`. What was asked of a person (an approval, the brake) counts as answered, unless the one who releases
-    asked for the change (`replay ID`): another account approves it. One that a younger change of the same person is about
-    to overtake stays held.
+    `hl7bridge run`. The release counts as the approval, and the brake does not stop it again. Who asked for a change
+    (`replay ID`) cannot release it: another account does. A delivery is not released while a newer change of the same
+    person waits or is being delivered.
 
     Ends with 1 when one could not be released.
     """
@@ -162,7 +162,7 @@ def discard_holds(
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """End held deliveries as withdrawn: they will not be applied.
+    """Discard held deliveries: they end as withdrawn, and are not applied.
 
     \b
       hl7bridge hold discard 42 --reason "a test record"

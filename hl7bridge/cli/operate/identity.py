@@ -24,7 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
-    help="Whom records are about: quarantined ones, link, unlink, duplicates.",
+    help="Say whom records are about: list what is not clear, link, unlink, duplicates.",
 )
 
 FeedArgument = Annotated[str, typer.Argument(metavar="FEED", help="The feed that the record came from.")]
@@ -48,7 +48,7 @@ def list_quarantined(
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """List records of which it is not clear whom they are about, with both sides: the record, and who may be meant.
+    """List records whose person is not clear: both sides, the record and the people who may be meant.
 
     \b
       hl7bridge identity list
@@ -85,7 +85,7 @@ def show_quarantined(
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Show one quarantined record and who may be meant, side by side, and what to do.
+    """Show one such record: beside it the people who may be meant, and what to do.
 
     \b
       hl7bridge identity show 42
@@ -257,7 +257,7 @@ def list_duplicates(
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Report Practitioners that share an identifier. Nothing is written, and none of them is picked.
+    """Report Practitioners that share an identifier: nothing is written, and none of them is picked.
 
     \b
       hl7bridge identity duplicates              those that changes were held for
@@ -321,7 +321,7 @@ def import_ids(
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Take in a map of ids, where nobody is known yet. A map of another destination is refused: ids differ everywhere.
+    """Import a map of ids, where nobody is known yet: one of another destination is refused, since ids differ.
 
     \b
       hl7bridge identity import ids.json --destination ehr --reason "moved to a new machine"

@@ -60,7 +60,7 @@ def reconcile(
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Compare everybody whom the source names with a FHIR server as it is; nothing is written there.
+    """Compare the source with a FHIR server: everybody whom the source names. Nothing is written there.
 
     \b
       hl7bridge reconcile                     everybody; what is urgent stands first

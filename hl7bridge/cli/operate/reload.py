@@ -29,15 +29,15 @@ def reload(
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Let the running service take the configuration as it is on disk, without closing a connection.
+    """Let the running service read conf/ again: no connection is closed.
 
     \b
       hl7bridge reload                 what would be read differently? then, if you agree, do it
       hl7bridge reload --yes           from a script
       hl7bridge reload --history       who let which mapping go live
 
-    What the mapping of before wrote and this one gives no more stays at the servers until you let this one go live here,
-    after an upgrade, too; then it goes with the person's next message.
+    Values that the earlier mapping wrote, and the new one does not give, stay at the servers until you let the new one go
+    live here. Then they are removed with the person's next message. The same holds after an upgrade.
 
     Maps, tables, authorities, acknowledgment settings and limits are swapped between two messages; where a destination
     changed, the delivery process starts anew. If anything in conf/ is wrong, nothing changes. Ports, the store and the log

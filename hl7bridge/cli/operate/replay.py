@@ -64,7 +64,7 @@ def replay(
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Send messages again, or deliver a stored message again with the mapping as it is now.
+    """Send or deliver messages again: files through the feed's listener, a stored one with the mapping of today.
 
     \b
       hl7bridge replay 42 --dry-run           what would message 42 change today? (reads only)
@@ -72,9 +72,10 @@ def replay(
       hl7bridge replay nightly.hl7            through the feed's listener, as the engine would send it
       hl7bridge replay nightly.hl7 --dry-run  what would these change?
 
-    A file is sent as it is, whatever its size: the duplicate rule applies, as to any message. A run that is interrupted, or
-    gets no answer, ends there; the next one goes on behind what was answered. An ID is linked to the first and outside
-    that rule; what a later message has overtaken is not sent, unless --force says so. `hl7bridge run` delivers it.
+    A file is sent as it is, whatever its size; the duplicate rule applies. Where a run was interrupted, or got no answer,
+    the same command goes on behind the last message that was answered. A stored message (ID) is processed once more, and
+    linked to the first time; the duplicate rule does not apply. Where a later message was applied since, nothing is sent
+    unless --force says so. `hl7bridge run` delivers it.
 
     Ends with 1 when a record could not be mapped or needs a person, or a file is not whole (another count in BTS or FTS, no
     trailer), with 3 when a server or the listener is out of reach,

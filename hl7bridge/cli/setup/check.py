@@ -50,7 +50,7 @@ def check(
     ] = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Check the configuration and what it names, and say of each problem where it is and what to do.
+    """Check the configuration and what it names: each problem, where it is, and what to do.
 
     \b
       hl7bridge check

@@ -69,7 +69,7 @@ def doctor(
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Look at the FHIR servers: what works, what does not, why, and what to do about it.
+    """Examine the FHIR servers: what works, what does not, why, and what to do about it.
 
     \b
       hl7bridge doctor

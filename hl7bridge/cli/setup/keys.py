@@ -40,7 +40,7 @@ def generate(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a signing key, and write its private half to a file that only you can read.
+    """Make a signing key: its private half is written to a file that only you can read.
 
     \b
       hl7bridge keys generate keys/ehr.pem

@@ -36,7 +36,7 @@ def register_help(
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Print what to enter when this client is registered at a FHIR server, and what is left to do until it goes live.
+    """Print what a FHIR server's owner asks for: to register this client, and until it goes live.
 
     \b
       hl7bridge register-help

@@ -67,7 +67,7 @@ def try_tokens(
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Get an access token, and print what it allows and for how long. The token is not printed, nor kept.
+    """Get an access token: what it allows, and for how long. The token is neither printed nor kept.
 
     \b
       hl7bridge token test

@@ -69,7 +69,7 @@ def sandbox(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the addresses as one line of JSON.")] = False,
 ) -> None:
-    """Run an embedded FHIR R4 server for Practitioner and PractitionerRole, with an OAuth token endpoint.
+    """Run a FHIR R4 server to try with: Practitioner and PractitionerRole, and an OAuth token endpoint.
 
     \b
       hl7bridge sandbox --port 8480 --no-auth               the destination that `hl7bridge init` writes
