@@ -165,6 +165,22 @@ def test_dates_of_a_house_that_no_role_goes_by_are_of_all(bridge: Bridge) -> Non
     assert [role.get("period") for role in roles(bridge)] == [{"end": "2025-01-01"}] * 2
 
 
+@pytest.mark.parametrize(
+    ("institution", "ended"),
+    [("", [True, True]), ("ORTH^Orthopaedics", [False, True]), ("SOUTH^South practice", [False, False])],
+)
+@pytest.mark.parametrize("units", [{}, UNITS], ids=["units before", "units again"])
+def test_dates_of_a_practice_are_of_the_institution_that_pra_9_names(
+    bridge: Bridge, institution: str, ended: list[bool], units: dict[str, str]
+) -> None:
+    bridge.deliver(change("MAD", **UNITS))
+    practice = segment("PRA", f1="K1", f9=institution, f10="20250101")
+    (record,) = translate(message(mfe("MUP"), stf(**units), practice)).records
+    bridge.deliver(change_of(record))
+    assert ["period" in role for role in roles(bridge)] == ended
+    assert [not role["active"] for role in roles(bridge)] == ended
+
+
 def test_a_unit_that_dates_itself_is_not_dated_by_the_institution(bridge: Bridge) -> None:
     (record,) = translate(message(mfe(), stf(), "ORG|1|CARD^Cardiology|||||||20180101^20280101")).records
     bridge.deliver(change_of(record))

@@ -171,10 +171,15 @@ def _period_rank(field: str) -> int:
 
 
 def _meant(change: StaffChange, roles: Sequence[Written]) -> Sequence[Written] | None:
-    """The roles whose unit goes by the name of the institution that the dates are of; None (all) where none does: then it
-    is the house that all of them are in."""
+    """The roles whose unit goes by the name of the institution that the dates are of. Where none does, an employer's dates
+    (STF-12, -13) are of the house that all of them are in (None), and those of a practice (PRA-8, -10) of no unit."""
     names = set(change.institution)
-    return [base for base in roles if not names.isdisjoint(_unit_names(base))] or None
+    if not names:
+        return None
+    found = [base for base in roles if not names.isdisjoint(_unit_names(base))]
+    if any(value.field.startswith("PRA") for value in _dates(change)):
+        return [*found, *(base for base in roles if base.role_key == STAFF and base not in found)]
+    return found or None
 
 
 def _unit_names(base: Written) -> set[str]:

@@ -27,7 +27,9 @@ def roles_of(draft: Draft) -> tuple[tuple[StaffRole, ...], tuple[ElementValue, .
             general.append(fallback[0])
         if periods is not None and (period := periods.of(NOBODY)):
             general.append(period)
-            if not any(draft.relationship):
+            if period.field.startswith("PRA"):
+                draft.institution_names = fallback[1] if fallback is not None and periods.names_practice else NOBODY
+            elif not any(draft.relationship):
                 draft.institution_names = NOBODY.union(*(bound.institution for bound in periods.dates if bound.used))
     elif draft.institution is not None and not draft.institution.used:
         source = draft.institution
@@ -122,6 +124,7 @@ class _Periods:
 
     def __init__(self, draft: Draft, units: list[Unit]) -> None:
         self.draft = draft
+        self.units = units
         self.dates = draft.starts + draft.ends
         self.reversed = False
         # One institution that no unit goes by is the house that all of them are in.
@@ -171,19 +174,28 @@ class _Periods:
     def say_unused(self) -> None:
         """Dates of institutions that no unit of the message goes by."""
         draft = self.draft
+        elsewhere = not any(self._is_practice(unit.names) for unit in self.units)
         for bound in draft.practice:
             if bound and not bound.used:
-                draft.leave("another field gives the period", bound)
+                draft.leave(
+                    "PRA-9 names no unit of the message" if elsewhere else "another field gives the period", bound
+                )
         for bound in self.dates:
             if not bound.used and not self.reversed:
                 text = "names an institution that is no unit of this message: the date is not used"
                 self._say(bound, "103", "institution-unmatched", text, Severity.INFORMATION)
                 draft.leave("no unit of the message goes by the institution's name", bound)
 
+    @property
+    def names_practice(self) -> bool:
+        """Whether PRA-9 says of which institution PRA-8 and PRA-10 speak."""
+        institution = self.draft.institution
+        return institution is not None and institution.row.number == 9
+
     def _is_practice(self, names: frozenset[str]) -> bool:
         """Whether PRA-8 and PRA-10 speak of the unit: PRA-9 names it, or names nothing."""
         institution = self.draft.institution
-        if institution is None or institution.row.number != 9 or not names:
+        if institution is None or not self.names_practice or not names:
             return True
         reader = self.draft.reader
         parts = reader.parts(reader.repetitions(institution.text)[0])
