@@ -42,3 +42,9 @@ def body_of(store: Store, message_id: int) -> bytes:
             advice="Only staff messages are; ask the sender to send it again.",
         )
     return body
+
+
+def open_deliveries(message: dict[str, Any]) -> int:
+    """How many deliveries of a message will go on by themselves soon: one held or scheduled waits for a person or a day."""
+    deliveries = [delivery for record in message["records"] for delivery in record["deliveries"]]
+    return sum(delivery["state"] not in ("ended", "held", "scheduled") for delivery in deliveries)

@@ -17,9 +17,9 @@ import typer
 from hl7bridge.cli import output, stored
 from hl7bridge.cli.deciding import ReasonOption, account
 from hl7bridge.cli.operate import msg
-from hl7bridge.cli.operate.replay import outcome_data
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
 from hl7bridge.desk.deciding import why
+from hl7bridge.desk.replay import outcome_data
 from hl7bridge.errors import ConfigError
 from hl7bridge.model import Interaction, Outcome, Result
 

@@ -13,6 +13,7 @@ import typer
 from hl7bridge.cli import output, stored
 from hl7bridge.cli.messages.mllp_client import read_answer
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
+from hl7bridge.desk.messages import open_deliveries
 from hl7bridge.errors import ConfigError
 from hl7bridge.hl7.boundaries import lines_of, message_uses_line_feeds
 from hl7bridge.model import Location
@@ -178,12 +179,6 @@ def age(text: str) -> float:
 def kind_of(row: dict[str, Any]) -> str:
     """`MFN^M02`."""
     return "^".join(part for part in (row["message_type"], row["trigger_event"]) if part)
-
-
-def open_deliveries(message: dict[str, Any]) -> int:
-    """How many deliveries of a message will go on by themselves soon: one held or scheduled waits for a person or a day."""
-    deliveries = [delivery for record in message["records"] for delivery in record["deliveries"]]
-    return sum(delivery["state"] not in ("ended", "held", "scheduled") for delivery in deliveries)
 
 
 def _note(row: dict[str, Any]) -> str:

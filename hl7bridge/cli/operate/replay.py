@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import time
 from collections.abc import Iterator
-from dataclasses import asdict, replace
-from datetime import UTC, datetime
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hl7bridge.cli import output, stored
-from hl7bridge.cli.deciding import account
+from hl7bridge.cli.deciding import actor
 from hl7bridge.cli.messages.files import Findings, files_of, messages_of
 from hl7bridge.cli.messages.mllp_client import address_of
 from hl7bridge.cli.messages.resuming import Progress
@@ -30,17 +26,15 @@ from hl7bridge.cli.messages.send import (
 )
 from hl7bridge.cli.operate import msg
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
-from hl7bridge.errors import ConfigError, MessageError
-from hl7bridge.model import APPLIED, ENDED_WELL, Known, Outcome, Record, Result, StaffChange
+from hl7bridge.desk.messages import open_deliveries
+from hl7bridge.errors import ConfigError
+from hl7bridge.model import ENDED_WELL, Result
 
 if TYPE_CHECKING:
     from hl7bridge.config import Feed, Settings
-    from hl7bridge.destinations.fhir.rehearsal import Rehearsal
-    from hl7bridge.destinations.fhir.wire.client import FhirClient
     from hl7bridge.store.store import Store
 
 _OUT_OF_REACH = frozenset({Result.RETRY, Result.UNKNOWN, Result.PAUSED})
-_LOOK_AGAIN = 0.1  # seconds between two looks at the store while waiting
 
 
 def replay(
@@ -145,6 +139,8 @@ def plans(what: str, feed_name: str, directory: Path, *, quiet: bool) -> tuple[l
 def _planned_documents(
     settings: Settings, message_id: int, what: str, feed_name: str, findings: Findings, *, quiet: bool
 ) -> tuple[list[dict[str, Any]], ExitCode]:
+    from hl7bridge.desk.replay import Planner
+
     documents, codes = [], {ExitCode.GOOD}
     with Planner(settings) as planner:
         for name, feed, body in _chosen(settings, planner.store, message_id, what, feed_name, findings):
@@ -168,114 +164,6 @@ def _chosen(
         raise ConfigError(f"there is no message {message_id}", advice="There is no store yet.")
     name = stored.message_of(store, message_id)["feed"]
     yield str(message_id), stored.feed_named(settings, feed_name or name), stored.body_of(store, message_id)
-
-
-class Planner:
-    """Plans messages against the servers as they are now: reads only. A context manager."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._clients: dict[str, FhirClient] = {}
-        self._rehearsals: dict[str, Rehearsal] = {}
-        self.store: Store | None = None
-
-    def __enter__(self) -> Planner:
-        from hl7bridge.store.opening import open_store
-
-        location = self._settings.store.path
-        if "://" in location or Path(location).exists():
-            self.store = open_store(location)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for client in self._clients.values():
-            client.close()
-        if self.store is not None:
-            self.store.close()
-
-    def document(self, feed: Feed, body: bytes) -> dict[str, Any]:
-        """What one message would do: its records, and for each destination the planned interactions."""
-        from hl7bridge.desk.translating import translated
-
-        try:
-            message, records, version = translated(feed, body, time.time())
-        except MessageError as error:
-            return {"control_id": "", "error": str(error), "mapping_version": "", "records": []}
-        return {
-            "control_id": message.header.control_id,
-            "error": "",
-            "mapping_version": version,
-            "records": [self._record(feed, record) for record in records],
-        }
-
-    def _record(self, feed: Feed, record: Record) -> dict[str, Any]:
-        change = record.change
-        return {
-            "position": record.position,
-            "action": change.action.value if change else "",
-            "source_key": change.source_key if change else record.echo.key,
-            "effective": change.effective if change else "",
-            "findings": [asdict(finding) for finding in record.findings],
-            "destinations": [self._planned(feed, name, change) for name in feed.destinations] if change else [],
-        }
-
-    def _planned(self, feed: Feed, name: str, change: StaffChange) -> dict[str, Any]:
-        outcome = self._rehearsal(name).deliver(change, feed.name, datetime.now(UTC), approved=True)
-        if outcome.result in APPLIED:
-            outcome = replace(outcome, result=Result.REPORTED)
-        return {"destination": name, **outcome_data(outcome)}
-
-    def _rehearsal(self, name: str) -> Rehearsal:
-        """Of one destination, as if it wrote: a later message finds whom an earlier one would create."""
-        from hl7bridge.assemble.destinations import client_for, destination_rules
-        from hl7bridge.destinations.fhir.rehearsal import Rehearsal
-
-        if name not in self._rehearsals:
-            rules = replace(destination_rules(self._settings.destinations[name]), mode="write", modes={})
-            self._clients[name] = client_for(self._settings.destinations[name], rules)
-            known = partial(self.store.known, name) if self.store else _unknown
-            written_by = partial(self.store.written_by, name) if self.store else _nobody
-            said_by = partial(self.store.said_by, name) if self.store else _nothing
-            self._rehearsals[name] = Rehearsal(rules, self._clients[name], known, written_by, said_by)
-        return self._rehearsals[name]
-
-
-def _unknown(feed: str, source_key: str) -> Known:
-    """Without a store, nobody was written."""
-    return Known()
-
-
-def _nobody(resource_type: str, resource_id: str) -> tuple[()]:
-    """Without a store, no feed has written anything."""
-    return ()
-
-
-def _nothing(feed: str, source_key: str) -> tuple[()]:
-    """Without a store, no record has said anything before."""
-    return ()
-
-
-def outcome_data(outcome: Outcome) -> dict[str, Any]:
-    """The JSON of a planned delivery."""
-    return {
-        "result": outcome.result.value,
-        "code": outcome.code,
-        "local": outcome.local,
-        "text": outcome.text,
-        "person_id": outcome.person_id,
-        "interactions": [
-            {
-                "kind": interaction.kind.value,
-                "resource_type": interaction.resource_type,
-                "resource_id": interaction.resource_id,
-                "reason": interaction.reason,
-                "differences": [asdict(difference) for difference in interaction.differences],
-                "drift": [asdict(difference) for difference in interaction.drift],
-            }
-            for interaction in outcome.interactions
-        ],
-        "tasks": [{"kind": task.kind, "title": task.title, "steps": list(task.steps)} for task in outcome.tasks],
-    }
 
 
 def _verdict(document: dict[str, Any]) -> ExitCode:
@@ -316,20 +204,17 @@ def _show_planned(planned: dict[str, Any]) -> None:
 
 def _stored_again(settings: Settings, message_id: int, force: bool, wait: float, as_json: bool) -> ExitCode:
     """Store the message anew, linked to the first and outside the duplicate rule, and wait for its deliveries."""
-    from hl7bridge.desk.translating import translation_differences
+    from hl7bridge.desk import replay as desk
 
     with stored.opened(settings) as store:
-        first = stored.message_of(store, message_id)
-        feed = stored.feed_named(settings, first["feed"])
-        body = stored.body_of(store, message_id)
-        new_id = store_again(store, settings, feed, first, body, force, account())
-        changed = list(translation_differences(first, stored.message_of(store, new_id)))
+        done = desk.again(store, settings, message_id, actor(), force=force)
+        changed = list(done.read_differently)
         if not as_json:
-            output.say(f"message {message_id} is stored again as message {new_id}")
+            output.say(f"message {message_id} is stored again as message {done.message_id}")
             if changed:
-                output.show(f"read differently than by mapping {first['mapping_version']}:")
+                output.show(f"read differently than by mapping {done.mapping_before}:")
                 stored.show_differences(changed, "    ")
-        message = _when_ended(store, new_id, wait)
+        message = desk.when_ended(store, done.message_id, wait)
     if as_json:
         told = {"replay_of": message_id, "read_differently": changed, "message": stored.with_times(message)}
         output.show_json("replay/1", told)
@@ -338,57 +223,8 @@ def _stored_again(settings: Settings, message_id: int, force: bool, wait: float,
     return _verdict_of_stored(message)
 
 
-def store_again(
-    store: Store, settings: Settings, feed: Feed, first: dict[str, Any], body: bytes, force: bool, who: str
-) -> int:
-    """Translate stored bytes and store the result as a message of its own, asked for by `who`; returns its id.
-
-    Raises MessageError.
-    """
-    from hl7bridge.assemble.feeds import feed_policy
-    from hl7bridge.desk.translating import translated
-    from hl7bridge.intake.intake import header_fields, new_deliveries
-    from hl7bridge.store.store import Acknowledgment, AcknowledgmentState, MessageState, NewMessage, NewRecord
-
-    policy, now = feed_policy(feed, settings), time.time()
-    message, records, version = translated(feed, body, now)
-    new = NewMessage(
-        feed=feed.name,
-        received=now,
-        header=header_fields(message.header),
-        digest=hashlib.sha256(body).digest(),
-        size=len(body),
-        body=body,
-        state=MessageState.REFUSED if all(record.failed for record in records) else MessageState.ACCEPTED,
-        records=tuple(
-            NewRecord(record, new_deliveries(policy, record.change, now, first_received=first["received"]))
-            for record in records
-        ),
-        acknowledgments=(Acknowledgment("original", AcknowledgmentState.NONE),),
-        mapping_version=version,
-        peer="replay",
-        replay_of=first["id"],
-        note="replayed by force" if force else "replayed",
-        force=force,
-        requested_by=who,
-    )
-    return store.accept([new], now)[0].message_id
-
-
-def _when_ended(store: Store, message_id: int, wait: float) -> dict[str, Any]:
-    """The message once no delivery of it goes on by itself, or when the wait is over."""
-    until = time.monotonic() + wait
-    message = stored.message_of(store, message_id)
-    while msg.open_deliveries(message) and time.monotonic() < until:
-        time.sleep(_LOOK_AGAIN)
-        message = stored.message_of(store, message_id)
-    for acknowledgment in message["acknowledgments"]:
-        del acknowledgment["body"]
-    return message
-
-
 def _verdict_of_stored(message: dict[str, Any]) -> ExitCode:
-    if msg.open_deliveries(message):
+    if open_deliveries(message):
         return ExitCode.QUEUED
     held = any(delivery["state"] == "held" for record in message["records"] for delivery in record["deliveries"])
     failed = any(record["failed"] for record in message["records"])
