@@ -115,7 +115,7 @@ def adt(event: str = "ADT^A08^ADT_A01") -> bytes:
 
 
 def visit(event: str = "A01") -> bytes:
-    """A patient message with a physician who is read: of everything beside her nothing may stay."""
+    """A patient message with a physician who is read: of everything beside them nothing may stay."""
     physician = "1234567893^Okonkwo^Adaeze^^^^^^^^^^NPI"
     lines = adt(f"ADT^{event}^ADT_A01").decode().split("\r")
     lines[4] = segment("PV1", "", PATIENT, f7=f"{physician}~{{0}}^{{1}}^{{2}}", f9="{0}^{1}^{2}^^^^^^{3}")

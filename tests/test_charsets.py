@@ -1,4 +1,4 @@
-"""The same person in the character sets that senders use: the same Practitioner, whatever bytes her name is made of.
+"""The same person in the character sets that senders use: the same Practitioner, whatever bytes the name is made of.
 
 In the sets of several bytes some of the bytes are those of a separator or of the escape character: what is split before it
 is decoded comes out wrong.

@@ -2,29 +2,29 @@
 
 Each row plays messages through intake, store, plan and delivery against the sandbox, in this process, on a clock of its
 own, and tells what the last one came to: the answer, how its delivery ended, what was warned of, and how the person and
-her roles stand at the server.
+their roles stand at the server.
 
 Where we differ from the proposed table, and why:
 
 - Strict modes (204 or 205 where an update meets nobody, an addition somebody) are not offered: senders resend, and a full
   load after an outage would be refused. The meeting is said as a warning.
-- `create_inactive` is not offered: who is added inactive is created inactive, as other records may refer to her.
+- `create_inactive` is not offered: who is added inactive is created inactive, as other records may refer to them.
 - MAC, B04: the role that ended is opened again under its id with a new start; its old period is its earlier version. A
   second role would look like a second job.
 - MDL, B03: never a DELETE (`allow_delete` is not offered): other systems refer to the resource. Inactive, tagged, a task.
 - B04 for an unknown person whose record has no family name: held with 204, like MAC.
-- B06 ends every role of the staff record, and the person, unless another record or another feed holds her active. What a
+- B06 ends every role of the staff record, and the person, unless another record or another feed holds them active. What a
   role belongs to is a department or unit; which institution that is of, no message says, and a leaver must not stay active
   because the sender listed less than before. A person with two institutions has two records, or two feeds.
 - B07 for an unknown person is held with 204: the grant waits for the person. B08 and the endings are successes with a
   warning: what they ask for is so.
 - A certificate that is revoked and is not there is not added (a warning says so).
 - EVN-2 and EVN-6 in the future are not waited for: what is recorded or has occurred cannot lie ahead. Warned; EVN-3 plans.
-- No sweep makes a person inactive because all her roles have ended: only a word about her does.
+- No sweep makes a person inactive because all their roles have ended: only a word about the person does.
 - Past STF-13 with STF-7 = A: the role's period ends and the role stays active, without a warning; the dates say it.
 - A replacement (MFI-3 REP) never sweeps who is absent; it is read as an update, and says so.
 - Merge of duplicate staff: a survivor who brings an identifier that another Practitioner carries is held for a person to
-  decide, for no message says that the two are one: no identifier is moved by itself. The loser ends by an event of her own.
+  decide, for no message says that the two are one: no identifier is moved by itself. The loser ends by a record of its own.
 - A key unknown whose NPI matches one person: held where that person bears another key of the same system, for two keys are
   two people until a person says otherwise; else taken for that person only if the family name agrees, and nothing speaks
   against it. The new key is a record of its own beside the other: its roles are its own, and each must end for the person
@@ -321,9 +321,9 @@ SPECIAL = [
     Row("B06 + A", pmu("B06", "A"), "deactivated", before=JOINED, warned=CONFLICT, **LEAVES),
     Row("B02 says I of somebody away: still away", pmu("B02", "I"), "unchanged", "inactive", "Cardiology rests",
         before=AWAY),
-    Row("B02 says nothing of somebody away: her units rest", pmu("B02", f10="^WPN^PH^^^555^5550101"), "updated",
+    Row("B02 says nothing of somebody away: the units rest", pmu("B02", f10="^WPN^PH^^^555^5550101"), "updated",
         "inactive", "Cardiology rests", before=AWAY),
-    Row("B02 says A of somebody away: she is back", pmu("B02", "A"), "reactivated", before=AWAY),
+    Row("B02 says A of somebody away: back", pmu("B02", "A"), "reactivated", before=AWAY),
     Row("STF-7 in no table, where it decides", mfn("MUP", "T"), "U/103 unknown-active-flag", before=ADDED, code="AE"),
     Row("STF-7 in no table, PMU", pmu("B02", "T"), "U/103 unknown-active-flag", before=JOINED, code="AE"),
     Row("STF-7 in no table, beside an event that decides", pmu("B06", "T"), "deactivated", before=JOINED,

@@ -1,6 +1,6 @@
 """Which FHIR interaction follows from a patient message: the last rows of the decision table, against the sandbox.
 
-Whom it names for certain is created if nobody carries the identifier; whoever is there stays as she is; nobody is ended.
+Whom it names for certain is created if nobody carries the identifier; whoever is there stays as they are; nobody is ended.
 
 Where we differ from the proposed table, and why: the creation is conditional where the server offers that, and a search
 before it wherever it does not; and who was asked about lately is not asked about again, for such a feed is large.

@@ -159,6 +159,18 @@ def test_every_key_stands_where_a_site_looks_for_it() -> None:
     assert missing == []
 
 
+def test_staff_are_they() -> None:
+    """In texts, comments and docstrings alike."""
+    found = []
+    for path in (file for folder in ("hl7bridge", "conf") for file in (CLONE / folder).rglob("*")):
+        if path.suffix in (".py", ".md", ".toml") and path.name != "languages.toml":  # a language's code is "her"
+            lines = path.read_text(encoding="utf-8").splitlines()
+            found += [
+                f"{path.name}: {line}" for line in lines if re.search(r"\b([Ss]he|[Hh]er|[Hh]ers|[Hh]erself)\b", line)
+            ]
+    assert found == []
+
+
 # --- writing them ----------------------------------------------------------------------------------------------------
 
 

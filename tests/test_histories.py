@@ -120,7 +120,7 @@ class Held:
         return now, Written(**{s: getattr(planned.written, s) for s in Written.__slots__} | {"resource_id": name})
 
     def shown(self) -> tuple[Any, Any]:
-        """The person, and her open roles by unit; the order within a list says nothing."""
+        """The person, and their open roles by unit; the order within a list says nothing."""
         person = unordered({key: value for key, value in (self.person or {}).items() if key != "id"})
         open_roles = [unordered({k: v for k, v in r.items() if k != "id"}) for r in self.roles.values() if r["active"]]
         return person, sorted(open_roles, key=str)

@@ -15,7 +15,7 @@ class KnownPractitioners:
     """(destination, source key) -> when the destination was asked about the person. One writer; reading needs no lock."""
 
     def __init__(self, recheck: float, most: int = MOST) -> None:
-        """`recheck`: seconds after which a person is asked about again: she may have been deleted, or merged."""
+        """`recheck`: seconds after which a person is asked about again: they may have been deleted, or merged."""
         self.recheck = recheck
         self._most = most
         self._asked: dict[tuple[str, str], float] = {}

@@ -207,7 +207,9 @@ class Intake:
             return self._translated(reading, raw, peer, alone)
         except MessageError as error:
             return self._refused(header, raw, peer, error, keep=keep)
-        except Exception as error:  # the last fence: who gets no answer sends the same bytes again and again
+        except (
+            Exception
+        ) as error:  # a defect must not stay unanswered: the sender would repeat the same bytes again and again
             text = f"A fault of this service ({type(error).__name__}): the message could not be read"
             fault = MessageError("207", "internal-error", text)
             return self._refused(header, raw, peer, fault, keep=keep)

@@ -108,7 +108,7 @@ class SiteMap:
         return any(one.fullmatch(name) for one in self.nobody_names for name in names)
 
     def sent_at(self, segment: str, number: int) -> int:
-        """At which field of the sender's segment the standard's field stands; 0 = he leaves it out."""
+        """At which field of the sender's segment the standard's field stands; 0 = the sender leaves it out."""
         for start, end, by in self._regions(segment):
             if start <= number < end:
                 at = number + by
@@ -117,7 +117,7 @@ class SiteMap:
         return number
 
     def standard(self, segment: str, sent: int) -> int:
-        """Which field of the standard a field of the sender's segment is; 0 = none (he inserted it)."""
+        """Which field of the standard a field of the sender's segment is; 0 = none (the sender inserted it)."""
         for start, end, by in self._regions(segment):
             if start <= sent - by < end and self.sent_at(segment, sent - by) == sent:
                 return sent - by

@@ -88,7 +88,7 @@ class StaffChange:
     qualifications_only  brings single qualifications; all else of the person, and the other qualifications, stay
     revokes       the qualifications that it brings end; none is added
     only_if_missing  a mention in a patient message: creates the person where nobody carries the identifiers, and says
-                  nothing else; whoever is there stays as she is
+                  nothing else; whoever is there stays as they are
     event_field   the HL7 field that says what is asked for
     undated       why it is not certain when it applies, "" = it is: a person decides before anything is written
                   ("unreadable-time", "partial-time": mapping/effective.py); or whether it is about staff at all
@@ -146,7 +146,7 @@ class StaffChange:
 
     def overtakes(self, earlier: str) -> bool:
         """Whether this change, applied, leaves nothing to do for one of kind `earlier` that came before it. A leaver is
-        overtaken only by a word about whether she is there: a new telephone number must not keep her in."""
+        superseded only by a record that says whether the person is active: a new telephone number must not keep them in."""
         if self.only_if_missing:
             return earlier == "mention"
         if self.qualifications_only or earlier in ("grant", "revoke"):

@@ -128,7 +128,7 @@ class Outcome:
     http_status        of the deciding response; 0 when there was none
     interactions       what was planned, with differences; written: new bases to remember
     person_id, version the Practitioner that the change is about, "" when unknown
-    facts              what its reads and its record show of the person: closes steps of her tasks
+    facts              what its reads and its record show of the person: closes steps of their tasks
     refused            the interaction that the server does not offer or permit ("Practitioner create"), "" = none
     candidates         where it is not clear whom the change is about: those whom a person has to look at, each as
                        id, active, names, identifiers and birth date stand at the server

@@ -10,14 +10,14 @@ from hl7bridge.model.delivery import Difference, Known
 
 @dataclass(frozen=True, slots=True)
 class SourcePerson:
-    """One person of one feed, as a destination should have her.
+    """One person of one feed, as a destination should have them.
 
     known     the crosswalk, and what the feed wrote
-    latest    the newest change that describes her, else the newest of all; None when none is kept
+    latest    the newest change that describes them, else the newest of all; None when none is kept
     waiting   changes that are not applied (reported, held, queued), in order
     why       the state of the newest of those ("held: brake"), "" when all is applied
-    says      what the feed says of her: active, inactive, or nothing; `away`: she is for a time
-    received  when the newest message about her came, Unix seconds
+    says      what the feed says of them: active, inactive, or nothing; `away`: they are for a time
+    received  when the newest message about them came, Unix seconds
     """
 
     feed: str
@@ -32,7 +32,7 @@ class SourcePerson:
 
 
 ACTIVE_AT_SERVER = "active-at-server"
-"""The discrepancy that is a matter of security: the source says that the person is gone, the server lets her act."""
+"""The discrepancy that is a matter of security: the source says that the person is gone, the server lets them act."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ class Check:
 PERSON_INACTIVE, ROLES_ENDED = "person-inactive", "roles-ended"
 """Facts that a read of the server shows of a leaver."""
 NAME_KNOWN, LOGIN_KNOWN, CLASS_KNOWN = "name-known", "login-known", "class-known"
-"""Facts that a record shows of a joiner: what it takes to set up her account."""
+"""Facts that a record shows of a joiner: what it takes to set up the account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Task:
 
 
 LEAVER_UNVERIFIED = "leaver-unverified"
-"""Kind of the task for a leaver whose deactivation takes too long: a read that shows that she is inactive closes it."""
+"""Kind of the task for a leaver whose deactivation takes too long: a read that shows the person inactive closes it."""
 WRITES_REFUSED = "writes-refused"
 """Why a destination is paused, and the kind of the task that says so: its server takes no writes from us."""
 

@@ -168,7 +168,7 @@ class Reloader(threading.Thread):
             self._answer(store, request)
         except StoreError:
             raise
-        except Exception as error:  # the last fence: without this thread nobody would ever be answered again
+        except Exception as error:  # a defect must not end this thread: without it nobody would ever be answered again
             text = f"a defect ({type(error).__name__}); please report it"
             self._log.error("reload failed inside", error=text)
             report = {"problems": [text], "mappings": self._running.versions()}

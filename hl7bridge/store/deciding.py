@@ -88,7 +88,7 @@ class Deciding(Reading, Settling):
         """Put a held delivery back into its lane, at the end, as new and approved.
 
         `change`: the record translated again, with its lane; None = it goes as it was stored. A release of somebody who
-        leaves is not stale, whatever was applied since: nothing of it spoke of her leaving (see `overtakes`). Nor is one
+        leaves is not stale, whatever was applied since: nothing of it spoke of the leaving (see `overtakes`). Nor is one
         that was held because it came out of order: that is what the person decided. Not
         approved where `approves` is False, or `who` asked for the change: then it is tried again as it was, and an
         approval of before counts as long as it says the same.

@@ -104,7 +104,7 @@ class FullFiles(Reconciling):
         message_id = batch.add(message).message_id
         batch.write()
         self._execute(
-            # No leaver until a person says so: nobody is to be told that her end is overdue.
+            # No leaver until a person says so: nobody is to be told that the end is overdue.
             "UPDATE delivery SET state = 'held', head = 0, leaver = 0, result = ?, code = '0', local = ?, text = ?"
             " WHERE message_id = ?",
             (Result.HELD.value, MISSING, text, message_id),

@@ -79,7 +79,7 @@ class ReconcileStore(Protocol):
         """(feed, source key) of everybody whom this bridge knows for a destination, sorted."""
 
     def source_person(self, destination: str, feed: str, source_key: str) -> SourcePerson:
-        """One of them, as the destination should have her."""
+        """One of them, as the destination should have them."""
 
     def keep_reconciliation(
         self,
@@ -100,7 +100,7 @@ class ReconcileStore(Protocol):
 
     def access_review(self, destination: str, feed: str = "") -> list[dict[str, Any]]:
         """For each person that `people` lists: feed, source_key, person_id, active_at_server (None = not looked at, or
-        nobody there), verified, last_message; deactivated and asked: when her latest deactivation was received and
+        nobody there), verified, last_message; deactivated and asked: when the latest deactivation was received and
         verified, 0 = none. What the source says is `source_person`'s."""
 
     def full_files(self, message_id: int = 0) -> list[FullFile]:

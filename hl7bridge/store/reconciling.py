@@ -50,7 +50,7 @@ class Reconciling(Claiming):
         return sorted((name, key) for name, key in rows if not feed or name == feed)
 
     def source_person(self, destination: str, feed: str, source_key: str) -> SourcePerson:
-        """One of them, as the destination should have her."""
+        """One of them, as the destination should have them."""
         with self._reading():
             row = self._execute(CROSSWALK, (destination, feed, source_key)).fetchone()
             own = self._bases(OWN, destination, feed, source_key)
@@ -59,7 +59,7 @@ class Reconciling(Claiming):
             return self._said(person, destination, feed, source_key)
 
     def _said(self, known: Known, destination: str, feed: str, source_key: str) -> SourcePerson:
-        """Read what was said of her, from the newest back, as far as it matters."""
+        """Read what was said of them, from the newest back, as far as it matters."""
         says: bool | None = None
         away = stated = False
         describes = newest = None
@@ -83,7 +83,7 @@ class Reconciling(Claiming):
                 waiting.append(change)
                 why = why or (result if ended else ": ".join(filter(None, (state, local))))
             if applied and stated and describes is not None:
-                break  # what is older was overtaken: a leaver alone is not, and only by a word about whether she is there
+                break  # what is older is superseded; a leaver only by a record that says whether the person is active
         return SourcePerson(
             feed, source_key, known, describes or newest, tuple(reversed(waiting)), why, says, away, received
         )
@@ -227,7 +227,7 @@ class Reconciling(Claiming):
 
 
 def _is_partial(change: StaffChange) -> bool:
-    """Whether it says too little of the person to know her by."""
+    """Whether it says too little of the person to know them by."""
     ends = change.action in (Action.DEACTIVATE, Action.REMOVE)
     return change.qualifications_only or ends or (change.action is Action.REACTIVATE and not change.practitioner)
 

@@ -153,7 +153,7 @@ class Settling(Claiming, Restoring):
 
     def _reported_before(self, kind: str, claimed: Claimed, place: int) -> bool:
         """Whether a task of that kind was asked of people before, and is perhaps done, and nothing since said that the
-        person is there: where nothing is written, every repetition of a leaver's message finds her active."""
+        person is there: where nothing is written, every repetition of a leaver's message finds them active."""
         if kind not in STANDING_TASKS:
             return False
         person = (claimed.change.source_key, claimed.feed, claimed.destination)

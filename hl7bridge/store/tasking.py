@@ -69,7 +69,7 @@ class Tasking(Lanes):
     ) -> int:
         """Open a task unless an earlier attempt of the same delivery opened it; returns its id, 0 where it stood.
 
-        A person is set up once, however often her record comes; and her access is ended once, until that is done.
+        A person is set up once, however often the record comes; and their access is ended once, until that is done.
         """
         person = self._execute(
             "SELECT person_id FROM crosswalk WHERE destination = ? AND feed = ? AND source_key = ?",
@@ -246,7 +246,7 @@ class Tasking(Lanes):
         self._note(now, message_id, delivery_id, "task done", task=task_id, kind=kind, who=who, evidence=evidence)
 
     def _close_unverified(self, delivery_id: int, result: str, now: float) -> None:
-        """A leaver's change ended, and nothing is left to wait for (another source holds her active, for one)."""
+        """A leaver's change ended, and nothing is left to wait for (another source holds them active, for one)."""
         rows = self._execute(
             "SELECT id FROM task WHERE delivery_id = ? AND kind = ? AND state = 'open'",
             (delivery_id, LEAVER_UNVERIFIED),

@@ -67,7 +67,7 @@ class Physician:
         return f"{self.npi}^{self.family}^{self.given}^^^Dr^MD^^&2.16.840.1.113883.4.6&ISO^L^^^NPI"
 
     def resource(self) -> dict[str, Any]:
-        """As somebody else wrote her: a telephone number that no patient message must touch."""
+        """As somebody else wrote them: a telephone number that no patient message must touch."""
         return {
             "resourceType": "Practitioner",
             "identifier": [{"system": NPI, "value": self.npi}],
@@ -288,7 +288,7 @@ def _people(sandbox: RunningSandbox, known: list[Physician]) -> list[Fault]:
         faults.append(Fault("overwritten", "practitioners", "a second version"))
     for one in known:
         if families.get(one.npi) != one.family:
-            faults.append(Fault("lost", one.npi, "not created as the messages name her"))
+            faults.append(Fault("lost", one.npi, "not created as the messages name them"))
     return faults
 
 

@@ -32,7 +32,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def pairs(count: int, seed: int) -> list[dict[str, stream.Person]]:
-    """Each person as either feed knows her: own staff key and unit, the same NPI and name."""
+    """Each person as either feed knows them: own staff key and unit, the same NPI and name."""
     rng = random.Random(seed)
     made = []
     for place in range(count):

@@ -218,8 +218,8 @@ def test_steps_are_closed_one_by_one_and_tasks_given_to_somebody(command: Comman
 
 def test_a_task_that_waits_says_what_for(command: Command, ready: Path) -> None:
     take_in(ready, person("K1", "X1"))
-    gates = (Check("login-known", "Her login id is known.", gate=True), Check("seen", "She is there."))
-    hold_all(ready, "refused", Task("joiner-setup", "Set up", ("Add her.",), checks=gates))
+    gates = (Check("login-known", "The login id is known.", gate=True), Check("seen", "The person is there."))
+    hold_all(ready, "refused", Task("joiner-setup", "Set up", ("Add the person.",), checks=gates))
     by = ("--config", ready)
     assert command("task", "list", *by).out.splitlines()[1].split()[1:3] == ["blocked", "0/3"]
     shown = command("task", "show", 1, *by).out

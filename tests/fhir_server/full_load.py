@@ -66,7 +66,7 @@ def run(
             else:
                 member.extension = (member.extension + 1) % 10_000
         actions = [("MUP" if member.active else "MDC", member) for member in people]
-        # Each change is a read and a write of the person and of her one role, and of a leaver one look more.
+        # Each change is a read and a write of the person and of their one role, and of a leaver one look more.
         most = 2 * count + 2 * len(chosen) + LEAVERS
         faults += load.send("some changes", roster.message("full-3", 3, actions), at_most=most)
         resources = observed(observer, key_system)
@@ -138,7 +138,7 @@ def differing(before: State, after: State, why: str) -> list[Fault]:
 
 
 def one_version_each(before: State, resources: list[JsonObject], changed: set[str], key_system: str) -> list[Fault]:
-    """A version more for who changed, and for her role (its telecom or its end changed, too); none for the rest."""
+    """A version more for who changed, and for the role (its telecom or its end changed, too); none for the rest."""
     keys = {place_of(r): key_of(r, key_system) for r in resources if r["resourceType"] == "Practitioner"}
     faults = []
     for resource in resources:

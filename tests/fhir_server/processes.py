@@ -27,7 +27,7 @@ FEEDS = {"hospital": "CARD^Cardiology", "clinic": "NEPH^Nephrology"}
 ROUNDS = ("MAD", "MUP", "MUP")  # of each person, one after the other
 CONNECTIONS = 3  # of each feed
 SLOW = 0.05  # seconds that a create takes longer
-Pair = dict[str, stream.Person]  # as each feed that knows her knows her
+Pair = dict[str, stream.Person]  # as each feed that knows the person knows them
 
 
 def run(

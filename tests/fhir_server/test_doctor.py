@@ -1,4 +1,4 @@
-"""`doctor` and `lookup` on a server that others wrote: all is well there, and a person is found by her NPI."""
+"""`doctor` and `lookup` on a server that others wrote: all is well there, and a person is found by the NPI."""
 
 from __future__ import annotations
 

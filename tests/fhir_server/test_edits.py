@@ -68,7 +68,7 @@ def send(bridge: Bridge, control_id: str, record: str) -> None:
 
 
 def joined(bridge: Bridge, observer: Observer, number: str) -> tuple[JsonObject, JsonObject]:
-    """A person that the bridge brought to the server, and her role."""
+    """A person that the bridge brought to the server, and their role."""
     record = person("MAD", f"J{number}", NAME, phone="5550131", unit=UNIT, npi=number)
     send(bridge, f"join-{number}", record)
     (practitioner,) = observer.with_npi([number])

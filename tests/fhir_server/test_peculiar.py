@@ -72,8 +72,8 @@ def test_a_staff_key_is_searched_for_as_it_is(bridge: Bridge, observer: Observer
 def test_whoever_is_created_meanwhile_is_not_created_again(
     bridge: Bridge, proxy: Proxy, observer: Observer, number: str
 ) -> None:
-    """Between our search, which found nobody, and our create: If-None-Exist finds her, and her content stays."""
-    hers = {
+    """Between our search, which found nobody, and our create: If-None-Exist finds the person, and their content stays."""
+    theirs = {
         "resourceType": "Practitioner",
         "identifier": [{"system": NPI, "value": number}],
         "name": HERS,
@@ -82,7 +82,7 @@ def test_whoever_is_created_meanwhile_is_not_created_again(
 
     def after(asked: Asked, answer: Answer) -> Answer:
         if asked.resource_type == "Practitioner" and answer.status == 200 and not observer.with_npi([number]):
-            observer.post(hers)
+            observer.post(theirs)
         return answer
 
     place = len(proxy.passed)
@@ -100,12 +100,14 @@ def test_a_role_beyond_the_first_page_is_found(bridge: Bridge, proxy: Proxy, obs
     key = f"T{number}"
     send(bridge, person("MAD", key, NAME, unit="CARD^Cardiology", npi=number))
     (found,) = observer.with_npi([number])
-    hers = {"reference": f"Practitioner/{found['id']}"}
+    theirs = {"reference": f"Practitioner/{found['id']}"}
     for ward in range(60):
         unit = {"display": f"Ward {ward}"}
-        observer.post({"resourceType": "PractitionerRole", "active": True, "practitioner": hers, "organization": unit})
+        observer.post(
+            {"resourceType": "PractitionerRole", "active": True, "practitioner": theirs, "organization": unit}
+        )
     place = len(proxy.passed)
-    # A unit where somebody else made her role already: it is that role, and no second one.
+    # A unit where somebody else made the role already: it is that role, and no second one.
     send(bridge, person("MUP", key, NAME, unit="^Ward 59", npi=number))
     assert len(observer.roles_of([found])) == 61
     states = {role["organization"]["display"]: role["active"] for role in observer.roles_of([found])}

@@ -67,7 +67,7 @@ def test_with_hold_one_deactivation_each_waits_for_a_person(staffed: World) -> N
     world.deliver()
     assert world.people("E003")["active"] is False
     assert world.people("E007")["active"] is True
-    assert world.found() != {}  # E007: the source, by the held change, says that she has left
+    assert world.found() != {}  # E007: the source, by the held change, says that the person has left
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_who_is_spoken_of_again_is_not_absent_any_more(staffed: World, flag: str
     world = staffed
     take_all_but(world, "E003", "E007")
     assert looked(world, "hold") == [("held", 2)]
-    world.send(record("E003", "MUP", phone="5550199", flag=flag))  # and nothing else about whether she is there
+    world.send(record("E003", "MUP", phone="5550199", flag=flag))  # and nothing else about whether the person is there
     assert [hold["source_key"] for hold in world.store.holds(local="full-file-missing")] == ["E007"]
 
 

@@ -95,7 +95,7 @@ class World:
         store.leave("test", now)
 
     def people(self, key: str, resource_type: str = "Practitioner") -> JsonObject:
-        """The Practitioner of a staff key, or her only role, as a copy."""
+        """The Practitioner of a staff key, or their only role, as a copy."""
         found = [
             one
             for kind, number in list(self.server.resources)

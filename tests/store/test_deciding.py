@@ -178,7 +178,7 @@ def test_only_a_word_about_being_there_overtakes_a_leaver(
 
 
 def test_a_released_leaver_is_not_stale(store: Store) -> None:
-    """What was applied since said nothing of her leaving, else the hold would have been superseded."""
+    """What was applied since said nothing of the leaving, else the hold would have been superseded."""
     leaver = hold(store, LEAVES, order_time="2027-01-15T08:00:00+00:00")
     accept_one(store, change(active=None), order_time="2027-01-15T09:00:00+00:00")
     end_all(store)

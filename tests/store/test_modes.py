@@ -97,7 +97,7 @@ EARLY, LATE = "2027-01-01T00:00:00+00:00", "2027-01-02T00:00:00+00:00"
 def test_a_leaver_who_was_only_reported_is_not_stale_for_an_update_that_was_written_since(
     store: Store, before: Action | None, since: Action | None, ends: bool
 ) -> None:
-    """Such as under `modes.deactivate = "report"`: a new telephone number must not keep her in."""
+    """Such as under `modes.deactivate = "report"`: a new telephone number must not keep them in."""
     if before:
         accept_one(store, change("S1", before, active=None), order_time=LATE)
         report(store)
@@ -156,7 +156,7 @@ def report_leaver(store: Store, action: Action = Action.DEACTIVATE) -> None:
 
 
 def test_a_leaver_who_is_reported_again_is_asked_of_people_once(store: Store) -> None:
-    """Nothing is written, so each repetition finds her active; her task may be done by then."""
+    """Nothing is written, so each repetition finds them active; the task may be done by then."""
     report_leaver(store)
     report_leaver(store)
     assert tasks_of(store) == ["open"]
@@ -168,4 +168,4 @@ def test_a_leaver_who_is_reported_again_is_asked_of_people_once(store: Store) ->
     assert tasks_of(store) == ["done"]
     report_leaver(store, Action.REACTIVATE)
     report_leaver(store)
-    assert tasks_of(store) == ["done", "open"], "she had come back, and leaves again"
+    assert tasks_of(store) == ["done", "open"], "the person had come back, and leaves again"

@@ -17,10 +17,12 @@ ACCESS = Task(
     "End access",
     ("Disable it.", "Review it."),
     900.0,
-    (Check(PERSON_INACTIVE, "She is inactive."), Check(ROLES_ENDED, "Her roles have ended.")),
+    (Check(PERSON_INACTIVE, "The person is inactive."), Check(ROLES_ENDED, "The roles have ended.")),
 )
-SETUP = Task("joiner-setup", "Set up", ("Add the user.",), 60.0, (Check("login-known", "Her login id.", gate=True),))
-LATE = Task(LEAVER_UNVERIFIED, "Late", ("Look.",), 900.0, (Check(PERSON_INACTIVE, "She is inactive."),), by_facts=True)
+SETUP = Task("joiner-setup", "Set up", ("Add the user.",), 60.0, (Check("login-known", "The login id.", gate=True),))
+LATE = Task(
+    LEAVER_UNVERIFIED, "Late", ("Look.",), 900.0, (Check(PERSON_INACTIVE, "The person is inactive."),), by_facts=True
+)
 LEAVES = change("L", Action.DEACTIVATE, active=False)
 ANA = {"who": "ana", "evidence": "ticket 4711"}
 
@@ -43,7 +45,7 @@ def test_what_a_read_shows_closes_its_steps_and_is_stamped(store: Store) -> None
     (task,) = store.tasks()
     shown = task["items"][2]
     assert (shown["text"], shown["state"], shown["changed"], shown["who"]) == (
-        "She is inactive.", "verified", NOW, "hl7bridge",
+        "The person is inactive.", "verified", NOW, "hl7bridge",
     )  # fmt: skip
     assert shown["evidence"] == f"Practitioner/p7 version 3, message {message_id}"
     assert [item["state"] for item in task["items"]] == ["open", "open", "verified", "open"]
@@ -199,8 +201,8 @@ def test_a_leaver_that_waits_opens_one_task_due_at_once(open_store: OpenStore, g
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        (change("L", Action.DEACTIVATE, temporary=True), "she is away, and will be back"),
-        (change("L", Action.UPDATE), "she stays"),
+        (change("L", Action.DEACTIVATE, temporary=True), "away, and will be back"),
+        (change("L", Action.UPDATE), "stays"),
     ],
 )
 def test_who_does_not_leave_is_not_looked_for(store: Store, given, why: str) -> None:

@@ -206,7 +206,7 @@ class _BrakeInMind:
         if one.source_key in self._brake.protected:
             return reasons.PROTECTED
         if interaction.resource_type != "Practitioner":
-            return None  # her roles, whose person was let through
+            return None  # roles of a person who was let through
         self._ended += 1
         return reasons.BRAKED if 0 < self._brake.per_hour < self._ended else None
 

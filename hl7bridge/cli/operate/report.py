@@ -107,7 +107,7 @@ def _line(store: Store, destination: str, row: dict[str, Any]) -> dict[str, Any]
 
 
 def _says(person: SourcePerson) -> bool | None:
-    """What the source says of her: of somebody away for a time, that she is not there."""
+    """Whether the person is active by what the source says; somebody who is away for a time is not."""
     if person.away:
         return False
     if person.says is not None:

@@ -210,7 +210,7 @@ class _Person:
 
     @property
     def _says(self) -> bool | None:
-        """What the source says of her being active, by the rules of this destination."""
+        """What the source says of the person being active, by the rules of this destination."""
         if self.source.away:
             return False if self.run.rules.b05_deactivates else None
         return self.source.says
@@ -225,7 +225,7 @@ class _Person:
         return tuple(base for base in written if (base.feed, base.source_key) != mine)
 
     def _nobody(self) -> None:
-        """Nobody carries her identifiers: she is missing, unless the source says that she has left."""
+        """Nobody carries the person's identifiers: they are missing, unless the source says that they have left."""
         known = self.source.known
         if known.person_id:
             own = self._own(known.person_id)
@@ -335,7 +335,7 @@ class _Person:
             active = _differing("PractitionerRole", now, role, only="active")
             rest = _differing("PractitionerRole", now, role)
             if active:
-                # That her roles follow her is no finding of its own.
+                # That the roles follow the person is no finding of its own.
                 kind = Found.ROLE_INACTIVE if now.get("active") is False else Found.ROLE_ACTIVE
                 if not {Found.ACTIVE, Found.INACTIVE} & {one.kind for one in self.found}:
                     self._add(kind, "PractitionerRole", role_id, active + rest, self.source.why)
@@ -420,7 +420,7 @@ def _differing(resource_type: str, server: JsonObject, planned: JsonObject, only
 
 
 def _pseudonym(source: SourcePerson) -> StaffChange:
-    """A change to know a person by of whom no message is kept any more: what we wrote of her identifiers and name."""
+    """A change to know a person by of whom no message is kept any more: what we wrote of their identifiers and name."""
     bases = [base for base in source.known.own if base.resource_type == "Practitioner"]
     values = [value for base in bases for value in base.values]
     identifiers = tuple(

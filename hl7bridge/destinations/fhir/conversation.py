@@ -61,7 +61,7 @@ class Conversation:
         self.created = self.active_before = self.active_after = False
         self.wrote = 0
         self.unanswered = ""
-        self.is_inactive = False  # as the server showed her last
+        self.is_inactive = False  # as the server showed the person last
         self.exchanges: list[Exchange] = []
         self.interactions: list[Interaction] = []
         self.written: list[Written] = []
@@ -83,7 +83,7 @@ class Conversation:
         return self.permit(interaction, self._ends(interaction))
 
     def _ends(self, interaction: Interaction) -> bool:
-        """Whether it makes an active person, or her role, inactive because she leaves."""
+        """Whether it makes an active person, or a role, inactive because the person leaves."""
         inactive = any(
             difference.path == "active" and difference.after is False for difference in interaction.differences
         )

@@ -79,7 +79,7 @@ def deliver(
     capabilities  what the server offers, None = not asked: everything is tried
     approved      a person approved what needs approval (mode approve, a reactivation with STF-29)
     permit        asked before each write: what happens instead, None = write; its second argument says whether the write
-                  makes an active person or role inactive because she leaves
+                  makes an active person or role inactive because the person leaves
     said_by       (feed, source key) -> what the last records of that person said of name, sex and birth date
     Never raises for what a server does.
     """
@@ -200,7 +200,7 @@ class _Delivery(Conversation):
         return None
 
     def _there(self, found: Resolution) -> Outcome | None:
-        """A mention of somebody who is there, or was deleted by a person, asks for nothing: whoever she is exactly, nobody
+        """A mention of somebody who is there, or was deleted by a person, asks for nothing: whoever it is exactly, nobody
         is missing. None where nobody is there, or the server gave no answer that could be believed."""
         if found.match is Match.FOUND:
             self.person_id = found.person_id
@@ -257,7 +257,7 @@ class _Delivery(Conversation):
         if self.writes and interaction.kind is Kind.NONE:
             self._remember(None if self._unsure else interaction.written, own)
         elif self.writes:
-            # What depends on it is reported as well; but who leaves leaves as far as she may.
+            # What depends on it is reported as well; but who leaves, leaves as far as the modes allow.
             self.reported = True
             self.writes = interaction.kind is Kind.UPDATE and statement(self.change) is False
         self._tasks_of_leaving(own, others)
@@ -289,7 +289,9 @@ class _Delivery(Conversation):
             again = self._noted(self.client.read("Practitioner", person_id))
             if not again.done or again.resource is None:
                 if own is None and self.change.action not in ENDING:
-                    self._tasks_of_leaving(own, others)  # the next attempt finds her inactive, and no turn to tell of
+                    self._tasks_of_leaving(
+                        own, others
+                    )  # the next attempt finds them inactive, and no change to tell of
                 return outcomes.of_reply(again, "read")
             resource, version = again.resource, again.version
         if not happened(interaction, resource):
@@ -438,7 +440,7 @@ class _Delivery(Conversation):
         return Outcome(Result.UPDATED)
 
     def _tasks_of_leaving(self, own: Written | None, others: tuple[Written, ...]) -> None:
-        """Tasks of a leaver, once: when this record's word turns from active to inactive, or she becomes inactive now."""
+        """Tasks of a leaver, once: when this record turns them from active to inactive, or they become inactive now."""
         if statement(self.change) is not False or self.created:
             return
         if self.change.undated and not self.approved:
@@ -467,14 +469,14 @@ class _Delivery(Conversation):
 
     @property
     def _joins(self) -> bool:
-        """Whether she is new at the server, or would be: her account is to be set up."""
+        """Whether the person is new at the server, or would be: the account is to be set up."""
         if not self.rules.tasks.joiner or self.change.only_if_missing or statement(self.change) is False:
             return False
         planned = any(one.kind is Kind.CREATE and one.resource_type == "Practitioner" for one in self.interactions)
         return self.created or (planned and (self.reported or not self.writes))
 
     def _facts(self, ended: Outcome) -> frozenset[str]:
-        """What the server and the record show of her: see `model.Outcome`."""
+        """What the server and the record show of the person: see `model.Outcome`."""
         facts = set(tasks.shown_by_record(self.change, self.rules.tasks))
         leaves = statement(self.change) is False and not self.change.temporary
         if self.is_inactive or (leaves and ended.result is Result.NOTHING_TO_DO):

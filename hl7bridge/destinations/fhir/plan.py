@@ -96,7 +96,7 @@ def held_by_others(others: Sequence[Written]) -> bool:
 
 
 def is_away(base: Written | None) -> bool:
-    """Whether this record says of the person, or role, that she is away for a time."""
+    """Whether this record says that the person, or the role, is away for a time."""
     return base is not None and any(value.element == AWAY_MARK for value in base.values)
 
 
@@ -119,7 +119,7 @@ def plan_practitioner(
         return _plan_certificates(plan, own)
     if server is None:
         active = statement(change) is not False
-        holds = active and not change.only_if_missing  # a patient message keeps nobody in: she may have left long ago
+        holds = active and not change.only_if_missing  # a patient message keeps nobody in: they may have left long ago
         return plan.created(practitioner_values(change, rules), {"active": active}, holds, "new person")
     desired = () if change.action in ENDING else practitioner_values(change, rules)
     plan.merge(desired, decides_lifecycle=False)
@@ -228,7 +228,7 @@ def _absence(change: StaffChange, own: Written | None, date: str) -> tuple[Eleme
 
 
 def _away(change: StaffChange, own: Written | None, date: str) -> ElementValue:
-    """PractitionerRole.notAvailable while the person is away: since when, and until when she is expected to be (STF-35).
+    """PractitionerRole.notAvailable while the person is away: since when, and until when that is expected to last (STF-35).
     Said again, it keeps the day on which it began, and a return that is not said anew."""
     during: JsonObject = {"start": date}
     for value in own.values if own else ():
@@ -455,7 +455,7 @@ class _ResourcePlan:
         self.differences.append(Difference("meta.tag", TAG, None, self.change.event_field))
 
     def mark_away(self, own: Written | None, said: bool | None = False) -> None:
-        """Note that the person is away, unless she has left already. She is until she is back, or leaves."""
+        """Note that the person is away, unless they have left already. That holds until they are back, or leave."""
         if self.change.temporary:
             if own is None or own.holds_active:
                 self.marks[AWAY_MARK] = ElementValue(AWAY_MARK, True, self.change.event_field, LIFECYCLE_RULE)

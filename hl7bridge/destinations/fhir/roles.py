@@ -38,7 +38,7 @@ def role_intents(
     person_active  whether the person is active once this change is applied: nobody inactive gets a new role
 
     The listed roles replace those of the same origin. Values for a role without a unit apply to the open roles where the
-    message lists none. The end of the person ends the open roles; her return opens those that ended with her. A field that
+    message lists none. The end of the person ends the open roles; the return opens those that ended with it. A field that
     the message clears is cleared in each role that holds what this feed wrote from it, open or not, listed or not.
     """
     if "PractitionerRole" in rules.withheld or change.qualifications_only:

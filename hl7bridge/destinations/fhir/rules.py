@@ -43,7 +43,7 @@ class DestinationRules(Policy):
     timeout             seconds for a connection, and for each wait on the server
     lifecycle_scope     what a deactivation ends: "practitioner", "role" (shared directories) or "both"
     b05_deactivates     who is away for a time (PMU^B05) is inactive meanwhile; else only the roles are
-    identity_order      how a person is found: "crosswalk" (where she was found before), "key" (the staff key), type codes
+    identity_order      how a person is found: "crosswalk" (where they were found before), "key" (the staff key), type codes
                         of table 0203 or systems, "all" (every identifier); each further step is a search of its own
     allow_npi_change    a person whose NPI differs from the message's is updated instead of held
     ca_file             PEM file of trusted certificates; "" = those of the system

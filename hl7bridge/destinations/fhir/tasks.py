@@ -82,7 +82,7 @@ def leaver_unverified() -> Task:
 
 
 def joiner(change: StaffChange, rules: TaskRules) -> tuple[Task, ...]:
-    """Set up a joiner's account; link her provider record, where the record is about a provider.
+    """Set up a joiner's account; link the provider record, where the record is about a provider.
 
     The set-up waits for name, login id and security class: a record that holds them closes those steps, or a person does.
     """
@@ -113,7 +113,7 @@ def shown_by_record(change: StaffChange, rules: TaskRules) -> frozenset[str]:
 
 
 def is_provider(change: StaffChange) -> bool:
-    """Whether the record speaks of a provider: anything of it comes from PRA, or she has an NPI."""
+    """Whether the record speaks of a provider: anything of it comes from PRA, or it has an NPI."""
     fields = [value.field for value in _values(change)] + [one.field for one in change.identifiers]
     return any(name.startswith("PRA") for name in fields) or any(one.type_code == "NPI" for one in change.identifiers)
 

@@ -84,7 +84,7 @@ class Opening:
 
     def _staff_key(self, staff: Segment) -> tuple[str | None, str]:
         """The staff key where no MFE names it, and the field that does: STF-1.1, else an identifier of STF-2, the first
-        that the sender gave himself (an employee number, any type of his own) before the first licence or registration.
+        that the sender itself gave (an employee number, any type of its own) before the first licence or registration.
         Numbers of the private person are never the key: they would go where the destination withholds them.
         None where the field has one that cannot be told for certain: the next would be another key."""
         reader = self.envelope.reader

@@ -1,7 +1,7 @@
-"""ADT -> the practitioners whom a patient message names, each a staff change that creates her where she is missing.
+"""ADT -> the practitioners whom a patient message names, each a staff change that creates the person where they are missing.
 
 A patient message is no word about staff: it justifies that somebody exists, and nothing more (facts: PV1 is about a visit).
-So whoever is known stays as she is, nobody is ever ended, and who cannot be identified for certain is left out: there must
+So whoever is known stays as they are, nobody is ever ended, and who cannot be identified for certain is left out: there must
 be a family name and an identifier whose system is known. HL7 v2.9 chapters 3.3 (ADT), 3.4.3 (PV1), 7.3.4 (PRT), 15.4.7
 (ROL).
 
@@ -181,7 +181,7 @@ _READ_BEFORE: dict[tuple[object, ...], tuple[str, tuple[StaffIdentifier, ...], t
 
 @dataclass(slots=True)
 class _Mention:
-    """A practitioner as one field names her: its place, the numbers of the repetitions that are hers, what they say."""
+    """A practitioner as one field names them: its place, the numbers of their repetitions, what those say."""
 
     segment: Segment
     number: int

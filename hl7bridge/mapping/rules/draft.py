@@ -498,7 +498,7 @@ class Draft:
         )
 
     def _sent_at(self, number: int) -> int:
-        """Where the sender has a field of the current segment: a finding names what he can look up."""
+        """Where the sender has a field of the current segment: a finding names what they can look up."""
         return self.envelope.rules.site.sent_at(self.segment.name, number) or number
 
     def misfit(self, text: str, repetition: int = 0, component: int = 0) -> None:

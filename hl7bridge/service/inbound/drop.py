@@ -126,7 +126,7 @@ class DropFolder(threading.Thread):
             self._trouble(name, "a dropped file waits", error=str(error))
         except StoreError:
             raise
-        except Exception as error:  # the last fence: a fault of ours in one file
+        except Exception as error:  # a defect met in one file must not stop the others
             self._trouble(name, "a dropped file waits", error=f"a defect ({type(error).__name__})")
 
     # -- which files --

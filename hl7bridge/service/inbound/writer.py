@@ -127,7 +127,7 @@ class StoreWriter(threading.Thread):
         except StoreError as error:
             self._failed(str(error))
             accepted = [None] * len(entries)
-        except Exception as error:  # the last fence: without this thread every sender would wait for ever
+        except Exception as error:  # a defect must not end this thread: without it every sender would wait for ever
             self._failed(f"a defect ({type(error).__name__})")
             accepted = [None] * len(entries)
         self._written_bytes += sum(entry.message.size for entry in entries)

@@ -81,7 +81,7 @@ def _decision(policy: FullFilePolicy, known: int, missing: int) -> str:
 
 
 def _active(store: Store, file: FullFile, policy: FullFilePolicy) -> dict[str, HeldEnd]:
-    """Who of the feed counts as active, by the staff key, and how her end would be held. Who was spoken of after the file
+    """Who of the feed counts as active, by the staff key, and how their end would be held. Who was spoken of after the file
     came is no matter of it."""
     found: dict[str, HeldEnd] = {}
     for name, rules in policy.destinations.items():

@@ -249,7 +249,7 @@ class DestinationLoop(threading.Thread):
                     said_by=self._said_by,
                 )
                 outcome = safeguards.judge(claimed, outcome)
-        except Exception as error:  # the last fence: one poisonous change must not stop the others
+        except Exception as error:  # a defect met by one change must not stop the others
             self._log.error(
                 "delivery failed inside", destination=target.rules.name, delivery_id=claimed.delivery_id,
                 error=type(error).__name__,

@@ -133,7 +133,7 @@ def reconcile(
 
 
 def _close_what_is_shown(store: Store, destination: str, feed: str, source_key: str, seen: Seen) -> None:
-    """Somebody is inactive: the steps of her open tasks that wait for that are done, whoever deactivated her."""
+    """Somebody is inactive: the steps of their open tasks that wait for that are done, whoever deactivated them."""
     roles_go_on = any(one.kind == Found.ROLE_ACTIVE for one in seen.found)
     facts = {PERSON_INACTIVE} if roles_go_on else {PERSON_INACTIVE, ROLES_ENDED}
     store.verify(destination, feed, source_key, facts, f"Practitioner/{seen.resource_id}, reconciled", seen.verified)

@@ -57,7 +57,7 @@ class Safeguards:
     def permit(
         self, claimed: Claimed, interaction: Interaction, ends: bool, store: Callable[[], Store]
     ) -> Outcome | None:
-        """What happens instead of a write; None = write. `ends`: it makes an active person, or her role, inactive."""
+        """What happens instead of a write; None = write. `ends`: it makes an active person, or a role, inactive."""
         if self.latched:
             return self.refusal
         operation = reasons.operation(interaction.resource_type, interaction.kind.value)

@@ -280,7 +280,7 @@ def test_an_identifier_that_is_new_to_the_crosswalks_person_must_be_nobody_elses
             Match.DISAGREEMENT,
             "crosswalk-strayed",
             "",
-            id="somebody else, or robbed of her identifiers",
+            id="somebody else, or robbed of the identifiers",
         ),
         pytest.param(
             [person("a", (KEYS, "S7")), person("b", (KEYS, "S100"))],

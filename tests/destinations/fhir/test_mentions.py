@@ -66,7 +66,7 @@ def test_who_was_deleted_by_a_person_is_not_brought_back(bridge: Bridge, server:
 
 
 def test_the_staff_feed_takes_over(bridge: Bridge, server: FakeFhir) -> None:
-    """The person becomes the staff feed's altogether: its name in place of the other, its key, its word about her."""
+    """The person becomes the staff feed's altogether: its name in place of the other, its key, its word about them."""
     bridge.deliver(mention(given="A."), ADT)
     joined = bridge.deliver(ADA)
     person = server.only("Practitioner")

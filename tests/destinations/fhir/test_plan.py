@@ -1,4 +1,4 @@
-"""Plans of whole resources: what a destination gets, who owns what, and the life of a person and her roles."""
+"""Plans of whole resources: what a destination gets, who owns what, and the life of a person and their roles."""
 
 from __future__ import annotations
 
@@ -355,7 +355,7 @@ def ended_with_person(key: str) -> Written:
             change(Action.REACTIVATE),
             [ended_with_person("STF-8:A"), role_base("STF-8:B", holds=False)],
             {"STF-8:A": "open"},
-            id="back: what ended with her",
+            id="back: what ended with the person",
         ),
         pytest.param(
             change(Action.REACTIVATE, roles=(unit("B"),)),

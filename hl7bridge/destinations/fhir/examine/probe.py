@@ -256,7 +256,7 @@ def _npi(client: FhirClient, npi: str, nobody: str) -> Iterator[Check]:
 
 
 def _joined(client: FhirClient, npi: str, nobody: str) -> Iterator[Check]:
-    """Deliveries ask for all identifiers of a person at once: is she found among values that nobody has?"""
+    """Deliveries ask for all identifiers of a person at once: are they found among values that nobody has?"""
     reply = client.page("Practitioner", [("identifier", f"{token(NPI, nobody)},{npi_tokens(npi)}")])
     if not (reply.done and carriers(reply.resources, npi)):
         yield Check("NPI", State.PROBLEM, "no-joined-search", {"status": reply.status})

@@ -327,8 +327,8 @@ class _Question:
         return reply
 
     def _after_straying(self, strayed: JsonObject, found: Resolution) -> Resolution:
-        """The crosswalk's resource carries none of the identifiers any more. Somebody else may be believed only if he
-        carries the staff key; otherwise the old one may have lost its identifiers by mistake."""
+        """The crosswalk's resource carries none of the identifiers any more. Somebody else is believed only if they
+        carry the staff key; otherwise the old one may have lost its identifiers by mistake."""
         if found.match not in (Match.NONE, Match.FOUND):
             return found
         if found.resource is not None and self.key in self._carried(found.resource):
