@@ -28,7 +28,13 @@ _TIME = re.compile(r"([0-9]{4}(?:[0-9]{2}){0,5})((?:\.[0-9]{1,6})?(?:[+-][0-9]{4
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _DIGIT = re.compile("[0-9]")
 _WORD = re.compile(r"[^\W\d_]+")
-_PHONE_WORDS = frozenset({"x", "ext", "tel", "fax"})
+_PHONE_WORDS = (
+    " ext extn extension tel phone telephone fon fax mob mobile cell pager bleep int intern poste toestel nst durchwahl home"
+    " private privat privé privée domicile thuis work office off direct switchboard ask for "
+)
+"""What people write beside a number to say what it is, not whose."""
+
+_PHONE_LETTERS = re.compile("[A-Z]|C[BCFHO]", re.IGNORECASE)  # X of an extension, H of home; TN: 999-9999X99999CH
 _UNISSUED_NPI = "2"  # all that were issued begin with 1
 _AREA = "5"  # area codes of fives belong to nobody
 _AFFIXES = (
@@ -124,8 +130,15 @@ class Pseudonyms:
             return self.text(text)
         leading = len(digits) - 7 if len(digits) >= 7 else len(digits) if len(digits) == 3 else 0
         replaced = iter(_AREA * leading + self._permuted(digits[leading:]))
-        text = _DIGIT.sub(lambda _: next(replaced), text)
-        return _WORD.sub(lambda word: word[0] if word[0].lower() in _PHONE_WORDS else self.text(word[0]), text)
+        return _WORD.sub(lambda word: self._beside_number(word[0]), _DIGIT.sub(lambda _: next(replaced), text))
+
+    def _beside_number(self, word: str) -> str:
+        """A word in a telephone number: itself where it says what the number is. Else an x stays in its place and none is
+        added, for it divides a number from its extension."""
+        if f" {word.lower()} " in _PHONE_WORDS or _PHONE_LETTERS.fullmatch(word):
+            return word
+        replaced = self.text(word).replace("x", "y").replace("X", "Y")
+        return "".join(old if old in "xX" else new for old, new in zip(word, replaced, strict=True))
 
     def shifted(self, text: str, person: str) -> str:
         """A date one to three years earlier, by the same number of days for all dates of one person; no valid date stays

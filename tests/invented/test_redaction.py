@@ -15,13 +15,14 @@ from hl7bridge.cli.messages.files import split_messages
 from hl7bridge.cli.setup.init import packaged
 from hl7bridge.errors import MessageError
 from hl7bridge.hl7.message import Message
-from hl7bridge.invented import redaction
+from hl7bridge.invented import pseudonyms, redaction
 from hl7bridge.invented.feed import Plan, feed
 from hl7bridge.invented.names import dea_check_digit, npi
 from hl7bridge.invented.pseudonyms import Pseudonyms
 from hl7bridge.invented.redaction import redact, redact_between
 from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.mapping.messages.staff import translate
+from hl7bridge.mapping.rules import shapes
 from hl7bridge.mapping.rules.identifiers import dea_is_valid, npi_is_valid
 from hl7bridge.mapping.rules.tables import code_tables, named
 
@@ -97,6 +98,24 @@ def test_the_corpus_maps_alike() -> None:
     for path in files:
         for body in split_messages(path.read_bytes()):
             assert_alike(body)
+
+
+PHONES = """
+(206)555-1999X345CO  (206)555-1999CH(206)555-1345X789CB  555-0100CC  555-0100^C^H  555-0100 (home)  555-0100 h
+555-0100 private     0171 5550100 Durchwahl 12           ask for 555-0100           Alexander Okafor 555-0100
+555-0100 x12         555-0100 Max x12                    Exley                      +1 612 555 0100 office
+"""
+
+
+@pytest.mark.parametrize("phone", re.split("  +|\n", PHONES.strip()))
+@pytest.mark.parametrize("key", [KEY, *(bytes([number] * 16) for number in range(6))], ids=bytes.hex)
+def test_telephones_map_alike(phone: str, key: bytes) -> None:
+    """What is written beside a number says whose telephone it is, and where its extension begins."""
+    assert_alike(f"{HEAD}MFE|MAD|||71\rSTF|71||Okafor^Ada|||||||{phone}\rORG|1|N^North^99U\r".encode(), key)
+
+
+def test_the_words_that_mark_a_number_are_those_that_the_mapping_knows() -> None:
+    assert shapes._MARKS <= set(pseudonyms._PHONE_WORDS.split())
 
 
 @settings(max_examples=25, deadline=None)
