@@ -1,7 +1,11 @@
-"""What becomes of a change at a destination: how deliveries stand and end, what was planned, written and answered."""
+"""What becomes of a change at a destination: how deliveries stand and end, what was planned, written and answered.
+
+`TRANSITIONS` says which changes of state there are; `guide/states.md` draws it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from enum import StrEnum
@@ -11,6 +15,103 @@ from hl7bridge.model.change import ElementValue
 from hl7bridge.model.json import JsonObject
 from hl7bridge.model.message import Finding
 from hl7bridge.model.task import Task
+
+
+class DeliveryState(StrEnum):
+    """Where a delivery stands. SCHEDULED, HELD and the ended ones are outside their lanes."""
+
+    SCHEDULED = "scheduled"  # effective in the future
+    QUEUED = "queued"  # due, or waiting for its lane
+    CLAIMED = "claimed"  # a worker has it
+    RETRY = "retry"  # failed in passing; waits for next_attempt, keeps its lane waiting
+    UNKNOWN = "unknown"  # may have reached the server; searched for before it is sent again
+    HELD = "held"  # needs a person; has left its lane
+    ENDED = "ended"  # see `result`
+
+
+class DeliveryEvent(StrEnum):
+    """What changes a delivery's state: the word of its history."""
+
+    DUE = "due"
+    CLAIMED = "claimed"
+    GIVEN_BACK = "given back"
+    TAKEN_OVER = "taken over"
+    RETRY = "retry"
+    UNKNOWN = "unknown"
+    HELD = "held"
+    RELEASED = "released"
+    ENDED = "ended"
+    QUEUED_AGAIN = "queued again"
+    STALE = "stale"
+    SUPERSEDED = "superseded"
+    WITHDRAWN = "withdrawn"
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One change of state that is allowed, and when it happens, as people read it."""
+
+    event: DeliveryEvent
+    becomes: DeliveryState
+    why: str
+
+
+STARTS: Mapping[DeliveryState, str] = {
+    DeliveryState.QUEUED: "it is due at once",
+    DeliveryState.SCHEDULED: "it takes effect later",
+}
+"""How a delivery begins, and why so."""
+
+_TO_CLAIMED = Transition(DeliveryEvent.CLAIMED, DeliveryState.CLAIMED, "a worker takes it: it is first in its lanes")
+_TO_STALE = Transition(
+    DeliveryEvent.STALE, DeliveryState.ENDED, "a change that its sender dated later was applied before it"
+)
+_TO_WITHDRAWN = Transition(
+    DeliveryEvent.WITHDRAWN, DeliveryState.ENDED, "its message was refused after all, before anything was sent"
+)
+_TO_SUPERSEDED = Transition(
+    DeliveryEvent.SUPERSEDED, DeliveryState.ENDED, "a later change of the person leaves nothing to do for it"
+)
+
+TRANSITIONS: Mapping[DeliveryState, tuple[Transition, ...]] = {
+    DeliveryState.SCHEDULED: (
+        Transition(DeliveryEvent.DUE, DeliveryState.QUEUED, "its time has come"),
+        _TO_SUPERSEDED,
+        _TO_WITHDRAWN,
+    ),
+    DeliveryState.QUEUED: (
+        _TO_CLAIMED,
+        Transition(DeliveryEvent.HELD, DeliveryState.HELD, "it ends somebody who is absent from a whole file"),
+        _TO_STALE,
+        _TO_WITHDRAWN,
+    ),
+    DeliveryState.CLAIMED: (
+        Transition(DeliveryEvent.ENDED, DeliveryState.ENDED, "the attempt ended; its result says how"),
+        Transition(DeliveryEvent.RETRY, DeliveryState.RETRY, "the attempt failed in passing"),
+        Transition(DeliveryEvent.UNKNOWN, DeliveryState.UNKNOWN, "no answer came: it may have reached the server"),
+        Transition(DeliveryEvent.HELD, DeliveryState.HELD, "a person has to decide"),
+        Transition(DeliveryEvent.GIVEN_BACK, DeliveryState.QUEUED, "its worker stops, or has to wait, before it began"),
+        Transition(
+            DeliveryEvent.TAKEN_OVER, DeliveryState.UNKNOWN, "its worker is gone: it may have reached the server"
+        ),
+    ),
+    DeliveryState.RETRY: (_TO_CLAIMED, _TO_STALE, _TO_WITHDRAWN),
+    DeliveryState.UNKNOWN: (_TO_CLAIMED, _TO_STALE),
+    DeliveryState.HELD: (
+        Transition(DeliveryEvent.RELEASED, DeliveryState.QUEUED, "a person released it"),
+        _TO_SUPERSEDED,
+        Transition(DeliveryEvent.WITHDRAWN, DeliveryState.ENDED, "a person discarded it, or its message was refused"),
+    ),
+    DeliveryState.ENDED: (
+        Transition(
+            DeliveryEvent.QUEUED_AGAIN, DeliveryState.QUEUED, "it was only reported, and its destination writes by now"
+        ),
+        Transition(
+            DeliveryEvent.SUPERSEDED, DeliveryState.ENDED, "it was only reported, and a later change was applied since"
+        ),
+    ),
+}
+"""Every change of state of a delivery: where it stands -> what may come next. The store lets no other happen."""
 
 
 class Result(StrEnum):

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from hl7bridge.errors import ClaimLost
-from hl7bridge.model import LIFECYCLE, Known, Link, Result, StaffChange, Task, Written
+from hl7bridge.model import LIFECYCLE, DeliveryEvent, DeliveryState, Known, Link, Result, StaffChange, Task, Written
 from hl7bridge.model.ordering import CLOCK_TOLERANCE, seconds_behind
 from hl7bridge.store.creating import PERSON as PRACTITIONER
 from hl7bridge.store.creating import ROLE, Creating
 from hl7bridge.store.encoding import unseal, written_from_row
 from hl7bridge.store.lanes import NEWCOMERS, WRITE_OUTS, keys_from_text, keys_to_text, lane_key
+from hl7bridge.store.moving import Move, move
 from hl7bridge.store.reloading import confirmed_mapping
 from hl7bridge.store.store import Claimed
 
@@ -53,7 +54,7 @@ BLOCKED = "SELECT EXISTS (SELECT 1 FROM lane WHERE key = ? AND place < ?) OR EXI
 CANDIDATE = (
     "SELECT d.message_id, d.position, d.feed, d.source_key, d.place, d.lane, d.order_time, d.force, d.attempts,"
     " d.ambiguous, CASE WHEN f.change IS NULL THEN r.codec ELSE f.codec END, COALESCE(f.change, r.change), f.approves,"
-    " x.person_id, x.order_time, x.link"
+    " x.person_id, x.order_time, x.link, d.state"
     " FROM delivery d JOIN record r ON r.message_id = d.message_id AND r.position = d.position"
     " LEFT JOIN released f ON f.delivery_id = d.id"
     " LEFT JOIN crosswalk x ON x.destination = d.destination AND x.feed = d.feed AND x.source_key = d.source_key"
@@ -108,33 +109,31 @@ class Claiming(Creating):
         out again as ambiguous, the others as they were."""
         with self._writing():
             for row in self._claims_of(owner):
-                delivery_id, message_id, lane, _, fence = row
+                delivery_id, message_id, lane, _, fence, _ = row
                 if delivery_id in begun:
                     self._take_over(now, *row)
                     continue
-                self._execute(
-                    "UPDATE delivery SET state = 'queued', head = 1, owner = '' WHERE id = ?",
-                    (delivery_id,),
-                )
+                who = {"owner": owner, "fence": fence}
+                back = Move(delivery_id, message_id, DeliveryState.CLAIMED, {"head": 1}, who)
+                move(self, DeliveryEvent.GIVEN_BACK, [back], now)
                 self._free(delivery_id, keys_from_text(lane))
-                self._note(now, message_id, delivery_id, "given back", owner=owner, fence=fence)
             self._execute("DELETE FROM worker WHERE owner = ?", (owner,))
 
     def _claims_of(self, owner: str) -> list[Any]:
         return self._execute(
-            "SELECT id, message_id, lane, owner, fence FROM delivery WHERE state = 'claimed' AND owner = ?", (owner,)
+            "SELECT id, message_id, lane, owner, fence, attempts FROM delivery WHERE state = 'claimed' AND owner = ?",
+            (owner,),
         ).fetchall()
 
-    def _take_over(self, now: float, delivery_id: int, message_id: int, lane: str, owner: str, fence: int) -> None:
+    def _take_over(
+        self, now: float, delivery_id: int, message_id: int, lane: str, owner: str, fence: int, attempts: int
+    ) -> None:
         """A claim whose worker is gone: its attempt counts, and may have reached the server, with a create of anything."""
         self._remember_lately(keys_from_text(lane), [(PRACTITIONER, ""), (ROLE, "")], now)
-        self._execute(
-            "UPDATE delivery SET state = 'unknown', next_attempt = ?, attempts = attempts + 1, ambiguous = 1, sent = 1,"
-            " head = 1, owner = '' WHERE id = ?",
-            (now, delivery_id),
-        )
+        columns = {"next_attempt": now, "attempts": attempts + 1, "ambiguous": 1, "sent": 1}
+        gone = Move(delivery_id, message_id, DeliveryState.CLAIMED, columns, {"owner": owner, "fence": fence})
+        move(self, DeliveryEvent.TAKEN_OVER, [gone], now)
         self._free(delivery_id, keys_from_text(lane))
-        self._note(now, message_id, delivery_id, "taken over", owner=owner, fence=fence)
 
     # -- claims --
 
@@ -194,14 +193,18 @@ class Claiming(Creating):
 
     def _promote(self, destination: str, now: float) -> None:
         """Queue what was scheduled and is due, behind everything that was accepted until now."""
-        for delivery_id, message_id in self._execute(DUE, (destination, now, PROMOTED)).fetchall():
-            place = self._draw("delivery")
-            self._execute("UPDATE delivery SET state = 'queued', place = ? WHERE id = ?", (place, delivery_id))
-            self._note(now, message_id, delivery_id, "due")
+        due = self._execute(DUE, (destination, now, PROMOTED)).fetchall()
+        if due:
+            first = self._draw("delivery", len(due))
+            lined_up = [
+                Move(delivery_id, message_id, DeliveryState.SCHEDULED, {"place": place})
+                for place, (delivery_id, message_id) in enumerate(due, first)
+            ]
+            move(self, DeliveryEvent.DUE, lined_up, now)
 
     def _take_over_orphans(self, destination: str, now: float) -> None:
         orphans = self._execute(
-            "SELECT d.id, d.message_id, d.lane, d.owner, d.fence FROM delivery d"
+            "SELECT d.id, d.message_id, d.lane, d.owner, d.fence, d.attempts FROM delivery d"
             " LEFT JOIN worker w ON w.owner = d.owner"
             " WHERE d.state = 'claimed' AND d.destination = ? AND (w.expiry IS NULL OR w.expiry <= ?)",
             (destination, now),
@@ -241,7 +244,7 @@ class Claiming(Creating):
         destination, owner = asked.destination, asked.owner
         row = self._execute(CANDIDATE, (delivery_id,)).fetchone()
         message_id, position, feed, source_key, place, lane, order_time, force, attempts = row[:9]
-        ambiguous, codec, content, approves, person_id, applied, link = row[9:]
+        ambiguous, codec, content, approves, person_id, applied, link, state = row[9:]
         change = StaffChange.from_json(unseal(codec, content).decode())
         keys = self._claim_keys(delivery_id, destination, place, lane, change, feed, person_id, asked.lane_of)
         if any(self._execute(BLOCKED, (key, place, key)).fetchone()[0] for key in keys):
@@ -259,10 +262,8 @@ class Claiming(Creating):
             "INSERT INTO claim (key, delivery_id, owner, fence) VALUES (?, ?, ?, ?)",
             [(key, delivery_id, owner, fence) for key in keys],
         )
-        self._execute(
-            "UPDATE delivery SET state = 'claimed', owner = ?, fence = ? WHERE id = ?", (owner, fence, delivery_id)
-        )
-        self._note(now, message_id, delivery_id, "claimed", owner=owner, fence=fence)
+        who = {"owner": owner, "fence": fence}
+        move(self, DeliveryEvent.CLAIMED, [Move(delivery_id, message_id, DeliveryState(state), who, who)], now)
         own = self._bases(OWN, destination, feed, source_key)
         lately = self._lately(keys, now)
         known = Known(

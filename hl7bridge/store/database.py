@@ -45,8 +45,8 @@ class Database(ABC):
         """Run one statement."""
 
     @abstractmethod
-    def _executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Run one statement for each row."""
+    def _executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> Rows:
+        """Run one statement for each row; `rowcount` tells how many rows all of them changed."""
 
     @abstractmethod
     def _writing(self) -> AbstractContextManager[None]:

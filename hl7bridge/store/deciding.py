@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from hl7bridge.model import Result, StaffChange, Task
+from hl7bridge.model import DeliveryEvent, DeliveryState, Result, StaffChange, Task
 from hl7bridge.model.ordering import OUT_OF_ORDER
 from hl7bridge.store.encoding import PLAIN, unseal
 from hl7bridge.store.lanes import NEW, keys_from_text, keys_to_text, lane_key
+from hl7bridge.store.moving import ANEW, Move, move
 from hl7bridge.store.reading import Reading
 from hl7bridge.store.settling import Settling
 from hl7bridge.store.store import Released, same_person
@@ -123,17 +124,16 @@ class Deciding(Reading, Settling):
                 goes = change or stored
                 keys |= {lane_key(destination, key) for key in lane}
                 force = force or goes.says_active is False or (approves and local == OUT_OF_ORDER)
-                self._execute(
-                    "UPDATE delivery SET state = 'queued', place = ?, lane = ?, head = ?, force = ?, attempts = 0,"
-                    " next_attempt = 0, result = '', code = '', local = '', text = '', http_status = 0 WHERE id = ?",
-                    (
-                        self._draw("delivery"),
-                        keys_to_text(sorted(keys)),
-                        NEW,
-                        force,
-                        delivery_id,
-                    ),
-                )
+                columns = {
+                    "place": self._draw("delivery"),
+                    "lane": keys_to_text(sorted(keys)),
+                    "head": NEW,
+                    "force": force,
+                }
+                version = change.mapping_version if change else ""
+                told = {"who": who, "reason": reason, "was": local, "mapping_version": version}
+                goes_on = Move(delivery_id, message_id, DeliveryState.HELD, {**columns, **ANEW}, told)
+                move(self, DeliveryEvent.RELEASED, [goes_on], now)
                 self._execute(
                     "INSERT INTO released (delivery_id, at, who, reason, place, codec, key_id, change, approves)"
                     " VALUES (?, ?, ?, ?, ?, ?, '', ?, ?) ON CONFLICT (delivery_id) DO UPDATE SET at = excluded.at,"
@@ -154,10 +154,6 @@ class Deciding(Reading, Settling):
                     ),
                 )
                 self._end_tasks(delivery_id, "released", now)
-                version = change.mapping_version if change else ""
-                self._note(
-                    now, message_id, delivery_id, "released", who=who, reason=reason, was=local, mapping_version=version
-                )
                 return Released.QUEUED
 
     def discard(self, delivery_id: int, now: float, *, who: str, reason: str) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hl7bridge.model import Record, RecordEcho, Result, Task
+from hl7bridge.model import DeliveryEvent, DeliveryState, Record, RecordEcho, Result, Task
 from hl7bridge.store.batch import Batch
+from hl7bridge.store.moving import Move, move
 from hl7bridge.store.reconciled import FullFile, HeldEnd
 from hl7bridge.store.reconciling import Reconciling
 from hl7bridge.store.store import Acknowledgment, AcknowledgmentState, MessageState, NewDelivery, NewMessage, NewRecord
@@ -103,16 +104,15 @@ class FullFiles(Reconciling):
         batch = Batch(self, [message], now)
         message_id = batch.add(message).message_id
         batch.write()
-        self._execute(
-            # No leaver until a person says so: nobody is to be told that the end is overdue.
-            "UPDATE delivery SET state = 'held', head = 0, leaver = 0, result = ?, code = '0', local = ?, text = ?"
-            " WHERE message_id = ?",
-            (Result.HELD.value, MISSING, text, message_id),
-        )
         rows = self._execute(
-            "SELECT source_key, MIN(id) FROM delivery WHERE message_id = ? GROUP BY source_key", (message_id,)
-        )
-        return dict(rows.fetchall())
+            "SELECT id, source_key FROM delivery WHERE message_id = ? ORDER BY id DESC", (message_id,)
+        ).fetchall()
+        # No leaver until a person says so: nobody is to be told that the end is overdue.
+        columns = {"leaver": 0, "result": Result.HELD.value, "code": "0", "local": MISSING, "text": text}
+        told = {"local": MISSING}
+        held = [Move(delivery_id, message_id, DeliveryState.QUEUED, columns, told) for delivery_id, _ in rows]
+        move(self, DeliveryEvent.HELD, held, now)
+        return {key: delivery_id for delivery_id, key in rows}
 
     def missing_of(self, message_id: int) -> list[tuple[str, int]]:
         """(source key, id of the held deactivation or 0) of the people absent from a file."""

@@ -23,9 +23,10 @@ import json
 from abc import abstractmethod
 from collections.abc import Collection
 
-from hl7bridge.model import LEAVER_UNVERIFIED, STANDING_TASKS, Result
+from hl7bridge.model import LEAVER_UNVERIFIED, STANDING_TASKS, DeliveryEvent, DeliveryState, Result
 from hl7bridge.store.database import Database, each, marks
-from hl7bridge.store.store import OPEN_LANE, DeliveryState
+from hl7bridge.store.moving import Move, move
+from hl7bridge.store.store import OPEN_LANE
 
 BRAKE = "brake"  # the cause of a hold, and the kind of its task
 US = "hl7bridge"  # who closed what a read showed
@@ -135,14 +136,12 @@ class Lanes(Database):
         message_id, state, place, lane = self._execute(
             "SELECT message_id, state, place, lane FROM delivery WHERE id = ?", (delivery_id,)
         ).fetchone()
-        self._execute(
-            "UPDATE delivery SET state = 'ended', result = ?, ended = ?, head = 0 WHERE id = ?",
-            (result.value, now, delivery_id),
-        )
-        if DeliveryState(state) in OPEN_LANE:
+        was = DeliveryState(state)
+        columns, told = {"result": result.value}, {"was": state, **detail}
+        move(self, DeliveryEvent(result.value), [Move(delivery_id, message_id, was, columns, told)], now)
+        if was in OPEN_LANE:
             self._leave_lanes(delivery_id, place, keys_from_text(lane))
         self._end_tasks(delivery_id, result.value, now)
-        self._note(now, message_id, delivery_id, result.value, was=state, **detail)
 
     def _end_tasks(self, delivery_id: int, state: str, now: float) -> None:
         """Close the open tasks of a delivery, but for those that are about the person. A release is no proof that a leaver

@@ -10,12 +10,13 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from hl7bridge.model import APPLIED, Result, StaffChange
+from hl7bridge.model import APPLIED, DeliveryEvent, DeliveryState, Result, StaffChange
 from hl7bridge.model.ordering import CLOCK_TOLERANCE, seconds_behind
 from hl7bridge.store.claiming import Claiming
 from hl7bridge.store.database import marks
 from hl7bridge.store.encoding import unseal
 from hl7bridge.store.lanes import keys_from_text
+from hl7bridge.store.moving import ANEW, Move, move
 from hl7bridge.store.store import Reported
 
 _AT_ONCE = 500  # deliveries that one transaction queues again at most: bounds how long it holds the store
@@ -137,13 +138,10 @@ class Modes(Claiming):
                         continue
                     force = force or self._leaves_anyway(change, destination, feed, place, order_time)
                     # head = 1 whoever stands in the lane: claiming checks, and unmarks whoever is behind another.
-                    self._execute(
-                        "UPDATE delivery SET state = 'queued', head = 1, attempts = 0, next_attempt = 0, result = '',"
-                        " code = '', local = '', text = '', http_status = 0, ended = 0, force = ? WHERE id = ?",
-                        (force, delivery_id),
-                    )
+                    columns, told = {"head": 1, "force": force}, {"was": "reported", "who": who, "reason": reason}
+                    again = Move(delivery_id, message_id, DeliveryState.ENDED, {**columns, **ANEW}, told)
+                    move(self, DeliveryEvent.QUEUED_AGAIN, [again], now)
                     self._enter(delivery_id, place, keys_from_text(lane))
-                    self._note(now, message_id, delivery_id, "queued again", was="reported", who=who, reason=reason)
             yield start + len(some)
 
     # -- interactions that a server refuses --

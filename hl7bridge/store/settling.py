@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hl7bridge.model import ABSENT, APPLIED, STANDING_TASKS, Action, Known, Link, Result, StaffChange, Written
+from hl7bridge.model import (
+    ABSENT,
+    APPLIED,
+    STANDING_TASKS,
+    Action,
+    DeliveryEvent,
+    DeliveryState,
+    Known,
+    Link,
+    Result,
+    StaffChange,
+    Written,
+)
 from hl7bridge.store.claiming import OWN, PERSON, WRITTEN_BY, Claiming
 from hl7bridge.store.created import SecondLook
 from hl7bridge.store.creating import PERSON as PRACTITIONER
@@ -17,13 +29,18 @@ from hl7bridge.store.encoding import (
     written_to_bytes,
 )
 from hl7bridge.store.lanes import keys_from_text
+from hl7bridge.store.moving import Move, move
 from hl7bridge.store.reloading import confirmed_mapping
 from hl7bridge.store.restoring import UNDONE, Restoring
-from hl7bridge.store.store import Claimed, DeliveryState, Settlement
+from hl7bridge.store.store import Claimed, Settlement
 
-SETTLED_AS = frozenset(
-    {DeliveryState.ENDED, DeliveryState.RETRY, DeliveryState.UNKNOWN, DeliveryState.HELD, DeliveryState.QUEUED}
-)
+SETTLED_AS = {
+    DeliveryState.ENDED: DeliveryEvent.ENDED,
+    DeliveryState.RETRY: DeliveryEvent.RETRY,
+    DeliveryState.UNKNOWN: DeliveryEvent.UNKNOWN,
+    DeliveryState.HELD: DeliveryEvent.HELD,
+    DeliveryState.QUEUED: DeliveryEvent.GIVEN_BACK,
+}
 
 # A deactivation of somebody unknown is dealt with, too: an older message that comes later must not bring them back.
 _DEALT_WITH = APPLIED | {Result.NOTHING_TO_DO}
@@ -88,28 +105,6 @@ class Settling(Claiming, Restoring):
         attempted = state is not DeliveryState.QUEUED
         sent = sent or state is DeliveryState.UNKNOWN or outcome.result in _CHANGED_THE_SERVER or bool(outcome.written)
         ended = state is DeliveryState.ENDED
-        self._execute(
-            "UPDATE delivery SET state = ?, next_attempt = ?, attempts = ?, ambiguous = ?, sent = ?, head = ?, owner = '',"
-            " result = ?, code = ?, local = ?, text = ?, http_status = ?, person_id = ?, version = ?, ended = ?"
-            " WHERE id = ?",
-            (
-                state.value,
-                settlement.next_attempt if state in (DeliveryState.RETRY, DeliveryState.UNKNOWN) else 0,
-                attempts + attempted,
-                ambiguous or state is DeliveryState.UNKNOWN,
-                sent,
-                state not in (DeliveryState.ENDED, DeliveryState.HELD),
-                outcome.result.value,
-                outcome.code,
-                outcome.local,
-                outcome.text,
-                outcome.http_status,
-                outcome.person_id,
-                outcome.version,
-                now if ended else 0,
-                claimed.delivery_id,
-            ),
-        )
         if state in (DeliveryState.ENDED, DeliveryState.HELD):
             self._leave_lanes(claimed.delivery_id, place, keys)
         else:
@@ -140,8 +135,23 @@ class Settling(Claiming, Restoring):
         if ended:
             self._close_unverified(claimed.delivery_id, outcome.result.value, now)
         detail = {"result": outcome.result.value, "local": outcome.local, "status": outcome.http_status}
-        event = "given back" if state is DeliveryState.QUEUED else state.value
-        self._note(now, claimed.message_id, claimed.delivery_id, event, fence=claimed.fence, **detail)
+        columns = {
+            "next_attempt": settlement.next_attempt if state in (DeliveryState.RETRY, DeliveryState.UNKNOWN) else 0,
+            "attempts": attempts + attempted,
+            "ambiguous": ambiguous or state is DeliveryState.UNKNOWN,
+            "sent": sent,
+            "head": state not in (DeliveryState.ENDED, DeliveryState.HELD),
+            "result": outcome.result.value,
+            "code": outcome.code,
+            "local": outcome.local,
+            "text": outcome.text,
+            "http_status": outcome.http_status,
+            "person_id": outcome.person_id,
+            "version": outcome.version,
+        }
+        told = {"fence": claimed.fence, **detail}
+        moved = Move(claimed.delivery_id, claimed.message_id, DeliveryState.CLAIMED, columns, told)
+        move(self, SETTLED_AS[state], [moved], now)
         # A late one that changed nothing says no more than what was applied before it.
         if ended and outcome.result in APPLIED and not claimed.known.late:
             self._supersede_held(settlement, now)

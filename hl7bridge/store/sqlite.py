@@ -139,8 +139,8 @@ class SqliteStore(Deciding, Modes, Braking, FullFiles, Jobs, Linking, Reloading,
     def _execute(self, sql: str, parameters: Sequence[Any] = ()) -> Rows:
         return cast(Rows, self._open_connection().execute(sql, parameters))
 
-    def _executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        self._open_connection().executemany(sql, rows)
+    def _executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> Rows:
+        return cast(Rows, self._open_connection().executemany(sql, rows))
 
     def _open_connection(self) -> sqlite3.Connection:
         if self._connection is None:

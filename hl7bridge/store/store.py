@@ -22,6 +22,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from hl7bridge.model import DeliveryState as DeliveryState
 from hl7bridge.model import Known, Outcome, Record, RecordEcho, Result, StaffChange, Task, Written
 from hl7bridge.model.ordering import CLOCK_TOLERANCE
 from hl7bridge.store.created import CreateStore
@@ -51,18 +52,6 @@ class AcknowledgmentState(StrEnum):
     SENT = "sent"  # handed to the sender's connection
     NOT_SENT = "not sent"  # the connection was gone
     NONE = "none"  # MSH-15/16 or MFI-6 ask for none; kept so that a duplicate gets none either
-
-
-class DeliveryState(StrEnum):
-    """Where a delivery stands. SCHEDULED, HELD and the ended ones are outside their lanes."""
-
-    SCHEDULED = "scheduled"  # effective in the future
-    QUEUED = "queued"  # due, or waiting for its lane
-    CLAIMED = "claimed"  # a worker has it
-    RETRY = "retry"  # failed in passing; waits for next_attempt, keeps its lane waiting
-    UNKNOWN = "unknown"  # may have reached the server; searched for before it is sent again
-    HELD = "held"  # needs a person; has left its lane
-    ENDED = "ended"  # see `result`
 
 
 class Released(StrEnum):
