@@ -12,7 +12,7 @@ import pytest
 from hl7bridge import config
 from hl7bridge.cli import deciding
 from hl7bridge.cli.deciding import account
-from hl7bridge.cli.operate import go_live
+from hl7bridge.desk import go_live
 from hl7bridge.model import Outcome, Result
 from hl7bridge.sandbox.habits import Fault
 from hl7bridge.store.opening import open_store
