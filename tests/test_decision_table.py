@@ -44,6 +44,7 @@ import httpx
 import pytest
 
 from hl7bridge.destinations.fhir.deliver import deliver
+from hl7bridge.destinations.fhir.destination import FhirDestination
 from hl7bridge.destinations.fhir.identity.resolve import lane_keys
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.destinations.fhir.wire.client import FhirClient
@@ -136,7 +137,9 @@ class World:
     def take(self, body: bytes, feed: str = "hr") -> tuple[Answer, list[str]]:
         system = KEY_SYSTEM if feed == "hr" else "urn:uuid:6f1c1f2e-0000-4000-8000-000000000002"
         rules = FeedRules(system, takes=frozenset({"adt" if feed == "adt" else "staff"}))
-        policy = FeedPolicy(feed, rules, {"ehr": self.rules}, unsupported="ignore" if feed == "adt" else "reject")
+        policy = FeedPolicy(
+            feed, rules, {"ehr": FhirDestination(self.rules)}, unsupported="ignore" if feed == "adt" else "reject"
+        )
         intake = Intake(policy, b"\0" * 32, clock=lambda: self.now.timestamp())
         self.warned.clear()
         self.tasks.clear()

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hl7bridge.destinations.fhir.destination import FhirDestination
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.errors import MessageError
 from hl7bridge.hl7 import batch
@@ -38,7 +39,7 @@ CHARSETS = ("utf-8", "latin-1")
 AUTHORITIES = {"NORTHLAKE": "https://northlake.example.org/physicians"}
 RULES = FeedRules(KEY_SYSTEM, authorities=AUTHORITIES, takes=frozenset({"staff", "adt"}))
 STAFF_ALONE = replace(RULES, takes=frozenset({"staff"}))
-TO = {"ehr": DestinationRules("ehr", "http://127.0.0.1/fhir", mode="write")}
+TO = {"ehr": FhirDestination(DestinationRules("ehr", "http://127.0.0.1/fhir", mode="write"))}
 INTAKES = [
     Intake(FeedPolicy("hr", rules, TO, charset=CHARSETS), b"\0" * 32, clock=NOW.timestamp)
     for rules in (RULES, STAFF_ALONE)

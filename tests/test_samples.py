@@ -19,6 +19,7 @@ from fhir.resources.R4B.practitionerrole import PractitionerRole
 from hl7bridge.cli.tools import samples
 from hl7bridge.cli.tools.samples import DUPLICATE, FEED_SETTINGS, Sample, SampleRecord
 from hl7bridge.destinations.fhir.deliver import deliver
+from hl7bridge.destinations.fhir.destination import FhirDestination
 from hl7bridge.destinations.fhir.identity.resolve import lane_keys
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.destinations.fhir.wire.client import FhirClient
@@ -95,7 +96,7 @@ class Rehearsal:
         self.store = SqliteStore(folder / "store.sqlite")
         hl7_settings = FEED_SETTINGS["hl7"]
         feed = FeedRules(hl7_settings["key_system"], hl7_settings["timezone"], FEED_SETTINGS["authorities"])
-        policy = FeedPolicy("staff", feed, {"sandbox": self.rules}, charset=hl7_settings["charset"])
+        policy = FeedPolicy("staff", feed, {"sandbox": FhirDestination(self.rules)}, charset=hl7_settings["charset"])
         self.intake = Intake(policy, b"\0" * 32)
         self.store.join("rehearsal", 3600, time.time())
 

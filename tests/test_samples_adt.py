@@ -10,6 +10,7 @@ import pytest
 from hl7bridge.cli.setup.init import packaged
 from hl7bridge.cli.tools import samples
 from hl7bridge.cli.tools.samples import Sample, SampleRecord
+from hl7bridge.destinations.fhir.destination import FhirDestination
 from hl7bridge.hl7.message import Message
 from hl7bridge.intake.intake import FeedPolicy, Intake
 from hl7bridge.mapping.feed_rules import FeedRules
@@ -27,7 +28,9 @@ class Visits(Rehearsal):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         rules = FeedRules(samples.KEY_SYSTEM, authorities=AUTHORITIES, takes=frozenset({"adt"}))
-        self.intake = Intake(FeedPolicy("adt", rules, {"sandbox": self.rules}, unsupported="ignore"), b"\0" * 32)
+        self.intake = Intake(
+            FeedPolicy("adt", rules, {"sandbox": FhirDestination(self.rules)}, unsupported="ignore"), b"\0" * 32
+        )
 
     def played(self, sample: Sample) -> tuple[list[bytes], list[SampleRecord], list[dict[str, Any]]]:
         """The answers, how the records ended, and everybody who is on the server then."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from hl7bridge.assemble.authorization import authorization
 from hl7bridge.config import Destination
+from hl7bridge.destinations.fhir.destination import FhirDestination
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.destinations.fhir.tasks import TaskRules
 from hl7bridge.destinations.fhir.wire.client import FhirClient
@@ -25,6 +26,12 @@ def destination_rules(destination: Destination) -> DestinationRules:
 def client_for(destination: Destination, rules: DestinationRules) -> FhirClient:
     """A FHIR client with the destination's authorization. Raises ConfigError for a key that cannot be read."""
     return FhirClient(rules, authorization(destination))
+
+
+def destination_of(destination: Destination) -> FhirDestination:
+    """The destination, ready to be asked: it reads its key and certificates with the first request, or `open`."""
+    rules = destination_rules(destination)
+    return FhirDestination(rules, lambda: client_for(destination, rules))
 
 
 def retry_policy(destination: Destination) -> RetryPolicy:

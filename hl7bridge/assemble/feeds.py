@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hl7bridge.assemble.destinations import destination_rules
+from hl7bridge.assemble.destinations import destination_of
 from hl7bridge.assemble.mapping import feed_rules
 from hl7bridge.config import Feed, Settings
 from hl7bridge.intake.intake import FeedPolicy
@@ -16,7 +16,7 @@ def feed_policy(feed: Feed, settings: Settings) -> FeedPolicy:
     return FeedPolicy(
         name=feed.name,
         rules=feed_rules(feed),
-        destinations={name: destination_rules(settings.destinations[name]) for name in feed.destinations},
+        destinations={name: destination_of(settings.destinations[name]) for name in feed.destinations},
         charset=feed.hl7.charset,
         processing_ids=frozenset({settings.service.processing_id}),
         unsupported="ignore" if counts_others else feed.hl7.unsupported,

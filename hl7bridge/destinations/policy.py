@@ -115,6 +115,12 @@ class Policy:
             leads_to |= {"create", "update"}
         return {self.mode_of(operation) for operation in leads_to}
 
+    def is_written(self, change: StaffChange, feed: str) -> bool | None:
+        """Whether what the change leads to is written, or waits for an approval; False: all of it is only reported; None:
+        it depends on what the server holds."""
+        modes = self.modes_for(change, feed)
+        return True if REPORT not in modes else False if modes == {REPORT} else None
+
     def ran_as(self) -> dict[str, Any]:
         """What decides whether a change is written: JSON to remember, see `writes_more`."""
         cohort = self.cohort

@@ -4,7 +4,7 @@ releases go by. No text holds a value of the message.
 
 from __future__ import annotations
 
-from hl7bridge.model import Outcome, Result, Task
+from hl7bridge.model import WRITES_REFUSED, Outcome, Result, Task
 from hl7bridge.model.ordering import OUT_OF_ORDER
 
 UNKNOWN_KEY, DUPLICATE_KEY, LOCKED, INTERNAL, REQUIRED = "204", "205", "206", "207", "101"  # HL7 table 0357
@@ -24,6 +24,11 @@ MAINTENANCE = "maintenance"
 def operation(resource_type: str, what: str) -> str:
     """How an interaction is named where it is refused: "Practitioner create"."""
     return f"{resource_type} {what}"
+
+
+def writes_refused(text: str) -> Outcome:
+    """While a destination takes no writes: the change stays queued."""
+    return Outcome(Result.PAUSED, INTERNAL, WRITES_REFUSED, text)
 
 
 UNDATED = {

@@ -17,11 +17,8 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
-from hl7bridge.destinations.fhir.identity.resolve import lane_keys
-from hl7bridge.destinations.fhir.rules import DestinationRules
-from hl7bridge.destinations.policy import REPORT
 from hl7bridge.errors import MessageError, UnreadableMessage, UnsupportedMessage
 from hl7bridge.hl7 import acknowledgment, batch
 from hl7bridge.hl7.batch_acknowledgment import answer_to_empty
@@ -55,6 +52,16 @@ LAST_DAY = datetime(9999, 12, 31, tzinfo=UTC)
 NOT_STAFF_TEXT = "stored, it is not certain that it is about staff"
 
 
+class Addressee(Protocol):
+    """A destination, as far as a message on its way in needs it: pure, and asks no server."""
+
+    def lane_keys(self, change: StaffChange, feed: str) -> tuple[str, ...]:
+        """Opaque keys; deliveries that share one are made one after the other, in order."""
+
+    def is_written(self, change: StaffChange, feed: str) -> bool | None:
+        """Whether what the change leads to is written there (False: it is only reported; None: it depends)."""
+
+
 @dataclass(frozen=True, slots=True)
 class FeedPolicy:
     """What a feed's settings say about taking and answering messages (plain values, handed down from config).
@@ -63,7 +70,7 @@ class FeedPolicy:
 
     name: str
     rules: FeedRules
-    destinations: Mapping[str, DestinationRules]
+    destinations: Mapping[str, Addressee]
     charset: str | Sequence[str] = "utf-8"
     processing_ids: frozenset[str] = frozenset({"P"})
     unsupported: str = "reject"
@@ -498,8 +505,8 @@ def new_deliveries(
     if not_before <= now:
         not_before, order_time = 0.0, _ordered_by(change, now, first_received)
     return tuple(
-        NewDelivery(name, lane_keys(change, policy.name, rules), not_before, order_time)
-        for name, rules in policy.destinations.items()
+        NewDelivery(name, addressee.lane_keys(change, policy.name), not_before, order_time)
+        for name, addressee in policy.destinations.items()
     )
 
 
@@ -549,12 +556,12 @@ def stored_text(policy: FeedPolicy, change: StaffChange | None) -> str:
     """What MFA-4 says of a record that is stored: nothing of a delivery that the modes of its destinations may rule out."""
     if change is None:
         return STORED_TEXT
-    modes = {mode for rules in policy.destinations.values() for mode in rules.modes_for(change, policy.name)}
     if change.undated:
         return NOT_STAFF_TEXT if change.undated == UNKNOWN_FILE else UNDATED_TEXT
-    if REPORT not in modes:
+    written = {addressee.is_written(change, policy.name) for addressee in policy.destinations.values()}
+    if written <= {True}:
         return STORED_TEXT
-    return REPORT_TEXT if modes == {REPORT} else PERHAPS_TEXT
+    return REPORT_TEXT if written == {False} else PERHAPS_TEXT
 
 
 def _ready(kind: str, code: str, body: bytes) -> Acknowledgment:

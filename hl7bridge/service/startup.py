@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hl7bridge.assemble.destinations import brake_of, client_for, destination_rules, retry_policy
+from hl7bridge.assemble.destinations import brake_of, destination_of, retry_policy
 from hl7bridge.assemble.feeds import feed_policy
 from hl7bridge.assemble.stores import store_location
 from hl7bridge.config import Destination, Feed, Settings
@@ -380,13 +380,13 @@ def start_delivery(settings: Settings, settled: Callable[[], None]) -> DeliveryR
     role = DeliveryRole()
     for name in sorted(used):
         destination = settings.destinations[name]
-        rules = destination_rules(destination)
+        there = destination_of(destination)
+        there.open()
         log.info("delivering", destination=name, mode=str(destination.mode))
         role.loops.append(
             DestinationLoop(
                 Target(
-                    rules,
-                    client_for(destination, rules),
+                    there,
                     retry_policy(destination),
                     brake_of(destination),
                     destination.capabilities_interval,
@@ -409,16 +409,17 @@ def scheduled(role: DeliveryRole, settings: Settings) -> list[Job]:
     log = logs.get_logger("delivery")
     jobs = [full_file_job({name: full_file_policy(feed, settings) for name, feed in settings.feeds.items()}, log)]
     for target in (loop.target for loop in role.loops):
-        theirs = [second_look_job(target.client, target.rules, log)] if target.rules.writes else []
-        if (plan := reconcile_plan(settings.destinations[target.rules.name], settings)).every:
-            theirs.append(reconcile_job(target.client, target.rules, plan, log))
+        there = target.destination
+        theirs = [second_look_job(there, log)] if there.policy.writes else []
+        if (plan := reconcile_plan(settings.destinations[there.policy.name], settings)).every:
+            theirs.append(reconcile_job(there, plan, log))
         jobs += [replace(job, due=outside(target.watched.maintenance, job.due)) for job in theirs]
     return jobs
 
 
 def full_file_policy(feed: Feed, settings: Settings) -> FullFilePolicy:
     """What the feed's whole files (MFI-3 REP) lead to."""
-    destinations = {name: destination_rules(settings.destinations[name]) for name in feed.destinations}
+    destinations = {name: destination_of(settings.destinations[name]) for name in feed.destinations}
     return FullFilePolicy(feed.full_file.deactivate_missing, feed.full_file.max_missing_percent, destinations)
 
 

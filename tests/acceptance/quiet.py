@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 
 from hl7bridge.destinations.fhir.deliver import deliver
+from hl7bridge.destinations.fhir.destination import FhirDestination
 from hl7bridge.destinations.fhir.identity.resolve import KEY_OF_ANOTHER, QUARANTINE, RE_HIRED, lane_keys
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.destinations.fhir.wire.client import FhirClient
@@ -53,7 +54,7 @@ class Site:
         self.store.join("test", 1e9, self.now.timestamp())
         self.intakes = {
             feed: Intake(
-                FeedPolicy(feed, FeedRules(system), {"ehr": self.rules}, unsupported="reject"),
+                FeedPolicy(feed, FeedRules(system), {"ehr": FhirDestination(self.rules)}, unsupported="reject"),
                 b"\0" * 32,
                 clock=lambda: self.now.timestamp(),
             )

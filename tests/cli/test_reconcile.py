@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from hl7bridge.cli.operate.reconcile import MEANINGS
-from hl7bridge.destinations.fhir.compare import SEVEREST
+from hl7bridge.model.discrepancy import SEVEREST
 from tests.cli.conftest import Ended
 from tests.cli.test_roster import put
 from tests.cli.test_stored import DESTINATION, Server, deliver_all, delivered, ready, serve, server, take_in

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hl7bridge.destinations.fhir.desired import practitioner_values
-from hl7bridge.destinations.fhir.merge import deduplicated
+from hl7bridge.destinations.fhir.merging.merge import deduplicated
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.mapping.rules.identifiers import DEA, NPI, SSN, dea_is_valid, npi_is_valid, system_for, universal_system

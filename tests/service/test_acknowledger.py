@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hl7bridge.destinations.fhir.destination import FhirDestination
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.intake.intake import FeedPolicy
 from hl7bridge.mapping.feed_rules import FeedRules
@@ -28,7 +29,7 @@ from hl7bridge.store.store import (
 )
 from tests.journey import KEY_SYSTEM, mfn, person
 
-DESTINATION = DestinationRules("fhir", "https://fhir.example.org/r4", mode="write")
+DESTINATION = FhirDestination(DestinationRules("fhir", "https://fhir.example.org/r4", mode="write"))
 CHANGE = StaffChange(Action.ADD, "K1", (StaffIdentifier("K1", KEY_SYSTEM),))
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from hl7bridge.destinations.fhir.destination import FhirDestination
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.intake.intake import FeedPolicy, mfa_line
 from hl7bridge.mapping.feed_rules import FeedRules
@@ -10,7 +11,7 @@ from hl7bridge.service.inbound.acknowledging import message_verdict, record_verd
 from hl7bridge.store.store import DeliveryState, DeliveryStatus, PendingAcknowledgment, RecordStatus
 
 NOW = 1_800_000_000.0
-WRITES = DestinationRules("d1", "https://fhir.example.org/r4", mode="write")
+WRITES = FhirDestination(DestinationRules("d1", "https://fhir.example.org/r4", mode="write"))
 CHANGE = StaffChange(Action.ADD, "K1", (StaffIdentifier("K1", "urn:x:key"),))
 ECHO = RecordEcho("MAD", "C1", "K1", "CWE")
 
@@ -143,7 +144,9 @@ MODES = [
 
 @pytest.mark.parametrize(("settings", "text"), MODES)
 def test_nothing_is_called_pending_that_the_modes_rule_out(settings, text):
-    given = policy(destinations={"d1": DestinationRules("d1", "https://fhir.example.org/r4", **settings)})
+    given = policy(
+        destinations={"d1": FhirDestination(DestinationRules("d1", "https://fhir.example.org/r4", **settings))}
+    )
     assert mfa_line(given, record()).text == text
     verdict = message_verdict(given, PENDING, [OPEN], NOW + 5, down=False)
     assert (verdict.code, verdict.lines[0].text) == ("AA", text)
@@ -162,7 +165,9 @@ def test_nothing_is_called_pending_that_the_modes_rule_out(settings, text):
 )
 def test_a_temporary_absence_is_written_as_an_update(settings, text):
     away = StaffChange(Action.DEACTIVATE, "K1", CHANGE.identifiers, temporary=True)
-    given = policy(destinations={"d1": DestinationRules("d1", "https://fhir.example.org/r4", **settings)})
+    given = policy(
+        destinations={"d1": FhirDestination(DestinationRules("d1", "https://fhir.example.org/r4", **settings))}
+    )
     assert mfa_line(given, record(change=away)).text == text
 
 
@@ -173,7 +178,9 @@ def test_a_temporary_absence_is_written_as_an_update(settings, text):
     for more in ({}, {"temporary": True}, {"qualifications_only": True}, {"only_if_missing": True})
 ])  # fmt: skip
 def test_whatever_a_change_asks_for_a_destination_that_only_reports_says_so(change):
-    given = policy(destinations={"d1": DestinationRules("d1", "https://fhir.example.org/r4", mode="report")})
+    given = policy(
+        destinations={"d1": FhirDestination(DestinationRules("d1", "https://fhir.example.org/r4", mode="report"))}
+    )
     assert mfa_line(given, record(change=change)).text == "stored, report only"
 
 

@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 
+from hl7bridge.destinations.fhir.destination import FhirDestination
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.hl7.mllp import frame
 from hl7bridge.intake.intake import FeedPolicy, Intake
@@ -40,7 +41,7 @@ class Port:
 
     def __init__(self, **limits: object) -> None:
         self.clock = Clock()
-        destination = DestinationRules(name="fhir", base_url="http://127.0.0.1/fhir", mode="write")
+        destination = FhirDestination(DestinationRules(name="fhir", base_url="http://127.0.0.1/fhir", mode="write"))
         intake = Intake(FeedPolicy("staff", FeedRules(KEY_SYSTEM), {"fhir": destination}), b"x" * 32)
         bounds = Limits(**limits)  # type: ignore[arg-type]
         log = structlog.get_logger()

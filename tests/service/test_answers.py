@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hl7bridge.destinations.fhir.destination import FhirDestination
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.hl7.acknowledgment import Mode
 from hl7bridge.hl7.header import read_header
@@ -23,7 +24,7 @@ NOW = datetime(2026, 3, 2, 9, tzinfo=UTC).timestamp()
 STAFF = FeedPolicy(
     "staff",
     FeedRules(KEY_SYSTEM),
-    {"fhir": DestinationRules(name="fhir", base_url="http://127.0.0.1/fhir", mode="write")},
+    {"fhir": FhirDestination(DestinationRules(name="fhir", base_url="http://127.0.0.1/fhir", mode="write"))},
 )
 BOTH = replace(
     STAFF, rules=FeedRules(KEY_SYSTEM, takes=frozenset({"staff", "adt"})), unsupported="ignore"

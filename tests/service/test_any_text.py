@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hl7bridge.destinations.fhir.destination import FhirDestination
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.intake.intake import FeedPolicy, Intake
 from hl7bridge.mapping.feed_rules import FeedRules
@@ -16,7 +17,7 @@ from tests.examples import examples
 
 NOW = 1_771_000_000.0
 RULES = FeedRules("urn:uuid:2f9a7c1e-8d36-4f0b-9c55-1b7de2a40c11", authorities={"NORTH": "urn:oid:2.999.7"})
-DESTINATIONS = {"fhir": DestinationRules("fhir", "http://127.0.0.1/fhir", mode="write")}
+DESTINATIONS = {"fhir": FhirDestination(DestinationRules("fhir", "http://127.0.0.1/fhir", mode="write"))}
 
 
 def intake(*takes: str) -> Intake:

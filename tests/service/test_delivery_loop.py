@@ -11,6 +11,7 @@ import httpx
 import pytest
 import structlog
 
+from hl7bridge.destinations.fhir.destination import FhirDestination
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.destinations.fhir.wire.client import FhirClient
 from hl7bridge.destinations.retry import RetryPolicy
@@ -81,7 +82,7 @@ class Running:
         self.store = open_store(path)
 
     def start(self, store: Store | None = None, **given: float) -> None:
-        target = Target(RULES, FhirClient(RULES, transport=self.server), RetryPolicy())
+        target = Target(FhirDestination(RULES, lambda: FhirClient(RULES, transport=self.server)), RetryPolicy())
         prepared = [store] if store else []  # for the loop, which opens one first; a store belongs to one thread
 
         def opened() -> Store:

@@ -26,7 +26,7 @@ def whole(control_id: str, *records: str) -> bytes:
 
 def looked(world: World, missing: str = "report", most: float = 50.0, feed: str = "staff") -> list[tuple[str, int]]:
     """(decision, missing people) of the files that were compared now."""
-    policies = {feed: FullFilePolicy(missing, most, {NAME: world.rules})}
+    policies = {feed: FullFilePolicy(missing, most, {NAME: world.destination})}
     return [(decision, count) for _, decision, count in compare(world.store, policies, time.time())]
 
 
@@ -145,7 +145,7 @@ def test_as_a_job_and_shown(
 ) -> None:
     world, site = staffed, tmp_path / "site"
     take_all_but(world, "E003")
-    policies = {"staff": FullFilePolicy("report", 50.0, {NAME: world.rules})}
+    policies = {"staff": FullFilePolicy("report", 50.0, {NAME: world.destination})}
     look = job(policies, logs.get_logger("delivery"))
     assert look.quick
     look.run(Turn(world.store, lambda: True))

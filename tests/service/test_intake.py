@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from hl7bridge.destinations.fhir.destination import FhirDestination
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.intake import intake, verdict
 from hl7bridge.intake.intake import FeedPolicy, Intake, new_deliveries
@@ -17,7 +18,7 @@ from hl7bridge.store.store import MessageState
 from tests.journey import KEY_SYSTEM, mfn, person
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC).timestamp()
-DESTINATION = DestinationRules(name="fhir", base_url="http://127.0.0.1/fhir", mode="write")
+DESTINATION = FhirDestination(DestinationRules(name="fhir", base_url="http://127.0.0.1/fhir", mode="write"))
 POLICY = FeedPolicy("staff", FeedRules(KEY_SYSTEM, timezone="America/New_York"), {"fhir": DESTINATION})
 CHANGE = StaffChange(Action.UPDATE, "K1", (StaffIdentifier("K1", KEY_SYSTEM),), message_time_exact=True)
 

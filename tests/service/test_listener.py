@@ -11,6 +11,7 @@ import structlog
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
+from hl7bridge.destinations.fhir.destination import FhirDestination
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.hl7.mllp import frame
 from hl7bridge.intake.intake import FeedPolicy, Intake
@@ -21,7 +22,7 @@ from hl7bridge.service.inbound.listener import Limits, MllpListener
 from hl7bridge.store.store import Accepted, NewMessage
 from tests.journey import KEY_SYSTEM, mfn, person
 
-DESTINATION = DestinationRules(name="fhir", base_url="http://127.0.0.1/fhir", mode="write")
+DESTINATION = FhirDestination(DestinationRules(name="fhir", base_url="http://127.0.0.1/fhir", mode="write"))
 
 
 class Commits:

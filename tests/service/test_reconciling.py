@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from hl7bridge.destinations.fhir.deliver import deliver
+from hl7bridge.destinations.fhir.destination import FhirDestination
 from hl7bridge.destinations.fhir.identity.resolve import lane_keys
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.destinations.fhir.wire.client import FhirClient
@@ -54,11 +55,12 @@ class World:
     def __post_init__(self) -> None:
         self.rules = DestinationRules(NAME, BASE, mode=self.mode, **self.options)
         self.client = FhirClient(self.rules, transport=self.server.transport())
+        self.destination = FhirDestination(self.rules, lambda: self.client)
 
     def take(self, body: bytes, feed: str = "staff") -> None:
         """What the listener does."""
         system = KEY_SYSTEM if feed == "staff" else OTHER_SYSTEM
-        policy = FeedPolicy(feed, FeedRules(system), {NAME: self.rules})
+        policy = FeedPolicy(feed, FeedRules(system), {NAME: self.destination})
         new = [one.new for one in Intake(policy, b"x" * 32).prepare(body, "test")]
         self.store.accept([one for one in new if one], time.time())
 
@@ -119,7 +121,7 @@ class World:
     def reconcile(self, **options: Any) -> Report:
         plan = Plan(requests_per_second=0, systems={KEY_SYSTEM: "staff", OTHER_SYSTEM: "clinic"})
         sent, asked = self.sent, len(self.server.journal)
-        report = reconcile(self.store, self.client, self.rules, plan, **options)
+        report = reconcile(self.store, self.destination, plan, **options)
         wrote = {one.method for one in self.server.journal[asked:]} - {"GET"}
         assert not wrote or sent != self.sent, "it wrote"
         return report
@@ -381,7 +383,7 @@ def test_as_a_job(staffed: World) -> None:
     world = staffed
     plan = Plan(DAY, "03:30", 0.0, scan=True, systems={KEY_SYSTEM: "staff"})
     with capture_logs() as said:
-        nightly = job(world.client, world.rules, plan, logs.get_logger("delivery"))
+        nightly = job(world.destination, plan, logs.get_logger("delivery"))
         assert nightly.name == "reconcile ehr"
         nightly.run(Turn(world.store, lambda: True))
         world.server.put({**world.people("E003"), "active": False})
@@ -406,7 +408,7 @@ def test_the_rate_is_kept(staffed: World, monkeypatch: pytest.MonkeyPatch) -> No
     waits: list[float] = []
     asked = len(staffed.server.journal)
     plan = Plan(requests_per_second=2.0)
-    reconcile(staffed.store, staffed.client, staffed.rules, plan, sleep=waits.append)
+    reconcile(staffed.store, staffed.destination, plan, sleep=waits.append)
     requests = len(staffed.server.journal) - asked
     assert len(waits) >= requests - 1
     assert max(waits) >= (requests - 1) / 2

@@ -13,12 +13,14 @@ import pytest
 import structlog
 
 from hl7bridge.destinations.fhir import outcomes
+from hl7bridge.destinations.fhir.destination import FhirDestination, offer_of
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.destinations.fhir.wire.capabilities import Capabilities
 from hl7bridge.destinations.fhir.wire.client import FhirClient
 from hl7bridge.destinations.policy import Brake
+from hl7bridge.destinations.protocol import Offer
 from hl7bridge.model import WRITES_REFUSED, Action, Interaction, Kind, Known, Outcome, Result, StaffChange, Task
-from hl7bridge.service.outbound.offered import HOUR, READ_AGAIN, Offer, Offered
+from hl7bridge.service.outbound.offered import HOUR, READ_AGAIN, Offered
 from hl7bridge.service.outbound.safeguards import Safeguards
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.store import Claimed, Store
@@ -43,7 +45,11 @@ def claimed(key: str, *, approved: bool = False) -> Claimed:
 
 
 def safeguards(brake: Brake | None = None) -> Safeguards:
-    return Safeguards("fhir", brake or Brake(), FhirClient(RULES), structlog.get_logger())
+    return Safeguards(FhirDestination(RULES), brake or Brake(), structlog.get_logger())
+
+
+def served_by(serve: Callable[[httpx.Request], httpx.Response]) -> FhirDestination:
+    return FhirDestination(RULES, lambda: FhirClient(RULES, transport=httpx.MockTransport(serve)))
 
 
 def no_store() -> Store:
@@ -178,7 +184,7 @@ def test_what_it_offers_is_read_now_and_then(body: bytes, status: int, known: bo
         return httpx.Response(status, content=body, headers={"content-type": "application/fhir+json"})
 
     clock: Callable[[], float] = lambda: now  # noqa: E731
-    offered = Offered(FhirClient(RULES, transport=httpx.MockTransport(serve)), clock)
+    offered = Offered(served_by(serve), clock)
     assert (offered.current() is not None) is known
     now += again - 1
     assert (offered.current() is not None) is known
@@ -216,10 +222,9 @@ def test_what_it_offers_is_told_once_and_when_it_changes() -> None:
 
     def tell(offer: Offer | None, changed: bool) -> None:
         told.append((str(offer) if offer else "", changed))
-        assert offer is None or offer.token_endpoint == "https://fhir.example.org/token"
+        assert offer is None or offer.endpoint == "https://fhir.example.org/token"
 
-    client = FhirClient(RULES, transport=httpx.MockTransport(serve))
-    offered = Offered(client, lambda: now, interval=HOUR, tell=tell)
+    offered = Offered(served_by(serve), lambda: now, interval=HOUR, tell=tell)
     while answers:
         offered.current()
         now += HOUR
@@ -241,12 +246,12 @@ def test_what_it_offers_is_told_once_and_when_it_changes() -> None:
 )
 def test_what_is_needed_follows_the_mode(mode: str, interactions: tuple[str, ...], needed: tuple[str, ...]) -> None:
     read = Capabilities.from_statement(json.loads(offering(*interactions, software="Bad\x1b[2J\nname" * 20)))
-    offer = Offer.of(read, None, replace(RULES, mode=mode))
+    offer = offer_of(read, None, replace(RULES, mode=mode))
     assert offer.needed == needed
     assert offer.software.isprintable()
     assert len(offer.software) <= 80
-    assert Offer.of(read, {"token_endpoint": 7}, RULES).token_endpoint == ""
-    assert Offer.of(Capabilities(), None, RULES).missing[0] == "read Practitioner"
+    assert offer_of(read, {"token_endpoint": 7}, RULES).endpoint == ""
+    assert offer_of(Capabilities(), None, RULES).missing[0] == "read Practitioner"
 
 
 def test_it_is_watched_until_the_end() -> None:
@@ -257,7 +262,7 @@ def test_it_is_watched_until_the_end() -> None:
         raise httpx.ConnectError("nobody there")
 
     stopping = threading.Event()
-    offered = Offered(FhirClient(RULES, transport=httpx.MockTransport(serve)))
+    offered = Offered(served_by(serve))
     watching = threading.Thread(target=offered.watch, args=(stopping,))
     watching.start()
     assert asked.wait(10)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hl7bridge.destinations.fhir.destination import FhirDestination
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.hl7.message import Message
 from hl7bridge.intake.acquaintance import KnownPractitioners
@@ -23,7 +24,7 @@ from tests.mapping.test_visits import NOW as MOMENT
 
 NOW = 1_771_000_000.0
 DAY = 86400.0
-RULES = {"fhir": DestinationRules("fhir", "https://fhir.example.org", mode="write")}
+RULES = {"fhir": FhirDestination(DestinationRules("fhir", "https://fhir.example.org", mode="write"))}
 
 
 class Feed:

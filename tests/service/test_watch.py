@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hl7bridge.config import tasks as settings
-from hl7bridge.destinations.fhir.tasks import CLASSED_BY
+from hl7bridge.destinations.fhir.tasks import CLASSED_BY, leaver_unverified
 from hl7bridge.destinations.reasons import MAINTENANCE, SCOPE_REFUSED
 from hl7bridge.destinations.retry import RetryPolicy
 from hl7bridge.model import LEAVER_UNVERIFIED, Action, Outcome, Result, Task
@@ -47,7 +47,7 @@ class Bench:
         self.store, self.now, self.log = store, START, Said()
 
     def watch(self, **watched: object) -> Watch:
-        return Watch("main", Watched(**watched), self.log, lambda: self.now)  # type: ignore[arg-type]
+        return Watch("main", Watched(**watched), leaver_unverified(), self.log, lambda: self.now)  # type: ignore[arg-type]
 
 
 @pytest.fixture

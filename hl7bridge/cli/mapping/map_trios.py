@@ -13,7 +13,6 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -154,6 +153,7 @@ class Stage:
         import httpx
 
         from hl7bridge.assemble.feeds import feed_policy
+        from hl7bridge.destinations.fhir.destination import FhirDestination
         from hl7bridge.destinations.fhir.rules import DestinationRules
         from hl7bridge.destinations.fhir.wire.client import FhirClient
         from hl7bridge.intake.intake import Intake
@@ -161,17 +161,18 @@ class Stage:
         from hl7bridge.store.opening import open_store
 
         self._app = create_app(SandboxSettings(auth=False))
-        self._rules = DestinationRules(_SERVER, "http://127.0.0.1/fhir", mode="write")
-        self._client = FhirClient(self._rules, transport=httpx.WSGITransport(app=self._app))
+        rules = DestinationRules(_SERVER, "http://127.0.0.1/fhir", mode="write")
+        client = FhirClient(rules, transport=httpx.WSGITransport(app=self._app))
+        self._destination = FhirDestination(rules, lambda: client)
         self._store = open_store(str(folder / "store.sqlite"))
-        policy = replace(feed_policy(feed, settings), destinations={_SERVER: self._rules}, acknowledge_for=())
+        policy = replace(feed_policy(feed, settings), destinations={_SERVER: self._destination}, acknowledge_for=())
         self._zone, self._key_system = policy.rules.zone, policy.rules.key_system
         self._now = 0.0
         self._intake = Intake(policy, b"\0" * 32, clock=lambda: self._now)
 
     def close(self) -> None:
         """End it; the folder is the caller's."""
-        self._client.close()
+        self._destination.close()
         self._store.close()
 
     def play(self, path: Path) -> Outcome:
@@ -205,22 +206,17 @@ class Stage:
         return sent.timestamp() if sent else max(self._now, _NO_TIME)
 
     def _deliver(self) -> None:
-        from hl7bridge.destinations.fhir.deliver import deliver
-        from hl7bridge.destinations.fhir.identity.resolve import lane_keys
+        from hl7bridge.assemble.ledger import ledger_of
+        from hl7bridge.destinations.protocol import Work
         from hl7bridge.store.store import DeliveryState, Settlement
 
         now, moment = self._now, datetime.fromtimestamp(self._now, UTC)
         self._store.join("map test", 3600, now)
-        written_by = partial(self._store.written_by, _SERVER)
-        said_by = partial(self._store.said_by, _SERVER)
-        while claimed := self._store.claim(
-            _SERVER, "map test", 8, now, lambda change, feed: lane_keys(change, feed, self._rules)
-        ):
+        ledger = ledger_of(self._store, _SERVER)
+        while claimed := self._store.claim(_SERVER, "map test", 8, now, self._destination.lane_keys):
             settlements = []
             for one in claimed:
-                outcome = deliver(
-                    one.change, one.known, one.feed, self._rules, self._client, written_by, moment, said_by=said_by
-                )
+                [outcome] = self._destination.deliver([Work(one.change, one.feed, one.known)], ledger, moment)
                 ended = outcome.result in ENDED_WELL
                 settlements.append(Settlement(one, outcome, DeliveryState.ENDED if ended else DeliveryState.HELD))
             self._store.settle(settlements, now)

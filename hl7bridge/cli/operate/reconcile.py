@@ -109,24 +109,21 @@ def _last(store: Store, destination: str) -> Report:
 def _run(store: Store, settings: Settings, destination: Destination, feed: str, person: str, scan: bool) -> Report:
     from dataclasses import replace
 
-    from hl7bridge.assemble.destinations import client_for, destination_rules
+    from hl7bridge.assemble.destinations import destination_of
     from hl7bridge.service.outbound.reconciling import reconcile as compare
     from hl7bridge.service.startup import reconcile_plan
 
-    rules = destination_rules(destination)
     plan = replace(reconcile_plan(destination, settings), requests_per_second=0.0)
     people = [one for one in store.people(destination.name, feed) if not person or one[1] == person]
     if person and not people:
         advice = "`hl7bridge msg list --person KEY` shows what came about somebody."
         raise ConfigError(f"nobody with that staff key is known for {destination.name}", key="--person", advice=advice)
-    client = client_for(destination, rules)
+    there = destination_of(destination)
     try:
         with output.progress("comparing", len(people)) as step:
-            return compare(
-                store, client, rules, plan, feed=feed, source_key=person, scan=scan, advance=lambda total: step()
-            )
+            return compare(store, there, plan, feed=feed, source_key=person, scan=scan, advance=lambda total: step())
     finally:
-        client.close()
+        there.close()
 
 
 # --- showing ---------------------------------------------------------------------------------------------------------

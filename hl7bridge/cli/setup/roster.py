@@ -52,7 +52,7 @@ def roster(
     """
     from hl7bridge.assemble.destinations import client_for, destination_rules
     from hl7bridge.config import load
-    from hl7bridge.destinations.fhir.roster import Roster
+    from hl7bridge.destinations.fhir.wire.roster import Roster
 
     if out is not None and out.suffix.lower() not in (".csv", ".jsonl"):
         raise ConfigError("not a kind of file that is written", key="--out", advice="End its name in .csv or .jsonl.")

@@ -11,58 +11,26 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from enum import StrEnum
 
 from hl7bridge.destinations.fhir.desired import ENDING, is_over
 from hl7bridge.destinations.fhir.identity.resolve import Match, Memory, Resolution, resolve
 from hl7bridge.destinations.fhir.identity.systems import canonical_system
-from hl7bridge.destinations.fhir.merge import covers, essence, identity_key
+from hl7bridge.destinations.fhir.merging.merge import covers, essence, identity_key
 from hl7bridge.destinations.fhir.plan import ORDER, SINGLE, held_by_others, plan_practitioner, plan_role
 from hl7bridge.destinations.fhir.roles import is_of_person, role_at_server, role_intents
-from hl7bridge.destinations.fhir.roster import Roster
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.destinations.fhir.wire.client import FhirClient
 from hl7bridge.destinations.fhir.wire.replies import Reply, ReplyKind
+from hl7bridge.destinations.fhir.wire.roster import Roster
 from hl7bridge.errors import Unreachable
 from hl7bridge.model import Action, Difference, JsonObject, Kind, StaffChange, StaffIdentifier, Written
-from hl7bridge.model.discrepancy import ACTIVE_AT_SERVER, Discrepancy, SourcePerson
+from hl7bridge.model.discrepancy import Compared, Discrepancy, Found, SourcePerson
 
 TRIES = 3
 NEW = "new-"  # id of a role that is only planned; no FHIR id is asked for by it
 
 
-class Found(StrEnum):
-    """What a discrepancy is."""
-
-    ACTIVE = ACTIVE_AT_SERVER  # inactive at the source
-    ROLE_ACTIVE = "role-active-at-server"  # it ended at the source
-    MISSING = "missing"  # nobody at the server carries the identifiers
-    GONE = "gone"  # the crosswalk's resource was deleted, and nobody else carries them
-    MOVED = "moved"  # the crosswalk's resource is gone, somebody else carries them
-    UNCLEAR = "unclear"  # several carry them, or something speaks against whoever does
-    INACTIVE = "inactive-at-server"  # active at the source
-    ROLE_INACTIVE = "role-inactive-at-server"
-    ROLE_MISSING = "role-missing"
-    CHANGED = "changed"  # values of ours are not there any more
-    BEHIND = "behind"  # the source's newest word is not there
-    EXTRA = "extra"  # active at the server with a key of ours that the source does not know
-    UNVERIFIED = "unverified"  # the server did not let us read it
-
-
-SEVEREST = tuple(Found)
-"""The order in which people read them."""
-
 WrittenBy = Callable[[str, str], tuple[Written, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What comparing one person gave. `active` None: nobody is there, or it is not clear who."""
-
-    found: tuple[Discrepancy, ...]
-    resource_id: str = ""
-    active: bool | None = None
-    verified: float = 0.0
 
 
 class Comparison:
@@ -86,7 +54,7 @@ class Comparison:
         self.client, self.rules, self.written_by = client, rules, written_by
         self.before, self.sleep, self.clock = before, sleep, clock
 
-    def person(self, source: SourcePerson) -> Seen:
+    def person(self, source: SourcePerson) -> Compared:
         """Compare one person."""
         return _Person(self, source).seen()
 
@@ -145,7 +113,7 @@ class _Person:
     found: list[Discrepancy] = field(default_factory=list)
     verified: float = 0.0
 
-    def seen(self) -> Seen:
+    def seen(self) -> Compared:
         source = self.source
         who = source.latest if source.latest is not None and source.latest.identifiers else _pseudonym(source)
         resolution = self._resolved(who)
@@ -155,18 +123,18 @@ class _Person:
             server = self._whole(resolution.person_id)
         if match is Match.FAILED:
             self._add(Found.UNVERIFIED, resource_id=source.known.person_id)
-            return Seen(tuple(self.found), source.known.person_id, None, self.verified)
+            return Compared(tuple(self.found), source.known.person_id, None, self.verified)
         if match in (Match.NONE, Match.GONE):
             self._nobody()
-            return Seen(tuple(self.found), "", None, self.verified)
+            return Compared(tuple(self.found), "", None, self.verified)
         if server is None:
             note = f"{resolution.local}: {resolution.text}" if resolution.local else resolution.text
             self._add(Found.UNCLEAR, resource_id=source.known.person_id, note=note)
-            return Seen(tuple(self.found), source.known.person_id, None, self.verified)
+            return Compared(tuple(self.found), source.known.person_id, None, self.verified)
         if source.known.person_id and source.known.person_id != server["id"]:
             self._add(Found.MOVED, resource_id=server["id"], note=f"was Practitioner/{source.known.person_id}")
         self._somebody(server)
-        return Seen(tuple(self.found), server["id"], server.get("active") is not False, self.verified)
+        return Compared(tuple(self.found), server["id"], server.get("active") is not False, self.verified)
 
     def _resolved(self, who: StaffChange) -> Resolution:
         run = self.run

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hl7bridge.destinations.fhir.merge import covers, same
+from hl7bridge.destinations.fhir.merging.merge import covers, same
 from hl7bridge.model import Interaction, JsonObject
 
 

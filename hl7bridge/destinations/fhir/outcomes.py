@@ -135,11 +135,6 @@ def latched(refused: str, text: str) -> Outcome:
     return Outcome(Result.HELD, INTERNAL, NOT_OFFERED, text, tasks=(task,), refused=refused)
 
 
-def writes_refused(text: str) -> Outcome:
-    """While a destination takes no writes: the change stays queued."""
-    return Outcome(Result.PAUSED, INTERNAL, WRITES_REFUSED, text)
-
-
 def writes_refused_task(name: str, text: str) -> Task:
     """One for the destination, however many changes wait. `text`: what the server said, in our words."""
     steps = (

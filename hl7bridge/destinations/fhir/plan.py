@@ -21,9 +21,9 @@ from hl7bridge.destinations.fhir.desired import (
     statement,
     supplied,
 )
-from hl7bridge.destinations.fhir.mapping_changes import KEPT, LIFECYCLE_RULE, VERSION_MARK, is_kept, with_earlier
-from hl7bridge.destinations.fhir.merge import Sides, deduplicated, identity_key, merge_list, merge_single, same
-from hl7bridge.destinations.fhir.qualifications import merge_certificates
+from hl7bridge.destinations.fhir.merging.earlier import KEPT, LIFECYCLE_RULE, VERSION_MARK, is_kept, with_earlier
+from hl7bridge.destinations.fhir.merging.merge import Sides, deduplicated, identity_key, merge_list, merge_single, same
+from hl7bridge.destinations.fhir.merging.qualifications import merge_certificates
 from hl7bridge.destinations.fhir.rules import KEEP, DestinationRules
 from hl7bridge.destinations.fhir.wire.replies import version_in
 from hl7bridge.model import (

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hl7bridge.destinations.fhir.merge import covers, identity_key, same
+from hl7bridge.destinations.fhir.merging.merge import covers, identity_key, same
 from hl7bridge.destinations.fhir.plan import ORDER, held_by_others
 from hl7bridge.destinations.fhir.wire.replies import version_in
 from hl7bridge.model import Difference, ElementValue, Image, Interaction, JsonObject, Kind, Written

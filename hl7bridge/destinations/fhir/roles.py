@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from hl7bridge.destinations.fhir.desired import ENDING, allowed, field_of, sources, statement, supplied
-from hl7bridge.destinations.fhir.mapping_changes import LIFECYCLE_RULE
-from hl7bridge.destinations.fhir.merge import covers, essence
+from hl7bridge.destinations.fhir.merging.earlier import LIFECYCLE_RULE
+from hl7bridge.destinations.fhir.merging.merge import covers, essence
 from hl7bridge.destinations.fhir.plan import (
     AS_IT_IS,
     END_MARK,

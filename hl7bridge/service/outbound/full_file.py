@@ -11,8 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from hl7bridge.destinations.fhir.identity.resolve import lane_keys
-from hl7bridge.destinations.fhir.rules import DestinationRules
+from hl7bridge.destinations.protocol import Destination
 from hl7bridge.model import ABSENT, Action, StaffChange, Task
 from hl7bridge.service.log import Log
 from hl7bridge.service.outbound.schedule import Job, Turn, every
@@ -38,7 +37,7 @@ class FullFilePolicy:
 
     missing: str
     most: float
-    destinations: Mapping[str, DestinationRules]
+    destinations: Mapping[str, Destination]
 
 
 def compare(store: Store, policies: Mapping[str, FullFilePolicy], now: float) -> list[tuple[FullFile, str, int]]:
@@ -84,7 +83,7 @@ def _active(store: Store, file: FullFile, policy: FullFilePolicy) -> dict[str, H
     """Who of the feed counts as active, by the staff key, and how their end would be held. Who was spoken of after the file
     came is no matter of it."""
     found: dict[str, HeldEnd] = {}
-    for name, rules in policy.destinations.items():
+    for name, destination in policy.destinations.items():
         for _, key in store.people(name, file.feed):
             person = store.source_person(name, file.feed, key)
             if person.says is False or person.away or person.latest is None or person.received > file.received:
@@ -92,7 +91,7 @@ def _active(store: Store, file: FullFile, policy: FullFilePolicy) -> dict[str, H
             if person.latest.only_if_missing:
                 continue
             change = StaffChange(Action.DEACTIVATE, key, person.latest.identifiers, event_field=ABSENT)
-            lanes = {**(found[key].lanes if key in found else {}), name: lane_keys(change, file.feed, rules)}
+            lanes = {**(found[key].lanes if key in found else {}), name: destination.lane_keys(change, file.feed)}
             found[key] = HeldEnd(change, lanes)
     return found
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import time
 
-from hl7bridge.destinations.fhir.rules import DestinationRules
-from hl7bridge.destinations.policy import writes_more
+from hl7bridge.destinations.policy import Policy, writes_more
 from hl7bridge.destinations.reasons import LEAVING_REPORT
 from hl7bridge.model import Task
 from hl7bridge.service.log import Log
@@ -20,9 +19,9 @@ from hl7bridge.store.store import Store
 class LeavingReport:
     """Whether one destination may be delivered to. For the loop's thread alone."""
 
-    def __init__(self, rules: DestinationRules, log: Log) -> None:
-        self._rules, self._log = rules, log
-        self._runs_as = rules.ran_as()
+    def __init__(self, policy: Policy, log: Log) -> None:
+        self._name, self._log = policy.name, log
+        self._runs_as = policy.ran_as()
         self._passed = False
 
     def may_go(self, store: Store) -> bool:
@@ -32,7 +31,7 @@ class LeavingReport:
         return self._passed
 
     def _look(self, store: Store) -> bool:
-        name = self._rules.name
+        name = self._name
         before = store.ran_as(name)
         if before != self._runs_as:
             if writes_more(self._runs_as, before) and store.has_reported(name):

@@ -19,15 +19,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from hl7bridge.destinations.fhir.deliver import deliver
-from hl7bridge.destinations.fhir.identity.resolve import lane_keys
-from hl7bridge.destinations.fhir.rules import DestinationRules
-from hl7bridge.destinations.fhir.wire.client import FhirClient
+from hl7bridge.assemble.ledger import StoreLedger
 from hl7bridge.destinations.policy import Brake
+from hl7bridge.destinations.protocol import Destination, Work
 from hl7bridge.destinations.reasons import APPROVAL, BRAKED, LEAVING_REPORT, MAINTENANCE, NOT_OFFERED
 from hl7bridge.destinations.retry import RetryPolicy, next_step
 from hl7bridge.errors import Hl7BridgeError
-from hl7bridge.model import WRITES_REFUSED, ElementValue, Outcome, Result, StaffChange, Written
+from hl7bridge.model import WRITES_REFUSED, Outcome, Result
 from hl7bridge.service.log import Log
 from hl7bridge.service.outbound.leaving import LeavingReport
 from hl7bridge.service.outbound.offered import HOUR
@@ -51,8 +49,7 @@ _EXPECTED = frozenset({APPROVAL.local, NOT_OFFERED})  # held as the mode says, o
 class Target:
     """A destination ready to be delivered to."""
 
-    rules: DestinationRules
-    client: FhirClient
+    destination: Destination
     retry: RetryPolicy
     brake: Brake = field(default_factory=Brake)
     capabilities_interval: float = HOUR
@@ -73,7 +70,9 @@ class DestinationLoop(threading.Thread):
         stop_timeout: float = 10.0,
     ) -> None:
         """`settled()` is called after each settlement (to hint to the listener)."""
-        super().__init__(name=f"delivery-{target.rules.name}", daemon=True)
+        policy = target.destination.policy
+        super().__init__(name=f"delivery-{policy.name}", daemon=True)
+        self._name, self._policy = policy.name, policy
         self._target, self._open_store, self._log, self._settled = target, open_store, log, settled
         self._poll, self._stop_timeout = poll_interval, stop_timeout
         self.owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -83,16 +82,17 @@ class DestinationLoop(threading.Thread):
         self._stopping = threading.Event()
         self._local = threading.local()
         self._stores: list[Store] = []
-        self._outage = Outage(target.rules.name, log)
-        self._watch = Watch(target.rules.name, target.watched, log)
+        self._outage = Outage(policy.name, log)
+        self._watch = Watch(policy.name, target.watched, target.destination.words.leaver_unverified(), log)
         self._paused_for = ""  # why nothing was handed out, until something is delivered again
-        self._leaving = LeavingReport(target.rules, log)
-        self._pace = Pace(target.rules.in_flight, min(REST_LONGEST, target.retry.longest))
+        self._leaving = LeavingReport(policy, log)
+        self._pace = Pace(policy.in_flight, min(REST_LONGEST, target.retry.longest))
         self._safeguards = Safeguards(
-            target.rules.name, target.brake, target.client, log, capabilities_interval=target.capabilities_interval
+            target.destination, target.brake, log, capabilities_interval=target.capabilities_interval
         )
-        self._rules = target.rules  # with the index lag as it was measured
-        self._rules_from = 0.0
+        self._index_lag = policy.index_lag  # as it was measured
+        self._index_lag_from = 0.0
+        self._ledger = StoreLedger(self._own_store, policy.name)
         self.failed: str = ""
 
     @property
@@ -111,20 +111,20 @@ class DestinationLoop(threading.Thread):
 
     def run(self) -> None:
         """The loop. A store that fails ends it; the role then ends, and its parent starts it anew."""
-        rules = self._target.rules
-        pool = ThreadPoolExecutor(max_workers=rules.in_flight, thread_name_prefix=f"deliver-{rules.name}")
+        policy = self._policy
+        pool = ThreadPoolExecutor(max_workers=policy.in_flight, thread_name_prefix=f"deliver-{policy.name}")
         store: Store | None = None
         try:
             store = self._opened()
             # On a thread of its own: neither the start nor a delivery waits for a server that does not answer.
             look = self._safeguards.offered.watch
             known = (self._stopping, self._watch.closed_until)
-            threading.Thread(target=look, args=known, name=f"offer-{rules.name}", daemon=True).start()
+            threading.Thread(target=look, args=known, name=f"offer-{policy.name}", daemon=True).start()
             self._work(store, pool)
         except Exception as error:
             # A fault of ours, too, ends this loop in order: the role ends, and starts anew. Its text may hold content.
             self.failed = str(error) if isinstance(error, Hl7BridgeError) else f"a defect ({type(error).__name__})"
-            self._log.error("delivery stopped", destination=rules.name, error=self.failed)
+            self._log.error("delivery stopped", destination=policy.name, error=self.failed)
         finally:
             pool.shutdown(wait=not self.failed, cancel_futures=True)
             if not self.failed:
@@ -136,7 +136,6 @@ class DestinationLoop(threading.Thread):
                 store.close()
 
     def _work(self, store: Store, pool: ThreadPoolExecutor) -> None:
-        rules = self._target.rules
         store.join(self.owner, LEASE, time.time())
         renewed = time.monotonic()
         look = True
@@ -162,7 +161,7 @@ class DestinationLoop(threading.Thread):
                 item = None
                 look = True
             else:
-                look = look or item is None or len(self._open) < rules.in_flight
+                look = look or item is None or len(self._open) < self._policy.in_flight
             while item is not None:
                 if not self._done:
                     first_done = time.monotonic()
@@ -187,7 +186,7 @@ class DestinationLoop(threading.Thread):
 
     def _claim(self, store: Store, pool: ThreadPoolExecutor) -> bool:
         """Claim up to what the workers can take next. True when there may be more at once."""
-        rules = self._target.rules
+        policy = self._policy
         if not self._watch.look(store):
             self._paused_for = MAINTENANCE
             return False
@@ -196,22 +195,28 @@ class DestinationLoop(threading.Thread):
             room = min(room, 1 - len(self._open))  # one asks whether the server takes our token again
         if room <= 0:
             return False
-        if time.monotonic() >= self._rules_from:
-            self._rules = replace(rules, index_lag=effective_lag(store, rules))
-            self._rules_from = time.monotonic() + LAG_EVERY
+        if time.monotonic() >= self._index_lag_from:
+            self._index_lag = effective_lag(store, policy)
+            self._index_lag_from = time.monotonic() + LAG_EVERY
         self._safeguards.tell(store)
         if not self._leaving.may_go(store):
             self._paused_for = LEAVING_REPORT
             return False
-        if self._outage.until > time.time() and rules.name not in store.paused():
+        if self._outage.until > time.time() and policy.name not in store.paused():
             self._outage.resumed()
         claimed = store.claim(
-            rules.name, self.owner, room, time.time(), self._lane_of, rules.clock_tolerance, self._tell_stale
+            policy.name,
+            self.owner,
+            room,
+            time.time(),
+            self._target.destination.lane_keys,
+            policy.clock_tolerance,
+            self._tell_stale,
         )
         if claimed:
             self._safeguards.resumed(store)
         else:
-            self._paused_for = store.paused().get(rules.name, self._paused_for)
+            self._paused_for = store.paused().get(policy.name, self._paused_for)
         for one in claimed:
             self._open[one.delivery_id] = one
             pool.submit(self._deliver, one)
@@ -219,39 +224,30 @@ class DestinationLoop(threading.Thread):
 
     def _tell_stale(self, delivery_id: int, message_id: int) -> None:
         self._log.warning(
-            "delivery stale, not applied", destination=self._target.rules.name, delivery_id=delivery_id,
+            "delivery stale, not applied", destination=self._name, delivery_id=delivery_id,
             message_id=message_id,
         )  # fmt: skip
 
-    def _lane_of(self, change: StaffChange, feed: str) -> tuple[str, ...]:
-        return lane_keys(change, feed, self._target.rules)
-
     def _deliver(self, claimed: Claimed) -> None:
         """On a worker thread. An exception here is a fault of ours: the change is held with its name, never lost."""
-        target, safeguards = self._target, self._safeguards
+        safeguards = self._safeguards
         try:
             if closed := self._watch.refusal():
                 outcome = closed
             elif safeguards.latched:  # claimed before the server refused: not even read
                 outcome = safeguards.refusal
             else:
-                outcome = deliver(
-                    claimed.change,
-                    claimed.known,
-                    claimed.feed,
-                    self._rules,
-                    target.client,
-                    self._written_by,
+                [outcome] = self._target.destination.deliver(
+                    [self._work_of(claimed)],
+                    self._ledger,
                     datetime.now(UTC),
-                    capabilities=safeguards.offered.current() if target.rules.writes else None,
-                    approved=claimed.approved,
-                    permit=lambda interaction, ends: safeguards.permit(claimed, interaction, ends, self._own_store),
-                    said_by=self._said_by,
+                    offer=safeguards.offered.current() if self._policy.writes else None,
+                    index_lag=self._index_lag,
                 )
                 outcome = safeguards.judge(claimed, outcome)
         except Exception as error:  # a defect met by one change must not stop the others
             self._log.error(
-                "delivery failed inside", destination=target.rules.name, delivery_id=claimed.delivery_id,
+                "delivery failed inside", destination=self._name, delivery_id=claimed.delivery_id,
                 error=type(error).__name__,
             )  # fmt: skip
             outcome = Outcome(
@@ -259,11 +255,14 @@ class DestinationLoop(threading.Thread):
             )
         self._wake.put((claimed, outcome))
 
-    def _written_by(self, resource_type: str, resource_id: str) -> tuple[Written, ...]:
-        return self._own_store().written_by(self._target.rules.name, resource_type, resource_id)
-
-    def _said_by(self, feed: str, source_key: str) -> tuple[ElementValue, ...]:
-        return self._own_store().said_by(self._target.rules.name, feed, source_key)
+    def _work_of(self, claimed: Claimed) -> Work:
+        return Work(
+            claimed.change,
+            claimed.feed,
+            claimed.known,
+            approved=claimed.approved,
+            permit=lambda interaction, ends: self._safeguards.permit(claimed, interaction, ends, self._own_store),
+        )
 
     def _own_store(self) -> Store:
         """The store of the worker thread that asks."""
@@ -290,7 +289,7 @@ class DestinationLoop(threading.Thread):
         for claimed, _ in done:
             self._open.pop(claimed.delivery_id, None)
         if lost:
-            self._log.warning("claims lost, nothing recorded", destination=self._target.rules.name, lost=len(lost))
+            self._log.warning("claims lost, nothing recorded", destination=self._name, lost=len(lost))
         self._settled()
 
     def _recorded(self, store: Store, settlements: list[Settlement], now: float) -> list[int]:
@@ -323,7 +322,7 @@ class DestinationLoop(threading.Thread):
     def _settlement(self, claimed: Claimed, outcome: Outcome, now: float) -> Settlement:
         self._pace.note(outcome, now, random.random)
         step = next_step(outcome, claimed.known.attempts, self._target.retry, random.random)
-        name = self._target.rules.name
+        name = self._name
         if outcome.local in (WRITES_REFUSED, MAINTENANCE):
             return Settlement(claimed, outcome, DeliveryState.QUEUED)
         if step.kind == "pause":
@@ -357,13 +356,13 @@ class DestinationLoop(threading.Thread):
             # Written down, so that an acknowledgment that waits for this destination need not wait for its deadline.
             pause=outcome.local if resting else "",
             pause_until=self._pace.rest_until if resting else 0.0,
-            look_after=self._rules.index_lag,
+            look_after=self._index_lag,
         )
 
     def _renew(self, store: Store) -> float:
         if not store.renew(self.owner, LEASE, time.time()):
             # Another worker may have what we held: forget it. What is under way ends unrecorded and is found by search.
-            self._log.warning("lease ended, joining again", destination=self._target.rules.name)
+            self._log.warning("lease ended, joining again", destination=self._name)
             self._open.clear()
             self._done.clear()
             self.owner = f"{self.owner.rsplit('-', 1)[0]}-{secrets.token_hex(4)}"

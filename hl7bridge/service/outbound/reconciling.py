@@ -12,13 +12,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from hl7bridge.destinations.fhir.compare import SEVEREST, Comparison, Found, Seen
-from hl7bridge.destinations.fhir.rules import DestinationRules
-from hl7bridge.destinations.fhir.wire.client import FhirClient
-from hl7bridge.destinations.fhir.wire.gate import TokenBucket
+from hl7bridge.assemble.ledger import ledger_of
+from hl7bridge.destinations.budget import TokenBucket
+from hl7bridge.destinations.protocol import Comparing, Destination
 from hl7bridge.errors import Hl7BridgeError
 from hl7bridge.model import PERSON_INACTIVE, ROLES_ENDED, Task
-from hl7bridge.model.discrepancy import ACTIVE_AT_SERVER, Discrepancy, SourcePerson
+from hl7bridge.model.discrepancy import ACTIVE_AT_SERVER, SEVEREST, Compared, Discrepancy, Found, SourcePerson
 from hl7bridge.service.log import Log
 from hl7bridge.service.outbound.schedule import Job, Turn, daily
 from hl7bridge.store.reconciled import Reconciliation, Verified
@@ -58,8 +57,7 @@ class Report:
 
 def reconcile(
     store: Store,
-    client: FhirClient,
-    rules: DestinationRules,
+    destination: Destination,
     plan: Plan,
     *,
     feed: str = "",
@@ -84,15 +82,8 @@ def reconcile(
             raise CutOff("the reconciliation was cut off")
         bucket.take()
 
-    name, began = rules.name, clock()
-    comparison = Comparison(
-        client,
-        rules,
-        lambda kind, number: store.written_by(name, kind, number),
-        before=before,
-        sleep=sleep,
-        clock=clock,
-    )
+    name, began = destination.policy.name, clock()
+    comparison = destination.comparison(ledger_of(store, name), before=before, sleep=sleep, clock=clock)
     everybody = store.people(name)
     people = [(of, key) for of, key in everybody if (not feed or of == feed) and (not source_key or key == source_key)]
     found: list[Discrepancy] = []
@@ -106,7 +97,7 @@ def reconcile(
             source, seen = _again_if_it_moved(store, name, comparison, source, seen)
             found += seen.found
             if seen.active is False:
-                _close_what_is_shown(store, name, of, key, seen)
+                _close_what_is_shown(store, destination, of, key, seen)
             verified.append(Verified(of, key, seen.resource_id, seen.active, seen.verified))
             advance(len(people))
         if scan:
@@ -132,16 +123,17 @@ def reconcile(
     )
 
 
-def _close_what_is_shown(store: Store, destination: str, feed: str, source_key: str, seen: Seen) -> None:
+def _close_what_is_shown(store: Store, destination: Destination, feed: str, source_key: str, seen: Compared) -> None:
     """Somebody is inactive: the steps of their open tasks that wait for that are done, whoever deactivated them."""
     roles_go_on = any(one.kind == Found.ROLE_ACTIVE for one in seen.found)
     facts = {PERSON_INACTIVE} if roles_go_on else {PERSON_INACTIVE, ROLES_ENDED}
-    store.verify(destination, feed, source_key, facts, f"Practitioner/{seen.resource_id}, reconciled", seen.verified)
+    shown = f"{destination.words.shown(seen.resource_id)}, reconciled"
+    store.verify(destination.policy.name, feed, source_key, facts, shown, seen.verified)
 
 
 def _again_if_it_moved(
-    store: Store, destination: str, comparison: Comparison, source: SourcePerson, seen: Seen
-) -> tuple[SourcePerson, Seen]:
+    store: Store, destination: str, comparison: Comparing, source: SourcePerson, seen: Compared
+) -> tuple[SourcePerson, Compared]:
     for _ in range(3):
         if not seen.found:
             break
@@ -173,20 +165,20 @@ def _task(counts: Mapping[str, int]) -> Task | None:
     )
 
 
-def job(client: FhirClient, rules: DestinationRules, plan: Plan, log: Log) -> Job:
+def job(destination: Destination, plan: Plan, log: Log) -> Job:
     """The scheduled reconciliation of a destination: keeps its run, logs one line with the counts."""
 
     def run(turn: Turn) -> None:
         try:
-            report = reconcile(turn.store, client, rules, plan, go_on=turn.go_on, sleep=_sleeping(turn))
+            report = reconcile(turn.store, destination, plan, go_on=turn.go_on, sleep=_sleeping(turn))
         except CutOff:
             return
         counts, problem = report.run.counts, report.run.problem
         say = log.error if ACTIVE_AT_SERVER in counts else log.warning if counts or problem else log.info
         text = ", ".join(f"{kind} {count}" for kind, count in counts.items()) or "no difference"
-        say("reconciled", destination=rules.name, count=report.run.people, text=text, error=problem)
+        say("reconciled", destination=destination.policy.name, count=report.run.people, text=text, error=problem)
 
-    return Job(f"reconcile {rules.name}", daily(plan.at, plan.every), run)
+    return Job(f"reconcile {destination.policy.name}", daily(plan.at, plan.every), run)
 
 
 def _sleeping(turn: Turn) -> Callable[[float], None]:

@@ -12,16 +12,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from hl7bridge.destinations import reasons
-from hl7bridge.destinations.fhir import outcomes
-from hl7bridge.destinations.fhir.wire.client import FhirClient
 from hl7bridge.destinations.policy import Brake
+from hl7bridge.destinations.protocol import Destination, Offer
 from hl7bridge.model import WRITES_REFUSED, Interaction, Outcome, Result
 from hl7bridge.service.log import Log
-from hl7bridge.service.outbound.offered import HOUR, Offer, Offered
+from hl7bridge.service.outbound.offered import HOUR, Offered
 from hl7bridge.store.store import Braked, Claimed, Store
 
 PEOPLE = 3  # so many in a row whom the server forbids to write: it forbids all
-UPDATE_PERSON = reasons.operation("Practitioner", "update")
 
 _WROTE = frozenset({Result.CREATED, Result.UPDATED, Result.DEACTIVATED, Result.REACTIVATED})
 
@@ -30,15 +28,16 @@ class Safeguards:
     """Those of one destination in one process. `permit` and `judge` are for workers, the others for the loop.
 
     What a server does not offer, or forbids to three people in a row, is latched for each interaction by itself: a change
-    that needs it is held, with a task, and not sent. Only a server that does not let a Practitioner be updated pauses as a
-    whole: there leavers wait, and whatever else is written would hide that.
+    that needs it is held, with a task, and not sent. Only a server that refuses the essential one (to update a person)
+    pauses as a whole: there leavers wait, and whatever else is written would hide that.
     """
 
     def __init__(
-        self, name: str, brake: Brake, client: FhirClient, log: Log, *, capabilities_interval: float = HOUR
+        self, destination: Destination, brake: Brake, log: Log, *, capabilities_interval: float = HOUR
     ) -> None:
-        self._name, self._brake, self._log = name, brake, log
-        self.offered = Offered(client, interval=capabilities_interval, tell=self._tell_offer)
+        self._name, self._brake, self._log = destination.policy.name, brake, log
+        self._essential, self._words = destination.essential, destination.words
+        self.offered = Offered(destination, interval=capabilities_interval, tell=self._tell_offer)
         self._lock = threading.Lock()
         self._forbidden: dict[str, list[tuple[str, str]]] = {}
         self._latched: dict[str, str] = {}  # interaction -> what the server said
@@ -46,7 +45,9 @@ class Safeguards:
 
     def _tell_offer(self, offer: Offer | None, changed: bool) -> None:
         if offer is None:
-            self._log.warning("no CapabilityStatement", destination=self._name, text="everything is tried")
+            self._log.warning(
+                "the server does not say what it offers", destination=self._name, text="everything is tried"
+            )
             return
         what = "the server offers something else now" if changed else "the server offers"
         tell = self._log.warning if changed or offer.needed else self._log.info
@@ -63,7 +64,7 @@ class Safeguards:
         operation = reasons.operation(interaction.resource_type, interaction.kind.value)
         said = self._latched.get(operation)
         if said is not None:
-            return outcomes.latched(operation, said)
+            return self._words.held_as_refused(operation, said)
         if not ends or claimed.approved:
             return None
         if claimed.change.source_key in self._brake.protected:
@@ -88,7 +89,7 @@ class Safeguards:
                     self._forbidden.pop(reasons.operation(made.resource_type, made.kind.value), None)
             if outcome.result is not Result.HELD or outcome.local not in (reasons.NOT_OFFERED, reasons.FORBIDDEN):
                 return outcome
-            operation = outcome.refused or UPDATE_PERSON  # who may not even read can't update anybody
+            operation = outcome.refused or self._essential  # who may not even read can't update anybody
             if outcome.local == reasons.FORBIDDEN:
                 person = (claimed.feed, claimed.change.source_key)
                 people = [known for known in self._forbidden.get(operation, []) if known != person]
@@ -96,7 +97,7 @@ class Safeguards:
                 if len(people) + 1 < PEOPLE and operation not in self._latched:
                     return outcome
             self._latched.setdefault(operation, outcome.text)
-        if operation != UPDATE_PERSON:
+        if operation != self._essential:
             return outcome
         kept = tuple(task for task in outcome.tasks if task.kind != reasons.BY_HAND)
         return replace(outcome, result=Result.PAUSED, local=WRITES_REFUSED, tasks=kept)
@@ -104,12 +105,12 @@ class Safeguards:
     @property
     def latched(self) -> bool:
         """Whether no write leaves any more."""
-        return UPDATE_PERSON in self._latched
+        return self._essential in self._latched
 
     @property
     def refusal(self) -> Outcome:
         """What becomes of changes while no write leaves."""
-        return outcomes.writes_refused(self._latched.get(UPDATE_PERSON, ""))
+        return reasons.writes_refused(self._latched.get(self._essential, ""))
 
     # -- the loop --
 
@@ -123,8 +124,8 @@ class Safeguards:
         for operation, said in list(self._latched.items()):
             if operation in self._told:
                 continue
-            if operation == UPDATE_PERSON:
-                task = outcomes.writes_refused_task(self._name, said)
+            if operation == self._essential:
+                task = self._words.writes_refused(self._name, said)
                 if store.pause(self._name, WRITES_REFUSED, time.time(), note=said, task=task):
                     text = "writes refused, destination paused until a person tries again"
                     self._log.error(text, destination=self._name, text=said)

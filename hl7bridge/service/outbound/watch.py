@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from hl7bridge.destinations.fhir.tasks import leaver_unverified
 from hl7bridge.destinations.reasons import MAINTENANCE, SCOPE_REFUSED
 from hl7bridge.model import LEAVER_UNVERIFIED, Outcome, Result, Task
 from hl7bridge.service.log import Log
@@ -45,12 +44,15 @@ class Watched:
 class Watch:
     """That of one destination in one process. `look`, `settled` are for the loop's thread, `closed_until` for anybody."""
 
-    def __init__(self, name: str, watched: Watched, log: Log, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, name: str, watched: Watched, unverified: Task, log: Log, clock: Callable[[], float] = time.time
+    ) -> None:
+        """`unverified`: what people are asked to do about a leaver who takes too long."""
         self._name, self._watched, self._log, self._clock = name, watched, log, clock
         self._next = 0.0
         self._begun = False
         self._changes: deque[tuple[float, int]] = deque()
-        self._unverified = watched.wording.timed(leaver_unverified())
+        self._unverified = watched.wording.timed(unverified)
 
     def closed_until(self) -> float:
         """When the maintenance window that is on ends, Unix seconds; 0 = none is on."""

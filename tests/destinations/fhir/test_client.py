@@ -20,8 +20,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from hl7bridge.destinations.budget import TokenBucket
 from hl7bridge.destinations.fhir.wire.client import FhirClient, query, token
-from hl7bridge.destinations.fhir.wire.gate import Gate, Refused, TokenBucket, tls_context
+from hl7bridge.destinations.fhir.wire.gate import Gate, Refused, tls_context
 from hl7bridge.destinations.fhir.wire.replies import ReplyKind
 from hl7bridge.model import JsonObject, Number
 from tests.destinations.fhir.people import NOW, rules

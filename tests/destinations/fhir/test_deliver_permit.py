@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from hl7bridge.destinations import reasons
-from hl7bridge.destinations.fhir import outcomes
 from hl7bridge.model import Action, Interaction, Outcome, Result, StaffChange
 from tests.destinations.fhir.people import GOOD_NPI, Bridge, change, name, phone, unit
 from tests.destinations.fhir.server import FakeFhir
@@ -39,7 +38,7 @@ def test_it_says_whether_somebody_ends(bridge: Bridge, server: FakeFhir, later: 
     assert found == asked, "what is so already is not asked for"
 
 
-@pytest.mark.parametrize("answer", [reasons.BRAKED, reasons.PROTECTED, outcomes.writes_refused("No")])
+@pytest.mark.parametrize("answer", [reasons.BRAKED, reasons.PROTECTED, reasons.writes_refused("No")])
 @pytest.mark.parametrize("later", [LEAVES, change(Action.UPDATE, name("Okonkwo", "Ada"), active=True)])
 def test_what_is_not_permitted_is_not_written(
     bridge: Bridge, server: FakeFhir, answer: Outcome, later: StaffChange

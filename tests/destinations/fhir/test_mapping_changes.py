@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hl7bridge.destinations.fhir.mapping_changes import EARLIER_RULE, VERSION_MARK
+from hl7bridge.destinations.fhir.merging.earlier import EARLIER_RULE, VERSION_MARK
 from hl7bridge.destinations.fhir.plan import plan_practitioner
 from hl7bridge.model import Action, ElementValue, Interaction, JsonObject, StaffChange, StaffIdentifier, Written
 from tests.destinations.fhir.people import KEYS, NOW, change, name, phone, rules, value

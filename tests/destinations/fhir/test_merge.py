@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 
 from hl7bridge.destinations.fhir.identity.systems import NPI
-from hl7bridge.destinations.fhir.merge import Merged, Sides, covers, deduplicated, merge_list, merge_single, rebase
+from hl7bridge.destinations.fhir.merging.merge import (
+    Merged,
+    Sides,
+    covers,
+    deduplicated,
+    merge_list,
+    merge_single,
+    rebase,
+)
 from hl7bridge.model import Number
 from tests.destinations.fhir.people import value
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hl7bridge.destinations.fhir.merge import covers
-from hl7bridge.destinations.fhir.qualifications import merge_certificates
+from hl7bridge.destinations.fhir.merging.merge import covers
+from hl7bridge.destinations.fhir.merging.qualifications import merge_certificates
 from hl7bridge.model import Action, ElementValue, Result, StaffChange, StaffRole
 from tests.destinations.fhir.people import Bridge, change, name, rules, unit, value
 from tests.destinations.fhir.server import FakeFhir

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hl7bridge.destinations.fhir.happened import happened
-from hl7bridge.destinations.fhir.merge import covers, essence, same
+from hl7bridge.destinations.fhir.merging.merge import covers, essence, same
 from hl7bridge.destinations.fhir.plan import plan_practitioner
 from hl7bridge.model import (
     Action,

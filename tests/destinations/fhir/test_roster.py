@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from hl7bridge.destinations.fhir.roster import RESTARTS, TRIES, Roster
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.destinations.fhir.wire.client import FhirClient
+from hl7bridge.destinations.fhir.wire.roster import RESTARTS, TRIES, Roster
 from hl7bridge.errors import Unreachable
 from hl7bridge.model import JsonObject
 from tests.destinations.fhir.server import BASE, Answer, Asked, FakeFhir, fhir, problem, served

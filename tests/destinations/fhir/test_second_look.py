@@ -10,10 +10,12 @@ import pytest
 import structlog
 
 from hl7bridge.destinations.fhir.conversation import may_have_arrived
-from hl7bridge.destinations.fhir.identity.second_look import Seen, Sought, look_for_people, look_for_roles
+from hl7bridge.destinations.fhir.destination import FhirDestination
+from hl7bridge.destinations.fhir.identity.second_look import look_for_people, look_for_roles
 from hl7bridge.destinations.fhir.identity.systems import NPI
 from hl7bridge.destinations.fhir.wire.client import FhirClient
 from hl7bridge.destinations.fhir.wire.replies import Reply, ReplyKind
+from hl7bridge.destinations.protocol import Sighting, Sought
 from hl7bridge.model import Action, ElementValue, Result, Written
 from hl7bridge.service.outbound.second_looks import effective_lag, look
 from hl7bridge.store.created import IndexLag, Looked, SecondLook
@@ -176,7 +178,7 @@ def test_roles_of_many_people_in_one_request(server: FakeFhir) -> None:
     seen, failed = look_for_roles(client, ours, lambda number: number == "feed2")
     assert failed is None
     assert len(server.journal) == 1
-    assert seen == {"r1": Seen(True, ("again",)), "r2": Seen(True), "r3": Seen(True)}
+    assert seen == {"r1": Sighting(True, ("again",)), "r2": Sighting(True), "r3": Sighting(True)}
 
 
 class OneLook:
@@ -208,7 +210,7 @@ def row(resource_id: str, until: float = 60.0) -> SecondLook:
 
 def once_looked(server: FakeFhir, store: OneLook, now: float = 60.0) -> int:
     client = FhirClient(rules(), transport=server.transport())
-    return look(store, client, rules(), structlog.get_logger(), now)  # type: ignore[arg-type]
+    return look(store, FhirDestination(rules(), lambda: client), structlog.get_logger(), now)  # type: ignore[arg-type]
 
 
 def test_a_look_opens_a_task_for_a_second_one(server: FakeFhir) -> None:
@@ -286,4 +288,4 @@ def test_every_name_of_a_system_is_asked_for(server: FakeFhir) -> None:
     values = (ElementValue("identifier", {"system": NPI, "value": GOOD_NPI}, "STF-2"),)
     one = Sought("p1", "p1", (Written("Practitioner", "p1", values),))
     seen, _ = look_for_people(FhirClient(rules(), transport=server.transport()), [one])
-    assert seen == {"p1": Seen(False, ("old",))}
+    assert seen == {"p1": Sighting(False, ("old",))}

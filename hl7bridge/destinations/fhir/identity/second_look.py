@@ -7,14 +7,14 @@ the same moment. One search asks for as many people as an address holds.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from hl7bridge.destinations.fhir.identity.carried import Token, identifiers_of, is_merged
 from hl7bridge.destinations.fhir.identity.systems import canonical_system, names_of_system
 from hl7bridge.destinations.fhir.roles import is_of_person, says_all
 from hl7bridge.destinations.fhir.wire.client import FhirClient, query, token
 from hl7bridge.destinations.fhir.wire.replies import Reply
-from hl7bridge.model import JsonObject, Task, Written
+from hl7bridge.destinations.protocol import Sighting, Sought
+from hl7bridge.model import JsonObject, Task
 
 AT_ONCE = 50  # people of one search
 ADDRESS = 6000  # characters of a query; servers refuse addresses beyond 8 KiB
@@ -23,26 +23,9 @@ ROLES_A_PAGE = "50"
 SECOND = "second-at-server"
 
 
-@dataclass(frozen=True, slots=True)
-class Sought:
-    """A resource of ours: its id, the Practitioner's, and what was written to it (of every record of this bridge)."""
-
-    resource_id: str
-    person_id: str
-    written: tuple[Written, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """Whether a search found it, and the ids of others that stand for the same person or role."""
-
-    found: bool
-    others: tuple[str, ...] = ()
-
-
-def look_for_people(client: FhirClient, sought: Sequence[Sought]) -> tuple[Mapping[str, Seen], Reply | None]:
+def look_for_people(client: FhirClient, sought: Sequence[Sought]) -> tuple[Mapping[str, Sighting], Reply | None]:
     """By id what a search shows of each, and the reply that failed, if one did: then of the rest nothing is known."""
-    seen: dict[str, Seen] = {}
+    seen: dict[str, Sighting] = {}
     for group in _searches(sought):
         asked = ",".join(token(system, value) for one in group for system, value in _tokens(one))
         if not asked:
@@ -57,10 +40,10 @@ def look_for_people(client: FhirClient, sought: Sequence[Sought]) -> tuple[Mappi
 
 def look_for_roles(
     client: FhirClient, sought: Sequence[Sought], is_ours: Callable[[str], bool]
-) -> tuple[Mapping[str, Seen], Reply | None]:
+) -> tuple[Mapping[str, Sighting], Reply | None]:
     """The same for roles. `is_ours`: whether this bridge wrote the role of that id; such a one is no second one."""
     people = list(dict.fromkeys(one.person_id for one in sought))
-    seen: dict[str, Seen] = {}
+    seen: dict[str, Sighting] = {}
     for start in range(0, len(people), AT_ONCE):
         part = people[start : start + AT_ONCE]
         reply = client.search("PractitionerRole", [("practitioner", ",".join(part)), ("_count", ROLES_A_PAGE)])
@@ -115,7 +98,7 @@ def _searches(sought: Sequence[Sought]) -> Iterator[list[Sought]]:
         yield group
 
 
-def _person(one: Sought, resources: Sequence[JsonObject]) -> Seen:
+def _person(one: Sought, resources: Sequence[JsonObject]) -> Sighting:
     ours = {(canonical_system(system), value) for system, value in _tokens(one)}
     alike = [found for found in resources if identifiers_of(found, valid=True) & ours]
     others = [
@@ -123,10 +106,10 @@ def _person(one: Sought, resources: Sequence[JsonObject]) -> Seen:
         for found in alike
         if found["id"] != one.resource_id and found.get("active") is not False and not is_merged(found)
     ]
-    return Seen(any(found["id"] == one.resource_id for found in alike), tuple(sorted(others)))
+    return Sighting(any(found["id"] == one.resource_id for found in alike), tuple(sorted(others)))
 
 
-def _role(one: Sought, resources: Sequence[JsonObject], is_ours: Callable[[str], bool]) -> Seen:
+def _role(one: Sought, resources: Sequence[JsonObject], is_ours: Callable[[str], bool]) -> Sighting:
     of_person = [found for found in resources if is_of_person(found, one.person_id)]
     values = [value for base in one.written for value in base.values if "." not in value.element]
     others = [
@@ -137,4 +120,4 @@ def _role(one: Sought, resources: Sequence[JsonObject], is_ours: Callable[[str],
         and says_all(found, values)
         and not is_ours(found["id"])
     ]
-    return Seen(any(found["id"] == one.resource_id for found in of_person), tuple(sorted(others)))
+    return Sighting(any(found["id"] == one.resource_id for found in of_person), tuple(sorted(others)))

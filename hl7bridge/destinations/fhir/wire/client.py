@@ -21,8 +21,9 @@ from urllib.parse import quote
 
 import httpx
 
+from hl7bridge.destinations.budget import TokenBucket
 from hl7bridge.destinations.fhir.rules import DestinationRules, origin
-from hl7bridge.destinations.fhir.wire.gate import Gate, Refused, TokenBucket, network
+from hl7bridge.destinations.fhir.wire.gate import Gate, Refused, network
 from hl7bridge.destinations.fhir.wire.replies import (
     Reply,
     ReplyKind,

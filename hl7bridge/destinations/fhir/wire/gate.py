@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 import ssl
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import unquote
@@ -19,6 +18,7 @@ from urllib.parse import unquote
 import httpx
 import truststore
 
+from hl7bridge.destinations.budget import TokenBucket
 from hl7bridge.destinations.fhir.rules import Origin, origin
 from hl7bridge.errors import ConfigError
 from hl7bridge.model import Exchange
@@ -33,26 +33,6 @@ class Refused(Exception):
     def __init__(self, detail: str, status: int = 0) -> None:
         super().__init__(detail)
         self.detail, self.status = detail, status
-
-
-class TokenBucket:
-    """At most `rate` takes a second, evenly spaced; 0 = no limit. Threads wait in `sleep`, outside the lock."""
-
-    def __init__(self, rate: float, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
-        self._rate, self._clock, self._sleep = rate, clock, sleep
-        self._lock = threading.Lock()
-        self._free_at = 0.0
-
-    def take(self) -> None:
-        """Return when the next request may leave."""
-        if self._rate <= 0:
-            return
-        with self._lock:
-            now = self._clock()
-            at = max(now, self._free_at)
-            self._free_at = at + 1 / self._rate
-        if at > now:
-            self._sleep(at - now)
 
 
 class Gate(httpx.BaseTransport):

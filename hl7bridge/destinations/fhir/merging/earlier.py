@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hl7bridge.destinations.fhir.merge import covers, essence, same
+from hl7bridge.destinations.fhir.merging.merge import covers, essence, same
 from hl7bridge.model import ElementValue, StaffChange
 
 VERSION_MARK = "mapping.version"

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from hl7bridge.destinations.fhir.identity.systems import canonical_system
-from hl7bridge.destinations.fhir.merge import Merged, covers, essence, rebase, same
+from hl7bridge.destinations.fhir.merging.merge import Merged, covers, essence, rebase, same
 from hl7bridge.model import Difference, ElementValue, JsonObject
 
 ELEMENT = "qualification"

@@ -1,0 +1,32 @@
+"""What the store knows of one destination, as the destination asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hl7bridge.model import ElementValue, Known, Written
+from hl7bridge.store.store import Store
+
+
+class StoreLedger:
+    """See `hl7bridge.destinations.protocol.Ledger`. `store` gives the store of the thread that asks."""
+
+    def __init__(self, store: Callable[[], Store], destination: str) -> None:
+        self._store, self._destination = store, destination
+
+    def known(self, feed: str, source_key: str) -> Known:
+        """The crosswalk, and what the feed wrote."""
+        return self._store().known(self._destination, feed, source_key)
+
+    def written_by(self, resource_type: str, resource_id: str) -> tuple[Written, ...]:
+        """What every record of this bridge wrote to that resource."""
+        return self._store().written_by(self._destination, resource_type, resource_id)
+
+    def said_by(self, feed: str, source_key: str) -> tuple[ElementValue, ...]:
+        """What the last records of that person said of name, sex and birth date."""
+        return self._store().said_by(self._destination, feed, source_key)
+
+
+def ledger_of(store: Store, destination: str) -> StoreLedger:
+    """For one thread, with its own store."""
+    return StoreLedger(lambda: store, destination)

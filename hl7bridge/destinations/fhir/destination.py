@@ -1,0 +1,196 @@
+"""A FHIR R4 server as a destination: what `hl7bridge.destinations.protocol` asks for, answered by this room."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from hl7bridge.destinations import reasons
+from hl7bridge.destinations.fhir import outcomes, tasks
+from hl7bridge.destinations.fhir.compare import Comparison
+from hl7bridge.destinations.fhir.deliver import deliver
+from hl7bridge.destinations.fhir.identity.resolve import lane_keys
+from hl7bridge.destinations.fhir.identity.second_look import look_for_people, look_for_roles, second_task
+from hl7bridge.destinations.fhir.rehearsal import Rehearsal
+from hl7bridge.destinations.fhir.restore import combined
+from hl7bridge.destinations.fhir.rules import DestinationRules
+from hl7bridge.destinations.fhir.take_back import take_back
+from hl7bridge.destinations.fhir.wire.capabilities import (
+    READING,
+    WRITING,
+    Capabilities,
+    not_offered,
+    read_capabilities,
+    written,
+)
+from hl7bridge.destinations.fhir.wire.client import FhirClient
+from hl7bridge.destinations.fhir.wire.roster import Roster
+from hl7bridge.destinations.policy import WRITE
+from hl7bridge.destinations.protocol import Ledger, Offer, Sighting, Sought, TakenBack, Waiting, Work
+from hl7bridge.model import Image, JsonObject, Outcome, StaffChange, Task
+
+PERSON = "Practitioner"
+_LONGEST = 80  # characters of what a server calls itself
+
+
+class FhirWords:
+    """What people are told of a FHIR server."""
+
+    def held_as_refused(self, refused: str, said: str) -> Outcome:
+        """The write is to be made by hand."""
+        return outcomes.latched(refused, said)
+
+    def writes_refused(self, name: str, said: str) -> Task:
+        """Ask for the permission."""
+        return outcomes.writes_refused_task(name, said)
+
+    def leaver_unverified(self) -> Task:
+        """See to the leaver; a read that shows that the Practitioner is inactive closes it."""
+        return tasks.leaver_unverified()
+
+    def second_at_server(self, resource_type: str, resource_id: str, others: Sequence[str]) -> Task:
+        """Have them merged."""
+        return second_task(resource_type, resource_id, others)
+
+    def shown(self, person_id: str) -> str:
+        """The resource's relative URL."""
+        return f"{PERSON}/{person_id}"
+
+
+class FhirDestination:
+    """One FHIR server. `connect` makes its client, with the first request or `open`; it may raise ConfigError."""
+
+    essential = reasons.operation(PERSON, "update")
+    words = FhirWords()
+
+    def __init__(self, rules: DestinationRules, connect: Callable[[], FhirClient] | None = None) -> None:
+        self.policy = rules
+        self._connect = connect or (lambda: FhirClient(rules))
+        self._lock = threading.Lock()
+        self._client: FhirClient | None = None
+
+    @property
+    def client(self) -> FhirClient:
+        """The client; for this room alone."""
+        with self._lock:
+            if self._client is None:
+                self._client = self._connect()
+            return self._client
+
+    def open(self) -> None:
+        """Read the key and the certificates. Raises ConfigError."""
+        _ = self.client
+
+    def close(self) -> None:
+        """Close the connections."""
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
+
+    def lane_keys(self, change: StaffChange, feed: str) -> tuple[str, ...]:
+        """One key per identifier, and one for the feed's own record."""
+        return lane_keys(change, feed, self.policy)
+
+    def is_written(self, change: StaffChange, feed: str) -> bool | None:
+        """As the modes and the cohort say."""
+        return self.policy.is_written(change, feed)
+
+    def offer(self) -> Offer | None:
+        """The CapabilityStatement; None where there is none, or it lists nothing."""
+        read = read_capabilities(self.client)
+        if not isinstance(read, Capabilities) or not read.resources:
+            return None
+        return offer_of(read, self.client.smart_configuration().resource, self.policy)
+
+    def deliver(
+        self,
+        works: Sequence[Work],
+        ledger: Ledger,
+        now: datetime,
+        *,
+        offer: Offer | None = None,
+        index_lag: float | None = None,
+    ) -> list[Outcome]:
+        """One after the other: a FHIR server takes one person at a time."""
+        rules = self.policy if index_lag is None else replace(self.policy, index_lag=index_lag)
+        return [
+            deliver(
+                work.what,
+                work.known,
+                work.feed,
+                rules,
+                self.client,
+                ledger.written_by,
+                now,
+                capabilities=_capabilities(offer),
+                approved=work.approved,
+                permit=work.permit,
+                said_by=ledger.said_by,
+            )
+            for work in works
+        ]
+
+    def rehearsal(self, ledger: Ledger, *, as_if_writing: bool = False, offer: Offer | None = None) -> Rehearsal:
+        """The real delivery, upon a server of which nothing is asked but to read."""
+        rules = replace(self.policy, mode=WRITE, modes={}) if as_if_writing else self.policy
+        return Rehearsal(
+            rules, self.client, ledger.known, ledger.written_by, ledger.said_by, capabilities=_capabilities(offer)
+        )
+
+    def comparison(
+        self,
+        ledger: Ledger,
+        *,
+        before: Waiting = lambda: None,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.time,
+    ) -> Comparison:
+        """Reads one person at a time."""
+        return Comparison(self.client, self.policy, ledger.written_by, before=before, sleep=sleep, clock=clock)
+
+    def look_again(
+        self, resource_type: str, sought: Sequence[Sought], is_ours: Callable[[str], bool]
+    ) -> tuple[Mapping[str, Sighting], int | None]:
+        """Many people in one search."""
+        if resource_type == PERSON:
+            seen, failed = look_for_people(self.client, sought)
+        else:
+            seen, failed = look_for_roles(self.client, sought, is_ours)
+        return seen, failed.status if failed is not None else None
+
+    def to_take_back(self, images: Sequence[Image], person_id: str) -> tuple[Image, ...]:
+        """The latest resource first."""
+        return combined(images, person_id)
+
+    def take_back(
+        self, image: Image, mine: tuple[str, str], ledger: Ledger, now: datetime, *, write: bool
+    ) -> TakenBack:
+        """Read, planned, written and verified."""
+        return take_back(self.client, image, mine, ledger, now, write=write)
+
+    def roster(self, resource_type: str = "", *, before: Waiting | None = None) -> Iterable[JsonObject]:
+        """Page after page."""
+        return Roster(self.client, resource_type or PERSON, before=before or (lambda: None))
+
+
+def offer_of(read: Capabilities, smart: JsonObject | None, rules: DestinationRules) -> Offer:
+    """What a server says of itself, in its CapabilityStatement and its .well-known/smart-configuration."""
+    software = "".join(sign for sign in read.software if sign.isprintable())[:_LONGEST]
+    endpoint = (smart or {}).get("token_endpoint")
+    return Offer(
+        software or "a server without a name",
+        f"FHIR {read.fhir_version[:20] or 'unknown'}",
+        not_offered(read, rules, (*READING, *WRITING)),
+        not_offered(read, rules, (*READING, *written(rules))),
+        endpoint if isinstance(endpoint, str) else "",
+        detail=read,
+    )
+
+
+def _capabilities(offer: Offer | None) -> Capabilities | None:
+    detail = offer.detail if offer is not None else None
+    return detail if isinstance(detail, Capabilities) else None
