@@ -74,9 +74,13 @@ ModeOrNone = Annotated[Literal["report", "approve", "write", ""], Written("mode"
 class ModesSettings(Section):
     """Modes of single operations; empty = `mode`."""
 
-    create: ModeOrNone = setting("", "of what creates a resource")
-    update: ModeOrNone = setting("", "of what changes one, or makes a person active again")
-    deactivate: ModeOrNone = setting("", "of what makes somebody, or a role, inactive because the person leaves")
+    create: ModeOrNone = setting("", "for what creates a resource; empty = the destination's mode")
+    update: ModeOrNone = setting(
+        "", "for what changes one, or makes a person active again; empty = the destination's mode"
+    )
+    deactivate: ModeOrNone = setting(
+        "", "for what makes a person or role inactive because the person leaves; empty = the destination's mode"
+    )
 
 
 class CohortSettings(Section):
@@ -91,11 +95,11 @@ class BrakeSettings(Section):
     """Deactivations that wait for a person: a mass change that nobody announced may be a mistake, or an attack."""
 
     office_hours: Hours = setting(
-        "", "hours such as 07:00-19:00; outside of them a mass of changes is told; empty = never"
+        "", "hours such as 07:00-19:00; many changes outside of them open a task, and are written; empty = never"
     )
     office_days: Days = setting(("mon", "tue", "wed", "thu", "fri"), "days with office hours")
     off_hours_changes: Annotated[int, Field(ge=1)] = setting(
-        50, "changes written within an hour outside of office hours that are a mass"
+        50, "how many changes within an hour, outside of office hours, open that task"
     )
     deactivations_per_hour: Annotated[int, Field(ge=0)] = setting(
         20, "people deactivated within an hour; further ones are held; 0 = no limit"
@@ -145,7 +149,7 @@ class IdentitySettings(Section):
 class ElementSettings(Section):
     """Personal details that the destination may receive."""
 
-    roles: bool = setting(True, "PractitionerRole resources at all")
+    roles: bool = setting(True, "PractitionerRole resources; false = none are read or written")
     gender: bool = setting(True, "administrative gender (STF-5)")
     birth_date: bool = setting(False, "date of birth (STF-6)")
     home_address: bool = setting(False, "addresses that are not plainly of work (STF-11; XAD.7 B, O, S)")
@@ -206,14 +210,14 @@ class Destination(Section):
     )
     clock_tolerance: DurationOrNone = setting(
         "1h",
-        "by how much a record may be older (MSH-7) than what was applied last of the person, and is still compared: held"
-        " where it would change something; older ones are stale; 0s = never compared",
+        "a record that is older (MSH-7) than what was applied last of the person, by no more than this, is compared, and"
+        " held where it would change something; one that is older by more is stale; 0s = never compared",
     )
     conditional_create: bool = setting(True, "create with If-None-Exist, where the server offers it")
     index_lag: DurationOrNone = setting(
         "60s",
-        "how long the server's searches may lag behind: a create without an answer is not sent again before; longer where"
-        " it was measured so; 0s = not at all",
+        "how long the server's searches may lag behind its writes: a create whose answer was lost is not sent again earlier;"
+        " a longer lag that was measured counts instead; 0s = no wait",
     )
     timeout: Duration = setting("10s", "longest wait for one answer of the server")
     capabilities_interval: Duration = setting(

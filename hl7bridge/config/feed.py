@@ -73,7 +73,8 @@ class Hl7Settings(Section):
     ] = setting("staff", 'what comes on it: "staff" (MFN, PMU), "adt" (practitioners in patient messages), or both')
     unsupported: Literal["reject", "ignore"] = setting(
         "reject",
-        "other types: refused (AR), or AA and counted (unless said, where ADT is taken); never what may be staff",
+        "messages of other types: reject = AR; ignore = AA and counted (the default of a feed that takes ADT); what may be"
+        " about staff is always refused",
     )
 
 
@@ -119,7 +120,9 @@ class AcknowledgmentSettings(Section):
 class AdtSettings(Section):
     """What patient messages may do, where the feed takes them."""
 
-    recheck: Duration = setting("1d", "ask a destination no more often about a practitioner whom such messages name")
+    recheck: Duration = setting(
+        "1d", "how long a destination is not asked again about a practitioner whom patient messages name"
+    )
 
 
 class FullFileSettings(Section):

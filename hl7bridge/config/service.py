@@ -15,7 +15,9 @@ class ServiceSettings(Section):
 
     processing_id: Literal["P", "T", "D"] = setting("P", "MSH-11 that is taken; another one is refused (202)")
     stop_timeout: Duration = setting("30s", "how long a stop waits for work that has begun")
-    poll_interval: Duration = setting("1s", "how often the store is looked at for work when nobody rings")
+    poll_interval: Duration = setting(
+        "1s", "how often delivery looks into the store for work, beside the signal that a new message gives"
+    )
 
 
 class StoreSettings(Section):

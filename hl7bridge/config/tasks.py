@@ -101,9 +101,9 @@ class TaskText(Section):
     """A site's own words for one kind of task. `name` is the kind: the file's name."""
 
     name: str = ""
-    title: Template = setting("", "the task in one line; empty = as it comes")
+    title: Template = setting("", "the task in one line; empty = the packaged words")
     steps: Annotated[tuple[Template, ...], BeforeValidator(several), Written("list of texts")] = setting(
-        (), "what to do, step by step, each closed by itself; empty = as they come"
+        (), "what to do, step by step; each step is closed on its own; empty = the packaged steps"
     )
 
     @property
@@ -122,7 +122,7 @@ class TaskSettings(Section):
         (), "identifier types (CX-5) or assigning authorities of the identifier that is the login id"
     )
     due: Annotated[dict[str, Duration], AfterValidator(_by_kind), Written("kind = duration")] = setting(
-        {}, "until when a task of a kind is to be done, where not as it comes (leaver-access 15m)"
+        {}, 'time for a task of a kind, in place of the packaged one (leaver-access = "15m")'
     )
 
 

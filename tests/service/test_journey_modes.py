@@ -139,7 +139,7 @@ def test_nothing_that_came_in_during_report_is_lost(
         assert [people[key]["telecom"][0]["value"] for key in ("J1", "J2")] == ["555-7", "555-8"]
         assert len(sandbox.all("PractitionerRole")) == 1
         assert len(logged(bridge, "would write more than before")) == 1
-        [again] = logged(bridge, "destination delivered to again")
+        [again] = logged(bridge, "deliveries go on after a pause")
         assert again["reason"] == "leaving-report"
         assert b"report only" in raw_answer(bridge, joins), "still a duplicate, and true: it was queued"
         assert states(bridge)["created"] == 2

@@ -205,7 +205,9 @@ def _show_links(decided: LinksDecided, dry_run: bool, release: bool) -> None:
     for number in decided.planned_again:
         output.show(f"delivery {number} names the same Practitioner and is planned again")
     if decided.held and not release:
-        output.say(f"Held of it: hl7bridge hold release {' '.join(map(str, decided.held))} --reason WHY")
+        output.say(
+            f"Held deliveries of this record: hl7bridge hold release {' '.join(map(str, decided.held))} --reason WHY"
+        )
 
 
 @app.command("unlink")
@@ -241,7 +243,7 @@ def unlink_record(
     elif was:
         output.show(f"{feed} {key} is not linked to Practitioner/{was} at {name} any more")
     elif done.apart:
-        output.show(f"that {feed} {key} is a person of its own at {name} is not said any more")
+        output.show(f"{feed} {key} is no longer marked as a person of its own at {name}")
     else:
         output.show(f"{feed} {key} is linked to nobody at {name}")
     raise typer.Exit(ExitCode.GOOD if done.changed else ExitCode.FINDINGS)

@@ -33,7 +33,7 @@ MEANINGS = {
     "role-inactive-at-server": "a role is inactive at the server, active at the source",
     "role-missing": "a role is not at the server",
     "changed": "what was written is not at the server any more",
-    "behind": "the source's newest word is not at the server",
+    "behind": "what the source said last is not at the server",
     "extra": "active at the server with a staff key that the source does not know",
     "unverified": "the server did not let it be read",
 }

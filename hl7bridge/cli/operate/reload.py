@@ -21,7 +21,7 @@ def reload(
         bool, typer.Option("--history", help="Only show earlier reloads: who, when, which mapping.")
     ] = False,
     last: Annotated[
-        int, typer.Option("--last", metavar="N", min=0, help="Preview over so many stored messages; 0 = none.")
+        int, typer.Option("--last", metavar="N", min=0, help="Preview over the last N stored messages; 0 = no preview.")
     ] = 200,
     wait: Annotated[
         float, typer.Option("--wait", metavar="SECONDS", min=0, help="How long to wait for the service.")

@@ -53,7 +53,7 @@ def replay(
     until_nak: UntilNakOption = False,
     results: ResultsOption = None,
     from_start: Annotated[
-        bool, typer.Option("--from-start", help="FILE: from its begin, though an earlier run did not end.")
+        bool, typer.Option("--from-start", help="FILE: from its beginning, even if an earlier run stopped on the way.")
     ] = False,
     config: ConfigOption = Path(),
     as_json: JsonOption = False,

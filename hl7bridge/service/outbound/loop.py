@@ -334,7 +334,7 @@ class DestinationLoop(threading.Thread):
         if state in (DeliveryState.ENDED, DeliveryState.HELD):
             self._outage.over()
         if self._paused_for and state in (DeliveryState.ENDED, DeliveryState.HELD):
-            self._log.info("destination delivered to again", destination=name, reason=self._paused_for)
+            self._log.info("deliveries go on after a pause", destination=name, reason=self._paused_for)
             self._paused_for = ""
         if state is DeliveryState.HELD and outcome.local != BRAKED.local:  # of the brake, one alert tells
             tell = self._log.info if outcome.local in _EXPECTED else self._log.warning
