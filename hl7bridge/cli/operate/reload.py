@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from hl7bridge.cli import output, stored
-from hl7bridge.cli.deciding import account
+from hl7bridge.cli.deciding import actor
+from hl7bridge.cli.mapping.map_preview import show_counts
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
-
-_LOOK_AGAIN = 0.05  # seconds between two looks for the answer
+from hl7bridge.desk import reload as desk
+from hl7bridge.desk.reload import ReloadRequest
 
 
 def reload(
@@ -51,46 +52,35 @@ def reload(
     settings = load(config)
     if history:
         with stored.opened(settings) as store:
-            _show_history(store.reloads(), as_json)
+            _show_history(desk.history(store), as_json)
         return
     if last and not yes:
-        from hl7bridge.cli.mapping.map_preview import preview_of, show_counts
+        from hl7bridge.desk.mapping_preview import preview
 
-        previewed = preview_of(settings, last)
+        with stored.opened(settings) as store:
+            previewed = preview(store, settings, last, progress=output.progress)
         if previewed.changed:
             show_counts(previewed, to_stderr=True)
             if not typer.confirm("Let this go live?", err=True):
                 raise typer.Exit(ExitCode.FINDINGS)
     with stored.opened(settings) as store:
-        request = store.ask_reload(account(), time.time())
-        until = time.monotonic() + wait
-        (answer,) = store.reloads(request=request)
-        while not answer["answered"] and time.monotonic() < until:
-            time.sleep(_LOOK_AGAIN)
-            (answer,) = store.reloads(request=request)
-        if not answer["answered"] and store.withdraw_reload(request):
-            output.say(
-                ("error: ", output.BAD), "no service answers. `hl7bridge run` reads the configuration when it starts."
-            )
-            raise typer.Exit(ExitCode.UNREACHABLE)
-        (answer,) = store.reloads(request=request)
+        answer = desk.ask(store, actor(), wait)
+    if answer is None:
+        output.say(("error: ", output.BAD), desk.NOBODY)
+        raise typer.Exit(ExitCode.UNREACHABLE)
     if as_json:
-        output.show_json("reload/1", _as_data(answer))
+        output.show_json("reload/1", answer.data())
     else:
         _show(answer)
-    if not answer["accepted"]:
+    if not answer.accepted:
         raise typer.Exit(ExitCode.USAGE)
-    if answer["report"].get("restart"):
+    if answer.report.get("restart"):
         raise typer.Exit(ExitCode.FINDINGS)
 
 
-def _as_data(row: dict[str, Any]) -> dict[str, Any]:
-    return {**row, "asked": stored.utc_time(row["asked"]), "answered": stored.utc_time(row["answered"])}
-
-
-def _show(answer: dict[str, Any]) -> None:
-    report = answer["report"]
-    if not answer["accepted"]:
+def _show(answer: ReloadRequest) -> None:
+    report = answer.report
+    if not answer.accepted:
         for problem in report["problems"]:
             output.show(("wrong  ", output.BAD), problem)
         output.show("Nothing changed: the service goes on as before.")
@@ -106,15 +96,15 @@ def _show(answer: dict[str, Any]) -> None:
         output.show(("restart  ", "yellow"), f"{key} stays as it was until hl7bridge is started anew")
 
 
-def _show_history(rows: list[dict[str, Any]], as_json: bool) -> None:
+def _show_history(rows: Sequence[ReloadRequest], as_json: bool) -> None:
     if as_json:
-        output.show_json("reload-history/1", {"reloads": [_as_data(row) for row in rows]})
+        output.show_json("reload-history/1", {"reloads": [row.data() for row in rows]})
         return
     lines = []
     for row in rows:
-        mappings = row["report"].get("mappings", {})
+        mappings = row.report.get("mappings", {})
         changed = [f"{feed}: {v[0]} -> {v[1]}" for feed, v in mappings.items() if isinstance(v, list) and v[0] != v[1]]
-        changed += row["report"].get("changed", [])
-        result = "accepted" if row["accepted"] else "refused" if row["answered"] else "waits"
-        lines.append((stored.local_time(row["asked"]), row["who"], result, "; ".join(changed)))
+        changed += row.report.get("changed", [])
+        result = "accepted" if row.accepted else "refused" if row.answered else "waits"
+        lines.append((stored.local_time(row.asked), row.who, result, "; ".join(changed)))
     output.show_table(("asked", "who", "result", "changed"), lines)
