@@ -120,7 +120,7 @@ def release(
     clock: Clock = time.time,
     progress: Progress = unseen,
 ) -> HoldsDecided:
-    """Put held deliveries back into their lanes: translated again (unless `as_stored`), as the last in line, past the brake.
+    """Release held deliveries: translated again (unless `as_stored`), queued last in their lanes, not stopped by the brake.
 
     What was asked of a person counts as answered; who asked for the change may not answer it. Raises ConfigError.
     """

@@ -390,7 +390,7 @@ def _place(finding: Finding) -> tuple[str, ...]:
 
 
 def _coded(finding: Finding, version: Version) -> tuple[str, str, str]:
-    """The code of table 0357 with its text; codes younger than the old forms are told as their elders."""
+    """The code of table 0357 with its text; in the old forms a newer code is given as the older one that stands for it."""
     code = finding.code
     if version < V2_5:
         code = _ELDERS.get(code, code)

@@ -32,7 +32,7 @@ _BASES = (
     "SELECT resource_type, resource_id, content, codec, role_key, origin, holds_active, feed, source_key, version"
     " FROM feed_write WHERE "
 )
-# No ORDER BY: it would tempt SQLite to walk the index that is sorted so instead of the one that finds the rows.
+# No ORDER BY: SQLite would choose the index in that order, in place of the one that finds the rows.
 WRITTEN_BY = _BASES + "destination = ? AND resource_type = ? AND resource_id = ?"
 OWN = _BASES + "destination = ? AND feed = ? AND source_key = ?"
 
@@ -248,7 +248,7 @@ class Claiming(Creating):
         change = StaffChange.from_json(unseal(codec, content).decode())
         keys = self._claim_keys(delivery_id, destination, place, lane, change, feed, person_id, asked.lane_of)
         if any(self._execute(BLOCKED, (key, place, key)).fetchone()[0] for key in keys):
-            # Whoever stands in the way marks it again when they leave the lane or end their claim.
+            # The delivery that blocks it marks it again when it leaves the lane or its claim ends.
             self._execute("UPDATE delivery SET head = 0 WHERE id = ?", (delivery_id,))
             return None
         behind = 0.0 if force else seconds_behind(order_time, applied or "")

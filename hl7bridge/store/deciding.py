@@ -28,7 +28,7 @@ HELD = (
     " JOIN record r ON r.message_id = d.message_id AND r.position = d.position"
     " LEFT JOIN released f ON f.delivery_id = d.id WHERE d.id = ? AND d.state = 'held'"
 )
-# A word about the same person that is younger than the held one, and under way.
+# A newer change of the same person that waits or is being delivered.
 YOUNGER = (
     "SELECT 1 FROM lane l JOIN delivery d ON d.id = l.delivery_id LEFT JOIN released f ON f.delivery_id = d.id"
     " WHERE l.key = ? AND d.source_key = ? AND d.feed = ? AND COALESCE(f.place, d.place) > ? LIMIT 1"

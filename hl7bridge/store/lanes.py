@@ -45,7 +45,7 @@ _END_BRAKE_TASK = (
     " WHERE state = 'open' AND kind = ? AND destination = (SELECT destination FROM delivery WHERE id = ?)"
     " AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.destination = task.destination AND d.state = 'held' AND d.local = ?)"
 )
-# Nothing that is younger than what is still to be written out: the lanes keep the order of commit.
+# Nothing newer than what is still to be written out: the lanes keep the order of commit.
 NEWCOMERS = (
     "SELECT id, place, lane FROM delivery WHERE head = -1 AND state = 'queued' AND destination = ?"
     " AND place < COALESCE((SELECT delivery_id FROM arrival ORDER BY message_id, part LIMIT 1), 9223372036854775807)"

@@ -113,7 +113,7 @@ class Modes(Claiming):
         return self._execute(OLDER_OF_LATER, (*person, place, order_time)).fetchone() is None
 
     def _is_overtaken(self, change: StaffChange, destination: str, feed: str, place: int) -> bool:
-        """Whether a younger change of the person was applied that leaves nothing to do for this one."""
+        """Whether a newer change of the person was applied that leaves nothing to do for this one."""
         younger = self._execute(
             APPLIED_SINCE, (change.source_key, destination, feed, place, *sorted(result.value for result in APPLIED))
         ).fetchall()

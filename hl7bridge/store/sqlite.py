@@ -120,7 +120,7 @@ class SqliteStore(Deciding, Modes, Braking, FullFiles, Jobs, Linking, Reloading,
         self._files.remember_log()
 
     def close(self) -> None:
-        """Close the connection; a store that is closed twice does not mind."""
+        """Close the connection; a second call does nothing."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None

@@ -59,7 +59,7 @@ class Released(StrEnum):
 
     QUEUED = "queued"
     NOT_HELD = "not held"  # ended, released or never held
-    OVERTAKEN = "overtaken"  # a younger change of the same person is under way: look again when it has ended
+    OVERTAKEN = "overtaken"  # a newer change of the same person waits or is being delivered
 
 
 def same_person(one: str, other: str) -> bool:
@@ -530,7 +530,7 @@ class Store(CreateStore, DropStore, JobStore, LinkStore, ReconcileStore, Restore
         accepted any more until the service is started again."""
 
     def close(self) -> None:
-        """Close the connection; a store that is closed twice does not mind."""
+        """Close the connection; a second call does nothing."""
 
 
 __all__ = [

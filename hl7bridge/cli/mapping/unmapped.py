@@ -79,9 +79,7 @@ def _toml_text(text: str) -> str:
 def unmapped(
     feed: Annotated[str, typer.Option("--feed", metavar="NAME", help="Of this feed alone.")] = "",
     since: Annotated[str, typer.Option("--since", metavar="AGE", help="Of the last 30m, 12h, 7d...")] = "",
-    limit: Annotated[
-        int, typer.Option("--limit", metavar="N", min=1, help="Look at no more messages, the newest.")
-    ] = 1000,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Look at the newest N messages.")] = 1000,
     everything: Annotated[bool, typer.Option("--all", help="Also those that are mapped by now.")] = False,
     config: ConfigOption = Path(),
     as_json: JsonOption = False,

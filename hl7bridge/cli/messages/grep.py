@@ -33,7 +33,7 @@ def grep(
     feed: Annotated[str, typer.Option("--feed", metavar="NAME", help="Stored messages of this feed.")] = "",
     since: Annotated[str, typer.Option("--since", metavar="AGE", help="Stored in the last 30m, 12h, 7d...")] = "",
     limit: Annotated[
-        int, typer.Option("--limit", metavar="N", min=1, help="Look at no more stored messages, the newest.")
+        int, typer.Option("--limit", metavar="N", min=1, help="Look at the newest N stored messages.")
     ] = 1000,
     charset: CharsetOption = None,
     config: ConfigOption = Path(),

@@ -140,8 +140,8 @@ class MllpClient:
                     continue
                 sent.answers.append(answer)
                 if wanted and answer.code != "CA":
-                    # Refused at the door: no application acknowledgment follows; or a receiver that gives one answer to
-                    # each message, whatever MSH-15/16 ask, and has given it.
+                    # The accept acknowledgment refuses it, so that no application one follows. Or the receiver gives
+                    # one answer to each message, whatever MSH-15/16 ask, and has given it.
                     break
         except TimeoutError:
             others = f" (but {strays} to other messages, by MSA-2)" if strays else ""

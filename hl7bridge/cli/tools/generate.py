@@ -38,7 +38,8 @@ def generate(
         str, typer.Option("--size", metavar="SIZE", help="How full a record is: small, usual or large.")
     ] = "usual",
     malformed: Annotated[
-        float, typer.Option("--malformed", metavar="PERCENT", min=0, max=100, help="So many messages are damaged.")
+        float,
+        typer.Option("--malformed", metavar="PERCENT", min=0, max=100, help="How many of the messages are damaged."),
     ] = 0,
     framing: Annotated[
         str, typer.Option("--framing", metavar="HOW", help="none, mllp, or batch (FHS, BHS ... BTS, FTS).")

@@ -20,6 +20,7 @@ _FIRST = (
     "acknowledgments",
     "operating",
     "tasks",
+    "states",
     "identity",
     "messages-and-files",
     "senders",

@@ -200,8 +200,8 @@ class _Delivery(Conversation):
         return None
 
     def _there(self, found: Resolution) -> Outcome | None:
-        """A mention of somebody who is there, or was deleted by a person, asks for nothing: whoever it is exactly, nobody
-        is missing. None where nobody is there, or the server gave no answer that could be believed."""
+        """A patient message names somebody who is there, or whom a person deleted: nothing is to be done, whoever of several
+        it is. None where nobody is there, or the server gave no answer that could be believed."""
         if found.match is Match.FOUND:
             self.person_id = found.person_id
             return Outcome(Result.UNCHANGED if self.writes else Result.REPORTED)
@@ -230,7 +230,7 @@ class _Delivery(Conversation):
 
     @property
     def _unsure(self) -> bool:
-        """Whether a person has to decide: when it applies, or whether it is the younger one."""
+        """Whether a person has to decide: when it applies, or whether it is the newer one."""
         return bool(self.change.undated and not self.approved) or self.known.late
 
     def _not_to_be_written(self, interaction: Interaction) -> Outcome | None:
@@ -444,7 +444,7 @@ class _Delivery(Conversation):
         if statement(self.change) is not False or self.created:
             return
         if self.change.undated and not self.approved:
-            # Nobody has left so far: what is asked for is a word about when.
+            # Nobody has left so far: only the time has to be cleared up.
             self.tasks += outcomes.undated(self.change).tasks if self.reported or not self.writes else ()
             return
         turns = own.holds_active if own else self.change.action in ENDING or self.known.ambiguous

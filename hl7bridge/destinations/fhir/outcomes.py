@@ -33,7 +33,7 @@ _DETAILS = {
     "tls": "could not be reached: its certificate or TLS version is not accepted",
     "unreachable": "could not be reached",
     "not-fhir": "answered with something that is no FHIR JSON",
-    "unsound-json": "answered with JSON that says one thing twice, or holds what is no number",
+    "unsound-json": "answered with JSON that names one member twice, or holds NaN or Infinity",
     "error-in-success": "answered with a status of success and an error in it",
     "foreign-link": "named a next page at an address outside its own base, which is never requested",
     "foreign-path": "was to be asked for an address outside its base, which is never requested",

@@ -1,6 +1,6 @@
 """ADT -> the practitioners whom a patient message names, each a staff change that creates the person where they are missing.
 
-A patient message is no word about staff: it justifies that somebody exists, and nothing more (facts: PV1 is about a visit).
+A patient message shows that a practitioner exists, and nothing more: PV1 is about a visit.
 So whoever is known stays as they are, nobody is ever ended, and who cannot be identified for certain is left out: there must
 be a family name and an identifier whose system is known. HL7 v2.9 chapters 3.3 (ADT), 3.4.3 (PV1), 7.3.4 (PRT), 15.4.7
 (ROL).

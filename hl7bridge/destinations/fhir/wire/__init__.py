@@ -1,1 +1,1 @@
-"""What goes over the wire to a FHIR server: client, last wall, replies, authorization, keys, what it offers."""
+"""What goes over the wire to a FHIR server: client, gate, replies, authorization, keys, what it offers."""

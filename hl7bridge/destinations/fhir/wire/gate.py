@@ -1,4 +1,4 @@
-"""The last wall before the wire: an httpx transport that lets nothing out or in that must not pass.
+"""The gate before the wire: an httpx transport that refuses each request and response that must not pass.
 
 Out: only the destination's own origin, only below its base, only Practitioner, PractitionerRole, the
 CapabilityStatement and the SMART configuration, only GET, POST and PUT. So a `next` link, a Location or a mistake of

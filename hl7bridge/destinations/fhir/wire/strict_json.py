@@ -9,7 +9,7 @@ from hl7bridge.model import Number
 
 
 class UnsoundJson(ValueError):
-    """JSON that says one thing twice (RFC 8259, 4: what that means nobody can say), or holds NaN or Infinity."""
+    """JSON that names one member twice (RFC 8259, 4: its meaning is not defined), or holds NaN or Infinity."""
 
 
 def read_strictly(text: str | bytes) -> Any:
