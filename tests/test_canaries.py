@@ -25,7 +25,7 @@ from hl7bridge.errors import Hl7BridgeError
 from hl7bridge.hl7.message import Message, read_header
 from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.mapping.messages import staff
-from hl7bridge.store.driver import sqlite3
+from hl7bridge.store.sqlite.driver import sqlite3
 from tests.bridges import Bridge, Feed, destination, running_bridge, smart_keys, wait_until, write_configuration
 from tests.journey import KEY_SYSTEM
 from tests.mllp_peer import END, START, Connection

@@ -128,7 +128,7 @@ def test_imports_only_what_its_room_may(path: Path) -> None:
     assert not wrong
 
 
-DRIVER = PACKAGE / "store" / "driver.py"
+DRIVER = PACKAGE / "store" / "sqlite" / "driver.py"
 
 
 def test_one_module_imports_a_driver_of_sqlite() -> None:

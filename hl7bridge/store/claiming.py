@@ -115,7 +115,7 @@ class Claiming(Creating):
                     continue
                 who = {"owner": owner, "fence": fence}
                 back = Move(delivery_id, message_id, DeliveryState.CLAIMED, {"head": 1}, who)
-                move(self, DeliveryEvent.GIVEN_BACK, [back], now)
+                move(self._connection, DeliveryEvent.GIVEN_BACK, [back], now)
                 self._free(delivery_id, keys_from_text(lane))
             self._execute("DELETE FROM worker WHERE owner = ?", (owner,))
 
@@ -132,7 +132,7 @@ class Claiming(Creating):
         self._remember_lately(keys_from_text(lane), [(PRACTITIONER, ""), (ROLE, "")], now)
         columns = {"next_attempt": now, "attempts": attempts + 1, "ambiguous": 1, "sent": 1}
         gone = Move(delivery_id, message_id, DeliveryState.CLAIMED, columns, {"owner": owner, "fence": fence})
-        move(self, DeliveryEvent.TAKEN_OVER, [gone], now)
+        move(self._connection, DeliveryEvent.TAKEN_OVER, [gone], now)
         self._free(delivery_id, keys_from_text(lane))
 
     # -- claims --
@@ -200,7 +200,7 @@ class Claiming(Creating):
                 Move(delivery_id, message_id, DeliveryState.SCHEDULED, {"place": place})
                 for place, (delivery_id, message_id) in enumerate(due, first)
             ]
-            move(self, DeliveryEvent.DUE, lined_up, now)
+            move(self._connection, DeliveryEvent.DUE, lined_up, now)
 
     def _take_over_orphans(self, destination: str, now: float) -> None:
         orphans = self._execute(
@@ -263,7 +263,12 @@ class Claiming(Creating):
             [(key, delivery_id, owner, fence) for key in keys],
         )
         who = {"owner": owner, "fence": fence}
-        move(self, DeliveryEvent.CLAIMED, [Move(delivery_id, message_id, DeliveryState(state), who, who)], now)
+        move(
+            self._connection,
+            DeliveryEvent.CLAIMED,
+            [Move(delivery_id, message_id, DeliveryState(state), who, who)],
+            now,
+        )
         own = self._bases(OWN, destination, feed, source_key)
         lately = self._lately(keys, now)
         known = Known(
@@ -276,7 +281,7 @@ class Claiming(Creating):
             lately.unsure_since,
             lately.unsure_roles,
             late=behind > 0,
-            confirmed=confirmed_mapping(self, feed),
+            confirmed=confirmed_mapping(self._connection, feed),
         )
         return Claimed(
             delivery_id,

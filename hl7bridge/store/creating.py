@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hl7bridge.store.connection import marks
 from hl7bridge.store.created import IndexLag, Looked, SecondLook
-from hl7bridge.store.database import marks
 from hl7bridge.store.tasking import Tasking
 
 REMEMBERED = 3600.0  # seconds; an index that lags longer is not waited for

@@ -133,7 +133,7 @@ class Deciding(Reading, Settling):
                 version = change.mapping_version if change else ""
                 told = {"who": who, "reason": reason, "was": local, "mapping_version": version}
                 goes_on = Move(delivery_id, message_id, DeliveryState.HELD, {**columns, **ANEW}, told)
-                move(self, DeliveryEvent.RELEASED, [goes_on], now)
+                move(self._connection, DeliveryEvent.RELEASED, [goes_on], now)
                 self._execute(
                     "INSERT INTO released (delivery_id, at, who, reason, place, codec, key_id, change, approves)"
                     " VALUES (?, ?, ?, ?, ?, ?, '', ?, ?) ON CONFLICT (delivery_id) DO UPDATE SET at = excluded.at,"

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hl7bridge.store.database import Database
+from hl7bridge.store.connection import StorePart
 from hl7bridge.store.encoding import unseal
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ _AT_ONCE = 1000  # rows
 _DECIDED = ("id", "at", "message_id", "delivery_id", "event")
 
 
-class Exporting(Database):
+class Exporting(StorePart):
     """Writing the tables into another file."""
 
     def export(

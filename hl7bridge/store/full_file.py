@@ -111,7 +111,7 @@ class FullFiles(Reconciling):
         columns = {"leaver": 0, "result": Result.HELD.value, "code": "0", "local": MISSING, "text": text}
         told = {"local": MISSING}
         held = [Move(delivery_id, message_id, DeliveryState.QUEUED, columns, told) for delivery_id, _ in rows]
-        move(self, DeliveryEvent.HELD, held, now)
+        move(self._connection, DeliveryEvent.HELD, held, now)
         return {key: delivery_id for delivery_id, key in rows}
 
     def missing_of(self, message_id: int) -> list[tuple[str, int]]:

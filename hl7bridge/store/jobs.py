@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from hl7bridge.store.database import Database
+from hl7bridge.store.connection import StorePart
 
 
 class JobStore(Protocol):
@@ -23,7 +23,7 @@ class JobStore(Protocol):
         """Give it back: it ran. `again` > 0: it failed, `last_run` stays, and it may be tried again from then on."""
 
 
-class Jobs(Database):
+class Jobs(StorePart):
     """`JobStore` in SQL."""
 
     def last_run(self, job: str, now: float) -> float:

@@ -24,7 +24,7 @@ from abc import abstractmethod
 from collections.abc import Collection
 
 from hl7bridge.model import LEAVER_UNVERIFIED, STANDING_TASKS, DeliveryEvent, DeliveryState, Result
-from hl7bridge.store.database import Database, each, marks
+from hl7bridge.store.connection import StorePart, each, marks
 from hl7bridge.store.moving import Move, move
 from hl7bridge.store.store import OPEN_LANE
 
@@ -69,7 +69,7 @@ def keys_from_text(text: str) -> tuple[int, ...]:
     return tuple(json.loads(text))
 
 
-class Lanes(Database):
+class Lanes(StorePart):
     """Entering, leaving and freeing lanes. All of it inside the caller's transaction."""
 
     @abstractmethod
@@ -138,7 +138,7 @@ class Lanes(Database):
         ).fetchone()
         was = DeliveryState(state)
         columns, told = {"result": result.value}, {"was": state, **detail}
-        move(self, DeliveryEvent(result.value), [Move(delivery_id, message_id, was, columns, told)], now)
+        move(self._connection, DeliveryEvent(result.value), [Move(delivery_id, message_id, was, columns, told)], now)
         if was in OPEN_LANE:
             self._leave_lanes(delivery_id, place, keys_from_text(lane))
         self._end_tasks(delivery_id, result.value, now)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import Any, Protocol
 
 from hl7bridge.model import APPLIED, ElementValue, JsonObject, Link, StaffChange, read_json
-from hl7bridge.store.database import Database, marks
+from hl7bridge.store.connection import StorePart, marks
 from hl7bridge.store.encoding import interactions_from_bytes, unseal
 
 SAID = 20
@@ -67,7 +67,7 @@ class LinkStore(Protocol):
         many name somebody else and were left as they are."""
 
 
-class Linking(Database):
+class Linking(StorePart):
     """`LinkStore` in SQL."""
 
     def quarantined(

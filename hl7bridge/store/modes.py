@@ -13,7 +13,7 @@ from typing import Any
 from hl7bridge.model import APPLIED, DeliveryEvent, DeliveryState, Result, StaffChange
 from hl7bridge.model.ordering import CLOCK_TOLERANCE, seconds_behind
 from hl7bridge.store.claiming import Claiming
-from hl7bridge.store.database import marks
+from hl7bridge.store.connection import marks
 from hl7bridge.store.encoding import unseal
 from hl7bridge.store.lanes import keys_from_text
 from hl7bridge.store.moving import ANEW, Move, move
@@ -140,7 +140,7 @@ class Modes(Claiming):
                     # head = 1 whoever stands in the lane: claiming checks, and unmarks whoever is behind another.
                     columns, told = {"head": 1, "force": force}, {"was": "reported", "who": who, "reason": reason}
                     again = Move(delivery_id, message_id, DeliveryState.ENDED, {**columns, **ANEW}, told)
-                    move(self, DeliveryEvent.QUEUED_AGAIN, [again], now)
+                    move(self._connection, DeliveryEvent.QUEUED_AGAIN, [again], now)
                     self._enter(delivery_id, place, keys_from_text(lane))
             yield start + len(some)
 

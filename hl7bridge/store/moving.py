@@ -10,7 +10,7 @@ from typing import Any
 
 from hl7bridge.errors import StoreError
 from hl7bridge.model import TRANSITIONS, DeliveryEvent, DeliveryState
-from hl7bridge.store.database import Database
+from hl7bridge.store.connection import StoreConnection
 
 _NEXT = {(was, one.event): one.becomes for was, allowed in TRANSITIONS.items() for one in allowed}
 _AIMS = {one.event: one.becomes for allowed in TRANSITIONS.values() for one in allowed}
@@ -44,7 +44,7 @@ class Move:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
-def move(database: Database, event: DeliveryEvent, moves: Sequence[Move], now: float) -> None:
+def move(connection: StoreConnection, event: DeliveryEvent, moves: Sequence[Move], now: float) -> None:
     """Change the state of deliveries, and write a history row for each, inside the caller's transaction.
 
     Raises StoreError, so that the transaction is undone, where `TRANSITIONS` knows no such change, or a delivery does not
@@ -63,10 +63,10 @@ def move(database: Database, event: DeliveryEvent, moves: Sequence[Move], now: f
         (becomes.value, *settled, *(one.columns[name] for name in names), one.delivery_id, one.was.value)
         for one in moves
     ]
-    changed = database._execute(sql, rows[0]) if len(rows) == 1 else database._executemany(sql, rows)
+    changed = connection.execute(sql, rows[0]) if len(rows) == 1 else connection.execute_many(sql, rows)
     if changed.rowcount != len(rows):
         raise StoreError(f"{_named(moves)} cannot go to {becomes} ({event}) any more: {_REPORT}")
-    database._note_all(
+    connection.note_all(
         (now, one.message_id, one.delivery_id, event.value, json.dumps(one.detail) if one.detail else "")
         for one in moves
     )

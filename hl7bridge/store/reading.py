@@ -12,7 +12,7 @@ from typing import Any
 from hl7bridge.model import Record, Result, read_json
 from hl7bridge.store.arriving import Arriving
 from hl7bridge.store.batch import HEADER
-from hl7bridge.store.database import chunks, marks
+from hl7bridge.store.connection import chunks, marks
 from hl7bridge.store.encoding import (
     exchanges_from_text,
     findings_from_text,

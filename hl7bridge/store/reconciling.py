@@ -55,7 +55,7 @@ class Reconciling(Claiming):
             row = self._execute(CROSSWALK, (destination, feed, source_key)).fetchone()
             own = self._bases(OWN, destination, feed, source_key)
             person = Known(row[0], own, link=Link(row[1])) if row else Known("", own)
-            person = replace(person, confirmed=confirmed_mapping(self, feed))
+            person = replace(person, confirmed=confirmed_mapping(self._connection, feed))
             return self._said(person, destination, feed, source_key)
 
     def _said(self, known: Known, destination: str, feed: str, source_key: str) -> SourcePerson:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hl7bridge.store.database import Database
+from hl7bridge.store.connection import StoreConnection, StorePart
 
 _ROWS = "SELECT id, asked, who, answered, accepted, report FROM reload"
 
@@ -14,14 +14,14 @@ _ROWS = "SELECT id, asked, who, answered, accepted, report FROM reload"
 _LET_GO_LIVE = "SELECT report FROM reload WHERE accepted = 1 ORDER BY id DESC LIMIT 1"
 
 
-def confirmed_mapping(store: Database, feed: str) -> str:
+def confirmed_mapping(connection: StoreConnection, feed: str) -> str:
     """The version of the feed's mapping that a person let go live last (`hl7bridge reload`), "" when nobody has."""
-    row = store._execute(_LET_GO_LIVE).fetchone()
+    row = connection.execute(_LET_GO_LIVE).fetchone()
     versions = json.loads(row[0]).get("mappings", {}).get(feed, "") if row and row[0] else ""
     return str(versions[-1] if isinstance(versions, list) else versions)
 
 
-class Reloading(Database):
+class Reloading(StorePart):
     """Asking for a reload, answering it, and what came of earlier ones."""
 
     def ask_reload(self, who: str, now: float) -> int:

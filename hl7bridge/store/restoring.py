@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from hl7bridge.model import Image, Outcome, Task, Written, read_json, values_from_json, values_to_json, write_json
-from hl7bridge.store.database import Database
+from hl7bridge.store.connection import StorePart
 from hl7bridge.store.encoding import PLAIN, unseal, written_to_bytes
 
 WAITING, APPLIED, REJECTED = "waiting", "applied", "rejected"
@@ -61,7 +61,7 @@ class RestoreStore(Protocol):
         """Delete the images of those messages' deliveries (retention); returns how many there were."""
 
 
-class Restoring(Database):
+class Restoring(StorePart):
     """`RestoreStore` in SQL, and what settling leaves for it."""
 
     # -- settling --

@@ -151,7 +151,7 @@ class Settling(Claiming, Restoring):
         }
         told = {"fence": claimed.fence, **detail}
         moved = Move(claimed.delivery_id, claimed.message_id, DeliveryState.CLAIMED, columns, told)
-        move(self, SETTLED_AS[state], [moved], now)
+        move(self._connection, SETTLED_AS[state], [moved], now)
         # A late one that changed nothing says no more than what was applied before it.
         if ended and outcome.result in APPLIED and not claimed.known.late:
             self._supersede_held(settlement, now)
@@ -301,7 +301,7 @@ class Settling(Claiming, Restoring):
         with self._reading():
             row = self._execute(PERSON, (destination, feed, source_key)).fetchone()
             own = self._bases(OWN, destination, feed, source_key)
-            confirmed = confirmed_mapping(self, feed)
+            confirmed = confirmed_mapping(self._connection, feed)
             return (
                 Known(row[0], own, link=Link(row[1]), confirmed=confirmed)
                 if row

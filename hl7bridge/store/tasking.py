@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hl7bridge.model import LEAVER_UNVERIFIED, Task
-from hl7bridge.store.database import marks
+from hl7bridge.store.connection import marks
 from hl7bridge.store.lanes import US, Lanes
 
 ESCALATIONS = (0.0, 3600.0, 86400.0)  # seconds after the due time at which people are told, each once

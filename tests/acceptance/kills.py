@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from hl7bridge.store.driver import sqlite3
+from hl7bridge.store.sqlite.driver import sqlite3
 from tests.acceptance import checker, plants
 from tests.acceptance.seeds import add_seed
 from tests.acceptance.traffic import FEEDS, Traffic, flowing

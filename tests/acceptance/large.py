@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from hl7bridge.store.driver import sqlite3
+from hl7bridge.store.sqlite.driver import sqlite3
 from tests.acceptance import stream
 from tests.acceptance.checker import Fault, Report
 from tests.acceptance.seeds import add_seed

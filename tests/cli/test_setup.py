@@ -20,8 +20,8 @@ from hl7bridge.cli.setup import init as init_module
 from hl7bridge.cli.setup.init import FILES, SHIPPED_KEY_SYSTEM, set_key
 from hl7bridge.errors import ConfigError
 from hl7bridge.intake.intake import Intake
-from hl7bridge.store.driver import sqlite3
 from hl7bridge.store.sqlite import SqliteStore
+from hl7bridge.store.sqlite.driver import sqlite3
 from tests.cli.conftest import MESSAGE, Ended
 
 Command = Callable[..., Ended]

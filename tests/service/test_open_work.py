@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from hl7bridge.store.driver import sqlite3
 from hl7bridge.store.opening import open_store
+from hl7bridge.store.sqlite.driver import sqlite3
 from tests.bridges import Bridge, wait_until
 from tests.cli.conftest import command  # noqa: F401 (a fixture)
 from tests.journey import KEY_SYSTEM

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from hl7bridge.store.driver import sqlite3
+from hl7bridge.store.sqlite.driver import sqlite3
 from tests.bridges import ROOT, Bridge, Feed, destination, running_bridge, wait_until, write_configuration
 from tests.journey import KEY_SYSTEM, mfn, person
 from tests.mllp_peer import END, START, Closed, Connection, read_answer

@@ -20,9 +20,9 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from hl7bridge.model import Action
-from hl7bridge.store import sqlite
-from hl7bridge.store.driver import sqlite3
 from hl7bridge.store.sqlite import SqliteStore
+from hl7bridge.store.sqlite import connection as sqlite_connection
+from hl7bridge.store.sqlite.driver import sqlite3
 from hl7bridge.store.store import DeliveryState, NewMessage
 from tests.store.builders import change, full_outcome, message, settlement
 
@@ -55,7 +55,7 @@ def rate(count: int, work: Callable[[], object]) -> float:
 def bare(folder: Path, count: int, batch: int) -> float:
     """The floor: one table, two indexes, the same pragmas."""
     connection = sqlite3.connect(folder / f"bare-{time.time_ns()}.db", isolation_level=None)
-    for pragma in sqlite._PRAGMAS:
+    for pragma in sqlite_connection._PRAGMAS:
         connection.execute(f"PRAGMA {pragma}").fetchall()
     connection.execute(
         "CREATE TABLE msg (id INTEGER PRIMARY KEY, conn TEXT NOT NULL, control_id TEXT NOT NULL, received REAL NOT NULL,"
@@ -112,7 +112,7 @@ class NoTurn:
 def opened(path: Path, turns: bool) -> SqliteStore:
     store = SqliteStore(path)
     if not turns:
-        store._turn = NoTurn()  # type: ignore[assignment]
+        store._connection._turn = NoTurn()  # type: ignore[assignment]
         store._execute("PRAGMA busy_timeout = 5000")
     return store
 

@@ -13,10 +13,9 @@ import sqlite_utils.utils
 
 from hl7bridge.cli.setup import check, doctor
 from hl7bridge.service.outbound.watch import tell_sqlite
-from hl7bridge.store import driver, sqlite
-from hl7bridge.store.driver import sqlite3
-from hl7bridge.store.sqlite import SqliteStore
-from hl7bridge.store.turn import Turn
+from hl7bridge.store.sqlite import SqliteStore, connection, driver
+from hl7bridge.store.sqlite.driver import sqlite3
+from hl7bridge.store.sqlite.turn import Turn
 from tests.store.builders import NOW, change, message
 
 
@@ -51,12 +50,12 @@ def test_which_versions_are_safe(version: tuple[int, int, int], safe: bool) -> N
 WITHOUT = """
 import sqlite3, sys
 sys.modules["pysqlite3"] = None  # as where no wheel was to be had
-from hl7bridge.store import driver
+from hl7bridge.store.sqlite import driver
 import sqlite_utils.utils
 assert driver.sqlite3 is sqlite3 is sqlite_utils.utils.sqlite3
 assert driver.SAFE == (sqlite3.sqlite_version_info >= (3, 51, 3))
 from hl7bridge.store.sqlite import SqliteStore
-from hl7bridge.store.turn import Turn
+from hl7bridge.store.sqlite.turn import Turn
 with SqliteStore(sys.argv[1]) as store:
     assert store.messages() == []
     assert store._execute("PRAGMA wal_autocheckpoint").fetchone() == (4000 if driver.SAFE else 0,)
@@ -119,8 +118,8 @@ def test_what_is_said_of_one_with_the_race(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.fixture
 def unsafe(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the library had the race; a log of 10 pages is long."""
-    monkeypatch.setattr(sqlite, "SAFE", False)
-    monkeypatch.setattr(sqlite, "LONG", 10)
+    monkeypatch.setattr(connection, "SAFE", False)
+    monkeypatch.setattr(connection, "LONG", 10)
 
 
 def opened(path: Path) -> SqliteStore:
@@ -145,7 +144,7 @@ def test_nobody_writes_while_one_checkpoints(tmp_path: Path) -> None:
         def began(sql: str) -> None:
             if "wal_checkpoint" in sql:
                 seen.append(name)
-                others = [stores[other]._open_connection() for other in stores if other != name]
+                others = [stores[other]._connection._open_connection() for other in stores if other != name]
                 if any(other.in_transaction for other in others) or probe.take():
                     probe.give()
                     seen.append("while another could write")
@@ -154,7 +153,7 @@ def test_nobody_writes_while_one_checkpoints(tmp_path: Path) -> None:
 
     probe = Turn(path.with_name(f"{path.name}-turn"))
     for name, store in stores.items():
-        store._open_connection().set_trace_callback(watched(name))
+        store._connection._open_connection().set_trace_callback(watched(name))
     threads = [threading.Thread(target=fill, args=(stores[name], name, 8)) for name in stores]
     for thread in threads:
         thread.start()
@@ -163,7 +162,7 @@ def test_nobody_writes_while_one_checkpoints(tmp_path: Path) -> None:
     assert set(seen) <= set(stores)
     assert len(seen) > 1
     assert sum(stores["a"].counts()["messages"].values()) == 24
-    assert stores["a"]._files.log.stat().st_size < 40 * sqlite.PAGE
+    assert stores["a"]._connection._files.log.stat().st_size < 40 * connection.PAGE
     probe.close()
     for store in stores.values():
         store.close()
@@ -177,8 +176,8 @@ def test_a_reader_keeps_the_log_and_not_the_commit(tmp_path: Path) -> None:
         with reader._reading():
             assert reader._execute("SELECT COUNT(*) FROM message").fetchone() == (0,)
             fill(writer, "a", 8)
-            assert writer._files.log.stat().st_size > sqlite.LONG * sqlite.PAGE
+            assert writer._connection._files.log.stat().st_size > connection.LONG * connection.PAGE
             assert reader._execute("SELECT COUNT(*) FROM message").fetchone() == (0,)
         fill(writer, "b", 1)
-        assert writer._files.log.stat().st_size == 0
+        assert writer._connection._files.log.stat().st_size == 0
         assert sum(reader.counts()["messages"].values()) == 9

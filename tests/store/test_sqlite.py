@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from hl7bridge.errors import ConfigError, StoreBusy, StoreError
-from hl7bridge.store import batch, claiming, encoding, lanes, migrating, reading
-from hl7bridge.store.driver import sqlite3
+from hl7bridge.store import batch, claiming, encoding, lanes, reading
 from hl7bridge.store.opening import open_store
-from hl7bridge.store.sqlite import SqliteStore
+from hl7bridge.store.sqlite import SqliteStore, migrating
+from hl7bridge.store.sqlite.driver import sqlite3
 from tests.store.builders import FAILED, NOW, accept_one, change, claim, message, settlement
 
 CANARY = "Quellmalz"  # a name in every change that `builders` makes
@@ -147,11 +147,11 @@ def test_a_turn_that_is_never_given(tmp_path: Path) -> None:
     """A process that is suspended while it waits for the write lock."""
     path = tmp_path / "store.db"
     with SqliteStore(path) as stuck, SqliteStore(path, busy_timeout=0.02) as other:
-        assert stuck._turn
-        assert stuck._turn.take()
+        assert stuck._connection._turn
+        assert stuck._connection._turn.take()
         with pytest.raises(StoreBusy):
             accept_one(other, change())
-        stuck._turn.give()
+        stuck._connection._turn.give()
         accept_one(other, change())
 
 
@@ -396,10 +396,10 @@ def test_a_claim_looks_at_what_it_hands_out(tmp_path: Path) -> None:
         store.accept(one_lane + others, NOW)
         claimed = claim(store, limit=2)  # lines everything up
         assert [one.change.source_key for one in claimed] == ["BIG", "P0"]
-        assert store._connection
-        store._connection.set_trace_callback(statements.append)
+        assert store._connection._connection
+        store._connection._connection.set_trace_callback(statements.append)
         assert [one.change.source_key for one in claim(store, limit=3)] == ["P1", "P2", "P3"]
-        store._connection.set_trace_callback(None)
+        store._connection._connection.set_trace_callback(None)
     assert len(statements) < 70, len(statements)
 
 

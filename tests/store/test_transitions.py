@@ -17,10 +17,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from hl7bridge.errors import StoreError
 from hl7bridge.model import STARTS, TRANSITIONS, Action, DeliveryEvent, DeliveryState, Result, StaffChange
 from hl7bridge.store.arriving import pack
-from hl7bridge.store.driver import sqlite3
 from hl7bridge.store.moving import Move, move
 from hl7bridge.store.reconciled import FullFile, HeldEnd
 from hl7bridge.store.sqlite import SqliteStore
+from hl7bridge.store.sqlite.driver import sqlite3
 from hl7bridge.store.store import Claimed, Settlement
 from tests.examples import examples
 from tests.store.builders import NOW, accept_one, change, claim, deliveries, events, message, outcome, settlement
@@ -69,7 +69,7 @@ def test_what_the_table_does_not_know_is_undone_and_named(store: SqliteStore, ev
     before = events(store, message_id)
     becomes = next(becomes for _, found, becomes in ALL if found is event)
     with pytest.raises(StoreError, match=f"from queued to {becomes} "), store._writing():
-        move(store, event, [Move(delivery_id, message_id, DeliveryState.QUEUED)], NOW)
+        move(store._connection, event, [Move(delivery_id, message_id, DeliveryState.QUEUED)], NOW)
     assert only(store, message_id) == (delivery_id, "queued")
     assert events(store, message_id) == before
 
@@ -79,7 +79,7 @@ def test_a_delivery_that_stands_elsewhere_is_not_moved_and_neither_are_the_other
     [claimed] = claim(store, limit=1)
     moves = [Move(only(store, n)[0], n, DeliveryState.QUEUED, {"fence": 9}) for n in (second, first)]
     with pytest.raises(StoreError, match="to claimed"), store._writing():
-        move(store, DeliveryEvent.CLAIMED, moves, NOW)
+        move(store._connection, DeliveryEvent.CLAIMED, moves, NOW)
     assert (only(store, first)[1], only(store, second)[1]) == ("claimed", "queued")
     assert events(store, second) == ["accepted"]
     assert store.settle([settlement(claimed)], NOW) == []

@@ -183,7 +183,7 @@ def _store(settings: Settings) -> Iterator[Line]:
 
 
 def _sqlite() -> Line:
-    from hl7bridge.store import driver
+    from hl7bridge.store.sqlite import driver
 
     if not driver.SAFE:
         return Line("warning", f"store: {driver.in_words()}: {driver.RACE}. {driver.CURE}", advice=driver.CURE)
@@ -243,7 +243,7 @@ def _master_files(settings: Settings) -> Iterator[Line]:
     """The values of MFI-1 that came: where a sender has a name of its own for the staff file, its leavers wait until the
     name is known. A store that has to be upgraded is left alone."""
     from hl7bridge.cli import stored
-    from hl7bridge.store.migrating import is_up_to_date
+    from hl7bridge.store.sqlite.migrating import is_up_to_date
 
     path = Path(settings.store.path)
     if "://" in settings.store.path or not path.is_file() or not is_up_to_date(path):

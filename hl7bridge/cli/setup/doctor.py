@@ -131,7 +131,7 @@ def sqlite_check() -> tuple[Check, Words]:
     """Whether the store runs on a SQLite that may lose a commit (see store/driver.py)."""
     from hl7bridge.cli.setup.diagnosis import words
     from hl7bridge.destinations.fhir.examine.reach import Check, State
-    from hl7bridge.store import driver
+    from hl7bridge.store.sqlite import driver
 
     facts = {"library": driver.in_words(), "problem": driver.RACE, "advice": driver.CURE}
     state, code = (State.OK, "sqlite") if driver.SAFE else (State.WARNING, "sqlite-race")

@@ -15,7 +15,7 @@ from hl7bridge.service.log import Log
 from hl7bridge.service.outbound import hours as windows
 from hl7bridge.service.outbound.hours import Window
 from hl7bridge.service.outbound.wording import Wording
-from hl7bridge.store import driver
+from hl7bridge.store.sqlite import driver
 from hl7bridge.store.store import OPEN_LANE, DeliveryState, Store
 
 OFF_HOURS = "off-hours"

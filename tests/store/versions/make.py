@@ -6,9 +6,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from hl7bridge.store.driver import sqlite3
-from hl7bridge.store.migrating import MIGRATIONS, numbered
 from hl7bridge.store.sqlite import SqliteStore
+from hl7bridge.store.sqlite.driver import sqlite3
+from hl7bridge.store.sqlite.migrating import MIGRATIONS, numbered
 from hl7bridge.store.store import DeliveryState, MessageState
 from tests.store.builders import NEGATIVE, NOW, accept_one, change, claim, full_outcome, settlement
 

@@ -15,9 +15,9 @@ import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from hl7bridge.store.driver import sqlite3
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.sqlite import SqliteStore
+from hl7bridge.store.sqlite.driver import sqlite3
 from tests.bridges import ROOT, Bridge, Feed, destination, wait_until, write_configuration
 from tests.journey import KEY_SYSTEM, ask, mfn, person
 from tests.mllp_peer import END, START, Connection

@@ -9,42 +9,39 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hl7bridge.errors import StoreError
-from hl7bridge.store.driver import sqlite3
+from hl7bridge.store.connection import StoreConnection
+from hl7bridge.store.sqlite.driver import sqlite3
 
-if TYPE_CHECKING:
-    from hl7bridge.store.sqlite import SqliteStore
-
-MIGRATIONS = Path(__file__).parent / "migrations" / "sqlite"
+MIGRATIONS = Path(__file__).parent / "schema"
 
 _NAME = re.compile(r"(\d{4})_\w+\.sql")
 
 
-def migrate(store: SqliteStore, path: Path, folder: Path = MIGRATIONS) -> None:
+def migrate(connection: StoreConnection, path: Path, folder: Path = MIGRATIONS) -> None:
     """Bring the schema of an open store up to date.
 
     Raises StoreError when the file holds something else, or was written by a newer version; an upgrade that fails leaves
     the store as it was.
     """
     known = numbered(folder)
-    version = _version(store, path)
+    version = _version(connection, path)
     if version > len(known):
         raise StoreError(
             f"the store {path} was written by a newer hl7bridge (schema {version}, this one knows {len(known)}): install"
             " that version, or restore the copy that was kept before the upgrade"
         )
     for number, migration in known[version:]:
-        with store._writing():
-            if _version(store, path) >= number:
+        with connection.writing():
+            if _version(connection, path) >= number:
                 continue  # another process came first
             if version:
                 _keep_copy(path, number)
                 version = 0  # one copy, of what was there before the first step
             for statement in statements(migration.read_text(encoding="utf-8")):
-                store._execute(statement)
-            store._execute("INSERT INTO migration (number, name) VALUES (?, ?)", (number, migration.name))
+                connection.execute(statement)
+            connection.execute("INSERT INTO migration (number, name) VALUES (?, ?)", (number, migration.name))
 
 
 def is_up_to_date(path: Path, folder: Path = MIGRATIONS) -> bool:
@@ -78,13 +75,13 @@ def statements(script: str) -> Iterator[str]:
             statement = ""
 
 
-def _version(store: SqliteStore, path: Path) -> int:
-    tables = {row[0] for row in store._execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+def _version(connection: StoreConnection, path: Path) -> int:
+    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not tables:
         return 0
     if "migration" not in tables:
         raise StoreError(f"{path} is a database of something else, not a store of hl7bridge: check the path")
-    version: int = store._execute("SELECT COALESCE(MAX(number), 0) FROM migration").fetchone()[0]
+    version: int = connection.execute("SELECT COALESCE(MAX(number), 0) FROM migration").fetchone()[0]
     return version
 
 

@@ -1,7 +1,7 @@
-"""The store in one SQLite file: connection, transactions, errors in plain words.
+"""A connection to a store in one SQLite file: transactions, errors in plain words.
 
-WAL with synchronous=FULL: a commit is on the disk when it returns. One `SqliteStore` has one connection and belongs to
-one thread at a time; any number of them, in any number of processes of one machine, may share the file.
+WAL with synchronous=FULL: a commit is on the disk when it returns. A connection belongs to one thread at a time; any
+number of them, in any number of processes of one machine, may share the file.
 """
 
 from __future__ import annotations
@@ -15,20 +15,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from hl7bridge.errors import StoreBusy, StoreError
-from hl7bridge.store.braking import Braking
-from hl7bridge.store.database import Rows
-from hl7bridge.store.deciding import Deciding
-from hl7bridge.store.driver import SAFE, sqlite3
-from hl7bridge.store.dropping import Dropping
-from hl7bridge.store.exporting import Exporting
-from hl7bridge.store.files import StoreFiles
-from hl7bridge.store.full_file import FullFiles
-from hl7bridge.store.jobs import Jobs
-from hl7bridge.store.linking import Linking
-from hl7bridge.store.migrating import MIGRATIONS, migrate
-from hl7bridge.store.modes import Modes
-from hl7bridge.store.reloading import Reloading
-from hl7bridge.store.turn import Turn
+from hl7bridge.store.connection import Rows, StoreConnection
+from hl7bridge.store.sqlite.driver import SAFE, sqlite3
+from hl7bridge.store.sqlite.files import StoreFiles
+from hl7bridge.store.sqlite.migrating import MIGRATIONS, migrate
+from hl7bridge.store.sqlite.turn import Turn
 
 POLL = 0.0003  # seconds between two tries for the write lock, while one waits
 BUSY_TIMEOUT = 5.0
@@ -62,8 +53,8 @@ _ADVICE = {
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 
 
-class SqliteStore(Deciding, Modes, Braking, FullFiles, Jobs, Linking, Reloading, Dropping, Exporting):
-    """A `Store` in one file."""
+class SqliteConnection(StoreConnection):
+    """A `StoreConnection` to one file."""
 
     def __init__(
         self, path: str | os.PathLike[str], *, busy_timeout: float = BUSY_TIMEOUT, migrations: Path = MIGRATIONS
@@ -115,7 +106,7 @@ class SqliteStore(Deciding, Modes, Braking, FullFiles, Jobs, Linking, Reloading,
         self._files.remember_database()
         # The switch to WAL needs the file for itself for a moment, so several that start at once wait for each other.
         for pragma in _PRAGMAS:
-            self._insist(lambda pragma=pragma: self._execute(f"PRAGMA {pragma}").fetchall())
+            self._insist(lambda pragma=pragma: self.execute(f"PRAGMA {pragma}").fetchall())
         migrate(self, self.path, migrations)
         self._files.remember_log()
 
@@ -128,18 +119,12 @@ class SqliteStore(Deciding, Modes, Braking, FullFiles, Jobs, Linking, Reloading,
         if self._turn is not None:
             self._turn.close()
 
-    def __enter__(self) -> SqliteStore:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     # -- what the parts run on --
 
-    def _execute(self, sql: str, parameters: Sequence[Any] = ()) -> Rows:
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Rows:
         return cast(Rows, self._open_connection().execute(sql, parameters))
 
-    def _executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> Rows:
+    def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> Rows:
         return cast(Rows, self._open_connection().executemany(sql, rows))
 
     def _open_connection(self) -> sqlite3.Connection:
@@ -148,21 +133,21 @@ class SqliteStore(Deciding, Modes, Braking, FullFiles, Jobs, Linking, Reloading,
         return self._connection
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def writing(self) -> Iterator[None]:
         with self._clear_errors():
             self._begin()
             try:
                 yield
-                self._execute("COMMIT")
+                self.execute("COMMIT")
             except BaseException:
                 self._roll_back()
                 raise
-            self.check_files()
+            self.check()
         if not SAFE:
             self._checkpoint_alone()
 
     @contextmanager
-    def _reading(self) -> Iterator[None]:
+    def reading(self) -> Iterator[None]:
         with self._clear_errors():
             self._insist(self._begin_reading)
             try:
@@ -175,16 +160,16 @@ class SqliteStore(Deciding, Modes, Braking, FullFiles, Jobs, Linking, Reloading,
         assert self._turn is not None
         self._insist(self._take_turn)
         try:
-            self._insist(lambda: self._execute("BEGIN IMMEDIATE"))
+            self._insist(lambda: self.execute("BEGIN IMMEDIATE"))
         finally:
             self._turn.give()
         try:
-            self.check_files()
+            self.check()
         except StoreError:
             self._roll_back()
             raise
 
-    def check_files(self) -> None:
+    def check(self) -> None:
         """See that the store's files are those that were opened, before anybody relies on what they hold.
 
         Raises StoreError when one of them is gone or was replaced. Nothing is accepted any more then, by any connection,
@@ -222,7 +207,7 @@ class SqliteStore(Deciding, Modes, Braking, FullFiles, Jobs, Linking, Reloading,
             if not self._files.log_is_gone():
                 return False
             self._roll_back()
-            busy, length, copied = self._execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            busy, length, copied = self.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             return not busy and length == copied
         except sqlite3.Error:
             return False
@@ -241,9 +226,9 @@ class SqliteStore(Deciding, Modes, Braking, FullFiles, Jobs, Linking, Reloading,
                 return
             self._insist(self._take_turn)
             try:
-                self._insist(lambda: self._execute("BEGIN IMMEDIATE"))
-                self._execute("COMMIT")
-                self._execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                self._insist(lambda: self.execute("BEGIN IMMEDIATE"))
+                self.execute("COMMIT")
+                self.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             finally:
                 self._turn.give()
         except (OSError, StoreBusy, sqlite3.Error):
@@ -255,9 +240,9 @@ class SqliteStore(Deciding, Modes, Braking, FullFiles, Jobs, Linking, Reloading,
             raise StoreBusy(self._busy_text())
 
     def _begin_reading(self) -> None:
-        self._execute("BEGIN")
+        self.execute("BEGIN")
         try:
-            self._execute("SELECT 1 FROM counter LIMIT 1").fetchone()  # the commit that is read from now on
+            self.execute("SELECT 1 FROM counter LIMIT 1").fetchone()  # the commit that is read from now on
         except sqlite3.Error:
             self._roll_back()
             raise

@@ -1,7 +1,8 @@
-"""What the parts of the store share: running SQL, transactions, numbers in order of commit, history.
+"""What the parts of the store share: a connection that runs SQL, transactions, numbers in order of commit, history.
 
-The parts (accepting, claiming, settling, reading) hold the SQL and the rules; a dialect (`sqlite.py`) supplies the four
-abstract methods and the schema. SQL is written with `?` and with what SQLite and PostgreSQL both understand.
+The parts (accepting, claiming, settling, reading) hold the SQL and the rules; a kind of database (`sqlite/`) supplies the
+abstract methods of the connection, and the schema. SQL is written with `?` and with what SQLite and PostgreSQL both
+understand.
 """
 
 from __future__ import annotations
@@ -37,55 +38,75 @@ class Rows(Protocol):
     def __iter__(self) -> Iterator[Any]: ...
 
 
-class Database(ABC):
-    """A connection with transactions. Every error of the driver leaves `_writing` and `_reading` as a StoreError."""
+class StoreConnection(ABC):
+    """A connection with transactions. Every error of the driver leaves `writing` and `reading` as a StoreError."""
 
     @abstractmethod
-    def _execute(self, sql: str, parameters: Sequence[Any] = ()) -> Rows:
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Rows:
         """Run one statement."""
 
     @abstractmethod
-    def _executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> Rows:
+    def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> Rows:
         """Run one statement for each row; `rowcount` tells how many rows all of them changed."""
 
     @abstractmethod
-    def _writing(self) -> AbstractContextManager[None]:
+    def check(self) -> None:
+        """See that what the store stands on is what was opened; StoreError when it was moved, removed or replaced."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close it; a connection that is closed twice does not mind."""
+
+    @abstractmethod
+    def writing(self) -> AbstractContextManager[None]:
         """A transaction that writes: committed and synced at the end, undone by any exception."""
 
     @abstractmethod
-    def _reading(self) -> AbstractContextManager[None]:
+    def reading(self) -> AbstractContextManager[None]:
         """A transaction that reads: every statement in it sees the same commit."""
 
-    def _draw(self, counter: str, count: int = 1) -> int:
+    def draw(self, counter: str, count: int = 1) -> int:
         """The first of `count` new numbers. Whoever draws holds the counter's row until the commit, so the order of the
         numbers is the order of commit over all connections."""
-        self._execute("UPDATE counter SET value = value + ? WHERE name = ?", (count, counter))
-        last: int = self._execute("SELECT value FROM counter WHERE name = ?", (counter,)).fetchone()[0]
+        self.execute("UPDATE counter SET value = value + ? WHERE name = ?", (count, counter))
+        last: int = self.execute("SELECT value FROM counter WHERE name = ?", (counter,)).fetchone()[0]
         return last - count + 1
 
-    def _note(self, at: float, message_id: int, delivery_id: int, event: str, **detail: Any) -> None:
+    def note(self, at: float, message_id: int, delivery_id: int, event: str, **detail: Any) -> None:
         """Write a history row; `detail` holds ids, codes and our own texts, never message content."""
-        self._execute(_HISTORY, (at, message_id, delivery_id, event, json.dumps(detail) if detail else ""))
+        self.execute(_HISTORY, (at, message_id, delivery_id, event, json.dumps(detail) if detail else ""))
 
-    def _note_all(self, rows: Iterable[tuple[float, int, int, str, str]]) -> None:
+    def note_all(self, rows: Iterable[tuple[float, int, int, str, str]]) -> None:
         """Write history rows (at, message id, delivery id, event, detail as JSON or "")."""
-        self._executemany(_HISTORY, rows)
+        self.execute_many(_HISTORY, rows)
 
-    def _present(self, look_up: str, values: Collection[Any]) -> set[Any]:
+    def present(self, look_up: str, values: Collection[Any]) -> set[Any]:
         """Those of `values` that are there. `look_up` is made by `each` and tells for WIDTH of them at once."""
         ordered = list(values)
         found: set[Any] = set()
         for start in range(0, len(ordered), WIDTH):
             part = ordered[start : start + WIDTH]
-            there = self._execute(look_up, part + [None] * (WIDTH - len(part))).fetchone()
+            there = self.execute(look_up, part + [None] * (WIDTH - len(part))).fetchone()
             found.update(value for value, is_there in zip(part, there, strict=False) if is_there)
         return found
 
-    def _dicts(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+    def dicts(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """The rows of a statement as dicts by column name."""
-        rows = self._execute(sql, parameters)
+        rows = self.execute(sql, parameters)
         names = [column[0] for column in rows.description]
         return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+class StorePart:
+    """A part of the store: it has a connection, which it shares with the other parts."""
+
+    def __init__(self, connection: StoreConnection) -> None:
+        self._connection = connection
+        # Bound here once: these are called some twenty times a message.
+        self._execute, self._executemany = connection.execute, connection.execute_many
+        self._writing, self._reading = connection.writing, connection.reading
+        self._draw, self._present, self._dicts = connection.draw, connection.present, connection.dicts
+        self._note, self._note_all = connection.note, connection.note_all
 
 
 def each(table: str, column: str) -> str:
