@@ -80,7 +80,7 @@ def test_flag_is_read_in_its_forms_and_never_guessed(flag: str, active: bool | N
 
 
 @pytest.mark.parametrize("event", ["MAD", "MUP"])
-@pytest.mark.parametrize("flag", ["Z", "T", "1", "PRESENTLY ABSENT", "555-0101"])
+@pytest.mark.parametrize("flag", ["Z", "T", "1", "PRESENTLY ABSENT", "555-0101", "^I", "^Inactive", "&I"])
 def test_a_flag_of_no_table_is_an_error_where_the_flag_decides(event: str, flag: str) -> None:
     record = one(stf(f7=flag), event=event)
     (error,) = errors(record)
@@ -147,8 +147,9 @@ def test_placeholder_can_be_ended_and_a_real_person_is_real() -> None:
         ("MUP", 29, False),
     ],
 )
-def test_a_yes_or_no_that_is_neither_fails_where_it_decides(event: str, field: int, fails: bool) -> None:
-    record = one(stf(**{f"f{field}": "2"}), event=event)
+@pytest.mark.parametrize("sent", ["2", "^Y", "^Yes"])
+def test_a_yes_or_no_that_is_neither_fails_where_it_decides(event: str, field: int, fails: bool, sent: str) -> None:
+    record = one(stf(**{f"f{field}": sent}), event=event)
     assert said(record) == ([f"unknown-indicator@STF-{field}"] if fails else [f"unmapped-code@STF-{field}"])
     assert record.failed is fails
 

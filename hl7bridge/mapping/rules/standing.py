@@ -41,8 +41,11 @@ def active_flag(draft: Draft, row: Row, raw: str) -> None:
         if code not in ("A", "I"):
             draft.warn("103", "active-flag-alias", "not of table 0183 (A, I): read through the table of the feed")
         return
-    if not code or target == "":
-        draft.leave("table 0183 of the feed has no word for it" if code else "no code")
+    if target == "":
+        draft.leave("table 0183 of the feed has no word for it")
+        return
+    if not code and draft.reader.is_blank(raw):
+        draft.leave("no code")
         return
     # A word that is no flag at all says that the sender's fields are shifted; a short unknown code does not.
     if len(code) > 8 or any(character.isdigit() for character in code[1:]):
@@ -59,7 +62,7 @@ def _is_yes(draft: Draft, row: Row, raw: str, matters: bool) -> bool | None:
     """A yes/no indicator of table 0136; None for anything else, which is an error where the answer `matters`: a state of the
     person that is not understood. Else a warning."""
     code = draft.reader.first(raw)
-    if not code:
+    if not code and draft.reader.is_blank(raw):
         return None
     target = row.codes.get(code)
     if target is None:
