@@ -170,7 +170,7 @@ class Reloader(threading.Thread):
             raise
         except Exception as error:  # a defect must not end this thread: without it nobody would ever be answered again
             text = f"a defect ({type(error).__name__}); please report it"
-            self._log.error("reload failed inside", error=text)
+            self._log.error("reload failed by a defect", error=text)
             report = {"problems": [text], "mappings": self._running.versions()}
             store.answer_reload(request, False, report, time.time())
 

@@ -142,7 +142,7 @@ class MllpConnection(protocol.Protocol):
         self._tell_unseen(False)
         for what, count in self._said.items():
             if count > 1:
-                self.factory.log.info("so often on this connection", what=what, count=count, peer=self.peer)
+                self.factory.log.info("repeated on this connection", what=what, count=count, peer=self.peer)
         left = self._decoder.at_end()
         if left is not None:
             self.factory.log.warning("partial frame discarded, the peer closed", peer=self.peer, bytes=left.count)
@@ -416,7 +416,7 @@ class MllpConnection(protocol.Protocol):
             self._transport.loseWriteConnection()
 
     def _too_late(self) -> None:
-        self.factory.log.warning("answers not sent within ack_deadline of the end of the sender's side", peer=self.peer)
+        self.factory.log.warning("the sender ended its side, answers not sent within ack_deadline", peer=self.peer)
         self._close()
 
     def _tell_unseen(self, read: bool) -> None:
@@ -484,7 +484,7 @@ class MllpConnection(protocol.Protocol):
         given_up = self._decoder.give_up()
         if given_up is None or not can_be_answered(given_up.head):
             return False
-        self.factory.log.warning("frame that did not end refused", peer=self.peer, bytes=given_up.size)
+        self.factory.log.warning("unfinished frame refused", peer=self.peer, bytes=given_up.size)
         self._take([self.factory.intake.unread(given_up.head, given_up.size, self.peer, UNFINISHED)])
         return True
 

@@ -247,11 +247,14 @@ class DestinationLoop(threading.Thread):
                 outcome = safeguards.judge(claimed, outcome)
         except Exception as error:  # a defect met by one change must not stop the others
             self._log.error(
-                "delivery failed inside", destination=self._name, delivery_id=claimed.delivery_id,
+                "delivery failed by a defect", destination=self._name, delivery_id=claimed.delivery_id,
                 error=type(error).__name__,
             )  # fmt: skip
             outcome = Outcome(
-                Result.HELD, "207", "internal-error", f"Delivering failed inside the bridge: {type(error).__name__}"
+                Result.HELD,
+                "207",
+                "internal-error",
+                f"A defect of the bridge ended the delivery: {type(error).__name__}",
             )
         self._wake.put((claimed, outcome))
 

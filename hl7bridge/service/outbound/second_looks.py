@@ -46,7 +46,7 @@ def look(store: Store, destination: Destination, log: Log, now: float) -> int:
     kind = due[0].resource_type
     seen, failed = destination.look_again(kind, sought, lambda number: bool(store.written_by(name, kind, number)))
     if failed is not None:
-        log.info("new resources cannot be looked for just now", destination=name, status=failed)
+        log.info("new resources could not be searched for, trying again later", destination=name, status=failed)
     looked = [_looked(one, seen.get(one.resource_id), destination) for one in due]
     store.looked(name, looked, now)
     if second := sum(one.task is not None for one in looked):
