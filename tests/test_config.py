@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from hl7bridge import config
+from hl7bridge.assemble.authorization import smart_rules
+from hl7bridge.assemble.destinations import destination_rules
 from hl7bridge.config.secrets import SecretReference
-from hl7bridge.destinations.fhir.rules import DestinationRules, SmartRules
+from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.errors import ConfigError
 from hl7bridge.hl7.charset import codec_of
 
@@ -70,7 +72,7 @@ def test_reads_a_good_configuration_with_its_defaults(site: Path) -> None:
 def test_the_epic_profile_sets_the_budget_and_what_is_written_wins(site: Path) -> None:
     path = site / DESTINATION_FILE
     path.write_text('profile = "epic"\n' + DESTINATION)
-    assert config.load(site, {}).destinations["ehr"].rules(dict)["requests_per_second"] == 2.0
+    assert config.load(site, {}).destinations["ehr"].requests_per_second == 2.0
     path.write_text('profile = "epic"\nin_flight = 4\n' + DESTINATION)
     destination = config.load(site, {}).destinations["ehr"]
     assert (destination.in_flight, destination.requests_per_second) == (4, 2.0)
@@ -78,7 +80,7 @@ def test_the_epic_profile_sets_the_budget_and_what_is_written_wins(site: Path) -
 
 def test_the_rooms_take_the_values_as_they_are(site: Path) -> None:
     destination = config.load(site, {}).destinations["ehr"]
-    rules, smart = destination.rules(DestinationRules), destination.smart_rules(SmartRules)
+    rules, smart = destination_rules(destination), smart_rules(destination)
     assert (rules.name, rules.base_url, rules.mode) == ("ehr", "https://fhir.example.org/r4", "report")
     assert rules.withheld == DestinationRules("x", rules.base_url).withheld
     assert (smart.client_id, smart.token_url, smart.scopes) == ("hl7bridge", "https://fhir.example.org/token", ())

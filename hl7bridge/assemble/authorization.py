@@ -53,12 +53,32 @@ def require(destinations: Iterable[Destination]) -> None:
         signing_key(destination)
 
 
+def smart_rules(destination: Destination) -> SmartRules:
+    """What SMART Backend Services needs of the settings, the key aside."""
+    auth, modes = destination.auth, destination.modes.model_dump()
+    written = {operation for operation, mode in modes.items() if (mode or destination.mode) != "report"}
+    return SmartRules(
+        base_url=destination.base_url,
+        client_id=auth.client_id,
+        mode="write" if written else "report",
+        verbs=("c" if "create" in written else "") + ("u" if written - {"create"} else ""),
+        token_url=auth.token_url,
+        token_hosts=frozenset(auth.token_hosts),
+        audience=auth.audience,
+        scopes=auth.scopes,
+        key_id=auth.key_id,
+        timeout=destination.timeout,
+        ca_file=str(destination.ca_file or ""),
+        proxy=destination.proxy,
+    )
+
+
 def token_source(destination: Destination) -> TokenSource | None:
     """Where the destination's access tokens come from; None where it needs none. Raises ConfigError."""
     key = signing_key(destination)
     if key is None:
         return None
-    return TokenSource(destination.smart_rules(SmartRules), key, kept=lambda: signing_key(destination) or key)
+    return TokenSource(smart_rules(destination), key, kept=lambda: signing_key(destination) or key)
 
 
 def authorization(destination: Destination) -> BackendServicesAuth | None:

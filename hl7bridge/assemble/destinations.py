@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hl7bridge.assemble.authorization import authorization
 from hl7bridge.config import Destination
 from hl7bridge.destinations.fhir.destination import FhirDestination
@@ -20,7 +18,33 @@ def destination_rules(destination: Destination) -> DestinationRules:
     tasks = TaskRules(
         asked.leaver, asked.joiner, frozenset(asked.login_identifiers), dict(destination.security_classes)
     )
-    return replace(destination.rules(DestinationRules), tasks=tasks)
+    return DestinationRules(
+        destination.name,
+        destination.base_url,
+        mode=destination.mode,
+        modes={name: mode for name, mode in destination.modes.model_dump().items() if mode},
+        cohort_feeds=frozenset(destination.cohort.feeds),
+        cohort_departments=frozenset(destination.cohort.departments),
+        cohort_staff_keys=frozenset(destination.cohort.staff_keys),
+        systems=dict(destination.systems),
+        withheld=destination.elements.withheld(),
+        on_drift=destination.on_drift,
+        owners=dict(destination.owners),
+        lifecycle_scope=destination.lifecycle_scope,
+        b05_deactivates=destination.b05_deactivates,
+        allow_npi_change=destination.allow_npi_change,
+        identity_order=destination.identity.order,
+        search_method=destination.search_method,
+        clock_tolerance=destination.clock_tolerance,
+        conditional_create=destination.conditional_create,
+        index_lag=destination.index_lag,
+        timeout=destination.timeout,
+        in_flight=destination.in_flight,
+        requests_per_second=destination.requests_per_second,
+        ca_file=str(destination.ca_file or ""),
+        proxy=destination.proxy,
+        tasks=tasks,
+    )
 
 
 def client_for(destination: Destination, rules: DestinationRules) -> FhirClient:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -29,8 +28,6 @@ from hl7bridge.config.values import (
     setting,
     several,
 )
-
-R = TypeVar("R")
 
 EPIC_TASKS = {"joiner": True}
 EPIC_BUDGET = {"in_flight": 2, "requests_per_second": 2.0}
@@ -270,51 +267,3 @@ class Destination(Section):
     def file(self) -> str:
         """The destination's file, as errors name it."""
         return f"conf/destinations/{self.name}.toml"
-
-    def rules(self, make: Callable[..., R]) -> R:
-        """What planning and delivery need, as `make` (the class of their rules) takes it."""
-        return make(
-            name=self.name,
-            base_url=self.base_url,
-            mode=self.mode,
-            modes={name: mode for name, mode in self.modes.model_dump().items() if mode},
-            cohort_feeds=frozenset(self.cohort.feeds),
-            cohort_departments=frozenset(self.cohort.departments),
-            cohort_staff_keys=frozenset(self.cohort.staff_keys),
-            systems=dict(self.systems),
-            withheld=self.elements.withheld(),
-            on_drift=self.on_drift,
-            owners=dict(self.owners),
-            lifecycle_scope=self.lifecycle_scope,
-            b05_deactivates=self.b05_deactivates,
-            allow_npi_change=self.allow_npi_change,
-            identity_order=self.identity.order,
-            search_method=self.search_method,
-            clock_tolerance=self.clock_tolerance,
-            conditional_create=self.conditional_create,
-            index_lag=self.index_lag,
-            timeout=self.timeout,
-            in_flight=self.in_flight,
-            requests_per_second=self.requests_per_second,
-            ca_file=str(self.ca_file or ""),
-            proxy=self.proxy,
-        )
-
-    def smart_rules(self, make: Callable[..., R]) -> R:
-        """What SMART Backend Services needs, as `make` (the class of its rules) takes it; the key aside."""
-        modes = self.modes.model_dump()
-        written = {operation for operation, mode in modes.items() if (mode or self.mode) != "report"}
-        return make(
-            base_url=self.base_url,
-            client_id=self.auth.client_id,
-            mode="write" if written else "report",
-            verbs=("c" if "create" in written else "") + ("u" if written - {"create"} else ""),
-            token_url=self.auth.token_url,
-            token_hosts=frozenset(self.auth.token_hosts),
-            audience=self.auth.audience,
-            scopes=self.auth.scopes,
-            key_id=self.auth.key_id,
-            timeout=self.timeout,
-            ca_file=str(self.ca_file or ""),
-            proxy=self.proxy,
-        )

@@ -11,12 +11,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hl7bridge.assemble.choosing import destination_named
-from hl7bridge.assemble.destinations import brake_of, client_for, destination_rules
+from hl7bridge.assemble.destinations import brake_of, destination_of, destination_rules
+from hl7bridge.assemble.ledger import ledger_of
 from hl7bridge.desk.deciding import Actor, Clock, Progress, unseen, why
 from hl7bridge.destinations import reasons
-from hl7bridge.destinations.fhir.rehearsal import Rehearsal
-from hl7bridge.destinations.fhir.wire.capabilities import Capabilities, read_capabilities
 from hl7bridge.destinations.policy import Brake
+from hl7bridge.destinations.protocol import Rehearsing
 from hl7bridge.errors import ConfigError
 from hl7bridge.model import Interaction, Outcome, Result
 
@@ -103,8 +103,8 @@ def plan(
     Raises ConfigError for an unknown destination, and for one in mode report.
     """
     destination = destination_named(settings, name)
-    rules = destination_rules(destination)
-    if not rules.writes:
+    there = destination_of(destination)
+    if not there.policy.writes:
         raise ConfigError(f"{name} is in mode report", advice=f"Set its mode in {destination.file} first.")
     waits = _waits(store, name)
     total = store.counts()["deliveries"].get(name, {}).get(Result.REPORTED.value, 0)
@@ -113,19 +113,10 @@ def plan(
     people: set[tuple[str, str]] = set()
     deliveries: list[int] = []
     failed, brake = 0, _BrakeInMind(brake_of(destination))
-    client = client_for(destination, rules)
     try:
-        offered = read_capabilities(client)
-        rehearsal = Rehearsal(
-            rules,
-            client,
-            partial(store.known, name),
-            partial(store.written_by, name),
-            partial(store.said_by, name),
-            capabilities=offered if isinstance(offered, Capabilities) and offered.resources else None,
-        )
+        rehearsal = there.rehearsal(ledger_of(store, name), offer=there.offer())
         with progress("planning", total) as advance:
-            for one in _reported(store, name, rules.clock_tolerance):
+            for one in _reported(store, name, there.policy.clock_tolerance):
                 outcome = Outcome(Result.SUPERSEDED)
                 if not one.overtaken:
                     outcome = _insist(rehearsal, one, brake, clock, sleep)
@@ -140,7 +131,7 @@ def plan(
                 each(PlannedChange(one.feed, one.source_key, one.message_id, one.change.action.value, outcome))
                 advance()
     finally:
-        client.close()
+        there.close()
     by_feed = {feed: dict(sorted(counts.items())) for feed, counts in sorted(results.items())}
     return GoLivePlan(name, waits, by_feed, dict(held), len(people), tuple(deliveries))
 
@@ -185,7 +176,7 @@ def _reported(store: Store, name: str, clock_tolerance: float) -> Iterator[Repor
 
 
 def _insist(
-    rehearsal: Rehearsal, one: Reported, brake: _BrakeInMind, clock: Clock, sleep: Callable[[float], None]
+    rehearsal: Rehearsing, one: Reported, brake: _BrakeInMind, clock: Clock, sleep: Callable[[float], None]
 ) -> Outcome:
     """One change; a read that fails in passing is tried again."""
     for _ in range(_TRIES):
@@ -207,7 +198,8 @@ class _BrakeInMind:
     """How far the brake would let them go at once: the real one counts by the hour, while they are delivered."""
 
     def __init__(self, brake: Brake) -> None:
-        self._brake, self._ended = brake, 0
+        self._brake = brake
+        self._let_through: set[tuple[str, str]] = set()
 
     def permit(self, one: Reported, interaction: Interaction, ends: bool) -> Outcome | None:
         """As `deliver` asks it."""
@@ -215,7 +207,7 @@ class _BrakeInMind:
             return None
         if one.source_key in self._brake.protected:
             return reasons.PROTECTED
-        if interaction.resource_type != "Practitioner":
-            return None  # roles of somebody who was let through
-        self._ended += 1
-        return reasons.BRAKED if 0 < self._brake.per_hour < self._ended else None
+        if 0 < self._brake.per_hour <= len(self._let_through - {(one.feed, one.source_key)}):
+            return reasons.BRAKED
+        self._let_through.add((one.feed, one.source_key))
+        return None

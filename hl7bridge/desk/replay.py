@@ -7,26 +7,25 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hl7bridge.assemble.choosing import feed_named
-from hl7bridge.assemble.destinations import client_for, destination_rules
+from hl7bridge.assemble.destinations import destination_of
 from hl7bridge.assemble.feeds import feed_policy
+from hl7bridge.assemble.ledger import ledger_of
 from hl7bridge.assemble.stores import store_location, there_is_a_store
 from hl7bridge.desk.deciding import Actor, Clock
 from hl7bridge.desk.messages import body_of, message_of, open_deliveries
 from hl7bridge.desk.translating import translated, translation_differences
-from hl7bridge.destinations.fhir.rehearsal import Rehearsal
+from hl7bridge.destinations.protocol import Destination, NothingKnown, Rehearsing
 from hl7bridge.errors import MessageError
 from hl7bridge.intake.intake import header_fields, new_deliveries
-from hl7bridge.model import APPLIED, Known, Outcome, Record, Result, StaffChange
+from hl7bridge.model import APPLIED, Outcome, Record, Result, StaffChange
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.store import Acknowledgment, AcknowledgmentState, MessageState, NewMessage, NewRecord
 
 if TYPE_CHECKING:
     from hl7bridge.config import Feed, Settings
-    from hl7bridge.destinations.fhir.wire.client import FhirClient
     from hl7bridge.store.store import Store
 
 _LOOK_AGAIN = 0.1  # seconds between two looks at the store while waiting
@@ -40,8 +39,8 @@ class Planner:
 
     def __init__(self, settings: Settings, clock: Clock = time.time) -> None:
         self._settings, self._clock = settings, clock
-        self._clients: dict[str, FhirClient] = {}
-        self._rehearsals: dict[str, Rehearsal] = {}
+        self._opened: dict[str, Destination] = {}
+        self._rehearsals: dict[str, Rehearsing] = {}
         self.store: Store | None = None
 
     def __enter__(self) -> Planner:
@@ -50,8 +49,8 @@ class Planner:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for client in self._clients.values():
-            client.close()
+        for there in self._opened.values():
+            there.close()
         if self.store is not None:
             self.store.close()
 
@@ -86,31 +85,13 @@ class Planner:
             outcome = replace(outcome, result=Result.REPORTED)
         return {"destination": name, **outcome_data(outcome)}
 
-    def _rehearsal(self, name: str) -> Rehearsal:
+    def _rehearsal(self, name: str) -> Rehearsing:
         """Of one destination, as if it wrote: a later message finds whom an earlier one would create."""
         if name not in self._rehearsals:
-            rules = replace(destination_rules(self._settings.destinations[name]), mode="write", modes={})
-            self._clients[name] = client_for(self._settings.destinations[name], rules)
-            known = partial(self.store.known, name) if self.store else _unknown
-            written_by = partial(self.store.written_by, name) if self.store else _nobody
-            said_by = partial(self.store.said_by, name) if self.store else _nothing
-            self._rehearsals[name] = Rehearsal(rules, self._clients[name], known, written_by, said_by)
+            self._opened[name] = destination_of(self._settings.destinations[name])
+            ledger = ledger_of(self.store, name) if self.store else NothingKnown()
+            self._rehearsals[name] = self._opened[name].rehearsal(ledger, as_if_writing=True)
         return self._rehearsals[name]
-
-
-def _unknown(feed: str, source_key: str) -> Known:
-    """Without a store, nobody was written."""
-    return Known()
-
-
-def _nobody(resource_type: str, resource_id: str) -> tuple[()]:
-    """Without a store, no feed has written anything."""
-    return ()
-
-
-def _nothing(feed: str, source_key: str) -> tuple[()]:
-    """Without a store, no record has said anything before."""
-    return ()
 
 
 def outcome_data(outcome: Outcome) -> dict[str, Any]:

@@ -186,7 +186,7 @@ class Comparing(Protocol):
         """
 
 
-class Words(Protocol):
+class DestinationWords(Protocol):
     """What people are told of this kind of destination."""
 
     def held_as_refused(self, refused: str, said: str) -> Outcome:
@@ -218,7 +218,7 @@ class Destination(Protocol):
         """The operation without which nothing is to be sent at all: a server that refuses it is paused as a whole."""
 
     @property
-    def words(self) -> Words:
+    def words(self) -> DestinationWords:
         """What people are told."""
 
     def open(self) -> None:

@@ -37,7 +37,7 @@ from hl7bridge.service.outbound.full_file import FullFilePolicy
 from hl7bridge.service.outbound.full_file import job as full_file_job
 from hl7bridge.service.outbound.hours import outside, window_of
 from hl7bridge.service.outbound.loop import DeliveryRole, DestinationLoop, Target
-from hl7bridge.service.outbound.reconciling import Plan as ReconcilePlan
+from hl7bridge.service.outbound.reconciling import ReconcilePlan
 from hl7bridge.service.outbound.reconciling import job as reconcile_job
 from hl7bridge.service.outbound.schedule import Job, Schedule
 from hl7bridge.service.outbound.second_looks import job as second_look_job

@@ -28,7 +28,7 @@ from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.model import JsonObject, Outcome, Result
 from hl7bridge.model.discrepancy import ACTIVE_AT_SERVER
 from hl7bridge.service import log as logs
-from hl7bridge.service.outbound.reconciling import CutOff, Plan, Report, job, reconcile
+from hl7bridge.service.outbound.reconciling import CutOff, ReconcilePlan, Report, job, reconcile
 from hl7bridge.service.outbound.schedule import DAY, Turn
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.store import DeliveryState, Settlement, Store
@@ -119,7 +119,7 @@ class World:
         self.server.resources[resource["resourceType"], resource["id"]].append(None)
 
     def reconcile(self, **options: Any) -> Report:
-        plan = Plan(requests_per_second=0, systems={KEY_SYSTEM: "staff", OTHER_SYSTEM: "clinic"})
+        plan = ReconcilePlan(requests_per_second=0, systems={KEY_SYSTEM: "staff", OTHER_SYSTEM: "clinic"})
         sent, asked = self.sent, len(self.server.journal)
         report = reconcile(self.store, self.destination, plan, **options)
         wrote = {one.method for one in self.server.journal[asked:]} - {"GET"}
@@ -381,7 +381,7 @@ def test_of_a_search_that_gives_parts_the_whole_is_read(make: Callable[..., Worl
 
 def test_as_a_job(staffed: World) -> None:
     world = staffed
-    plan = Plan(DAY, "03:30", 0.0, scan=True, systems={KEY_SYSTEM: "staff"})
+    plan = ReconcilePlan(DAY, "03:30", 0.0, scan=True, systems={KEY_SYSTEM: "staff"})
     with capture_logs() as said:
         nightly = job(world.destination, plan, logs.get_logger("delivery"))
         assert nightly.name == "reconcile ehr"
@@ -407,7 +407,7 @@ def test_the_rate_is_kept(staffed: World, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(time, "monotonic", lambda: 100.0)
     waits: list[float] = []
     asked = len(staffed.server.journal)
-    plan = Plan(requests_per_second=2.0)
+    plan = ReconcilePlan(requests_per_second=2.0)
     reconcile(staffed.store, staffed.destination, plan, sleep=waits.append)
     requests = len(staffed.server.journal) - asked
     assert len(waits) >= requests - 1

@@ -149,16 +149,16 @@ def examine(destination: Destination, npi: str = "") -> Iterator[tuple[Check, Wo
 
 def index_lag(settings: Settings, destination: Destination) -> Iterator[tuple[Check, Words]]:
     """How far the server's searches lag behind, as this bridge's own creates have shown; nothing where none was measured."""
+    from hl7bridge.assemble.destinations import destination_rules
     from hl7bridge.cli import stored
     from hl7bridge.cli.setup.diagnosis import words
     from hl7bridge.destinations.fhir.examine.reach import Check, State
-    from hl7bridge.destinations.fhir.rules import DestinationRules
     from hl7bridge.service.outbound.second_looks import effective_lag
 
     try:
         with stored.opened(settings) as store:
             measured = store.index_lag(destination.name)
-            waits = effective_lag(store, destination.rules(DestinationRules))
+            waits = effective_lag(store, destination_rules(destination))
     except Hl7BridgeError:
         return  # there is no store yet, or what is wrong with it is told elsewhere
     if measured is None:
@@ -170,10 +170,10 @@ def index_lag(settings: Settings, destination: Destination) -> Iterator[tuple[Ch
 
 
 def _checks(destination: Destination, npi: str) -> Iterator[Check]:
-    from hl7bridge.assemble.authorization import signing_key, trust
+    from hl7bridge.assemble.authorization import signing_key, smart_rules, trust
+    from hl7bridge.assemble.destinations import destination_rules
     from hl7bridge.destinations.fhir.examine.probe import Subject, probe
     from hl7bridge.destinations.fhir.examine.reach import Check, State
-    from hl7bridge.destinations.fhir.rules import DestinationRules, SmartRules
 
     key = None
     try:
@@ -189,8 +189,8 @@ def _checks(destination: Destination, npi: str) -> Iterator[Check]:
         yield Check("key", State.PROBLEM, "key-unusable", facts)
     else:
         yield from _key_checks(destination, key)
-    smart = destination.smart_rules(SmartRules) if destination.auth.type == "smart" else None
-    yield from probe(Subject(destination.rules(DestinationRules), smart, key, npi))
+    smart = smart_rules(destination) if destination.auth.type == "smart" else None
+    yield from probe(Subject(destination_rules(destination), smart, key, npi))
 
 
 def _key_checks(destination: Destination, key: Any) -> Iterator[Check]:

@@ -63,13 +63,13 @@ _WORDS = {True: "yes", False: "no", None: "not said"}
 def look_up(destination: Destination, npi: str) -> list[dict[str, Any]]:
     """Who carries the NPI: id, active (None = not said), roles, active_roles. Raises ConfigError, Unreachable."""
     from hl7bridge.assemble.authorization import authorization
+    from hl7bridge.assemble.destinations import destination_rules
     from hl7bridge.destinations.fhir.examine.probe import carriers, npi_tokens
     from hl7bridge.destinations.fhir.examine.reach import Watching
-    from hl7bridge.destinations.fhir.rules import DestinationRules
     from hl7bridge.destinations.fhir.wire.client import FhirClient
     from hl7bridge.destinations.fhir.wire.gate import network
 
-    rules = destination.rules(DestinationRules)
+    rules = destination_rules(destination)
     reading = Watching(network(rules.base_url, rules.ca_file, rules.proxy), time.time)
     client = FhirClient(rules, authorization(destination), transport=reading)
     try:

@@ -60,10 +60,10 @@ def register_help(
 def registration(destination: Destination) -> dict[str, Any]:
     """The client's facts, as in `register-help/1`."""
     from hl7bridge.assemble.authorization import signing_key
-    from hl7bridge.destinations.fhir.rules import DestinationRules
+    from hl7bridge.assemble.destinations import destination_rules
     from hl7bridge.destinations.fhir.wire.smart_auth import RESOURCES, needed_scopes
 
-    rules, auth = destination.rules(DestinationRules), destination.auth
+    rules, auth = destination_rules(destination), destination.auth
     writes = []
     if rules.mode_of("create") != "report":
         writes.append("Create")

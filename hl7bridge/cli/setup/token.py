@@ -133,15 +133,14 @@ def _try(destination: Destination, source: TokenSource) -> tuple[dict[str, Any],
 
 def _proven(destination: Destination, error: TokenError) -> tuple[str, ...]:
     """What trying shows to be the cause: the clock, or the audience (see `doctor`)."""
-    from hl7bridge.assemble.authorization import signing_key
+    from hl7bridge.assemble.authorization import signing_key, smart_rules
     from hl7bridge.cli.setup.diagnosis import words
     from hl7bridge.destinations.fhir.examine.authorizing import Authorization
-    from hl7bridge.destinations.fhir.rules import SmartRules
 
     key = signing_key(destination)
     if error.status < 400 or key is None:
         return ()
-    check = next(Authorization(destination.smart_rules(SmartRules), key, None, time.time).checks())
+    check = next(Authorization(smart_rules(destination), key, None, time.time).checks())
     if check.code not in ("token-clock", "token-audience", "token-perhaps-clock"):
         return ()
     said = words(check, destination.name, destination.file)

@@ -14,7 +14,7 @@ from hl7bridge.destinations.fhir.desired import statement
 from hl7bridge.destinations.fhir.identity.resolve import Memory, Resolution, SaidBy, WrittenBy, resolve, search_tokens
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.destinations.fhir.wire.capabilities import Capabilities
-from hl7bridge.destinations.fhir.wire.client import FhirClient, Parameters, token
+from hl7bridge.destinations.fhir.wire.client import FhirServer, Parameters, token
 from hl7bridge.destinations.fhir.wire.replies import Reply, ReplyKind
 from hl7bridge.destinations.policy import APPROVE, REPORT
 from hl7bridge.model import (
@@ -45,7 +45,7 @@ class Conversation:
         known: Known,
         feed: str,
         rules: DestinationRules,
-        client: FhirClient,
+        client: FhirServer,
         written_by: WrittenBy,
         now: datetime,
         capabilities: Capabilities | None,

@@ -32,7 +32,7 @@ from hl7bridge.destinations.fhir.plan import (
 from hl7bridge.destinations.fhir.roles import is_of_person, role_at_server, role_intents
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.destinations.fhir.wire.capabilities import Capabilities
-from hl7bridge.destinations.fhir.wire.client import FhirClient
+from hl7bridge.destinations.fhir.wire.client import FhirServer
 from hl7bridge.destinations.fhir.wire.replies import Reply, ReplyKind
 from hl7bridge.destinations.policy import REPORT
 from hl7bridge.model import (
@@ -62,7 +62,7 @@ def deliver(
     known: Known,
     feed: str,
     rules: DestinationRules,
-    client: FhirClient,
+    client: FhirServer,
     written_by: WrittenBy,
     now: datetime,
     *,

@@ -18,7 +18,7 @@ from hl7bridge.destinations.fhir.identity.evidence import words_about
 from hl7bridge.destinations.fhir.identity.resolve import SaidBy, WrittenBy
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.destinations.fhir.wire.capabilities import Capabilities
-from hl7bridge.destinations.fhir.wire.client import FhirClient, Parameters, is_unsendable, token
+from hl7bridge.destinations.fhir.wire.client import FhirServer, Parameters, is_unsendable, token
 from hl7bridge.destinations.fhir.wire.replies import Reply, ReplyKind
 from hl7bridge.model import APPLIED, ElementValue, JsonObject, Known, Outcome, Result, StaffChange, Written
 from hl7bridge.model.ordering import seconds_behind
@@ -30,16 +30,13 @@ _DEALT_WITH = APPLIED | {Result.NOTHING_TO_DO}
 KnownOf = Callable[[str, str], Known]
 
 
-class RehearsalClient(FhirClient):
+class RehearsalClient:
     """Reads from the server of another client, and keeps to itself what it is told to write."""
 
-    def __init__(self, client: FhirClient) -> None:
-        """`client` stays the caller's to close."""
-        self.rules, self._server = client.rules, client
+    def __init__(self, server: FhirServer) -> None:
+        """`server` stays the caller's to close."""
+        self._server = server
         self._made: dict[tuple[str, str], JsonObject] = {}
-
-    def close(self) -> None:
-        """Nothing: it has no connections of its own."""
 
     def read(self, resource_type: str, resource_id: str) -> Reply:
         """As it would stand now."""
@@ -101,10 +98,6 @@ class RehearsalClient(FhirClient):
         self._made[resource_type, resource_id] = made
         return _shown(made)
 
-    def capabilities(self) -> Reply:
-        """The server's own statement."""
-        return self._server.capabilities()
-
 
 def _shown(resource: JsonObject) -> Reply:
     return Reply(ReplyKind.DONE, 200, resource, version=str(resource.get("meta", {}).get("versionId", "")))
@@ -131,7 +124,7 @@ class Rehearsal:
     def __init__(
         self,
         rules: DestinationRules,
-        client: FhirClient,
+        client: FhirServer,
         known: KnownOf,
         written_by: WrittenBy,
         said_by: SaidBy = lambda feed, source_key: (),

@@ -32,7 +32,7 @@ class CutOff(Hl7BridgeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ReconcilePlan:
     """What to reconcile. `every` seconds, beginning at `at` ("03:30", this machine's time); 0 = not by itself.
 
     requests_per_second  at most so many, beside what deliveries need; 0 = no limit
@@ -58,7 +58,7 @@ class Report:
 def reconcile(
     store: Store,
     destination: Destination,
-    plan: Plan,
+    plan: ReconcilePlan,
     *,
     feed: str = "",
     source_key: str = "",
@@ -165,7 +165,7 @@ def _task(counts: Mapping[str, int]) -> Task | None:
     )
 
 
-def job(destination: Destination, plan: Plan, log: Log) -> Job:
+def job(destination: Destination, plan: ReconcilePlan, log: Log) -> Job:
     """The scheduled reconciliation of a destination: keeps its run, logs one line with the counts."""
 
     def run(turn: Turn) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hl7bridge.destinations.fhir.identity.evidence import (
-    Comparison,
+    Agreement,
     Evidence,
     Likeness,
     compare,
@@ -126,7 +126,7 @@ def test_sex_counts_only_male_against_female() -> None:
     ],
 )
 def test_the_same_key(family: Likeness, given: Likeness, sex: Likeness, birth: Likeness, verdict: str) -> None:
-    assert key_recycled(Comparison(family, given, sex, birth)) == verdict
+    assert key_recycled(Agreement(family, given, sex, birth)) == verdict
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_the_same_key(family: Likeness, given: Likeness, sex: Likeness, birth: L
 def test_other_identifiers(
     family: Likeness, given: Likeness, sex: Likeness, birth: Likeness, agreeing: int, verdict: str
 ) -> None:
-    assert contradiction(Comparison(family, given, sex, birth), agreeing=agreeing, types_differ=False) == verdict
+    assert contradiction(Agreement(family, given, sex, birth), agreeing=agreeing, types_differ=False) == verdict
 
 
 # --- two records, one person at the server ---------------------------------------------------------------------------

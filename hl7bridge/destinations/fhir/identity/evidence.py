@@ -101,7 +101,7 @@ _NO_BIRTHS = frozenset({"", "0001-01-01", "1753-01-01", "1800-01-01", "1900-01-0
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Agreement:
     """Two sides, respect by respect."""
 
     family: Likeness
@@ -131,17 +131,17 @@ class Comparison:
         return self.birth is SAME or self.names_agree
 
 
-def compare(ours: Evidence, theirs: Evidence) -> Comparison:
+def compare(ours: Evidence, theirs: Evidence) -> Agreement:
     """How a record's person stands to another side's: the best that any of their values shows."""
     family = _best(_families, ours.families, theirs.families)
     given = _best(_givens, ours.givens, theirs.givens)
     if family is DIFFERENT is given and _swapped(ours, theirs) and _swapped(theirs, ours):
         family = given = ALIKE
     sex = _either(ours.sexes, theirs.sexes)
-    return Comparison(family, given, sex, _best(_births, ours.births, theirs.births))
+    return Agreement(family, given, sex, _best(_births, ours.births, theirs.births))
 
 
-def key_recycled(found: Comparison) -> str:
+def key_recycled(found: Agreement) -> str:
     """Why the bearer of one staff key is not who bore it before: "recycled-key", "birth-date-differs" where nothing else
     says which is right, or "".
 
@@ -156,7 +156,7 @@ def key_recycled(found: Comparison) -> str:
     return "recycled-key" if found.family is DIFFERENT and others else ""
 
 
-def contradiction(found: Comparison, *, agreeing: int, types_differ: bool) -> str:
+def contradiction(found: Agreement, *, agreeing: int, types_differ: bool) -> str:
     """Why somebody who shares identifiers with a record, and not its staff key, is somebody else; "" = nothing says so.
 
     agreeing      how many identifiers are shared; a single one needs the family name to confirm it

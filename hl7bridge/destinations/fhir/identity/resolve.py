@@ -18,11 +18,11 @@ from typing import Any
 from hl7bridge.destinations.fhir.desired import ENDING, system_at
 from hl7bridge.destinations.fhir.identity import evidence
 from hl7bridge.destinations.fhir.identity.carried import Token, identifiers_of, is_merged, types_of
-from hl7bridge.destinations.fhir.identity.evidence import Comparison, Evidence, compare, words_about
+from hl7bridge.destinations.fhir.identity.evidence import Agreement, Evidence, compare, words_about
 from hl7bridge.destinations.fhir.identity.systems import NPI, canonical_system, names_of_system
 from hl7bridge.destinations.fhir.plan import MENTION
 from hl7bridge.destinations.fhir.rules import ALL_IDENTIFIERS, CROSSWALK, STAFF_KEY, DestinationRules
-from hl7bridge.destinations.fhir.wire.client import FhirClient, token
+from hl7bridge.destinations.fhir.wire.client import FhirServer, token
 from hl7bridge.destinations.fhir.wire.replies import Reply, ReplyKind
 from hl7bridge.destinations.retry import FOUND_STRAYED
 from hl7bridge.model import ElementValue, Exchange, JsonObject, Known, Link, StaffChange, StaffIdentifier, Written
@@ -176,7 +176,7 @@ def lane_keys(change: StaffChange, feed: str, rules: DestinationRules) -> tuple[
 
 
 def resolve(
-    client: FhirClient,
+    client: FhirServer,
     change: StaffChange,
     known: Known,
     rules: DestinationRules,
@@ -210,7 +210,7 @@ class _Question:
 
     def __init__(
         self,
-        client: FhirClient,
+        client: FhirServer,
         change: StaffChange,
         known: Known,
         rules: DestinationRules,
@@ -551,7 +551,7 @@ class _Question:
 # --- in words -------------------------------------------------------------------------------------------------------
 
 
-def _recycled(found: Comparison) -> tuple[str, str] | None:
+def _recycled(found: Agreement) -> tuple[str, str] | None:
     """The objection that one staff key was used for two people, None = nothing says so."""
     local = evidence.key_recycled(found)
     if local == "recycled-key":

@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 import httpx
@@ -66,6 +66,32 @@ def _escape(text: str) -> str:
 def query(parameters: Parameters) -> str:
     """Search parameters as a URL query, percent-encoded."""
     return "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in parameters)
+
+
+class FhirServer(Protocol):
+    """What a delivery asks of a server: the four interactions that it goes by. Each answer is a value, never an error."""
+
+    def read(self, resource_type: str, resource_id: str) -> Reply:
+        """One resource."""
+
+    def search(self, resource_type: str, parameters: Parameters) -> Reply:
+        """All that match, page after page."""
+
+    def create(self, resource_type: str, body: JsonObject, *, if_none_exist: Parameters = ()) -> Reply:
+        """A new one; nothing where something matches `if_none_exist` already."""
+
+    def update(
+        self,
+        resource_type: str,
+        resource_id: str,
+        body: JsonObject,
+        *,
+        version: str = "",
+        seen: JsonObject,
+        dropped: frozenset[str] = frozenset(),
+    ) -> Reply:
+        """The whole resource, where it still stands at `version`. `seen`: as it was read; `dropped`: elements of it that
+        are meant to go."""
 
 
 class FhirClient:
