@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hl7bridge.mapping.rules.times import (
+    LATEST_YEAR,
     ends_before,
     fhir_date,
     fhir_date_time,
@@ -172,6 +173,7 @@ def test_span(text: str, first: str, last: str) -> None:
         "", "TBD", "0", "00000000", "0001", "00010101", "17530101", "18991230", "2027-01-31", "2027-0131", "01/31/2027",
         "31.01.2027", "20270131240000", "20270131000000Z", "20270230", "20271301", "202713", "20270131T080000",
         "20270131080000.", "2027013", "\uff12\uff10270131", "99999999", "20270131+2500", "NOW", "2027 0131",
+        "270101", "2701010800", "270101080000", "270101+0100",
     ],
 )  # fmt: skip
 def test_no_span(text: str) -> None:
@@ -207,6 +209,9 @@ def test_a_span_begins_no_later_than_it_ends_and_holds_what_it_was_cut_from(
 ) -> None:
     text = moment.strftime("%Y%m%d%H%M%S").zfill(14)[:digits]
     found = span(text, zone)
+    if moment.year > LATEST_YEAR and digits in (6, 10, 12):
+        assert found is None, "it may begin with a year of two digits"
+        return
     assert found is not None
     assert found.start <= found.end
     assert found.partial is (digits < 8)

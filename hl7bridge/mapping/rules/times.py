@@ -21,6 +21,11 @@ EARLIEST_YEAR = 1900
 """Before it nothing that is still to happen was ever dated: 00010101 or 18991230 is how a database writes that it has no
 date."""
 
+LATEST_YEAR = 2199
+"""Behind it, what has as many digits as YYMMDD, YYMMDDHHMM or YYMMDDHHMMSS is taken for such a one, and is no time: nobody
+waits for January 2701, which 270101 would be."""
+_LIKE_SHORT_YEARS = frozenset({6, 10, 12})
+
 
 def fhir_date(text: str) -> str:
     """The date part as a FHIR date, as precise as sent; "" where there is no valid one. The time is not looked at."""
@@ -104,9 +109,9 @@ def span(text: str, zone: tzinfo) -> Span | None:
     """The first and the last instant of a year or month; of what is more precise its start, which is two instants where the
     clocks are set back. None where the text is no valid time, or of a year in which nothing can be due."""
     start = instant(text, zone)
-    if start is None or start.year < EARLIEST_YEAR:
-        return None
     main, _, offset = text.partition("-" if "-" in text else "+")
+    if start is None or start.year < EARLIEST_YEAR or (len(main) in _LIKE_SHORT_YEARS and start.year > LATEST_YEAR):
+        return None
     last, partial = start.replace(tzinfo=None), len(main) < 8
     if partial:
         month = start.month if len(main) == 6 else 12
