@@ -16,7 +16,6 @@ import pytest
 from hl7bridge import config
 from hl7bridge.assemble.destinations import client_for, destination_rules
 from hl7bridge.cli import deciding
-from hl7bridge.cli.operate import restore
 from hl7bridge.destinations.fhir.deliver import deliver
 from hl7bridge.model import Result
 from hl7bridge.store.opening import open_store
@@ -389,7 +388,7 @@ def test_a_whole_message_is_taken_back(command: Command, moved: Path, server: Se
 def test_in_mode_approve_somebody_else_approves(
     command: Command, moved: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(restore, "account", lambda: "ana")
+    monkeypatch.setattr(deciding, "account", lambda: "ana")
     set_mode(moved, "approve")
     asked = command("restore", 2, *WHY, "--json", "--config", moved).json["deliveries"][0]
     assert (asked["state"], asked["restore_id"], given(server)) == ("waiting", 1, ["Adaeze", "Maria"])
@@ -397,9 +396,9 @@ def test_in_mode_approve_somebody_else_approves(
     assert (row["id"], row["who"], row["reason"]) == (1, "ana", "checked with HR")
     own = command("restore", "--approve", 1, *WHY, "--config", moved)
     assert (own.code, "Somebody else" in own.err) == (2, True)
-    monkeypatch.setattr(restore, "account", lambda: "root (sudo: ana)")
+    monkeypatch.setattr(deciding, "account", lambda: "root (sudo: ana)")
     assert command("restore", "--approve", 1, *WHY, "--config", moved).code == 2
-    monkeypatch.setattr(restore, "account", lambda: "bea")
+    monkeypatch.setattr(deciding, "account", lambda: "bea")
     approved = command("restore", "--approve", 1, *WHY, "--json", "--config", moved)
     assert approved.json["deliveries"][0]["state"] == "applied"
     assert given(server) == ["Adaeze"]
