@@ -16,7 +16,7 @@ PACKAGE = Path(hl7bridge.__file__).parent
 def keys_given() -> list[tuple[str, str]]:
     """(file and line, key) of every log call in the service."""
     found = []
-    for path in sorted((PACKAGE / "service").glob("*.py")):
+    for path in sorted((PACKAGE / "service").rglob("*.py")):
         for call in (node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)):
             function = call.func
             by_level = isinstance(function, ast.Attribute) and function.attr in LEVELS
