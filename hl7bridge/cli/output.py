@@ -147,9 +147,9 @@ def show_markdown(text: str) -> None:
     if _is_plain(sys.stdout):
         sys.stdout.write(text.rstrip("\n") + "\n")
         return
-    from rich.markdown import Markdown
+    from hl7bridge.cli.pages import Page
 
-    console().print(Markdown(text))
+    console().print(Page(text))
 
 
 def show_json(schema: str, data: Mapping[str, Any]) -> None:

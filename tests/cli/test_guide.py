@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
 
+from hl7bridge import config
 from hl7bridge.cli.tools.guide import pages
 from tests.cli.conftest import Ended
 
@@ -15,7 +17,7 @@ Command = Callable[..., Ended]
 def test_without_a_topic_each_page_has_a_line(command: Command) -> None:
     ended = command("guide")
     assert ended.code == 0
-    lines = ended.out.splitlines()[1:]
+    lines = ended.out.splitlines()
     assert [line.split()[0] for line in lines] == list(pages())
     assert all(line.endswith(".") for line in lines)
 
@@ -44,6 +46,20 @@ def test_on_a_terminal_it_is_laid_out(command: Command, monkeypatch: pytest.Monk
     assert "\x1b[" in ended.out
     assert "| crosswalk |" not in ended.out
     assert "crosswalk" in ended.out
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "300"])
+def test_no_table_loses_a_word_on_a_terminal(command: Command, monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    """Names of keys are longer than a column of four on a narrow terminal."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", columns)
+    shown = re.sub("\x1b\\[[0-9;]*m", "", command("guide", "configuration").out)
+    words = set(shown.split())
+    for key in config.reference():
+        assert key.key in words
+        assert set(key.meaning.split()) <= words
+    assert max(map(len, shown.splitlines())) <= int(columns)
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,9 @@ def guide(
             raise ConfigError("there is no such page", key=topic[:40], advice=_advice(topic.lower(), found))
         output.show_markdown(for_terminal(page, found))
         return
-    output.show_table(("topic", "what it says"), [(page.topic, page.about) for page in found.values()])
+    width = max(map(len, found))
+    for page in found.values():
+        output.show((f"{page.topic:<{width}}  ", "bold"), page.about)
     output.say("`hl7bridge guide TOPIC` shows one; `hl7bridge COMMAND --help` explains a command.")
 
 
