@@ -22,7 +22,7 @@ _TELEPHONES_AT_HOME = frozenset({"PRN", "ORN", "VHN", "PRS"})
 _OF_OLD_TEXT = re.compile(
     r"C *([BCFHO])$"
 )  # TN before 2.3.1: 999-9999X99999C, and letters that senders add: H home, O office
-_HOME_WORDS = re.compile(r"\b(?:home|private?|privat|domicile|thuis|h)\b", re.IGNORECASE)
+_HOME_WORDS = re.compile(r"\b(?:home|hm|hp|priv(?:at|ate)?|res(?:idence)?|domicile|thuis|h)\b", re.IGNORECASE)
 _WORK_WORDS = re.compile(r"\b(?:work|office|off)\b", re.IGNORECASE)
 
 
@@ -39,19 +39,19 @@ def address_kind(draft: Draft, repetition: str) -> str:
 
 
 def telecom_kind(draft: Draft, parts: Sequence[str]) -> str:
-    """By XTN.2: "home" or "work"; without it by the marks of the old text form (TN: `555-0100CH`, `555-0100^C^H`,
-    `555-0100 (home)`), "untyped" where nothing says either. "" for other uses: answering service, pager, network address.
+    """By XTN.2: "home" or "work"; without a use of table 0201 by the marks of the old text form (TN: `555-0100CH`,
+    `555-0100^C^H`, `555-0100 (home)`), by what stands in its place (`HOME`) and by the text beside it (XTN.9), "untyped"
+    where nothing says either. "" for other uses: answering service, pager, network address.
     """
     text, use, equipment = parts[:3]
     mark = equipment if use == "C" and len(equipment) == 1 else ""
-    if use in _TELEPHONES_AT_HOME or draft.row.codes.get(use) == HOME:
+    if use.upper() in _TELEPHONES_AT_HOME or draft.row.codes.get(use) == HOME:
         return HOME
-    if use and not mark:
-        if draft.row.codes.get(use) == WORK:
-            return WORK
-        return "" if use in draft.row.codes else UNTYPED
+    if use in draft.row.codes and not mark:
+        return WORK if draft.row.codes[use] == WORK else ""
     mark = mark or ((found := _OF_OLD_TEXT.search(text)) and found[1]) or ""
-    comment = text.lstrip("0123456789+()-. ")
+    unknown = "" if mark else use  # a code of nobody's table, which may be a word
+    comment = " ".join((text.lstrip("0123456789+()-. "), unknown, parts[8]))
     if mark == "H" or _HOME_WORDS.search(comment):
         return HOME
     return WORK if mark == "O" or _WORK_WORDS.search(comment) else UNTYPED

@@ -123,6 +123,20 @@ def test_a_key_that_would_not_survive_is_refused(sent: str) -> None:
         assert key_of(one(stf(f2=sent), rules=declared)) == ""
 
 
+@pytest.mark.parametrize("kind", ["ST", "ID", "IS", "NM", "SI"])
+@pytest.mark.parametrize("event", ["MAD", "MDC"])
+def test_a_separator_in_a_key_whose_type_has_no_components_was_not_escaped(kind: str, event: str) -> None:
+    """MFE-5 says whether `R^D1` is a code with its text or a key of one piece; `K1^^PLW`, ST is the standard's own."""
+
+    def sent(key: str) -> Record:
+        return translate(file_of(f"MFE|{event}|R1||{key}|{kind}", stf(key))).records[0]
+
+    assert key_of(sent("R^D1")) == ""
+    assert key_of(sent(r"R\S\D1")) == "R^D1"
+    assert key_of(sent("K1^^PLW")) == "K1"
+    assert key_of(one(stf("K1^Rossi^HR"), key="K1^Rossi^HR", event=event)) == "K1"
+
+
 @pytest.mark.parametrize(
     "private",
     [

@@ -393,3 +393,24 @@ def test_invalid_dates_are_said() -> None:
         "invalid-time@STF-34.2",
         "invalid-time@STF-35",
     ]
+
+
+@pytest.mark.parametrize(
+    ("segments", "keys"),
+    [
+        ([stf(f8="R&D1^Research~R&D2^Development")], ["STF-8:R&D1", "STF-8:R&D2"]),
+        ([stf(f8="R&D1~R&D2")], ["STF-8:R&D1", "STF-8:R&D2"]),
+        ([stf(), "ORG|1|R&D1", "ORG|2|R&D2"], ["ORG:R&D1|", "ORG:R&D2|"]),
+        ([stf(f8="^Lab & Path")], ["STF-8:Lab & Path"]),
+        ([stf(f8=r"R\T\D1")], ["STF-8:R&D1"]),
+    ],
+)
+def test_a_unit_is_not_cut_at_a_separator_that_was_not_escaped(segments: list[str], keys: list[str]) -> None:
+    record = one(*segments)
+    assert [role.key for role in change_of(record).roles] == keys
+    assert "duplicate-role" not in str(said(record))
+
+
+def test_the_words_of_a_code_are_whole() -> None:
+    change = staff_change(f4="L&D^Labour & Delivery")
+    assert values(change.shared_role, "code") == [{"text": "Labour & Delivery"}]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from hl7bridge.hl7.escapes import separators_of
 from hl7bridge.mapping.rules import shapes
 from hl7bridge.mapping.rules.reading import FieldReader
 from hl7bridge.mapping.rules.tables import field_table
+from hl7bridge.model import Severity
 from tests.mapping.building import change_of, errors, message, mfe, one, said, segment, stf, translate, values
 
 NUMBER = "^WPN^PH^^1^612^5550196"
@@ -49,6 +52,8 @@ def test_what_is_no_telephone_is_not_written_and_that_is_said(text: str) -> None
 
 READ = {"STF": [4, 5, 6, 8, 9, 10, 11, 12, 13, 15, 18, 19, 34, 35, 38, 39], "PRA": [2, 3, 5, 6, 8, 9, 10]}
 UNREAD = {"STF": [14, 17, 20, 24, 27, 30, 33, 36, 40, 43], "PRA": [4, 11, 14]}
+NATIONAL = "1234567893^^^NPI^NPI"
+PRIVATE = "123-45-6789"
 FORMS = {"telephone": NUMBER, "street": STREET, "mail": MAIL}
 OWN = {("STF", 10): {"telephone", "mail"}, ("STF", 11): {"street"}, ("STF", 15): {"mail"}, ("PRA", 6): {"mail"}}
 
@@ -67,6 +72,71 @@ def test_a_value_of_another_field_is_said_and_not_written(name: str, field: int,
     assert not record.failed
     plain = one(stf(), *(["PRA|K1"] if name == "PRA" else []))
     assert change_of(record) == change_of(plain), "nothing is made of it"
+
+
+@pytest.mark.parametrize("sent", [NATIONAL, "K1^^^NORTH^EI", "123-45-6789^^^USSSA^SS", "A7^^^^DL"])
+@pytest.mark.parametrize("field", [3, 4, 8, 9, 10, 11, 18, 19, 39])
+def test_an_identifier_is_no_name_no_code_and_no_telephone(field: int, sent: str) -> None:
+    record = one(stf(**{f"f{field}": f"{'Rossi^Ada~' if field == 3 else ''}{sent}"}))
+    assert [text for text in said(record) if "unmapped" not in text] == [
+        f"shifted-field@STF-{field}" + "[2]" * (field == 3)
+    ]
+    assert change_of(record) == change_of(one(stf()))
+
+
+SEGMENTS_WITH_TEXT = (
+    [("STF", field) for field in (3, 4, 8, 9, 18, 19, 39)]
+    + [("PRA", field) for field in (2, 3, 5, 9)]
+    + [("ORG", field) for field in (2, 3, 6, 7)]
+    + [("CER", field) for field in (2, 4, 5, 10, 11)]
+    + [("EDU", field) for field in (2, 6, 9)]
+    + [("LAN", 2)]
+)
+
+
+@pytest.mark.parametrize(("name", "field"), SEGMENTS_WITH_TEXT)
+@pytest.mark.parametrize("sent", [PRIVATE, f"{PRIVATE}^^^USSSA^SS"])
+def test_a_social_security_number_is_written_nowhere_as_text(name: str, field: int, sent: str) -> None:
+    """Whatever a destination may have: in these fields it is no identifier that could be withheld."""
+    own = {"CER": {"f10": "LIC^Licence"}, "EDU": {"f2": "MD"}, "LAN": {"f2": "fr"}, "PRA": {"f1": "K1"}}.get(name, {})
+    moved = {**own, f"f{field}": sent}
+    segments = [stf(**moved)] if name == "STF" else [stf(), segment(name, **moved)]
+    record = one(*segments)
+    assert any(text.startswith("shifted-field@") for text in said(record)), said(record)
+    assert record.change is None or PRIVATE not in json.dumps(record.change.to_json())
+
+
+CERTIFICATE = {
+    "f1": "1", "f2": "C100", "f4": "Board of Medicine^L", "f5": "77^Doe^Jo", "f7": "USA", "f10": "LIC^Licence",
+    "f23": "20190101", "f25": "20190301", "f27": "20301231", "f31": "A",
+}  # fmt: skip
+DEGREE = {"f1": "1", "f2": "MD", "f5": "20150601", "f6": "State University^L", "f9": "MED^Medicine"}
+
+
+@pytest.mark.parametrize(("name", "fields"), [("CER", CERTIFICATE), ("EDU", DEGREE), ("LAN", {"f1": "1", "f2": "fr"})])
+@pytest.mark.parametrize("by", [1, -1])
+def test_a_certificate_degree_or_language_that_was_moved_by_one_is_not_written(
+    name: str, fields: dict[str, str], by: int
+) -> None:
+    """Read a field further, a licence ends on the day on which it began."""
+    as_sent = one(stf(), segment(name, **fields))
+    assert said(as_sent, Severity.WARNING) == []
+    assert [value.element for value in change_of(as_sent).practitioner] != ["name"]
+    moved = segment(
+        name, **{f"f{number + by}": text for field, text in fields.items() if (number := int(field[1:])) + by}
+    )
+    record = one(stf(), moved)
+    assert any(text.startswith(f"shifted-field@{name}-") for text in said(record)), said(record)
+    assert change_of(record) == change_of(one(stf()))
+
+
+@pytest.mark.parametrize("at", range(1, 32))
+def test_a_separator_too_many_in_a_certificate_is_seen_by_its_end(at: int) -> None:
+    fields = segment("CER", **CERTIFICATE).split("|")
+    fields.insert(at, "")
+    record = one(stf(), "|".join(fields))
+    assert any(text.startswith("shifted-field@CER-") for text in said(record)), said(record)
+    assert change_of(record) == change_of(one(stf()))
 
 
 @pytest.mark.parametrize("field", [4, 8, 9, 18, 39])
@@ -156,6 +226,10 @@ def test_a_leaver_is_not_held_up_by_what_an_end_does_not_read() -> None:
                 "RN",
                 "Northlake",
                 "20260318113000",
+                "EI",
+                "K1",
+                "SL",
+                PRIVATE,
             ]
         ),
         max_size=8,

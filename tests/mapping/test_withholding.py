@@ -44,6 +44,15 @@ KINDS = [
     ("home: 555-0101", "home"),
     ("555-0101 privat", "home"),
     ("555-0101 (work)", "work"),
+    ("5550101^prn^PH", "home"),
+    ("5550101^HOME^PH", "home"),
+    ("5550101^HP^PH", "home"),
+    ("5550101^Residence", "home"),
+    ("5550101^private^CP", "home"),
+    ("5550101^office", "work"),
+    ("5550101^^PH^^^^^^home", "home"),
+    ("^^PH^^1^612^5550101^^privat", "home"),
+    ("5550101^WPN^PH^^^^^^home office", "work"),  # XTN.2 says it
 ]
 
 
@@ -59,6 +68,55 @@ def test_a_telephone_is_withheld_by_what_was_sent(sent: str, kind: str, rules: F
         assert given == ([] if kind in hidden else points)
     in_roles = [value for value in change.shared_role if value.element == "telecom"]
     assert in_roles == (points if kind == "work" else [])
+
+
+@pytest.mark.parametrize(
+    ("sent", "private"),
+    [
+        ("ada@example.org", False),
+        ("^NET^Internet^ada@example.org", False),
+        ("^WPN^Internet^ada@example.org", False),
+        ("^^Internet^ada@example.org", False),
+        ("^PRN^Internet^ada@example.org", True),
+        ("ada@example.org^PRN", True),
+        ("^ORN^^ada@example.org", True),
+        ("^PRS^Internet^ada@example.org", True),
+        ("^HOME^Internet^ada@example.org", True),
+    ],
+)
+def test_an_address_of_home_is_withheld_in_STF_15_as_in_STF_10(sent: str, private: bool) -> None:
+    change = staff_change(f15=sent)
+    given = [one.value["value"] for one in desired.practitioner_values(change, WITHHOLDS) if one.element == "telecom"]
+    assert given == ([] if private else ["ada@example.org"])
+    with_homes = DestinationRules("fhir", "http://127.0.0.1/fhir", withheld=frozenset())
+    assert [one for one in desired.practitioner_values(change, with_homes) if one.element == "telecom"]
+
+
+@pytest.mark.parametrize("type_code", ["SS", "ss", "SSN", "NNUSA", "EIN", "TIN", "ITIN", "tax", "DL", "dl"])
+def test_an_identifier_is_withheld_by_its_type_however_it_is_written(type_code: str) -> None:
+    change = staff_change(f2=f"123456789^^^HR&2.999.1&ISO^{type_code}")
+    assert [one.value["value"] for one in desired.identifiers(change, WITHHOLDS)] == ["K1"]
+
+
+@pytest.mark.parametrize(
+    "certificate",
+    [
+        "CER|1|123456789||USSSA||||||CARD^Card",
+        "CER|1|123456789||Social Security Administration||||||CARD^Card",
+        "CER|1|123456789||Agency^^^^^&2.16.840.1.113883.4.1&ISO||||||CARD^Card",
+        "CER|1|123456789||||||||SS^Social security",
+        "CER|1|123456789||DMV||||||DL^Driver licence",
+        "CER|1|C1||Board^^123456789^^^USSSA^SS||||||LIC",
+        "CER|1|C1||^^^^^USSSA^SS^^^123456789||||||LIC",
+        "CER|1|C1|||123456789^^^^^^^^USSSA||||||LIC",
+        "CER|1|C1|||123456789^^^^^^^^^^^^SS|||||LIC",
+        "EDU|1|MD||||^^123456789^^^IRS^TAX",
+    ],
+)
+def test_a_private_number_does_not_leave_as_the_number_of_a_certificate_or_of_who_gave_it(certificate: str) -> None:
+    change = staff_change(certificate)
+    (qualification,) = (one.value for one in change.practitioner if one.element == "qualification")
+    assert "123456789" not in str(qualification)
 
 
 def test_who_says_nothing_sends_them_as_before() -> None:

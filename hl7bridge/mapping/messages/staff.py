@@ -42,6 +42,9 @@ _OF_STAFF = ("STF", "PRA")
 
 _OTHER_FILE = ("unsupported-master-file", "MFI-1 names another master file than staff", Location("MFI", field=1))
 
+_SIMPLE_TYPES = frozenset({"ST", "ID", "IS", "NM", "SI"})
+"""Types of MFE-5 without components. The standard's own example has a coding system behind such a key (`K1^^PLW`)."""
+
 _PLAIN_KEYS = frozenset({"CE", "CWE", "ST"})
 """Types of MFE-5 that the staff key of STF-1 or STF-2 could have."""
 
@@ -241,6 +244,9 @@ class MasterFile(Opening):
         events_of_records = self.envelope.rules.codes["0180"]
         if (fault := structure.fault_of(group, self.allowed, entry, events_of_records)) is not None:
             return refused(*fault)
+        if reader.first(echo.key_type) in _SIMPLE_TYPES and reader.parts(echo.key)[1] and not reader.parts(echo.key)[2]:
+            text = "by its type (MFE-5) the key has no components: a separator in it was not escaped, and the key is unclear"
+            return refused("102", "key-unreadable", text, at(4))
         key, source = self._key(echo.key, staff, group)
         if key is None:
             return refused("102", "key-unreadable", f"{source} {UNTOLD_KEY}", at(4))

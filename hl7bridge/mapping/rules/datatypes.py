@@ -67,7 +67,7 @@ def concept(draft: Draft, repetition: str, number: int) -> JsonObject | None:
         code, parts = repetition, None
         text = system_name = ""
     else:
-        parts = draft.reader.parts(repetition)
+        parts = draft.reader.texts(repetition)
         code, text, system_name = parts[0], parts[1], parts[2]
     codings: list[JsonObject] = []
     local = ""

@@ -6,7 +6,7 @@ fields of its segment together (EDU, CER, LAN, ORG). fields.toml says which fiel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from functools import lru_cache
@@ -17,7 +17,15 @@ from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.mapping.messages.effective import When
 from hl7bridge.mapping.messages.structure import repeats
 from hl7bridge.mapping.rules.reading import FieldReader
-from hl7bridge.mapping.rules.shapes import BEYOND, foreign_form, is_telling, may_repeat, type_of_field
+from hl7bridge.mapping.rules.shapes import (
+    BEYOND,
+    STANDARD,
+    WHOLE,
+    foreign_form,
+    is_telling,
+    may_repeat,
+    type_of_field,
+)
 from hl7bridge.mapping.rules.tables import Codes
 from hl7bridge.model import Action, ElementValue, Finding, Location, Severity, StaffIdentifier
 
@@ -193,6 +201,13 @@ class Unit(Source):
         self.origin = origin
         self.names = names
         self.values = values
+
+
+def _beside(fields: Sequence[str], last: int) -> int:
+    """The field of a segment that begins with a number (SI) where none of its values can stand; 0 = no such field."""
+    if len(fields) > 1 and fields[1] and not fields[1].strip().isdigit():
+        return 1
+    return last + 1 if any(fields[last + 1 :]) else 0
 
 
 @lru_cache(maxsize=4096)
@@ -382,6 +397,11 @@ class Draft:
     def _look_at_unread(self, fields: list[str]) -> None:
         """Say what stands in a field that no rule reads, and looks like what another one holds."""
         segment, rows, reader = self.segment, self.plan.rows, self.reader
+        last = len(STANDARD.get(segment.name, ()))
+        if segment.name in WHOLE and (beside := _beside(fields, last)):
+            self.shifted.add((segment.name, segment.occurrence))
+            text = "its first field is no number, or it has too many: its fields are shifted, and nothing is made of it"
+            self.say(Severity.WARNING, "102", "shifted-field", text, number=beside)
         for number, raw in enumerate(fields):
             if len(raw) < 7 or number in rows or not number:
                 continue

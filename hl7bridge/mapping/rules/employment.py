@@ -33,7 +33,7 @@ def roles_of(draft: Draft) -> tuple[tuple[StaffRole, ...], tuple[ElementValue, .
                 draft.institution_names = NOBODY.union(*(bound.institution for bound in periods.dates if bound.used))
     elif draft.institution is not None and not draft.institution.used:
         source = draft.institution
-        parts = draft.reader.parts(draft.reader.repetitions(source.text)[0])
+        parts = draft.reader.texts(draft.reader.repetitions(source.text)[0])
         if units[0].origin == "ORG":  # beside departments (STF-8) a group is no unit of its own
             _say_hidden(draft, source, names_of(parts[0], parts[1]), units)
         draft.leave("another field names the unit", source)
@@ -198,7 +198,7 @@ class _Periods:
         if institution is None or not self.names_practice or not names:
             return True
         reader = self.draft.reader
-        parts = reader.parts(reader.repetitions(institution.text)[0])
+        parts = reader.texts(reader.repetitions(institution.text)[0])
         return bool(names_of(parts[0], parts[1]) & names)
 
     def _pick(self, dates: list[Bound], names: frozenset[str]) -> Bound | None:

@@ -123,6 +123,23 @@ def type_of_authority(namespace: str, universal_id: str, universal_type: str) ->
     return _type_of_system().get(system, "")
 
 
+PRIVATE = frozenset({"SS", "DL", "TAX"})
+"""Types of the numbers of a private person, which destinations may withhold."""
+
+_PRIVATE_REGISTRIES = frozenset({"USSSA", "SSA", "SOCIAL SECURITY ADMINISTRATION", "IRS", "INTERNAL REVENUE SERVICE"})
+
+
+def is_private(draft: Draft, type_text: str, registry: str, universal_id: str = "", universal_type: str = "") -> bool:
+    """Whether a number is a private person's, by its type (table 0203) or by who gave it (an HD, or its name alone).
+
+    Identifiers are withheld by these. Elsewhere, as of a certificate or of whoever granted it, such a number is left out.
+    """
+    kinds = {draft.codes["0203"].get(type_text.upper(), ""), type_of_authority(registry, universal_id, universal_type)}
+    if not universal_id:
+        kinds.add(type_of_authority("", registry, ""))
+    return not kinds.isdisjoint(PRIVATE) or registry.upper() in _PRIVATE_REGISTRIES
+
+
 def _is_arc(text: str) -> bool:
     return text.isascii() and text.isdigit() and (text == "0" or text[0] != "0")
 
@@ -131,7 +148,7 @@ def type_of(draft: Draft, code: str) -> tuple[str, JsonObject]:
     """An identifier type (tables 0203 and 0338) -> its v2-0203 code, and what an unknown one adds to Identifier."""
     if not code:
         return "", {}
-    known = draft.codes["0203"].get(code) or draft.row.codes.get(code)
+    known = draft.codes["0203"].get(code) or draft.row.codes.get(code) or draft.codes["0203"].get(code.upper())
     return (known, {}) if known else ("", {"type": {"text": code}})
 
 
@@ -154,11 +171,14 @@ def organization_named(draft: Draft, raw: str) -> JsonObject:
     parts = reader.parts(repetition)
     name, number = parts[0], parts[9] or parts[2]
     reference: JsonObject = {}
+    if name and not any(character.isalpha() for character in name):
+        draft.misfit("no name of an organisation: left out", 0, 1)
+        return reference
     if number:
         namespace, universal_id, universal_type = reader.subparts(repetition, 6)[:3]
         type_code, extra = type_of(draft, reader.code(repetition, 7))
         system = system_for(draft.envelope.rules, namespace, universal_id, universal_type, type_code)
-        if SSN in (system, _national().get(type_code)):
+        if is_private(draft, type_code, namespace, universal_id, universal_type):
             number = ""  # the school or board is one person: nobody else's business
         authority = {"system": system} if system else _assigned_by(namespace or universal_id)
         if authority and (value := number and _checked(draft, 1, number, system, type_code, 10 if parts[9] else 3)):

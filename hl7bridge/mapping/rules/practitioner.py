@@ -18,7 +18,7 @@ from hl7bridge.mapping.rules.datatypes import (
     words_of,
 )
 from hl7bridge.mapping.rules.draft import Draft, Row, field_rule, segment_rule
-from hl7bridge.mapping.rules.identifiers import organization_named, value_of
+from hl7bridge.mapping.rules.identifiers import is_private, organization_named, value_of
 from hl7bridge.mapping.rules.shapes import is_mail
 from hl7bridge.mapping.rules.tables import Codes
 from hl7bridge.mapping.rules.times import fhir_date
@@ -26,6 +26,7 @@ from hl7bridge.mapping.withholding import HOME, WORK, address_kind, telecom_kind
 from hl7bridge.model import ElementValue, JsonObject
 
 _LONGEST_LIFE = 130  # years
+_SHIFTED = "the fields of this segment are shifted: nothing is made of it"
 
 
 @field_rule
@@ -92,7 +93,8 @@ def email(draft: Draft, row: Row, raw: str) -> None:
         elif _has_address(draft, address):
             draft.leave("another field gives the same address")
         else:
-            draft.person("telecom", {"system": "email", "value": address}, number)
+            kind = telecom_kind(draft, parts)  # an address by itself says neither, and is not held back as a number is
+            draft.person("telecom", {"system": "email", "value": address}, number, HOME if kind == HOME else "")
 
 
 def _has_address(draft: Draft, address: str) -> bool:
@@ -162,10 +164,16 @@ def language(draft: Draft) -> None:
     raw = draft.field(2)
     if not raw:
         return
+    if (draft.segment.name, draft.segment.occurrence) in draft.shifted:
+        draft.leave(_SHIFTED)
+        return
     if proficiency and draft.codes["0404"].get(proficiency) == "none":
         draft.leave("LAN-4 says: none")
         return
-    code, text, system = draft.reader.parts(raw.split(draft.reader.repetition, 1)[0])[:3]
+    code, text, system = draft.reader.texts(raw.split(draft.reader.repetition, 1)[0])[:3]
+    if code and not any(character.isalpha() for character in code):
+        draft.misfit("no language: left out")
+        return
     value: JsonObject = {}
     if tag := language_tag(draft, code, system):
         value["coding"] = [coding_of(tag, BCP_47, text)]
@@ -222,7 +230,7 @@ def education(draft: Draft) -> None:
     if degree:
         code = _degree(draft, degree)
     if (draft.segment.name, draft.segment.occurrence) in draft.shifted:
-        draft.leave("the fields of this segment are shifted: nothing is made of it")
+        draft.leave(_SHIFTED)
         return
     if code is None:
         if not subject:
@@ -246,7 +254,7 @@ def _degree(draft: Draft, raw: str) -> JsonObject | None:
     Bachelor of Surgery of somebody's table (`BS^Bachelor of Surgery^99LOC`) is no Bachelor of Science.
     """
     repetition, row = draft.reader.repetitions(raw)[0], draft.row
-    code, _, system_name = draft.reader.parts(repetition)[:3]
+    code, _, system_name = draft.reader.texts(repetition)[:3]
     codes = row.codes
     if system_name not in ("", f"HL7{row.table}") and code not in draft.envelope.rules.tables.get(row.table, {}):
         codes = {}
@@ -288,7 +296,14 @@ def certificate(draft: Draft) -> None:
         code["text"] = f"{words_of(code)} ({words_of(domain)})"
     row = draft.row
     qualification: JsonObject = {"code": code} if code is not None else {}
-    issuer = organization_named(draft, draft.field(4)) or _person_named(draft, draft.field(5))
+    issued_by = draft.field(4)
+    issuer = organization_named(draft, issued_by) or _person_named(draft, draft.field(5))
+    if serial and _is_private_serial(draft, issued_by):
+        draft.field(2)
+        draft.warn(
+            "103", "private-number", "a number of the person's private life (SSN, tax, driver licence): left out"
+        )
+        serial = ""
     if serial:
         qualification["identifier"] = [_serial(draft, serial, str(issuer.get("display", "")))]
     start = _date_of(draft, 25) or _date_of(draft, 24) or _date_of(draft, 23)
@@ -302,11 +317,22 @@ def certificate(draft: Draft) -> None:
         ends.append(expiry)
     end = min(ends, key=lambda text: text[:10].ljust(10, "~"), default="")  # a year or month ends behind its last day
     draft.row = row
+    if (draft.segment.name, draft.segment.occurrence) in draft.shifted:
+        draft.leave(_SHIFTED)
+        return
     if period := checked_period(draft, start, end):
         qualification["period"] = period
     if issuer:
         qualification["issuer"] = issuer
     draft.person("qualification", qualification)
+
+
+def _is_private_serial(draft: Draft, issued_by: str) -> bool:
+    """Whether CER-2 is a number that destinations may withhold, by the certificate's type (CER-10) or issuer (CER-4)."""
+    reader = draft.reader
+    issuer, kind = reader.repetitions(issued_by)[0], reader.repetitions(draft.field(10))[0]
+    authority = reader.subparts(issuer, 6)[:3]
+    return is_private(draft, reader.code(kind, 1), reader.parts(issuer)[0]) or is_private(draft, "", *authority)
 
 
 def _date_of(draft: Draft, number: int) -> str:
@@ -315,10 +341,18 @@ def _date_of(draft: Draft, number: int) -> str:
 
 
 def _person_named(draft: Draft, raw: str) -> JsonObject:
-    """CER-5, XCN: a Reference to whoever issued it, by the whole name, else the number."""
+    """CER-5, XCN: a Reference to whoever issued it, by the whole name, else the number unless it is a private one."""
     if not raw:
         return {}
-    number, family, given, middle, suffix, prefix = draft.reader.parts(draft.reader.repetitions(raw)[0])[:6]
+    reader = draft.reader
+    repetition = reader.repetitions(raw)[0]
+    parts = reader.parts(repetition)
+    number, family, given, middle, suffix, prefix = parts[:6]
+    if " " in number:
+        draft.misfit("words instead of a person's number: left out", 0, 1)
+        return {}
+    if is_private(draft, parts[12], *reader.subparts(repetition, 9)[:3]):
+        number = ""
     words = " ".join(part for part in (prefix, given, middle, family, suffix) if part and family) or number
     return {"display": words} if words else {}
 

@@ -76,6 +76,13 @@ class FieldReader:
         found.extend(_ABSENT)
         return found
 
+    def texts(self, repetition: str) -> list[str]:
+        """As `parts`, of a data type whose components have no sub-components (CE, CWE): an `&` in one was not escaped, and
+        is text, so that the units `R&D1` and `R&D2` are two."""
+        if self.subcomponent not in repetition:
+            return self.parts(repetition)
+        return [*map(self._text, repetition.split(self.component)), *_ABSENT]
+
     def _has_outer_blanks(self, repetition: str) -> bool:
         return (
             self._blank_before in repetition
@@ -106,8 +113,9 @@ class FieldReader:
 
     def leaf(self, text: str) -> str:
         """The text of a component's first sub-component: unescaped, cleaned, stripped; "" for null."""
-        if self.subcomponent in text:
-            text = text.split(self.subcomponent, 1)[0]
+        return self._text(text.split(self.subcomponent, 1)[0] if self.subcomponent in text else text)
+
+    def _text(self, text: str) -> str:
         if self.escape in text:
             text = unescape(text, self._separators, self._codec)
         if not text.isprintable():

@@ -107,7 +107,7 @@ def organization(draft: Draft, repetition: str, number: int) -> tuple[JsonObject
 
     Its text is CWE.2, else the original text (CWE.9).
     """
-    parts = draft.reader.parts(repetition)
+    parts = draft.reader.texts(repetition)
     code, text, system_name = parts[0], parts[1] or parts[8], parts[2]
     if not (code or text):
         return None
@@ -342,7 +342,7 @@ def _taxonomy(draft: Draft, values: list[ElementValue]) -> str:
         raw = draft.field(number)
         if not raw:
             continue
-        sent, text = draft.reader.parts(draft.reader.repetitions(raw)[0])[:2]
+        sent, text = draft.reader.texts(draft.reader.repetitions(raw)[0])[:2]
         target = draft.row.codes.get(sent, "") if sent else ""
         if not code and "|" in target:
             coding = coding_of(target, "", text)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
+from hl7bridge.mapping.rules.tables import code_tables
 from hl7bridge.mapping.rules.times import fhir_date
 
 STANDARD: Mapping[str, Sequence[str]] = {
@@ -37,6 +38,9 @@ REPEATING: Mapping[str, frozenset[int]] = {
     "CER": frozenset({14, 18, 22}),
 }
 """The fields that may repeat in some version."""
+
+WHOLE = frozenset({"LAN", "EDU", "CER"})
+"""Segments that make one value of their fields, or none: nothing is made of one whose fields are visibly shifted."""
 
 _USES = frozenset({"WPN", "PRN", "ORN", "VHN", "PRS", "ASN", "BPN", "EMR", "NET"})
 _STARTS = frozenset(" +(0123456789")
@@ -90,6 +94,7 @@ _BETWEEN = re.compile(r"[;,/|~]|\bor\b|\band\b| {2,}|(?<=\d)\(|(?<=\d) ?\+", re.
 _MOST_DIGITS, _FEWEST_DIGITS = 15, 6  # ITU E.164; of two numbers glued together each has so many at least
 _RUN = re.compile(r"\d(?:[ ()./+-]*\d){6}")
 _WORDS = re.compile(r"[^\W\d_]{3,}")
+_SOCIAL_SECURITY = re.compile(r"\d{3}-\d{2}-\d{4}")
 _TIME = re.compile(r"(?:19|20)\d{6}(?:\d{4}(?:\d\d)?)?")
 
 
@@ -166,8 +171,29 @@ def holds_time(parts: Sequence[str]) -> bool:
     return is_time(parts[0]) and not any(parts[1:])
 
 
+def holds_identifier(parts: Sequence[str]) -> bool:
+    """CX: a number without check digit, with a type of table 0203 in its place: `4711^^^HR^EI`."""
+    numbered = any(character.isdigit() for character in parts[0])
+    return numbered and not parts[1] and parts[4] in code_tables()["0203"]
+
+
+def holds_private_number(parts: Sequence[str]) -> bool:
+    """A social security number as people write it, which is no code and no text."""
+    return _SOCIAL_SECURITY.fullmatch(parts[0]) is not None
+
+
+def holds_licence(parts: Sequence[str]) -> bool:
+    """PLN: a number with its type (tables 0203, 0338) behind it: `L100^SL`."""
+    known = code_tables()
+    return any(character.isdigit() for character in parts[0]) and (
+        parts[1] in known["0203"] or parts[1] in known["0338"]
+    )
+
+
 TELEPHONE, CODED = "a telephone number", "a telephone number with its use"
 MAIL, ADDRESS, TIME = "an e-mail address", "a postal address", "a date or time"
+
+IDENTIFIER, PRIVATE, LICENCE = "an identifier", "a social security number", "a licence number"
 
 _FORMS: Mapping[str, Callable[[Sequence[str]], bool]] = {
     MAIL: holds_mail,
@@ -175,19 +201,23 @@ _FORMS: Mapping[str, Callable[[Sequence[str]], bool]] = {
     CODED: holds_coded_telephone,
     ADDRESS: holds_address,
     TIME: holds_time,
+    IDENTIFIER: holds_identifier,
+    PRIVATE: holds_private_number,
+    LICENCE: holds_licence,
 }
 
 _FOREIGN: Mapping[str, Sequence[str]] = {
-    "XTN": (ADDRESS,),
-    "XAD": (MAIL, TELEPHONE),
-    "XPN": (MAIL, TELEPHONE, ADDRESS, TIME),
-    "CWE": (MAIL, TELEPHONE, ADDRESS, TIME),
-    "XON": (MAIL, TELEPHONE, TIME),
-    "ST": (MAIL, TELEPHONE, ADDRESS, TIME),
+    "XTN": (ADDRESS, IDENTIFIER),
+    "XAD": (MAIL, TELEPHONE, IDENTIFIER),
+    "XPN": (MAIL, TELEPHONE, ADDRESS, TIME, IDENTIFIER, PRIVATE),
+    "CWE": (MAIL, TELEPHONE, ADDRESS, TIME, IDENTIFIER, PRIVATE),
+    "XON": (MAIL, TELEPHONE, ADDRESS, TIME, IDENTIFIER, PRIVATE),
+    "XCN": (ADDRESS, PRIVATE),
+    "ST": (MAIL, TELEPHONE, ADDRESS, TIME, IDENTIFIER, PRIVATE),
     "mail": (TELEPHONE, ADDRESS, TIME),
-    "JCC": (MAIL, TELEPHONE, ADDRESS, TIME),
-    "SPD": (MAIL, TELEPHONE, ADDRESS, TIME),
-    "ID": (MAIL, TELEPHONE, ADDRESS, TIME),
+    "JCC": (MAIL, TELEPHONE, ADDRESS, TIME, IDENTIFIER, PRIVATE),
+    "SPD": (MAIL, TELEPHONE, ADDRESS, TIME, IDENTIFIER, PRIVATE, LICENCE),
+    "ID": (MAIL, TELEPHONE, ADDRESS, TIME, IDENTIFIER, PRIVATE),
     "CX": (CODED, ADDRESS),
     "PLN": (CODED, ADDRESS),
     "DLN": (CODED, ADDRESS, MAIL),
@@ -196,7 +226,7 @@ _FOREIGN: Mapping[str, Sequence[str]] = {
     "DR": (MAIL, TELEPHONE, ADDRESS),
     "DIN": (MAIL, TELEPHONE, ADDRESS),
 }
-"""Data type -> the forms that no value of it has. What is not listed (ED, PIP, SI, EI, XCN) may look like anything."""
+"""Data type -> the forms that no value of it has. What is not listed (ED, PIP, SI, EI) may look like anything."""
 
 _FOREIGN_FORMS = {kind: [(form, _FORMS[form]) for form in forms] for kind, forms in _FOREIGN.items()}
 
@@ -253,7 +283,9 @@ def is_telling(data_type: str, raw: str, component: str, repetition: str) -> boo
     if component not in raw:
         return False
     parts = raw.split(component, 5)
-    if len(parts) > 4 and len(parts[4].strip()) >= _SHORTEST_POSTAL:
+    if len(parts) > 4 and (len(parts[4].strip()) >= _SHORTEST_POSTAL or not parts[1].strip()):
+        return True
+    if data_type == "SPD":
         return True
     if data_type == "XTN":
         return False
