@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from hl7bridge.store.batch import ACKNOWLEDGMENT, Batch, acknowledgment_row, acknowledgments_of
+from hl7bridge.store.batch import ACKNOWLEDGMENT, Batch, acknowledgment_row
+from hl7bridge.store.connection import StoreConnection, StorePart
 from hl7bridge.store.lanes import Lanes
 from hl7bridge.store.store import Accepted, Acknowledgment, AcknowledgmentState, MessageState, NewMessage
 
@@ -13,19 +14,23 @@ COUNTED_FOR = 7 * 86400.0
 """Seconds for which a message that is only counted keeps its row."""
 
 
-class Accepting(Lanes):
+class Accepting(StorePart):
     """`accept`, and what becomes of acknowledgments."""
+
+    def __init__(self, connection: StoreConnection, lanes: Lanes) -> None:
+        super().__init__(connection)
+        self._lanes = lanes
 
     def accept(self, messages: Sequence[NewMessage], now: float) -> list[Accepted]:
         """Commit all of them in one transaction, in order. Raises StoreError: then nothing of it is stored."""
         if not messages:
             return []
         with self._writing():
-            return self._accept(messages, now)
+            return self.take(messages, now)
 
-    def _accept(self, messages: Sequence[NewMessage], now: float) -> list[Accepted]:
+    def take(self, messages: Sequence[NewMessage], now: float) -> list[Accepted]:
         """Inside the caller's transaction."""
-        batch = Batch(self, messages, now)
+        batch = Batch(self._connection, self._lanes, messages, now)
         accepted = [batch.add(message) for message in messages]
         batch.write()
         self._forget_counted(sum(message.state is MessageState.COUNTED for message in messages), now)
@@ -72,6 +77,3 @@ class Accepting(Lanes):
             if state is not AcknowledgmentState.SENT:
                 detail = json.dumps({"kind": kind, "state": state.value})
                 self._note_all((now, message_id, 0, "acknowledgment", detail) for message_id in ids)
-
-    def _acknowledgments(self, message_id: int) -> tuple[Acknowledgment, ...]:
-        return acknowledgments_of(self, message_id)

@@ -14,9 +14,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from hl7bridge.model import StaffChange
-from hl7bridge.store.accepting import Accepting
 from hl7bridge.store.batch import Batch
+from hl7bridge.store.connection import StoreConnection, StorePart
 from hl7bridge.store.encoding import PLAIN, echo_to_bytes, findings_to_text, record_from_row, unseal
+from hl7bridge.store.lanes import Lanes
 from hl7bridge.store.store import (
     DeliveryState,
     DeliveryStatus,
@@ -28,6 +29,7 @@ from hl7bridge.store.store import (
     RecordStatus,
 )
 
+WRITE_OUTS = 40  # parts of large messages that are written out at one time at most
 _QUICK = 1  # zlib level: records of one file are much alike
 
 OLDEST = (
@@ -63,10 +65,14 @@ def unpack(content: bytes) -> list[NewRecord]:
     ]
 
 
-class Arriving(Accepting):
+class Arriving(StorePart):
     """Writing parts out, and how their records stand before that."""
 
-    def _write_out(self, now: float) -> bool:
+    def __init__(self, connection: StoreConnection, lanes: Lanes) -> None:
+        super().__init__(connection)
+        self._lanes = lanes
+
+    def write_out(self, now: float) -> bool:
         """Write out the oldest part. False when there is none. Inside the caller's transaction."""
         row = self._execute(OLDEST).fetchone()
         if not row:
@@ -74,13 +80,32 @@ class Arriving(Accepting):
         message_id, part, delivery_id, force, codec, content, feed, received = row
         records = tuple(unpack(unseal(codec, content)))
         message = NewMessage(feed, received, {}, b"", 0, None, MessageState.ACCEPTED, records, force=bool(force))
-        batch = Batch.of_part(self, delivery_id, now)
+        batch = Batch.of_part(self._connection, self._lanes, delivery_id, now)
         batch.add_records(message_id, message)
         batch.write()
         self._execute("DELETE FROM arrival WHERE message_id = ? AND part = ?", (message_id, part))
         return True
 
-    def _arriving(self, message_id: int) -> list[RecordStatus]:
+    def write_out_all(self, message_id: int, now: float) -> None:
+        """Write out a message, and those before it, in transactions of their own."""
+        while True:
+            with self._writing():
+                if not self.is_arriving(message_id) or not self.write_out(now):
+                    return
+
+    def write_out_some(self, now: float) -> None:
+        """Write out the oldest parts that wait, in transactions of their own; the next call goes on."""
+        for _ in range(WRITE_OUTS):
+            with self._reading():
+                if not self._execute("SELECT 1 FROM arrival LIMIT 1").fetchone():
+                    return
+            with self._writing():
+                self.write_out(now)
+
+    def is_arriving(self, message_id: int) -> bool:
+        return bool(self._execute("SELECT 1 FROM arrival WHERE message_id = ? LIMIT 1", (message_id,)).fetchone())
+
+    def records_of(self, message_id: int) -> list[RecordStatus]:
         """The records that are not written out: each queued."""
         found = []
         rows = self._execute(

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from hl7bridge.model import LIFECYCLE, Action, Result, StaffChange
-from hl7bridge.store.connection import each
+from hl7bridge.store.connection import StoreConnection, each
 from hl7bridge.store.encoding import PLAIN, echo_to_bytes, findings_to_text, unseal
 from hl7bridge.store.lanes import NEW, Lanes, keys_to_text, lane_key
 from hl7bridge.store.store import (
@@ -77,15 +77,15 @@ _Chain = tuple[str, str, str, str]  # control id, feed, MSH-3, MSH-4: what makes
 class Batch:
     """The rows of one transaction, table by table."""
 
-    def __init__(self, store: Lanes, messages: Sequence[NewMessage], now: float) -> None:
-        self._store, self._now = store, now
-        self._message_id = store._draw("message", len(messages)) if messages else 0
+    def __init__(self, connection: StoreConnection, lanes: Lanes, messages: Sequence[NewMessage], now: float) -> None:
+        self._connection, self._lanes, self._now = connection, lanes, now
+        self._message_id = connection.draw("message", len(messages)) if messages else 0
         # Duplicates use none of theirs: gaps in the numbers do not matter, their order does.
         deliveries = sum(len(record.deliveries) for message in messages for record in message.records)
         deliveries += sum(sum(part.deliveries.values()) for message in messages for part in message.parts)
-        self._delivery_id = store._draw("delivery", deliveries) if deliveries else 0
+        self._delivery_id = connection.draw("delivery", deliveries) if deliveries else 0
         ids = {_control_id(message) for message in messages if message.duplicate_window > 0}
-        self._seen = store._present(SEEN, ids)
+        self._seen = connection.present(SEEN, ids)
         self._chains: dict[_Chain, list[tuple[int, NewMessage]]] = {}
         self._scheduled: set[tuple[str, str, str]] = set()
         self._late = False  # younger messages may have been written down before these records
@@ -93,9 +93,9 @@ class Batch:
         self._clear()
 
     @classmethod
-    def of_part(cls, store: Lanes, delivery_id: int, now: float) -> Batch:
+    def of_part(cls, connection: StoreConnection, lanes: Lanes, delivery_id: int, now: float) -> Batch:
         """For records of a message that was stored before, whose deliveries have numbers from `delivery_id` on."""
-        batch = cls(store, (), now)
+        batch = cls(connection, lanes, (), now)
         batch._delivery_id, batch._late = delivery_id, True
         return batch
 
@@ -110,7 +110,7 @@ class Batch:
 
     def write(self) -> None:
         """Insert what has been added, parents first."""
-        store = self._store
+        connection = self._connection
         for sql, rows in (
             (_MESSAGE, self._messages),
             (_BODY, self._bodies),
@@ -120,8 +120,8 @@ class Batch:
             (_ARRIVAL, self._arrivals),
         ):
             if rows:
-                store._executemany(sql, rows)
-        store._note_all(self._history)
+                connection.execute_many(sql, rows)
+        connection.note_all(self._history)
         self._clear()
 
     def add(self, message: NewMessage) -> Accepted:
@@ -231,11 +231,11 @@ class Batch:
             if person in self._asked:
                 return False
             sql = "SELECT asked FROM known_practitioner WHERE feed = ? AND destination = ? AND source_key = ?"
-            known = self._store._execute(sql, person).fetchone()
+            known = self._connection.execute(sql, person).fetchone()
             if known and known[0] > self._now - message.recheck:
                 return False
         self._asked.add(person)
-        self._store._execute(
+        self._connection.execute(
             "INSERT INTO known_practitioner (feed, destination, source_key, asked) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (feed, destination, source_key) DO UPDATE SET asked = excluded.asked",
             (*person, self._now),
@@ -273,7 +273,7 @@ class Batch:
             younger = self._replaced_by(delivery_id, message.feed, change, new)
             if younger:
                 self.write()
-                self._store._end(delivery_id, Result.SUPERSEDED, self._now, by=younger)
+                self._lanes.end(delivery_id, Result.SUPERSEDED, self._now, by=younger)
         return state
 
     def _supersede(self, delivery_id: int, feed: str, change: StaffChange, new: NewDelivery) -> None:
@@ -281,20 +281,20 @@ class Batch:
         person = (change.source_key, feed, new.destination)
         if person in self._scheduled:
             self.write()  # one of this very batch may be meant: it must be there to be found
-        earlier = self._store._execute(
+        earlier = self._connection.execute(
             "SELECT id, not_before, action FROM delivery"
             " WHERE state = 'scheduled' AND source_key = ? AND feed = ? AND destination = ? AND id < ?",
             (*person, delivery_id),
         ).fetchall()
         for earlier_id, not_before, action in earlier:
             if _replaces(change, new.not_before, action, not_before):
-                self._store._end(earlier_id, Result.SUPERSEDED, self._now, by=delivery_id)
+                self._lanes.end(earlier_id, Result.SUPERSEDED, self._now, by=delivery_id)
         if new.not_before:
             self._scheduled.add(person)
 
     def _replaced_by(self, delivery_id: int, feed: str, change: StaffChange, new: NewDelivery) -> int:
         """The delivery of a younger message, written down already, that replaces this scheduled one; 0 = none does."""
-        younger = self._store._execute(YOUNGER, (change.source_key, feed, new.destination, delivery_id)).fetchall()
+        younger = self._connection.execute(YOUNGER, (change.source_key, feed, new.destination, delivery_id)).fetchall()
         for younger_id, not_before, codec, content in younger:
             later = StaffChange.from_json(unseal(codec, content).decode())
             if _replaces(later, not_before, change.kind, new.not_before):
@@ -319,7 +319,7 @@ class Batch:
         if not same:
             return newest or newest_stored, False, None
         same_id, state = same
-        answers = acknowledgments_of(self._store, same_id)
+        answers = acknowledgments_of(self._connection, same_id)
         return same_id, True, answers if _stands(MessageState(state), answers) else None
 
     def _earlier_stored(self, chain: _Chain, message: NewMessage) -> tuple[int, tuple[int, str] | None]:
@@ -332,7 +332,7 @@ class Batch:
         rows = [
             row
             for link in ("repeat", "")
-            for row in self._store._execute(
+            for row in self._connection.execute(
                 "SELECT id, state, digest, received FROM message WHERE control_id = ? AND feed = ?"
                 " AND sending_application = ? AND sending_facility = ? AND link = ? ORDER BY id DESC LIMIT 1",
                 (*chain, link),
@@ -343,7 +343,7 @@ class Batch:
             return 0, None
         newest = max(row[0] for row in rows)
         control_id, feed, application, facility = chain
-        rows += self._store._execute(
+        rows += self._connection.execute(
             "SELECT id, state, digest, received FROM message WHERE control_id = ? AND feed = ? AND digest = ?"
             " AND link = 'repeat' AND sending_application = ? AND sending_facility = ? AND received >= ?"
             " ORDER BY id DESC LIMIT 1",
@@ -388,9 +388,9 @@ def _order_time(text: str) -> str:
     return moment.isoformat(timespec="microseconds")
 
 
-def acknowledgments_of(store: Lanes, message_id: int) -> tuple[Acknowledgment, ...]:
+def acknowledgments_of(connection: StoreConnection, message_id: int) -> tuple[Acknowledgment, ...]:
     """Every acknowledgment of a message, as it stands."""
-    rows = store._execute(
+    rows = connection.execute(
         "SELECT kind, state, code, positive, body, due FROM acknowledgment WHERE message_id = ? ORDER BY kind",
         (message_id,),
     )

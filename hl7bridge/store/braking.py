@@ -8,9 +8,9 @@ keeps its place in the count; one that turns out to have written nothing gives i
 from __future__ import annotations
 
 from hl7bridge.model import Task
-from hl7bridge.store.claiming import Claiming
-from hl7bridge.store.lanes import BRAKE
+from hl7bridge.store.connection import StoreConnection, StorePart
 from hl7bridge.store.store import Braked, Claimed
+from hl7bridge.store.tasking import BRAKE, Tasking
 
 HOUR = 3600.0
 FILE = 20  # records from which a message counts as a file
@@ -20,8 +20,12 @@ IN_THE_HOUR = "SELECT COUNT(*) FROM ending WHERE destination = ? AND at > ? AND 
 OF_THE_MESSAGE = "SELECT COUNT(*) FROM ending WHERE message_id = ? AND destination = ? AND delivery_id <> ?"
 
 
-class Braking(Claiming):
+class Braking(StorePart):
     """Letting deliveries through that end a person."""
+
+    def __init__(self, connection: StoreConnection, tasks: Tasking) -> None:
+        super().__init__(connection)
+        self._tasks = tasks
 
     def may_end(self, claimed: Claimed, per_hour: int, share_of_file: float, now: float) -> Braked:
         """Whether this delivery may end its person now; it then counts among those of the last hour and of its message.
@@ -50,10 +54,10 @@ class Braking(Claiming):
 
     def _alert(self, claimed: Claimed, now: float) -> bool:
         """Tell people, unless they were told within the hour."""
-        if not self._told_first(claimed.destination, BRAKE, now, HOUR):
+        if not self._tasks.tell_first(claimed.destination, BRAKE, now, HOUR):
             return False
         self._note(now, claimed.message_id, claimed.delivery_id, "brake", destination=claimed.destination)
-        self._open_task(_TASK, claimed.message_id, 0, claimed.destination, claimed.feed, "", now)
+        self._tasks.open_task(_TASK, claimed.message_id, 0, claimed.destination, claimed.feed, "", now)
         return True
 
 

@@ -11,15 +11,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from hl7bridge.errors import ClaimLost
-from hl7bridge.model import LIFECYCLE, DeliveryEvent, DeliveryState, Known, Link, Result, StaffChange, Task, Written
+from hl7bridge.model import LIFECYCLE, DeliveryEvent, DeliveryState, Known, Link, Result, StaffChange, Task
 from hl7bridge.model.ordering import CLOCK_TOLERANCE, seconds_behind
+from hl7bridge.store.arriving import WRITE_OUTS, Arriving
+from hl7bridge.store.connection import StoreConnection, StorePart
 from hl7bridge.store.creating import PERSON as PRACTITIONER
 from hl7bridge.store.creating import ROLE, Creating
-from hl7bridge.store.encoding import unseal, written_from_row
-from hl7bridge.store.lanes import NEWCOMERS, WRITE_OUTS, keys_from_text, keys_to_text, lane_key
+from hl7bridge.store.encoding import unseal
+from hl7bridge.store.lanes import NEWCOMERS, Lanes, keys_from_text, keys_to_text, lane_key
 from hl7bridge.store.moving import Move, move
+from hl7bridge.store.pausing import Pausing
+from hl7bridge.store.people import OWN, People
 from hl7bridge.store.reloading import confirmed_mapping
 from hl7bridge.store.store import Claimed
+from hl7bridge.store.tasking import Tasking
 
 PROMOTED = 500  # scheduled deliveries that one claim lines up at most; the next claim takes the next ones
 LINE_UPS = 10  # transactions in which one claim lines up new deliveries at most, so that its lease outlives it
@@ -27,16 +32,6 @@ TRIED = 1000  # candidates that one claim looks at, about: bounds how long it ho
 
 LaneOf = Callable[[StaffChange, str], tuple[str, ...]]
 Told = Callable[[int, int], None]
-
-_BASES = (
-    "SELECT resource_type, resource_id, content, codec, role_key, origin, holds_active, feed, source_key, version"
-    " FROM feed_write WHERE "
-)
-# No ORDER BY: SQLite would choose the index in that order, in place of the one that finds the rows.
-WRITTEN_BY = _BASES + "destination = ? AND resource_type = ? AND resource_id = ?"
-OWN = _BASES + "destination = ? AND feed = ? AND source_key = ?"
-
-PERSON = "SELECT person_id, link FROM crosswalk WHERE destination = ? AND feed = ? AND source_key = ?"
 
 READY = (
     "SELECT id, place FROM delivery WHERE head = 1 AND state = 'queued' AND destination = ? AND leaver = ?"
@@ -77,8 +72,23 @@ class _Asked:
     told: Told = _nobody
 
 
-class Claiming(Creating):
+class Claiming(StorePart):
     """Leases and claims."""
+
+    def __init__(
+        self,
+        connection: StoreConnection,
+        *,
+        lanes: Lanes,
+        arrivals: Arriving,
+        created: Creating,
+        people: People,
+        pausing: Pausing,
+        tasks: Tasking,
+    ) -> None:
+        super().__init__(connection)
+        self._lanes, self._arrivals, self._created = lanes, arrivals, created
+        self._people, self._pausing, self._tasks = people, pausing, tasks
 
     # -- leases --
 
@@ -116,7 +126,7 @@ class Claiming(Creating):
                 who = {"owner": owner, "fence": fence}
                 back = Move(delivery_id, message_id, DeliveryState.CLAIMED, {"head": 1}, who)
                 move(self._connection, DeliveryEvent.GIVEN_BACK, [back], now)
-                self._free(delivery_id, keys_from_text(lane))
+                self._lanes.free(delivery_id, keys_from_text(lane))
             self._execute("DELETE FROM worker WHERE owner = ?", (owner,))
 
     def _claims_of(self, owner: str) -> list[Any]:
@@ -129,11 +139,11 @@ class Claiming(Creating):
         self, now: float, delivery_id: int, message_id: int, lane: str, owner: str, fence: int, attempts: int
     ) -> None:
         """A claim whose worker is gone: its attempt counts, and may have reached the server, with a create of anything."""
-        self._remember_lately(keys_from_text(lane), [(PRACTITIONER, ""), (ROLE, "")], now)
+        self._created.remember_lately(keys_from_text(lane), [(PRACTITIONER, ""), (ROLE, "")], now)
         columns = {"next_attempt": now, "attempts": attempts + 1, "ambiguous": 1, "sent": 1}
         gone = Move(delivery_id, message_id, DeliveryState.CLAIMED, columns, {"owner": owner, "fence": fence})
         move(self._connection, DeliveryEvent.TAKEN_OVER, [gone], now)
-        self._free(delivery_id, keys_from_text(lane))
+        self._lanes.free(delivery_id, keys_from_text(lane))
 
     # -- claims --
 
@@ -163,13 +173,13 @@ class Claiming(Creating):
                 self._require_lease(owner, now)
                 self._promote(destination, now)
                 # Each in a transaction of its own, so that nobody waits long for the store.
-                if write_outs < WRITE_OUTS and self._write_out(now):
+                if write_outs < WRITE_OUTS and self._arrivals.write_out(now):
                     write_outs += 1
                     continue
                 line_ups += 1
-                if self._line_up(destination) and line_ups < LINE_UPS:
+                if self._lanes.line_up(destination) and line_ups < LINE_UPS:
                     continue
-                if self._is_paused(destination, now):
+                if self._pausing.is_paused(destination, now):
                     return []
                 self._take_over_orphans(destination, now)
                 return self._hand_out(asked, limit, now)
@@ -177,19 +187,6 @@ class Claiming(Creating):
     def _require_lease(self, owner: str, now: float) -> None:
         if not self._execute("SELECT 1 FROM worker WHERE owner = ? AND expiry > ?", (owner, now)).fetchone():
             raise ClaimLost("this worker's lease has ended, or it never joined: join before you claim")
-
-    def _is_paused(self, destination: str, now: float) -> bool:
-        pause = self._execute("SELECT until FROM pause WHERE destination = ?", (destination,)).fetchone()
-        if not pause:
-            return False
-        if pause[0] and pause[0] <= now:
-            self._resume(destination, now)
-            return False
-        return True
-
-    def _resume(self, destination: str, now: float, **detail: object) -> None:
-        self._execute("DELETE FROM pause WHERE destination = ?", (destination,))
-        self._note(now, 0, 0, "resumed", destination=destination, **detail)
 
     def _promote(self, destination: str, now: float) -> None:
         """Queue what was scheduled and is due, behind everything that was accepted until now."""
@@ -253,9 +250,9 @@ class Claiming(Creating):
             return None
         behind = 0.0 if force else seconds_behind(order_time, applied or "")
         if behind and behind >= asked.clock_tolerance:
-            self._end(delivery_id, Result.STALE, now, seconds_behind=round(behind))
+            self._lanes.end(delivery_id, Result.STALE, now, seconds_behind=round(behind))
             if change.action in LIFECYCLE or change.says_active is False:
-                self._open_task(_STALE, message_id, delivery_id, destination, feed, source_key, now)
+                self._tasks.open_task(_STALE, message_id, delivery_id, destination, feed, source_key, now)
             asked.told(delivery_id, message_id)
             return None
         self._executemany(
@@ -269,8 +266,8 @@ class Claiming(Creating):
             [Move(delivery_id, message_id, DeliveryState(state), who, who)],
             now,
         )
-        own = self._bases(OWN, destination, feed, source_key)
-        lately = self._lately(keys, now)
+        own = self._people.bases(OWN, destination, feed, source_key)
+        lately = self._created.lately(keys, now)
         known = Known(
             person_id or "",
             own,
@@ -296,10 +293,6 @@ class Claiming(Creating):
             bool(approves),
         )
 
-    def _bases(self, sql: str, *parameters: str) -> tuple[Written, ...]:
-        bases = [written_from_row(row) for row in self._execute(sql, parameters)]
-        return tuple(sorted(bases, key=lambda b: (b.resource_type, b.resource_id, b.feed, b.source_key, b.role_key)))
-
     def _claim_keys(
         self,
         delivery_id: int,
@@ -320,7 +313,7 @@ class Claiming(Creating):
         more = {lane_key(destination, name) for name in names}.difference(known)
         keys = tuple(sorted((*known, *more)))
         if more:
-            self._enter(delivery_id, place, more)
+            self._lanes.enter(delivery_id, place, more)
             self._execute("UPDATE delivery SET lane = ? WHERE id = ?", (keys_to_text(keys), delivery_id))
         return keys
 

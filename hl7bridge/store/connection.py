@@ -114,6 +114,12 @@ def each(table: str, column: str) -> str:
     return "SELECT " + ", ".join([f"EXISTS (SELECT 1 FROM {table} WHERE {column} = ?)"] * WIDTH)  # noqa: S608 (our names)
 
 
+def conditions(filters: dict[str, Any]) -> tuple[str, list[Any]]:
+    """Those that are given, as SQL to go on after a condition, and their values."""
+    given = {condition: value for condition, value in filters.items() if value}
+    return "".join(f" AND {condition}" for condition in given), list(given.values())
+
+
 def marks(count: int) -> str:
     """`count` placeholders for an IN list."""
     return ", ".join("?" * count)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hl7bridge.store.connection import marks
+from hl7bridge.store.connection import StoreConnection, StorePart, marks
 from hl7bridge.store.created import IndexLag, Looked, SecondLook
 from hl7bridge.store.tasking import Tasking
 
@@ -37,12 +37,16 @@ class Lately:
     unsure_roles: float = 0.0
 
 
-class Creating(Tasking):
+class Creating(StorePart):
     """`CreateStore` in SQL, and what claims and settlements write and read of it."""
+
+    def __init__(self, connection: StoreConnection, tasks: Tasking) -> None:
+        super().__init__(connection)
+        self._tasks = tasks
 
     # -- within the transactions of claims and settlements --
 
-    def _lately(self, keys: Sequence[int], now: float) -> Lately:
+    def lately(self, keys: Sequence[int], now: float) -> Lately:
         rows = self._execute(
             f"SELECT resource_type, resource_id, MAX(at) FROM lately WHERE key IN ({marks(len(keys))})"  # noqa: S608 (marks alone)
             " AND at > ? AND at < ? GROUP BY resource_type, resource_id ORDER BY resource_id",
@@ -52,7 +56,7 @@ class Creating(Tasking):
         people = tuple(number for kind, number, _ in rows if number and kind == PERSON)
         return Lately(people, unsure.get(PERSON, 0.0), unsure.get(ROLE, 0.0))
 
-    def _remember_lately(self, keys: Sequence[int], what: Sequence[tuple[str, str]], now: float) -> None:
+    def remember_lately(self, keys: Sequence[int], what: Sequence[tuple[str, str]], now: float) -> None:
         """`what`: (resource type, id), "" = a create was sent and nobody knows whether it arrived."""
         self._executemany(
             "INSERT INTO lately (key, resource_type, resource_id, at) VALUES (?, ?, ?, ?)"
@@ -60,7 +64,7 @@ class Creating(Tasking):
             [(key, kind, number, now) for kind, number in what for key in keys],
         )
 
-    def _look_later(self, destination: str, one: SecondLook) -> None:
+    def look_later(self, destination: str, one: SecondLook) -> None:
         """Look for it once its time has come; for one now and then early, so that the lag is measured."""
         measured = self._execute(
             "SELECT at FROM index_lag WHERE destination = ? UNION ALL"
@@ -99,7 +103,7 @@ class Creating(Tasking):
                 one = looked.look
                 if looked.task is not None:
                     about = (one.message_id, one.delivery_id, destination, one.feed, one.source_key)
-                    self._open_task(looked.task, *about, now)
+                    self._tasks.open_task(looked.task, *about, now)
                 self._looked(destination, one, looked.found, now)
             self._execute("DELETE FROM lately WHERE at < ?", (now - REMEMBERED,))
 

@@ -1,4 +1,4 @@
-"""What people decide about held deliveries, paused destinations and tasks. The history says who did, and why."""
+"""What people decide about held deliveries. The history says who did, and why."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from hl7bridge.model import DeliveryEvent, DeliveryState, Result, StaffChange, Task
+from hl7bridge.model import DeliveryEvent, DeliveryState, Result, StaffChange
 from hl7bridge.model.ordering import OUT_OF_ORDER
+from hl7bridge.store.arriving import Arriving
+from hl7bridge.store.connection import StoreConnection, StorePart, conditions
 from hl7bridge.store.encoding import PLAIN, unseal
-from hl7bridge.store.lanes import NEW, keys_from_text, keys_to_text, lane_key
+from hl7bridge.store.lanes import NEW, Lanes, keys_from_text, keys_to_text, lane_key
 from hl7bridge.store.moving import ANEW, Move, move
-from hl7bridge.store.reading import Reading
-from hl7bridge.store.settling import Settling
 from hl7bridge.store.store import Released, same_person
+from hl7bridge.store.tasking import Tasking
 
 HOLDS = (
     "SELECT d.id, d.message_id, d.position, d.destination, d.feed, d.source_key, d.action, d.code, d.local, d.text,"
@@ -35,8 +36,12 @@ YOUNGER = (
 )
 
 
-class Deciding(Reading, Settling):
-    """Holds, pauses and tasks, as people see and decide them."""
+class Deciding(StorePart):
+    """Holds, as people see and decide them."""
+
+    def __init__(self, connection: StoreConnection, lanes: Lanes, arrivals: Arriving, tasks: Tasking) -> None:
+        super().__init__(connection)
+        self._lanes, self._arrivals, self._tasks = lanes, arrivals, tasks
 
     # -- holds --
 
@@ -52,7 +57,7 @@ class Deciding(Reading, Settling):
     ) -> list[dict[str, Any]]:
         """Held deliveries in the order in which they came: id, message_id, position, destination, feed, source_key,
         action, code, local, text, http_status, person_id, attempts, since (Unix seconds)."""
-        where, values = _conditions(
+        where, values = conditions(
             {
                 "d.id = ?": delivery_id,
                 "d.source_key = ?": source_key,
@@ -68,7 +73,7 @@ class Deciding(Reading, Settling):
         self, *, destination: str = "", feed: str = "", local: str = "", source_key: str = ""
     ) -> dict[str, int]:
         """How many deliveries are held for each cause, the most frequent first."""
-        where, values = _conditions(
+        where, values = conditions(
             {"d.source_key = ?": source_key, "d.feed = ?": feed, "d.destination = ?": destination, "d.local = ?": local}
         )
         with self._reading():
@@ -114,7 +119,7 @@ class Deciding(Reading, Settling):
                     last_codec,
                     last_content,
                 ) = row
-                if self._write_out(now) or self._line_up(destination):
+                if self._arrivals.write_out(now) or self._lanes.line_up(destination):
                     continue  # in a transaction of its own, so that nobody waits long for the store
                 keys = set(keys_from_text(keys_text))
                 if any(self._execute(YOUNGER, (key, source_key, feed, first_place)).fetchone() for key in keys):
@@ -153,7 +158,7 @@ class Deciding(Reading, Settling):
                         replace(went, mapping_version="") == replace(goes, mapping_version=""),
                     ),
                 )
-                self._end_tasks(delivery_id, "released", now)
+                self._tasks.end_tasks(delivery_id, "released", now)
                 return Released.QUEUED
 
     def discard(self, delivery_id: int, now: float, *, who: str, reason: str) -> bool:
@@ -161,87 +166,5 @@ class Deciding(Reading, Settling):
         with self._writing():
             row = self._execute("SELECT local FROM delivery WHERE id = ? AND state = 'held'", (delivery_id,)).fetchone()
             if row:
-                self._end(delivery_id, Result.WITHDRAWN, now, who=who, reason=reason, held_for=row[0])
+                self._lanes.end(delivery_id, Result.WITHDRAWN, now, who=who, reason=reason, held_for=row[0])
             return bool(row)
-
-    # -- destinations --
-
-    def pauses(self) -> dict[str, dict[str, Any]]:
-        """By destination: reason, since, until (0 = until a person resumes it), who, note."""
-        with self._reading():
-            rows = self._dicts("SELECT destination, reason, since, until, who, note FROM pause ORDER BY destination")
-        return {row.pop("destination"): row for row in rows}
-
-    def pause(
-        self,
-        destination: str,
-        reason: str,
-        now: float,
-        *,
-        who: str = "",
-        note: str = "",
-        task: Task | None = None,
-        until: float = 0.0,
-    ) -> bool:
-        """Pause a destination until a person resumes it (or `until`), and open the task that says so. False, and nothing is
-        done, when it is paused so already, or for longer: whoever gets True tells people, once."""
-        with self._writing():
-            if not self._pause_until(destination, reason, now, until, who=who, note=note):
-                return False
-            if task:
-                self._open_task(task, 0, 0, destination, "", "", now)
-            return True
-
-    def resume(self, destination: str, now: float, *, who: str = "", note: str = "") -> bool:
-        """End a destination's pause, and the tasks that it opened; what waits for its next attempt may go at once. False
-        when it was not paused."""
-        with self._writing():
-            row = self._execute("SELECT reason FROM pause WHERE destination = ?", (destination,)).fetchone()
-            if row:
-                self._resume(destination, now, was=row[0], **({"who": who, "note": note} if who else {}))
-                self._execute(
-                    "UPDATE task SET state = 'done', closed = ?, closed_by = ?, evidence = ?"
-                    " WHERE state = 'open' AND kind = ? AND destination = ?",
-                    (now, who, note, row[0], destination),
-                )
-            if row or who:
-                self._execute(
-                    "UPDATE delivery SET next_attempt = ? WHERE destination = ? AND state = 'retry' AND next_attempt > ?",
-                    (now, destination, now),
-                )
-            return bool(row)
-
-    # -- tasks --
-
-    def tasks(
-        self,
-        *,
-        task_id: int = 0,
-        state: str = "",
-        kind: str = "",
-        destination: str = "",
-        owner: str = "",
-        source_key: str = "",
-        limit: int = 50,
-    ) -> list[dict[str, Any]]:
-        """Oldest first: id, opened, kind, title, steps, feed, source_key, destination, message_id, delivery_id, state, due,
-        closed (Unix seconds, 0 = none), closed_by, evidence, owner, told, by_facts; items: for each step its number, text,
-        fact, gate, state (open, done, verified), changed, who, evidence; blocked_by: the numbers of open gates."""
-        where, values = _conditions(
-            {
-                "id = ?": task_id,
-                "state = ?": state,
-                "kind = ?": kind,
-                "destination = ?": destination,
-                "owner = ?": owner,
-                "source_key = ?": source_key,
-            }
-        )
-        with self._reading():
-            return self._tasks(where, values, limit)
-
-
-def _conditions(filters: dict[str, Any]) -> tuple[str, list[Any]]:
-    """Those that are given, as SQL to go on after a condition, and their values."""
-    given = {condition: value for condition, value in filters.items() if value}
-    return "".join(f" AND {condition}" for condition in given), list(given.values())

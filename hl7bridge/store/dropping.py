@@ -7,6 +7,7 @@ from dataclasses import astuple, fields, replace
 
 from hl7bridge.errors import ClaimLost
 from hl7bridge.store.accepting import Accepting
+from hl7bridge.store.connection import StoreConnection, StorePart
 from hl7bridge.store.dropped import READING, DropFile, Taken
 from hl7bridge.store.store import Accepted, NewMessage
 
@@ -20,8 +21,12 @@ _READ_ON = (
 )
 
 
-class Dropping(Accepting):
+class Dropping(StorePart):
     """`DropStore` in SQL."""
+
+    def __init__(self, connection: StoreConnection, inbox: Accepting) -> None:
+        super().__init__(connection)
+        self._inbox = inbox
 
     def begin_drop_file(self, feed: str, name: str, identity: str, size: int, now: float) -> DropFile:
         """The file of that identity that is under way, with how far it was read; or a new one."""
@@ -43,7 +48,7 @@ class Dropping(Accepting):
         Raises StoreError, ClaimLost when another process has read on in this file: then nothing of it is stored.
         """
         with self._writing():
-            so_far = taken(self._accept(messages, now))
+            so_far = taken(self._inbox.take(messages, now))
             values = (now, *astuple(so_far), file.file_id, file.taken.messages)
             if self._execute(_READ_ON, values).rowcount != 1:
                 raise ClaimLost("another process reads the same file of the drop folder")

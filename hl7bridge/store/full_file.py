@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 from hl7bridge.model import DeliveryEvent, DeliveryState, Record, RecordEcho, Result, Task
 from hl7bridge.store.batch import Batch
+from hl7bridge.store.connection import StoreConnection, StorePart
+from hl7bridge.store.lanes import Lanes
 from hl7bridge.store.moving import Move, move
 from hl7bridge.store.reconciled import FullFile, HeldEnd
-from hl7bridge.store.reconciling import Reconciling
 from hl7bridge.store.store import Acknowledgment, AcknowledgmentState, MessageState, NewDelivery, NewMessage, NewRecord
+from hl7bridge.store.tasking import Tasking
 
 MISSING = "full-file-missing"
 
@@ -25,8 +27,12 @@ FILES = (
 )
 
 
-class FullFiles(Reconciling):
+class FullFiles(StorePart):
     """The part of a store that whole-file messages need: see `ReconcileStore`."""
+
+    def __init__(self, connection: StoreConnection, lanes: Lanes, tasks: Tasking) -> None:
+        super().__init__(connection)
+        self._lanes, self._tasks = lanes, tasks
 
     def full_files(self, message_id: int = 0) -> list[FullFile]:
         """Whole-file messages that are not compared yet, oldest first; or the one of that id."""
@@ -66,7 +72,7 @@ class FullFiles(Reconciling):
                 [(file.message_id, key, held.get(key, 0)) for key in missing],
             )
             if task is not None:
-                self._open_task(task, file.message_id, 0, "", file.feed, "", now)
+                self._tasks.open_task(task, file.message_id, 0, "", file.feed, "", now)
             self._note(
                 now,
                 file.message_id,
@@ -101,7 +107,7 @@ class FullFiles(Reconciling):
             peer="full file",
             note=f"people absent from message {file.message_id}",
         )
-        batch = Batch(self, [message], now)
+        batch = Batch(self._connection, self._lanes, [message], now)
         message_id = batch.add(message).message_id
         batch.write()
         rows = self._execute(

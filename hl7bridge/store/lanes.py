@@ -20,31 +20,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from abc import abstractmethod
 from collections.abc import Collection
 
-from hl7bridge.model import LEAVER_UNVERIFIED, STANDING_TASKS, DeliveryEvent, DeliveryState, Result
-from hl7bridge.store.connection import StorePart, each, marks
+from hl7bridge.model import DeliveryEvent, DeliveryState, Result
+from hl7bridge.store.connection import StoreConnection, StorePart, each
 from hl7bridge.store.moving import Move, move
 from hl7bridge.store.store import OPEN_LANE
+from hl7bridge.store.tasking import Tasking
 
-BRAKE = "brake"  # the cause of a hold, and the kind of its task
-US = "hl7bridge"  # who closed what a read showed
 NEW = -1  # the mark of a delivery that has not entered its lanes
-WRITE_OUTS = 40  # parts of large messages that are written out at one time at most
 LINED_UP = 1000  # deliveries that one transaction lines up at most: bounds how long it holds the store
 
 OCCUPIED = each("lane", "key")
-_END_TASKS = (
-    "UPDATE task SET state = ?, closed = ? WHERE delivery_id = ? AND state = 'open'"  # noqa: S608 (marks alone)
-    f" AND kind NOT IN ({marks(len(STANDING_TASKS))}) AND NOT (kind = ? AND ? = 'released')"
-)
-# The brake's task is about all that it holds: decided one by one, the last one closes it.
-_END_BRAKE_TASK = (
-    "UPDATE task SET state = 'done', closed = ?, closed_by = ?, evidence = 'all that the brake held is decided'"
-    " WHERE state = 'open' AND kind = ? AND destination = (SELECT destination FROM delivery WHERE id = ?)"
-    " AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.destination = task.destination AND d.state = 'held' AND d.local = ?)"
-)
 # Nothing newer than what is still to be written out: the lanes keep the order of commit.
 NEWCOMERS = (
     "SELECT id, place, lane FROM delivery WHERE head = -1 AND state = 'queued' AND destination = ?"
@@ -72,30 +59,11 @@ def keys_from_text(text: str) -> tuple[int, ...]:
 class Lanes(StorePart):
     """Entering, leaving and freeing lanes. All of it inside the caller's transaction."""
 
-    @abstractmethod
-    def _write_out(self, now: float) -> bool:
-        """Write out the oldest part of a message of very many records. False when there is none."""
+    def __init__(self, connection: StoreConnection, tasks: Tasking) -> None:
+        super().__init__(connection)
+        self._tasks = tasks
 
-    def _write_out_all(self, message_id: int, now: float) -> None:
-        """Write out a message, and those before it, in transactions of their own."""
-        while True:
-            with self._writing():
-                if not self._is_arriving(message_id) or not self._write_out(now):
-                    return
-
-    def _write_out_some(self, now: float) -> None:
-        """Write out the oldest parts that wait, in transactions of their own; the next call goes on."""
-        for _ in range(WRITE_OUTS):
-            with self._reading():
-                if not self._execute("SELECT 1 FROM arrival LIMIT 1").fetchone():
-                    return
-            with self._writing():
-                self._write_out(now)
-
-    def _is_arriving(self, message_id: int) -> bool:
-        return bool(self._execute("SELECT 1 FROM arrival WHERE message_id = ? LIMIT 1", (message_id,)).fetchone())
-
-    def _line_up(self, destination: str) -> bool:
+    def line_up(self, destination: str) -> bool:
         """Let new deliveries enter their lanes, in order of place. True when there may be more of them."""
         new = [
             (delivery_id, place, keys_from_text(lane))
@@ -107,21 +75,21 @@ class Lanes(StorePart):
             heads.append((occupied.isdisjoint(keys), delivery_id))
             occupied.update(keys)
         for delivery_id, place, keys in new:
-            self._enter(delivery_id, place, keys)
+            self.enter(delivery_id, place, keys)
         self._executemany("UPDATE delivery SET head = ? WHERE id = ?", heads)
         return len(new) == LINED_UP
 
-    def _enter(self, delivery_id: int, place: int, keys: Collection[int]) -> None:
+    def enter(self, delivery_id: int, place: int, keys: Collection[int]) -> None:
         self._executemany(
             "INSERT INTO lane (key, place, delivery_id) VALUES (?, ?, ?)", [(key, place, delivery_id) for key in keys]
         )
 
-    def _leave_lanes(self, delivery_id: int, place: int, keys: Collection[int]) -> None:
+    def leave(self, delivery_id: int, place: int, keys: Collection[int]) -> None:
         """Step out of the lanes and give up the claim, if any; who is first then is marked."""
         self._executemany("DELETE FROM lane WHERE key = ? AND place = ?", [(key, place) for key in keys])
-        self._free(delivery_id, keys)
+        self.free(delivery_id, keys)
 
-    def _free(self, delivery_id: int, keys: Collection[int]) -> None:
+    def free(self, delivery_id: int, keys: Collection[int]) -> None:
         """End the delivery's claims on these keys, and mark who is first in each lane."""
         self._executemany("DELETE FROM claim WHERE key = ? AND delivery_id = ?", [(key, delivery_id) for key in keys])
         self._executemany(
@@ -130,7 +98,7 @@ class Lanes(StorePart):
             [(key,) for key in keys],
         )
 
-    def _end(self, delivery_id: int, result: Result, now: float, **detail: object) -> None:
+    def end(self, delivery_id: int, result: Result, now: float, **detail: object) -> None:
         """End a delivery that is not claimed, without an attempt: superseded, stale or withdrawn. Its tasks end with it,
         but for those that are about the person."""
         message_id, state, place, lane = self._execute(
@@ -140,11 +108,5 @@ class Lanes(StorePart):
         columns, told = {"result": result.value}, {"was": state, **detail}
         move(self._connection, DeliveryEvent(result.value), [Move(delivery_id, message_id, was, columns, told)], now)
         if was in OPEN_LANE:
-            self._leave_lanes(delivery_id, place, keys_from_text(lane))
-        self._end_tasks(delivery_id, result.value, now)
-
-    def _end_tasks(self, delivery_id: int, state: str, now: float) -> None:
-        """Close the open tasks of a delivery, but for those that are about the person. A release is no proof that a leaver
-        is inactive."""
-        self._execute(_END_TASKS, (state, now, delivery_id, *sorted(STANDING_TASKS), LEAVER_UNVERIFIED, state))
-        self._execute(_END_BRAKE_TASK, (now, US, BRAKE, delivery_id, BRAKE))
+            self.leave(delivery_id, place, keys_from_text(lane))
+        self._tasks.end_tasks(delivery_id, result.value, now)

@@ -12,10 +12,9 @@ from typing import Any
 
 from hl7bridge.model import APPLIED, DeliveryEvent, DeliveryState, Result, StaffChange
 from hl7bridge.model.ordering import CLOCK_TOLERANCE, seconds_behind
-from hl7bridge.store.claiming import Claiming
-from hl7bridge.store.connection import marks
+from hl7bridge.store.connection import StoreConnection, StorePart, marks
 from hl7bridge.store.encoding import unseal
-from hl7bridge.store.lanes import keys_from_text
+from hl7bridge.store.lanes import Lanes, keys_from_text
 from hl7bridge.store.moving import ANEW, Move, move
 from hl7bridge.store.store import Reported
 
@@ -42,8 +41,12 @@ OLDER_OF_LATER = (
 )
 
 
-class Modes(Claiming):
+class Modes(StorePart):
     """Going from reporting to writing, and interactions that a server refuses."""
+
+    def __init__(self, connection: StoreConnection, lanes: Lanes) -> None:
+        super().__init__(connection)
+        self._lanes = lanes
 
     def ran_as(self, destination: str) -> dict[str, Any] | None:
         """What was remembered of the destination's last run; None = it never ran."""
@@ -134,14 +137,14 @@ class Modes(Claiming):
                 for delivery_id, message_id, place, feed, _, order_time, force, lane, codec, content, _ in rows:
                     change = StaffChange.from_json(unseal(codec, content).decode())
                     if self._is_overtaken(change, destination, feed, place):
-                        self._end(delivery_id, Result.SUPERSEDED, now, who=who)
+                        self._lanes.end(delivery_id, Result.SUPERSEDED, now, who=who)
                         continue
                     force = force or self._leaves_anyway(change, destination, feed, place, order_time)
                     # head = 1 whoever stands in the lane: claiming checks, and unmarks whoever is behind another.
                     columns, told = {"head": 1, "force": force}, {"was": "reported", "who": who, "reason": reason}
                     again = Move(delivery_id, message_id, DeliveryState.ENDED, {**columns, **ANEW}, told)
                     move(self._connection, DeliveryEvent.QUEUED_AGAIN, [again], now)
-                    self._enter(delivery_id, place, keys_from_text(lane))
+                    self._lanes.enter(delivery_id, place, keys_from_text(lane))
             yield start + len(some)
 
     # -- interactions that a server refuses --

@@ -11,8 +11,8 @@ from typing import Any
 
 from hl7bridge.model import Record, Result, read_json
 from hl7bridge.store.arriving import Arriving
-from hl7bridge.store.batch import HEADER
-from hl7bridge.store.connection import chunks, marks
+from hl7bridge.store.batch import HEADER, acknowledgments_of
+from hl7bridge.store.connection import StoreConnection, StorePart, chunks, marks
 from hl7bridge.store.encoding import (
     exchanges_from_text,
     findings_from_text,
@@ -43,8 +43,12 @@ MESSAGES = (
 SHOWN = " INDEXED BY message_shown WHERE m.state <> 'counted'"
 
 
-class Reading(Arriving):
+class Reading(StorePart):
     """Reads. Each method sees one commit."""
+
+    def __init__(self, connection: StoreConnection, arrivals: Arriving) -> None:
+        super().__init__(connection)
+        self._arrivals = arrivals
 
     # -- for acknowledgments --
 
@@ -66,7 +70,7 @@ class Reading(Arriving):
     def acknowledgments(self, message_id: int) -> tuple[Acknowledgment, ...]:
         """Every acknowledgment of a message, as it stands (of the first, where the message is a duplicate)."""
         with self._reading():
-            return self._acknowledgments(self._first(message_id))
+            return acknowledgments_of(self._connection, self._first(message_id))
 
     def _first(self, message_id: int) -> int:
         row = self._execute(
@@ -84,7 +88,7 @@ class Reading(Arriving):
                     there = deliveries.get((message_id, record.position), {})
                     found[message_id].append(RecordStatus(record.position, record, there))
                 for message_id in ids:
-                    found[message_id] += self._arriving(message_id)
+                    found[message_id] += self._arrivals.records_of(message_id)
         return found
 
     def _records(self, message_ids: Sequence[int]) -> list[tuple[int, Record]]:

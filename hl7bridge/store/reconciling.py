@@ -9,11 +9,13 @@ from typing import Any
 
 from hl7bridge.model import APPLIED, Action, Difference, Known, Link, Result, StaffChange, Task, read_json, write_json
 from hl7bridge.model.discrepancy import Discrepancy, SourcePerson
-from hl7bridge.store.claiming import OWN, Claiming
+from hl7bridge.store.connection import StoreConnection, StorePart
 from hl7bridge.store.encoding import PLAIN, unseal
+from hl7bridge.store.people import OWN, People
 from hl7bridge.store.reconciled import Reconciliation, Verified
 from hl7bridge.store.reloading import confirmed_mapping
 from hl7bridge.store.store import DeliveryState
+from hl7bridge.store.tasking import Tasking
 
 KEPT = 30  # runs of a destination
 WAITING = 30  # changes of one person that are not applied; of more, the newest
@@ -40,8 +42,12 @@ CROSSWALK = "SELECT person_id, link FROM crosswalk WHERE destination = ? AND fee
 _DEALT_WITH = APPLIED | {Result.NOTHING_TO_DO}
 
 
-class Reconciling(Claiming):
+class Reconciling(StorePart):
     """The part of a store that reconciliation needs: see `ReconcileStore`."""
+
+    def __init__(self, connection: StoreConnection, people: People, tasks: Tasking) -> None:
+        super().__init__(connection)
+        self._people, self._tasks = people, tasks
 
     def people(self, destination: str, feed: str = "") -> list[tuple[str, str]]:
         """(feed, source key) of everybody whom this bridge knows for a destination, sorted."""
@@ -53,7 +59,7 @@ class Reconciling(Claiming):
         """One of them, as the destination should have them."""
         with self._reading():
             row = self._execute(CROSSWALK, (destination, feed, source_key)).fetchone()
-            own = self._bases(OWN, destination, feed, source_key)
+            own = self._people.bases(OWN, destination, feed, source_key)
             person = Known(row[0], own, link=Link(row[1])) if row else Known("", own)
             person = replace(person, confirmed=confirmed_mapping(self._connection, feed))
             return self._said(person, destination, feed, source_key)
@@ -128,7 +134,7 @@ class Reconciling(Claiming):
                     (task.kind, run.destination),
                 ).fetchone()
             ):
-                self._open_task(task, 0, 0, run.destination, "", "", run.ended)
+                self._tasks.open_task(task, 0, 0, run.destination, "", "", run.ended)
             self._forget(run.destination)
         return number
 

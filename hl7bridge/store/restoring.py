@@ -66,7 +66,7 @@ class Restoring(StorePart):
 
     # -- settling --
 
-    def _keep_images(self, delivery_id: int, attempt: int, outcome: Outcome, message_id: int, now: float) -> None:
+    def keep_images(self, delivery_id: int, attempt: int, outcome: Outcome, message_id: int, now: float) -> None:
         for number, image in enumerate(outcome.images):
             try:
                 content = image_to_bytes(image)
@@ -80,7 +80,7 @@ class Restoring(StorePart):
                 (delivery_id, attempt, number, now, image.resource_type, image.resource_id, PLAIN, content),
             )
 
-    def _restores_undone(
+    def undone(
         self,
         destination: str,
         feed: str,

@@ -11,15 +11,15 @@ from hl7bridge.model import (
     Action,
     DeliveryEvent,
     DeliveryState,
-    Known,
-    Link,
     Result,
     StaffChange,
     Written,
 )
-from hl7bridge.store.claiming import OWN, PERSON, WRITTEN_BY, Claiming
+from hl7bridge.store.arriving import Arriving
+from hl7bridge.store.connection import StoreConnection, StorePart
 from hl7bridge.store.created import SecondLook
 from hl7bridge.store.creating import PERSON as PRACTITIONER
+from hl7bridge.store.creating import Creating
 from hl7bridge.store.encoding import (
     PLAIN,
     exchanges_to_text,
@@ -28,11 +28,12 @@ from hl7bridge.store.encoding import (
     unseal,
     written_to_bytes,
 )
-from hl7bridge.store.lanes import keys_from_text
+from hl7bridge.store.lanes import Lanes, keys_from_text
 from hl7bridge.store.moving import Move, move
-from hl7bridge.store.reloading import confirmed_mapping
+from hl7bridge.store.pausing import Pausing
 from hl7bridge.store.restoring import UNDONE, Restoring
 from hl7bridge.store.store import Claimed, Settlement
+from hl7bridge.store.tasking import Tasking
 
 SETTLED_AS = {
     DeliveryState.ENDED: DeliveryEvent.ENDED,
@@ -76,8 +77,23 @@ def _evidence(settlement: Settlement) -> str:
     return f"{seen}{version}, message {settlement.claimed.message_id}"
 
 
-class Settling(Claiming, Restoring):
+class Settling(StorePart):
     """What workers bring back."""
+
+    def __init__(
+        self,
+        connection: StoreConnection,
+        *,
+        lanes: Lanes,
+        arrivals: Arriving,
+        created: Creating,
+        restoring: Restoring,
+        pausing: Pausing,
+        tasks: Tasking,
+    ) -> None:
+        super().__init__(connection)
+        self._lanes, self._arrivals, self._created = lanes, arrivals, created
+        self._restoring, self._pausing, self._tasks = restoring, pausing, tasks
 
     def settle(self, settlements: Sequence[Settlement], now: float) -> list[int]:
         """Record outcomes, crosswalk, bases, tasks and history in one transaction; returns the ids of deliveries whose
@@ -106,9 +122,9 @@ class Settling(Claiming, Restoring):
         sent = sent or state is DeliveryState.UNKNOWN or outcome.result in _CHANGED_THE_SERVER or bool(outcome.written)
         ended = state is DeliveryState.ENDED
         if state in (DeliveryState.ENDED, DeliveryState.HELD):
-            self._leave_lanes(claimed.delivery_id, place, keys)
+            self._lanes.leave(claimed.delivery_id, place, keys)
         else:
-            self._free(claimed.delivery_id, keys)
+            self._lanes.free(claimed.delivery_id, keys)
         if attempted or outcome.interactions or outcome.exchanges:
             self._remember_attempt(settlement, now)
         self._remember_creates(settlement, keys, ambiguous=bool(ambiguous), now=now)
@@ -116,7 +132,7 @@ class Settling(Claiming, Restoring):
         for task in outcome.tasks:
             if outcome.result is Result.REPORTED and self._reported_before(task.kind, claimed, place):
                 continue
-            self._open_task(
+            self._tasks.open_task(
                 task,
                 claimed.message_id,
                 claimed.delivery_id,
@@ -127,13 +143,13 @@ class Settling(Claiming, Restoring):
             )
         person = (claimed.destination, claimed.feed, claimed.change.source_key)
         changed = outcome.result in _CHANGED_THE_SERVER
-        if changed and self._restores_undone(*person, outcome, claimed.message_id, claimed.delivery_id, now):
-            self._open_task(UNDONE, claimed.message_id, claimed.delivery_id, *person, now)
-        self._verify(
+        if changed and self._restoring.undone(*person, outcome, claimed.message_id, claimed.delivery_id, now):
+            self._tasks.open_task(UNDONE, claimed.message_id, claimed.delivery_id, *person, now)
+        self._tasks.close_shown(
             claimed.destination, claimed.feed, claimed.change.source_key, outcome.facts, _evidence(settlement), now
         )
         if ended:
-            self._close_unverified(claimed.delivery_id, outcome.result.value, now)
+            self._tasks.close_unverified(claimed.delivery_id, outcome.result.value, now)
         detail = {"result": outcome.result.value, "local": outcome.local, "status": outcome.http_status}
         columns = {
             "next_attempt": settlement.next_attempt if state in (DeliveryState.RETRY, DeliveryState.UNKNOWN) else 0,
@@ -158,7 +174,7 @@ class Settling(Claiming, Restoring):
         if not sent and state not in (DeliveryState.RETRY, DeliveryState.UNKNOWN):
             self._execute("DELETE FROM ending WHERE delivery_id = ?", (claimed.delivery_id,))  # ended nobody
         if settlement.pause:
-            self._pause_until(claimed.destination, settlement.pause, now, settlement.pause_until)
+            self._pausing.pause_until(claimed.destination, settlement.pause, now, settlement.pause_until)
         return True
 
     def _reported_before(self, kind: str, claimed: Claimed, place: int) -> bool:
@@ -193,7 +209,7 @@ class Settling(Claiming, Restoring):
                 interactions_to_bytes(outcome.interactions, outcome.drift, outcome.candidates),
             ),
         )
-        self._keep_images(claimed.delivery_id, (last[0] or 0) + 1, outcome, claimed.message_id, now)
+        self._restoring.keep_images(claimed.delivery_id, (last[0] or 0) + 1, outcome, claimed.message_id, now)
 
     def _remember_creates(self, settlement: Settlement, keys: Sequence[int], *, ambiguous: bool, now: float) -> None:
         """Who was written, and which create nobody answered, for those who ask before an index has caught up; and what is
@@ -204,12 +220,12 @@ class Settling(Claiming, Restoring):
         if outcome.unanswered:
             lately.add((outcome.unanswered, ""))
         if lately:
-            self._remember_lately(keys, sorted(lately), now)
+            self._created.remember_lately(keys, sorted(lately), now)
         created = {(one.resource_type, one.resource_id) for one in outcome.images if one.before is None}
         doubtful = ambiguous or claimed.known.unsure_since or claimed.known.unsure_roles_since
         for resource_type, resource_id in what:
             if doubtful or (resource_type, resource_id) in created:
-                self._look_later(
+                self._created.look_later(
                     claimed.destination,
                     SecondLook(
                         resource_type, resource_id, outcome.person_id, claimed.feed, claimed.change.source_key,
@@ -272,46 +288,12 @@ class Settling(Claiming, Restoring):
             # Held for being absent from a whole file: whoever is spoken of again is not.
             absent = earlier.event_field == ABSENT and not claimed.change.only_if_missing
             if absent or claimed.change.overtakes(Action.DEACTIVATE if ends else earlier.kind):
-                self._end(delivery_id, Result.SUPERSEDED, now, by=claimed.delivery_id)
-
-    def _pause_until(
-        self, destination: str, reason: str, now: float, until: float, *, who: str = "", note: str = ""
-    ) -> bool:
-        """`until` 0 = until a person resumes it. The later end wins: False when nothing changes."""
-        known = self._execute("SELECT until FROM pause WHERE destination = ?", (destination,)).fetchone()
-        if known and (known[0] == 0 or 0 < until <= known[0]):
-            return False
-        self._execute(
-            "INSERT INTO pause (destination, reason, since, until, who, note) VALUES (?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (destination) DO UPDATE SET reason = excluded.reason, until = excluded.until,"
-            " who = excluded.who, note = excluded.note",
-            (destination, reason, now, until, who, note),
-        )
-        detail = {"who": who, "note": note} if who else {}
-        self._note(now, 0, 0, "paused", destination=destination, reason=reason, until=until, **detail)
-        return True
-
-    def written_by(self, destination: str, resource_type: str, resource_id: str) -> tuple[Written, ...]:
-        """What every feed of this bridge wrote to that resource."""
-        with self._reading():
-            return self._bases(WRITTEN_BY, destination, resource_type, resource_id)
-
-    def known(self, destination: str, feed: str, source_key: str) -> Known:
-        """What a claim would hand out of that person: the crosswalk's id and what the feed wrote. For a dry run."""
-        with self._reading():
-            row = self._execute(PERSON, (destination, feed, source_key)).fetchone()
-            own = self._bases(OWN, destination, feed, source_key)
-            confirmed = confirmed_mapping(self._connection, feed)
-            return (
-                Known(row[0], own, link=Link(row[1]), confirmed=confirmed)
-                if row
-                else Known(own=own, confirmed=confirmed)
-            )
+                self._lanes.end(delivery_id, Result.SUPERSEDED, now, by=claimed.delivery_id)
 
     def withdraw(self, message_id: int, now: float) -> bool:
         """Withdraw every delivery of the message of which nothing can have reached a server. True when that is all of
         them. One that is claimed, of unknown result, or written in part goes on."""
-        self._write_out_all(message_id, now)
+        self._arrivals.write_out_all(message_id, now)
         with self._writing():
             rows = self._execute(
                 "SELECT id, state, sent FROM delivery WHERE message_id = ? ORDER BY id", (message_id,)
@@ -322,7 +304,7 @@ class Settling(Claiming, Restoring):
                 if not sent and state not in (DeliveryState.CLAIMED, DeliveryState.UNKNOWN, DeliveryState.ENDED)
             ]
             for delivery_id in not_sent:
-                self._end(delivery_id, Result.WITHDRAWN, now)
+                self._lanes.end(delivery_id, Result.WITHDRAWN, now)
             if not_sent:
                 self._execute("UPDATE message SET state = 'withdrawn' WHERE id = ?", (message_id,))
                 self._note(now, message_id, 0, "withdrawn", deliveries=not_sent)

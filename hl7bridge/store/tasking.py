@@ -10,26 +10,25 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hl7bridge.model import LEAVER_UNVERIFIED, Task
-from hl7bridge.store.connection import marks
-from hl7bridge.store.lanes import US, Lanes
+from hl7bridge.model import LEAVER_UNVERIFIED, STANDING_TASKS, Task
+from hl7bridge.store.connection import StoreConnection, StorePart, conditions, marks
 
 ESCALATIONS = (0.0, 3600.0, 86400.0)  # seconds after the due time at which people are told, each once
-UNVERIFIED_AT_ONCE = 500  # people for whom one look opens a task at most; the next look takes the next ones
+BRAKE = "brake"  # the cause of a hold, and the kind of its task
+US = "hl7bridge"  # who closed what a read showed
 
 _ONCE = frozenset({"joiner-setup", "provider-linkage"})
 _ONE_OPEN = frozenset({"leaver-access", LEAVER_UNVERIFIED})
 
-LATE_LEAVERS = (
-    "SELECT d.id, d.message_id, d.feed, d.source_key, d.person_id FROM delivery d JOIN message m ON m.id = d.message_id"
-    " WHERE d.destination = ? AND d.leaver = 1 AND d.state <> 'ended' AND d.action <> 'rest'"
-    " AND m.received <= ? AND d.not_before <= ?"
-    " AND NOT EXISTS (SELECT 1 FROM task t WHERE t.state = 'open' AND t.kind = ? AND t.destination = d.destination"
-    " AND t.feed = d.feed AND t.source_key = d.source_key)"
-    # Whom this feed ended before is inactive already: ending them again changes nothing.
-    " AND NOT EXISTS (SELECT 1 FROM feed_write w WHERE w.destination = d.destination AND w.feed = d.feed"
-    " AND w.source_key = d.source_key AND w.resource_type = 'Practitioner' AND w.holds_active = 0)"
-    " ORDER BY d.id LIMIT ?"
+_END_TASKS = (
+    "UPDATE task SET state = ?, closed = ? WHERE delivery_id = ? AND state = 'open'"  # noqa: S608 (marks alone)
+    f" AND kind NOT IN ({marks(len(STANDING_TASKS))}) AND NOT (kind = ? AND ? = 'released')"
+)
+# The brake's task is about all that it holds: decided one by one, the last one closes it.
+_END_BRAKE_TASK = (
+    "UPDATE task SET state = 'done', closed = ?, closed_by = ?, evidence = 'all that the brake held is decided'"
+    " WHERE state = 'open' AND kind = ? AND destination = (SELECT destination FROM delivery WHERE id = ?)"
+    " AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.destination = task.destination AND d.state = 'held' AND d.local = ?)"
 )
 OVERDUE = (
     "SELECT id, kind, due, told FROM task WHERE state = 'open' AND due > 0 AND due <= ? AND destination = ? AND told < ?"
@@ -53,10 +52,12 @@ class Subject:
 Wording = Callable[[Task, Subject], Task]
 
 
-class Tasking(Lanes):
+class Tasking(StorePart):
     """What is asked of people."""
 
-    _wording: Wording = staticmethod(lambda task, subject: task)
+    def __init__(self, connection: StoreConnection) -> None:
+        super().__init__(connection)
+        self._wording: Wording = lambda task, subject: task
 
     def word_tasks(self, wording: Wording) -> None:
         """Let tasks that this store opens be worded so: title, steps, owner and due time of a site."""
@@ -64,7 +65,7 @@ class Tasking(Lanes):
 
     # -- opening --
 
-    def _open_task(
+    def open_task(
         self, task: Task, message_id: int, delivery_id: int, destination: str, feed: str, source_key: str, now: float
     ) -> int:
         """Open a task unless an earlier attempt of the same delivery opened it; returns its id, 0 where it stood.
@@ -120,26 +121,6 @@ class Tasking(Lanes):
         sql += " AND state = 'open'" if kind in _ONE_OPEN else ""
         return bool(self._execute(sql, (destination, feed, source_key, kind)).fetchone())
 
-    def watch_leavers(self, destination: str, task: Task, now: float) -> int:
-        """Open `task` for each person whose end was asked for more than `task.due_within` seconds ago and is not done: the
-        server is down, or the change is held. One a person; it is due at once. Returns how many were opened.
-
-        While nothing is handed out, nobody writes large messages out: this does, a few parts a call, to find who is in them.
-        """
-        self._write_out_some(now)
-        asked = (destination, now - task.due_within, now - task.due_within, LEAVER_UNVERIFIED, UNVERIFIED_AT_ONCE)
-        with self._reading():
-            if not self._execute(LATE_LEAVERS, asked).fetchone():
-                return 0
-        people = set()
-        with self._writing():
-            for delivery_id, message_id, feed, source_key, _ in self._execute(LATE_LEAVERS, asked).fetchall():
-                if (feed, source_key) not in people:
-                    people.add((feed, source_key))
-                    task_id = self._open_task(task, message_id, delivery_id, destination, feed, source_key, now)
-                    self._execute("UPDATE task SET due = ? WHERE id = ?", (now, task_id))
-        return len(people)
-
     # -- closing --
 
     def verify(
@@ -151,9 +132,9 @@ class Tasking(Lanes):
             if not facts or not self._execute(TO_VERIFY, (destination, feed, source_key)).fetchone():
                 return
         with self._writing():
-            self._verify(destination, feed, source_key, facts, evidence, now)
+            self.close_shown(destination, feed, source_key, facts, evidence, now)
 
-    def _verify(
+    def close_shown(
         self, destination: str, feed: str, source_key: str, facts: Collection[str], evidence: str, now: float
     ) -> None:
         if not facts:
@@ -245,7 +226,7 @@ class Tasking(Lanes):
         ).fetchone()
         self._note(now, message_id, delivery_id, "task done", task=task_id, kind=kind, who=who, evidence=evidence)
 
-    def _close_unverified(self, delivery_id: int, result: str, now: float) -> None:
+    def close_unverified(self, delivery_id: int, result: str, now: float) -> None:
         """A leaver's change ended, and nothing is left to wait for (another source holds them active, for one)."""
         rows = self._execute(
             "SELECT id FROM task WHERE delivery_id = ? AND kind = ? AND state = 'open'",
@@ -253,6 +234,12 @@ class Tasking(Lanes):
         ).fetchall()
         for (task_id,) in rows:
             self._close(task_id, now, US, f"the change ended as {result}")
+
+    def end_tasks(self, delivery_id: int, state: str, now: float) -> None:
+        """Close the open tasks of a delivery, but for those that are about the person. A release is no proof that a leaver
+        is inactive."""
+        self._execute(_END_TASKS, (state, now, delivery_id, *sorted(STANDING_TASKS), LEAVER_UNVERIFIED, state))
+        self._execute(_END_BRAKE_TASK, (now, US, BRAKE, delivery_id, BRAKE))
 
     # -- telling --
 
@@ -277,13 +264,13 @@ class Tasking(Lanes):
     def tell_once(self, destination: str, kind: str, now: float, every: float, task: Task | None = None) -> bool:
         """Whether people are to be told of this, for they were not within `every` seconds; opens the task that says so."""
         with self._writing():
-            if not self._told_first(destination, kind, now, every):
+            if not self.tell_first(destination, kind, now, every):
                 return False
             if task:
-                self._open_task(task, 0, 0, destination, "", "", now)
+                self.open_task(task, 0, 0, destination, "", "", now)
             return True
 
-    def _told_first(self, destination: str, kind: str, now: float, every: float) -> bool:
+    def tell_first(self, destination: str, kind: str, now: float, every: float) -> bool:
         told = self._execute(
             "INSERT INTO alert (destination, kind, at) VALUES (?, ?, ?)"
             " ON CONFLICT (destination, kind) DO UPDATE SET at = excluded.at WHERE alert.at <= ?",
@@ -293,7 +280,34 @@ class Tasking(Lanes):
 
     # -- for people --
 
-    def _tasks(self, where: str, values: Sequence[Any], limit: int) -> list[dict[str, Any]]:
+    def tasks(
+        self,
+        *,
+        task_id: int = 0,
+        state: str = "",
+        kind: str = "",
+        destination: str = "",
+        owner: str = "",
+        source_key: str = "",
+        limit: int = 50,
+    ) -> list[dict[str, Any]]:
+        """Oldest first: id, opened, kind, title, steps, feed, source_key, destination, message_id, delivery_id, state, due,
+        closed (Unix seconds, 0 = none), closed_by, evidence, owner, told, by_facts; items: for each step its number, text,
+        fact, gate, state (open, done, verified), changed, who, evidence; blocked_by: the numbers of open gates."""
+        where, values = conditions(
+            {
+                "id = ?": task_id,
+                "state = ?": state,
+                "kind = ?": kind,
+                "destination = ?": destination,
+                "owner = ?": owner,
+                "source_key = ?": source_key,
+            }
+        )
+        with self._reading():
+            return self._listed(where, values, limit)
+
+    def _listed(self, where: str, values: Sequence[Any], limit: int) -> list[dict[str, Any]]:
         rows = self._dicts(f"SELECT * FROM task WHERE 1{where} ORDER BY id LIMIT ?", [*values, limit])  # noqa: S608 (our names)
         for row in rows:
             row["by_facts"] = bool(row["by_facts"])

@@ -60,7 +60,7 @@ def approvals(site: Path) -> list[int]:
     """The released deliveries that count as approved."""
     store = open_store(config.load(site, {}).store.path)
     try:
-        rows = store._dicts("SELECT delivery_id FROM released WHERE approves = 1")  # type: ignore[attr-defined]
+        rows = store.connection.dicts("SELECT delivery_id FROM released WHERE approves = 1")  # type: ignore[attr-defined]
     finally:
         store.close()
     return [row["delivery_id"] for row in rows]
@@ -124,7 +124,7 @@ def test_a_link_releases_the_record_and_is_audited(
     assert len(server.practitioners()) == 2
     store = open_store(config.load(site, {}).store.path)
     try:
-        rows = store._dicts("SELECT detail FROM history WHERE event = 'linked'")  # type: ignore[attr-defined]
+        rows = store.connection.dicts("SELECT detail FROM history WHERE event = 'linked'")  # type: ignore[attr-defined]
     finally:
         store.close()
     detail = json.loads(rows[0]["detail"])

@@ -112,8 +112,8 @@ class NoTurn:
 def opened(path: Path, turns: bool) -> SqliteStore:
     store = SqliteStore(path)
     if not turns:
-        store._connection._turn = NoTurn()  # type: ignore[assignment]
-        store._execute("PRAGMA busy_timeout = 5000")
+        store.connection._turn = NoTurn()  # type: ignore[assignment]
+        store.connection.execute("PRAGMA busy_timeout = 5000")
     return store
 
 

@@ -128,8 +128,8 @@ def test_a_stop_in_between_loses_nothing(tmp_path: Path, parts_done: int) -> Non
     store = SqliteStore(path)
     store.accept([large(["a", "b", "c", "d", "e"])], NOW)
     for _ in range(parts_done):
-        with store._writing():
-            assert store._write_out(NOW)
+        with store.connection.writing():
+            assert store.arrivals.write_out(NOW)
     store.close()
     with SqliteStore(path) as opened:
         assert [one.partition(":")[2] for one in claim_all(opened)] == ["a", "b", "c", "d", "e"]

@@ -22,7 +22,7 @@ from tests.store.builders import NOW, change, message
 def test_the_store_runs_on_a_version_without_the_race(tmp_path: Path) -> None:
     """With what `pip install` brings, on this machine: asked of the connection that the store uses."""
     with SqliteStore(tmp_path / "store.db") as store:
-        (version,) = store._execute("SELECT sqlite_version()").fetchone()
+        (version,) = store.connection.execute("SELECT sqlite_version()").fetchone()
     assert version == driver.VERSION
     assert tuple(map(int, version.split("."))) >= (3, 51, 3)
     assert driver.SAFE
@@ -58,7 +58,7 @@ from hl7bridge.store.sqlite import SqliteStore
 from hl7bridge.store.sqlite.turn import Turn
 with SqliteStore(sys.argv[1]) as store:
     assert store.messages() == []
-    assert store._execute("PRAGMA wal_autocheckpoint").fetchone() == (4000 if driver.SAFE else 0,)
+    assert store.connection.execute("PRAGMA wal_autocheckpoint").fetchone() == (4000 if driver.SAFE else 0,)
 print(driver.in_words())
 """
 
@@ -124,7 +124,7 @@ def unsafe(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def opened(path: Path) -> SqliteStore:
     store = SqliteStore(path)
-    store._execute("PRAGMA wal_autocheckpoint = 0").fetchall()
+    store.connection.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
     return store
 
 
@@ -144,7 +144,7 @@ def test_nobody_writes_while_one_checkpoints(tmp_path: Path) -> None:
         def began(sql: str) -> None:
             if "wal_checkpoint" in sql:
                 seen.append(name)
-                others = [stores[other]._connection._open_connection() for other in stores if other != name]
+                others = [stores[other].connection._open_connection() for other in stores if other != name]
                 if any(other.in_transaction for other in others) or probe.take():
                     probe.give()
                     seen.append("while another could write")
@@ -153,7 +153,7 @@ def test_nobody_writes_while_one_checkpoints(tmp_path: Path) -> None:
 
     probe = Turn(path.with_name(f"{path.name}-turn"))
     for name, store in stores.items():
-        store._connection._open_connection().set_trace_callback(watched(name))
+        store.connection._open_connection().set_trace_callback(watched(name))
     threads = [threading.Thread(target=fill, args=(stores[name], name, 8)) for name in stores]
     for thread in threads:
         thread.start()
@@ -162,7 +162,7 @@ def test_nobody_writes_while_one_checkpoints(tmp_path: Path) -> None:
     assert set(seen) <= set(stores)
     assert len(seen) > 1
     assert sum(stores["a"].counts()["messages"].values()) == 24
-    assert stores["a"]._connection._files.log.stat().st_size < 40 * connection.PAGE
+    assert stores["a"].connection._files.log.stat().st_size < 40 * connection.PAGE
     probe.close()
     for store in stores.values():
         store.close()
@@ -173,11 +173,11 @@ def test_a_reader_keeps_the_log_and_not_the_commit(tmp_path: Path) -> None:
     """A checkpoint that cannot end costs nobody an answer; the next commit after the reader does it."""
     path = tmp_path / "store.db"
     with opened(path) as writer, opened(path) as reader:
-        with reader._reading():
-            assert reader._execute("SELECT COUNT(*) FROM message").fetchone() == (0,)
+        with reader.connection.reading():
+            assert reader.connection.execute("SELECT COUNT(*) FROM message").fetchone() == (0,)
             fill(writer, "a", 8)
-            assert writer._connection._files.log.stat().st_size > connection.LONG * connection.PAGE
-            assert reader._execute("SELECT COUNT(*) FROM message").fetchone() == (0,)
+            assert writer.connection._files.log.stat().st_size > connection.LONG * connection.PAGE
+            assert reader.connection.execute("SELECT COUNT(*) FROM message").fetchone() == (0,)
         fill(writer, "b", 1)
-        assert writer._connection._files.log.stat().st_size == 0
+        assert writer.connection._files.log.stat().st_size == 0
         assert sum(reader.counts()["messages"].values()) == 9

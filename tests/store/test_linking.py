@@ -26,7 +26,7 @@ def hold(store: Store, local: str = "several-people", **given: object) -> int:
 
 
 def history(store: SqliteStore, event: str) -> list[dict[str, object]]:
-    rows = store._execute("SELECT detail FROM history WHERE event = ?", (event,)).fetchall()
+    rows = store.connection.execute("SELECT detail FROM history WHERE event = ?", (event,)).fetchall()
     return [json.loads(row[0]) for row in rows]
 
 
@@ -79,7 +79,9 @@ def test_an_unlink_leaves_what_was_applied_last(store: SqliteStore) -> None:
     entry = store.link_of("main", "hr", "S1")
     assert entry is not None
     assert entry["person_id"] == ""
-    assert [row["event"] for row in store._dicts("SELECT event FROM history WHERE event = 'unlinked'")] == ["unlinked"]
+    assert [row["event"] for row in store.connection.dicts("SELECT event FROM history WHERE event = 'unlinked'")] == [
+        "unlinked"
+    ]
     accept_one(store, change(), order_time="2027-01-01T00:00:00Z")
     assert claim(store) == []  # stale still
     assert store.link_of("main", "hr", "S9") is None

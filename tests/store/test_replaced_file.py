@@ -82,7 +82,7 @@ def test_nothing_more_is_accepted_without_the_log_or_its_index(
         store.accept([message(control_id="after")], NOW)
     with SqliteStore(path) as store:
         assert {row["control_id"] for row in store.messages()} == {"before", "after"}
-        assert store._execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert store.connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 def run_killed(path: Path, happens: str, suffix: str) -> None:
@@ -114,7 +114,7 @@ def test_a_log_that_is_gone_is_saved_and_nobody_opens_the_store_before_the_servi
     path = tmp_path / "store.db"
     store = SqliteStore(path)
     store.accept([message(control_id="before")], NOW)
-    gone(store._connection._files.log)
+    gone(store.connection._files.log)
     with pytest.raises(StoreError, match="removed under a service that runs"):
         SqliteStore(path)
     with pytest.raises(StoreError, match="what it held was written into the store"):
@@ -131,7 +131,7 @@ def test_an_emptied_log_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     with SqliteStore(path) as store:
         store.accept([message(control_id="before")], NOW)
-        emptied(store._connection._files.log)
+        emptied(store.connection._files.log)
         for _ in range(2):
             refused(store, "store.db-wal")
 
@@ -140,8 +140,8 @@ def test_a_log_that_a_checkpoint_emptied_is_none(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     with SqliteStore(path) as store, SqliteStore(path) as other:
         store.accept([message(control_id="a")], NOW)
-        assert other._execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
-        assert store._connection._files.log.stat().st_size == 0
+        assert other.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
+        assert store.connection._files.log.stat().st_size == 0
         store.check_files()
         store.accept([message(control_id="b")], NOW)
         assert len(other.messages()) == 2

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hl7bridge.errors import ConfigError, StoreBusy, StoreError
-from hl7bridge.store import batch, claiming, encoding, lanes, reading
+from hl7bridge.store import batch, claiming, encoding, lanes, people, reading
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.sqlite import SqliteStore, migrating
 from hl7bridge.store.sqlite.driver import sqlite3
@@ -41,7 +41,7 @@ def test_the_file_is_for_this_user_alone(tmp_path: Path) -> None:
 def test_durable_settings(tmp_path: Path) -> None:
     with SqliteStore(tmp_path / "store.db") as store:
         values = {
-            name: store._execute(f"PRAGMA {name}").fetchone()[0]
+            name: store.connection.execute(f"PRAGMA {name}").fetchone()[0]
             for name in ("journal_mode", "synchronous", "foreign_keys", "wal_autocheckpoint")
         }
     assert values == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "wal_autocheckpoint": 4000}
@@ -128,7 +128,7 @@ def test_read_only_file(tmp_path: Path) -> None:
 
 def test_read_only_connection(tmp_path: Path) -> None:
     with SqliteStore(tmp_path / "store.db") as store:
-        store._execute("PRAGMA query_only = ON")
+        store.connection.execute("PRAGMA query_only = ON")
         with pytest.raises(StoreError) as failure:
             accept_one(store, change())
         says(failure, "cannot be written")
@@ -136,7 +136,7 @@ def test_read_only_connection(tmp_path: Path) -> None:
 
 def test_busy(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
-    with SqliteStore(path) as holder, SqliteStore(path, busy_timeout=0.02) as other, holder._writing():
+    with SqliteStore(path) as holder, SqliteStore(path, busy_timeout=0.02) as other, holder.connection.writing():
         with pytest.raises(StoreBusy) as failure:
             accept_one(other, change())
         says(failure, "busy for 0.02 s")
@@ -147,18 +147,18 @@ def test_a_turn_that_is_never_given(tmp_path: Path) -> None:
     """A process that is suspended while it waits for the write lock."""
     path = tmp_path / "store.db"
     with SqliteStore(path) as stuck, SqliteStore(path, busy_timeout=0.02) as other:
-        assert stuck._connection._turn
-        assert stuck._connection._turn.take()
+        assert stuck.connection._turn
+        assert stuck.connection._turn.take()
         with pytest.raises(StoreBusy):
             accept_one(other, change())
-        stuck._connection._turn.give()
+        stuck.connection._turn.give()
         accept_one(other, change())
 
 
 def test_it_waits_for_another_thread(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     with SqliteStore(path) as holder, SqliteStore(path) as other:
-        with holder._writing():
+        with holder.connection.writing():
             thread = threading.Thread(target=accept_one, args=(other, change()))
             thread.start()
         thread.join()
@@ -176,7 +176,7 @@ def test_closed(tmp_path: Path) -> None:
 def test_content_in_an_unknown_codec(tmp_path: Path) -> None:
     with SqliteStore(tmp_path / "store.db") as store:
         message_id = accept_one(store, change())
-        store._execute("UPDATE body SET codec = 9")
+        store.connection.execute("UPDATE body SET codec = 9")
         with pytest.raises(StoreError) as failure:
             store.body(message_id)
         says(failure, "codec 9")
@@ -221,10 +221,10 @@ def fill(store: SqliteStore, content: bytes) -> int:
 
 def test_full_by_page_count(tmp_path: Path) -> None:
     with SqliteStore(tmp_path / "store.db") as store:
-        store._execute("PRAGMA max_page_count = 200")
+        store.connection.execute("PRAGMA max_page_count = 200")
         accepted = fill(store, b"x" * 9000)
         assert len(store.messages(limit=10_000)) == accepted
-        store._execute("PRAGMA max_page_count = 100000")
+        store.connection.execute("PRAGMA max_page_count = 100000")
         accept_one(store, change())
         assert len(claim(store, limit=10_000)) == accepted + 1
 
@@ -261,7 +261,7 @@ LATEST = len(migrating.numbered(migrating.MIGRATIONS))
 
 def test_the_latest_schema_is_recorded(tmp_path: Path) -> None:
     with SqliteStore(tmp_path / "store.db") as store:
-        assert store._execute("SELECT MAX(number) FROM migration").fetchone()[0] == LATEST
+        assert store.connection.execute("SELECT MAX(number) FROM migration").fetchone()[0] == LATEST
     assert not list(tmp_path.glob("*.before-*"))
 
 
@@ -306,7 +306,7 @@ def test_an_upgrade_keeps_a_copy(tmp_path: Path, migrations: Path) -> None:
     next_migration(migrations, "ALTER TABLE message ADD COLUMN more TEXT;\n-- a comment; with a semicolon\n")
     next_migration(migrations, "CREATE TABLE another (\n    id INTEGER\n);\nINSERT INTO another VALUES (7);\n")
     with SqliteStore(path, migrations=migrations) as store:
-        assert store._execute("SELECT id FROM another").fetchone()[0] == 7
+        assert store.connection.execute("SELECT id FROM another").fetchone()[0] == 7
         found = store.message(message_id)
         assert found
         assert "more" in found
@@ -331,7 +331,7 @@ def test_a_failing_upgrade_leaves_the_store_as_it_was(tmp_path: Path, migrations
         SqliteStore(path, migrations=migrations)
     with SqliteStore(path) as store:
         assert len(store.messages()) == 1
-        assert store._execute("SELECT COUNT(*) FROM sqlite_master WHERE name = 'another'").fetchone()[0] == 0
+        assert store.connection.execute("SELECT COUNT(*) FROM sqlite_master WHERE name = 'another'").fetchone()[0] == 0
 
 
 def test_no_copy_no_upgrade(tmp_path: Path, migrations: Path) -> None:
@@ -360,8 +360,8 @@ PLANS = {
     "delivery_due": (claiming.DUE, ("main", NOW, 64)),
     "candidate": (claiming.CANDIDATE, (1,)),
     "blocked": (claiming.BLOCKED, (1, 2, 1)),
-    "feed_write_own": (claiming.OWN, ("main", "hr", "S1")),
-    "autoindex_feed_write": (claiming.WRITTEN_BY, ("main", "Practitioner", "p1")),
+    "feed_write_own": (people.OWN, ("main", "hr", "S1")),
+    "autoindex_feed_write": (people.WRITTEN_BY, ("main", "Practitioner", "p1")),
     "seen control ids": (batch.SEEN, ["C1"] + [None] * 63),
     "occupied lanes": (lanes.OCCUPIED, [1] + [None] * 63),
     "message list": (reading.MESSAGES + reading.SHOWN + " ORDER BY m.id DESC LIMIT 50", ()),
@@ -373,7 +373,7 @@ PLANS = {
 def test_it_uses_an_index(tmp_path: Path, name: str) -> None:
     sql, parameters = PLANS[name]
     with SqliteStore(tmp_path / "store.db") as store:
-        plan = [row[3] for row in store._execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
+        plan = [row[3] for row in store.connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
     # The first row of an index is no scan, though it is called one.
     known = (
         "SCAN m USING INDEX message_shown",
@@ -396,10 +396,10 @@ def test_a_claim_looks_at_what_it_hands_out(tmp_path: Path) -> None:
         store.accept(one_lane + others, NOW)
         claimed = claim(store, limit=2)  # lines everything up
         assert [one.change.source_key for one in claimed] == ["BIG", "P0"]
-        assert store._connection._connection
-        store._connection._connection.set_trace_callback(statements.append)
+        assert store.connection._connection
+        store.connection._connection.set_trace_callback(statements.append)
         assert [one.change.source_key for one in claim(store, limit=3)] == ["P1", "P2", "P3"]
-        store._connection._connection.set_trace_callback(None)
+        store.connection._connection.set_trace_callback(None)
     assert len(statements) < 70, len(statements)
 
 

@@ -68,8 +68,8 @@ def test_what_the_table_does_not_know_is_undone_and_named(store: SqliteStore, ev
     delivery_id, _ = only(store, message_id)
     before = events(store, message_id)
     becomes = next(becomes for _, found, becomes in ALL if found is event)
-    with pytest.raises(StoreError, match=f"from queued to {becomes} "), store._writing():
-        move(store._connection, event, [Move(delivery_id, message_id, DeliveryState.QUEUED)], NOW)
+    with pytest.raises(StoreError, match=f"from queued to {becomes} "), store.connection.writing():
+        move(store.connection, event, [Move(delivery_id, message_id, DeliveryState.QUEUED)], NOW)
     assert only(store, message_id) == (delivery_id, "queued")
     assert events(store, message_id) == before
 
@@ -78,8 +78,8 @@ def test_a_delivery_that_stands_elsewhere_is_not_moved_and_neither_are_the_other
     first, second = accept_one(store, change("A")), accept_one(store, change("B"))
     [claimed] = claim(store, limit=1)
     moves = [Move(only(store, n)[0], n, DeliveryState.QUEUED, {"fence": 9}) for n in (second, first)]
-    with pytest.raises(StoreError, match="to claimed"), store._writing():
-        move(store._connection, DeliveryEvent.CLAIMED, moves, NOW)
+    with pytest.raises(StoreError, match="to claimed"), store.connection.writing():
+        move(store.connection, DeliveryEvent.CLAIMED, moves, NOW)
     assert (only(store, first)[1], only(store, second)[1]) == ("claimed", "queued")
     assert events(store, second) == ["accepted"]
     assert store.settle([settlement(claimed)], NOW) == []
@@ -277,15 +277,15 @@ def test_all_that_the_table_knows_happens(tmp_path: Path) -> None:
             if state is not DeliveryState.QUEUED:
                 settled(state)
                 settled(state)
-            with store._writing():
-                store._execute(
+            with store.connection.writing():
+                store.connection.execute(
                     "INSERT INTO crosswalk (destination, feed, source_key, person_id, order_time, changed)"
                     " VALUES ('main', 'hr', 'C', '', '2027-01-16T00:00:00.000000+00:00', 0)"
                 )
             assert claim(store) == []
             assert only(store, old)[1] == "ended"
-            with store._writing():
-                store._execute("DELETE FROM crosswalk WHERE source_key = 'C'")
+            with store.connection.writing():
+                store.connection.execute("DELETE FROM crosswalk WHERE source_key = 'C'")
 
         held = attempted("D", DeliveryState.HELD)
         store.release(only(store, held)[0], NOW, who="ana", reason="yes")

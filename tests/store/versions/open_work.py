@@ -114,8 +114,8 @@ def half_written(location: str) -> None:
     """Write some parts of the large file out, as the delivery role does."""
     with SqliteStore(location) as store:
         for _ in range(WRITTEN_OUT):
-            with store._writing():
-                assert store._write_out(time.time())
+            with store.connection.writing():
+                assert store.arrivals.write_out(time.time())
 
 
 if __name__ == "__main__":
