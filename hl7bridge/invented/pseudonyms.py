@@ -34,6 +34,7 @@ _PHONE_WORDS = (
 )
 """What people write beside a number to say what it is, not whose."""
 
+_MAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@.]{2,}")
 _PHONE_LETTERS = re.compile("[A-Z]|C[BCFHO]", re.IGNORECASE)  # X of an extension, H of home; TN: 999-9999X99999CH
 _UNISSUED_NPI = "2"  # all that were issued begin with 1
 _AREA = "5"  # area codes of fives belong to nobody
@@ -114,8 +115,8 @@ class Pseudonyms:
         return text if len(text) <= 2 else self.text(text)
 
     def mail(self, text: str) -> str:
-        """An e-mail address at example.org, or a web address there; other text in its shape."""
-        if "@" in text:
+        """An e-mail address at example.org, or a web address there; other text, half an address too, in its shape."""
+        if _MAIL.fullmatch(text):
             return f"{self._bytes('mail', text.casefold(), 5).hex()}@example.org"
         if "://" in text:
             return f"https://example.org/{self._bytes('mail', text, 5).hex()}"

@@ -114,6 +114,24 @@ def test_telephones_map_alike(phone: str, key: bytes) -> None:
     assert_alike(f"{HEAD}MFE|MAD|||71\rSTF|71||Okafor^Ada|||||||{phone}\rORG|1|N^North^99U\r".encode(), key)
 
 
+@pytest.mark.parametrize(
+    "mail",
+    [
+        "ada.okafor@north.example",
+        "ada.okafor@n",
+        "ada@",
+        "@north.example",
+        "ada@a@north.example",
+        "ask Ada (ada@n.org)",
+    ],
+)
+def test_mail_addresses_and_what_is_left_of_them_map_alike(mail: str) -> None:
+    """A field that was cut short holds no address, and its copy none."""
+    body = f"{HEAD}MFE|MAD|||71\rSTF|71||Okafor^Ada|||||||^NET^Internet^{mail}|||||{mail}\r"
+    assert_alike(body.encode())
+    assert not re.search("(?i)ada|okafor|north", redacted(body).split("STF")[1])
+
+
 def test_the_words_that_mark_a_number_are_those_that_the_mapping_knows() -> None:
     assert set(pseudonyms._PHONE_WORDS.split()) >= shapes._MARKS
 
