@@ -36,6 +36,7 @@ _PHONE_WORDS = (
 
 _MAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@.]{2,}")
 _PHONE_LETTERS = re.compile("[A-Z]|C[BCFHO]", re.IGNORECASE)  # X of an extension, H of home; TN: 999-9999X99999CH
+_DIGITS_OF_NO_NAME = 5
 _UNISSUED_NPI = "2"  # all that were issued begin with 1
 _AREA = "5"  # area codes of fives belong to nobody
 _AFFIXES = (
@@ -98,10 +99,15 @@ class Pseudonyms:
     # -- what has a form of its own --
 
     def _family(self, text: str) -> str:
+        """A family name; what is none (a number that was shifted there) in its shape."""
+        if not _is_name(text):
+            return self.mail(text)
         return _in_case_of(text, family_name(self._number("family", text.casefold())))
 
     def _given(self, text: str) -> str:
         """A given name, for an initial another initial."""
+        if not _is_name(text):
+            return self.mail(text)
         if len(text.rstrip(".")) == 1:
             return self.text(text)
         return _in_case_of(text, given_name(self._number("given", text.casefold())))
@@ -176,6 +182,11 @@ def when(text: str) -> str:
     if "1850" <= year <= "2199":
         return text
     return "99990101000000"[: len(digits)] + _DIGIT.sub("0", rest)
+
+
+def _is_name(text: str) -> bool:
+    """Whether the mapping takes a text for a part of a name: letters, no `@`, and fewer than five digits."""
+    return "@" not in text and any(map(str.isalpha, text)) and sum(map(str.isdigit, text)) < _DIGITS_OF_NO_NAME
 
 
 def _radix(character: str) -> int:

@@ -132,6 +132,23 @@ def test_mail_addresses_and_what_is_left_of_them_map_alike(mail: str) -> None:
     assert not re.search("(?i)ada|okafor|north", redacted(body).split("STF")[1])
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "E100001",
+        "E100001^^^NORTH^EI",
+        "1990000014",
+        "Okafor2",
+        "J4ne12",
+        "12345^67890",
+        "ada@north.example^Ada",
+        "A^12-3",
+    ],
+)
+def test_what_stands_in_the_place_of_a_name_and_is_none_is_none_in_the_copy(name: str) -> None:
+    assert_alike(f"{HEAD}MFE|MAD|||71\rSTF|71||{name}||F\r".encode())
+
+
 def test_the_words_that_mark_a_number_are_those_that_the_mapping_knows() -> None:
     assert set(pseudonyms._PHONE_WORDS.split()) >= shapes._MARKS
 
