@@ -12,6 +12,7 @@ import pytest
 from hl7bridge import config
 from hl7bridge.assemble.authorization import smart_rules
 from hl7bridge.assemble.destinations import destination_rules
+from hl7bridge.config.destination import DESTINATION_KINDS, DestinationSettings
 from hl7bridge.config.secrets import SecretReference
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.errors import ConfigError
@@ -76,6 +77,35 @@ def test_the_epic_profile_sets_the_budget_and_what_is_written_wins(site: Path) -
     path.write_text('profile = "epic"\nin_flight = 4\n' + DESTINATION)
     destination = config.load(site, {}).destinations["ehr"]
     assert (destination.in_flight, destination.requests_per_second) == (4, 2.0)
+
+
+class Printer(DestinationSettings):
+    """Another kind of destination, for tests."""
+
+    paper: str = "A4"
+
+
+def test_the_kind_of_a_destination_chooses_its_keys(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DESTINATION_KINDS, "printer", Printer)
+    path = site / DESTINATION_FILE
+    path.write_text('kind = "printer"\npaper = "A5"\nmode = "approve"\n')
+    settings = config.load(site, {})
+    printer = settings.destinations["ehr"]
+    assert isinstance(printer, Printer)
+    assert (printer.kind, printer.paper, printer.mode, printer.file) == ("printer", "A5", "approve", DESTINATION_FILE)
+    assert settings.fhir == {}
+    for written, key, problem in (
+        ('kind = "fax"\n' + DESTINATION, "kind", 'no kind of destination. Write one of "fhir", "printer".'),
+        ("kind = 7\n" + DESTINATION, "kind", "no kind of destination"),
+        ("kind = []\n" + DESTINATION, "kind", "no kind of destination"),
+        ('kind = "printer"\npapper = "A5"\n', "papper", 'unknown key. Did you mean "paper"?'),
+        ('kind = "printer"\nsearch_method = "post"\n', "search_method", 'is a key of kind "fhir"'),
+        ('paper = "A5"\n' + DESTINATION, "paper", 'is a key of kind "printer"'),
+    ):
+        path.write_text(written)
+        _, problems = config.examine(site, {})
+        assert [(one.file, one.key) for one in problems] == [(DESTINATION_FILE, key)], written
+        assert problem in str(problems[0])
 
 
 def test_the_rooms_take_the_values_as_they_are(site: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hl7bridge.config import Destination
+from hl7bridge.config import Destination, DestinationSettings
 from hl7bridge.destinations.fhir.rules import SmartRules
 from hl7bridge.destinations.fhir.wire import keys
 from hl7bridge.destinations.fhir.wire.gate import tls_context
@@ -45,12 +45,13 @@ def trust(destination: Destination) -> None:
             raise ConfigError(problem, file=destination.file, key="ca_file", advice=advice) from None
 
 
-def require(destinations: Iterable[Destination]) -> None:
+def require(destinations: Iterable[DestinationSettings]) -> None:
     """Raises ConfigError for the first destination whose key or certificates can't be used: better now than later, in a
     child process that would be started again and again."""
     for destination in destinations:
-        trust(destination)
-        signing_key(destination)
+        if isinstance(destination, Destination):
+            trust(destination)
+            signing_key(destination)
 
 
 def smart_rules(destination: Destination) -> SmartRules:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from hl7bridge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from hl7bridge.config import Destination, Feed, Settings
+    from hl7bridge.config import Destination, DestinationSettings, Feed, Settings
 
 
-def destination_named(settings: Settings, name: str, key: str = "") -> Destination:
+def destination_named(settings: Settings, name: str, key: str = "") -> DestinationSettings:
     """The destination of that name; with "", the only one. `key`: the option that names it. Raises ConfigError."""
     known = ", ".join(settings.destinations)
     if not name and len(settings.destinations) == 1:
@@ -20,6 +20,14 @@ def destination_named(settings: Settings, name: str, key: str = "") -> Destinati
     if name not in settings.destinations:
         raise ConfigError(f'there is no destination "{name}"', key=key, advice=f"There are: {known}.")
     return settings.destinations[name]
+
+
+def fhir_server_named(settings: Settings, name: str, key: str = "") -> Destination:
+    """The same where it has to be a FHIR server. Raises ConfigError for one of another kind, too."""
+    found = destination_named(settings, name, key)
+    if found.name not in settings.fhir:
+        raise ConfigError(f'"{found.name}" is no FHIR server', key=key, advice=f"It is of kind {found.kind}.")
+    return settings.fhir[found.name]
 
 
 def feed_named(settings: Settings, name: str) -> Feed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from hl7bridge.assemble.choosing import destination_named
+from hl7bridge.assemble.choosing import fhir_server_named
 from hl7bridge.errors import ConfigError, Unreachable
 from hl7bridge.model import JsonObject
 
@@ -78,6 +78,6 @@ class Servers:
         from hl7bridge.assemble.destinations import client_for, destination_rules
 
         if name not in self._clients:
-            destination = destination_named(self._settings, name)
+            destination = fhir_server_named(self._settings, name)
             self._clients[name] = client_for(destination, destination_rules(destination))
         return self._clients[name]

@@ -1,4 +1,4 @@
-"""The keys of conf/destinations/NAME.toml: one FHIR server."""
+"""The keys of conf/destinations/NAME.toml: those of every kind of destination, and those of a FHIR server."""
 
 from __future__ import annotations
 
@@ -180,14 +180,62 @@ _WITHHELD = {
 }
 
 
-class Destination(Section):
-    """One FHIR server. `name` is the file's name."""
+class DestinationSettings(Section):
+    """What a file says of a destination of any kind. `name` is the file's name."""
 
     name: str = ""
-    base_url: Url = Field(description="FHIR R4 base address, such as https://fhir.example.org/r4")
+    kind: str = setting("fhir", "what stands there: fhir = a FHIR R4 server")
     mode: Mode = setting(
         "report", "report reads and plans and writes nothing; approve holds each write for a person; write sends them"
     )
+    clock_tolerance: DurationOrNone = setting(
+        "1h",
+        "a record that is older (MSH-7) than what was applied last of the person, by no more than this, is compared, and"
+        " held where it would change something; one that is older by more is stale; 0s = never compared",
+    )
+    index_lag: DurationOrNone = setting(
+        "60s",
+        "how long the server's searches may lag behind its writes: a create whose answer was lost is not sent again earlier;"
+        " a longer lag that was measured counts instead; 0s = no wait",
+    )
+    capabilities_interval: Duration = setting(
+        "1h", "how often the server is asked what it offers (CapabilityStatement), beside each start"
+    )
+    in_flight: Annotated[int, Field(ge=1, le=64)] = setting(8, "requests at one time (profile epic: 2)")
+    requests_per_second: Annotated[float, Field(ge=0)] = setting(
+        0.0, "most requests a second; 0 = no limit (profile epic: 2)"
+    )
+    timezone: Annotated[str, AfterValidator(optional_time_zone)] = setting(
+        "", "time zone of maintenance windows and office hours; empty = that of this machine"
+    )
+    maintenance: Annotated[tuple[MaintenanceWindow, ...], Written("[[maintenance]]: days, hours")] = setting(
+        (), "hours in which nothing is sent: messages are taken, answered and queued"
+    )
+    modes: ModesSettings = ModesSettings()
+    cohort: CohortSettings = CohortSettings()
+    retry: RetrySettings = RetrySettings()
+    brake: BrakeSettings = BrakeSettings()
+    reconcile: ReconcileSettings = ReconcileSettings()
+    tasks: TaskSettings = TaskSettings()
+    security_classes: SecurityClasses = setting(
+        {}, "class that a joiner's task suggests for job:CODE, department:CODE or category:CODE"
+    )
+
+    @property
+    def file(self) -> str:
+        """The destination's file, as errors name it."""
+        return f"conf/destinations/{self.name}.toml"
+
+    @property
+    def place(self) -> str:
+        """Where it is, as lists show it."""
+        return ""
+
+
+class Destination(DestinationSettings):
+    """One FHIR server (kind = "fhir")."""
+
+    base_url: Url = Field(description="FHIR R4 base address, such as https://fhir.example.org/r4")
     profile: Literal["generic", "epic"] = setting("generic", "starting values: epic = 2 requests/s, 2 in flight")
     on_drift: Literal["overwrite", "keep"] = setting(
         "overwrite", "a value of ours that someone changed at the server: write it again, or leave theirs"
@@ -205,52 +253,20 @@ class Destination(Section):
     search_method: Literal["get", "post"] = setting(
         "get", "post keeps identifiers out of addresses and proxy logs, where the server offers _search"
     )
-    clock_tolerance: DurationOrNone = setting(
-        "1h",
-        "a record that is older (MSH-7) than what was applied last of the person, by no more than this, is compared, and"
-        " held where it would change something; one that is older by more is stale; 0s = never compared",
-    )
     conditional_create: bool = setting(True, "create with If-None-Exist, where the server offers it")
-    index_lag: DurationOrNone = setting(
-        "60s",
-        "how long the server's searches may lag behind its writes: a create whose answer was lost is not sent again earlier;"
-        " a longer lag that was measured counts instead; 0s = no wait",
-    )
     timeout: Duration = setting("10s", "longest wait for one answer of the server")
-    capabilities_interval: Duration = setting(
-        "1h", "how often the server is asked what it offers (CapabilityStatement), beside each start"
-    )
-    in_flight: Annotated[int, Field(ge=1, le=64)] = setting(8, "requests at one time (profile epic: 2)")
-    requests_per_second: Annotated[float, Field(ge=0)] = setting(
-        0.0, "most requests a second; 0 = no limit (profile epic: 2)"
-    )
     ca_file: Annotated[Path | None, BeforeValidator(path_of), Written("path")] = setting(
         "", "certificates to trust (PEM); empty = those of the system"
     )
     proxy: Annotated[str, AfterValidator(proxy_address), Written("URL")] = setting(
         "", "forward proxy on the way to the server and its token endpoint, http://HOST:PORT; empty = none"
     )
-    timezone: Annotated[str, AfterValidator(optional_time_zone)] = setting(
-        "", "time zone of maintenance windows and office hours; empty = that of this machine"
-    )
-    maintenance: Annotated[tuple[MaintenanceWindow, ...], Written("[[maintenance]]: days, hours")] = setting(
-        (), "hours in which nothing is sent: messages are taken, answered and queued"
-    )
-    modes: ModesSettings = ModesSettings()
-    cohort: CohortSettings = CohortSettings()
     auth: AuthSettings = AuthSettings()
-    retry: RetrySettings = RetrySettings()
-    brake: BrakeSettings = BrakeSettings()
-    reconcile: ReconcileSettings = ReconcileSettings()
     systems: Annotated[dict[str, Uri], Written("name = URI")] = setting(
         {}, "identifier system of an assigning authority at this server, where it differs from the feed's"
     )
     identity: IdentitySettings = IdentitySettings()
     elements: ElementSettings = ElementSettings()
-    tasks: TaskSettings = TaskSettings()
-    security_classes: SecurityClasses = setting(
-        {}, "class that a joiner's task suggests for job:CODE, department:CODE or category:CODE"
-    )
     owners: Annotated[dict[str, Names], Written("element = list of feeds")] = setting(
         {}, "where several feeds give one element: feeds in order, a later one only fills gaps"
     )
@@ -264,6 +280,10 @@ class Destination(Section):
         return {**EPIC_BUDGET, **data, "tasks": {**EPIC_TASKS, **tasks} if isinstance(tasks, dict) else tasks}
 
     @property
-    def file(self) -> str:
-        """The destination's file, as errors name it."""
-        return f"conf/destinations/{self.name}.toml"
+    def place(self) -> str:
+        """The base address."""
+        return self.base_url
+
+
+DESTINATION_KINDS: dict[str, type[DestinationSettings]] = {"fhir": Destination}
+"""`kind` of a destination's file -> the keys that it may hold."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from difflib import get_close_matches
@@ -27,6 +27,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from hl7bridge.config.destination import DESTINATION_KINDS, DestinationSettings
 from hl7bridge.config.secrets import SecretReference, looks_secret
 from hl7bridge.config.settings import (
     Destination,
@@ -81,10 +82,7 @@ def examine(
     reading.find_overrides()
     service = reading.model(ServiceFile, SERVICE_FILE)
     feeds = {name: reading.model(Feed, f"conf/feeds/{name}.toml", name) for name in reading.names["feeds"]}
-    destinations = {
-        name: reading.model(Destination, f"conf/destinations/{name}.toml", name)
-        for name in reading.names["destinations"]
-    }
+    destinations = {name: reading.destination(name) for name in reading.names["destinations"]}
     good_feeds = {name: feed for name, feed in feeds.items() if feed is not None}
     good_destinations = {name: found for name, found in destinations.items() if found is not None}
     sites = {name: reading.site(name) for name in reading.names["maps"]}
@@ -170,9 +168,22 @@ class _Reading:
             else:
                 self.overrides.setdefault(file, {})[path] = variable
 
-    def model(self, model: type[M], file: str, name: str = "") -> M | None:
-        """Read one file into its model. Problems are kept, and None returned."""
+    def destination(self, name: str) -> DestinationSettings | None:
+        """Read one destination; `kind` in its file says which keys it may hold."""
+        file = f"conf/destinations/{name}.toml"
         data = self._toml(file)
+        if data is None:
+            return None
+        kind = data.get("kind", "fhir")
+        if not isinstance(kind, str) or kind not in DESTINATION_KINDS:
+            problem = f'"{str(kind)[:40]}" is no kind of destination'
+            self.problem(problem, file, "kind", f"Write one of {_listed(DESTINATION_KINDS)}.")
+            return None
+        return self.model(DESTINATION_KINDS[kind], file, name, data)
+
+    def model(self, model: type[M], file: str, name: str = "", data: dict[str, Any] | None = None) -> M | None:
+        """Read one file into its model (`data`: what it holds, where it was read). Problems are kept, None returned."""
+        data = self._toml(file) if data is None else data
         if data is None:
             return None
         before = len(self.problems)
@@ -305,6 +316,8 @@ def _explain(model: type[Section], path: tuple[int | str, ...], details: Mapping
     meaning = field.description if field is not None else ""
     match details["type"]:
         case "extra_forbidden":
+            if kinds := _kinds_that_know(model, path):
+                return f"is a key of kind {_listed(kinds)}", "Take it out, or write that kind."
             return "unknown key", _suggestion(model, path)
         case "missing":
             if field is not None and (section := _section_of(field)) is not None:
@@ -329,6 +342,17 @@ def _explain(model: type[Section], path: tuple[int | str, ...], details: Mapping
         return "is empty or has spaces in it", advice
     written = kind(field) if field is not None else "text"
     return f"is not {_IN_WORDS.get(written, 'a ' + written)}", advice
+
+
+def _kinds_that_know(model: type[Section], path: tuple[int | str, ...]) -> list[str]:
+    """The other kinds of destination that have a key of that name, where the file is one of a destination."""
+    if model not in DESTINATION_KINDS.values() or len(path) != 1:
+        return []
+    return [kind for kind, other in DESTINATION_KINDS.items() if path[0] in other.model_fields]
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(f'"{word}"' for word in words)
 
 
 _IN_WORDS = {"text": "text in quotes", "true or false": "true or false", "name = URI": "a section of NAME = URI"}
@@ -387,7 +411,15 @@ def _feed_problems(feed: Feed, destinations: tuple[str, ...]) -> Iterator[Config
             )
 
 
-def _destination_problems(destination: Destination, feeds: tuple[str, ...]) -> Iterator[ConfigError]:
+def _destination_problems(destination: DestinationSettings, feeds: tuple[str, ...]) -> Iterator[ConfigError]:
+    file = destination.file
+    if destination.retry.longest < destination.retry.first:
+        yield ConfigError("is shorter than retry.first", file=file, key="retry.longest", advice="Write a longer wait.")
+    if isinstance(destination, Destination):
+        yield from _fhir_problems(destination, feeds)
+
+
+def _fhir_problems(destination: Destination, feeds: tuple[str, ...]) -> Iterator[ConfigError]:
     auth, file = destination.auth, destination.file
     if auth.type == "smart":
         for key, value in (("client_id", auth.client_id), ("key", auth.key)):
@@ -399,8 +431,6 @@ def _destination_problems(destination: Destination, feeds: tuple[str, ...]) -> I
         yield ConfigError(
             "asks for a scope that can write, in mode report", file=file, key="auth.scopes", advice=advice
         )
-    if destination.retry.longest < destination.retry.first:
-        yield ConfigError("is shorter than retry.first", file=file, key="retry.longest", advice="Write a longer wait.")
     for element, order in destination.owners.items():
         if element not in OWNED:
             close = get_close_matches(element, OWNED, n=1)

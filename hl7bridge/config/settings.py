@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hl7bridge.config.destination import Destination
+from hl7bridge.config.destination import Destination, DestinationSettings
 from hl7bridge.config.feed import Feed
 from hl7bridge.config.service import LogSettings, ServiceFile, ServiceSettings, StoreSettings
 from hl7bridge.config.site_files import Site, at_line, lines_of, read_site
@@ -28,9 +28,14 @@ class Settings:
     store: StoreSettings
     log: LogSettings
     feeds: Mapping[str, Feed]
-    destinations: Mapping[str, Destination]
+    destinations: Mapping[str, DestinationSettings]
     tasks: Mapping[str, TaskText] = field(default_factory=dict)
     maps: Mapping[str, Site] = field(default_factory=dict)
+
+    @property
+    def fhir(self) -> dict[str, Destination]:
+        """The destinations that are FHIR servers."""
+        return {name: one for name, one in self.destinations.items() if isinstance(one, Destination)}
 
 
 __all__ = [

@@ -63,7 +63,7 @@ def standing(store: Store, settings: Settings) -> tuple[Standing, ...]:
                 {operation: mode for operation, mode in destination.modes.model_dump().items() if mode},
                 any(destination.cohort.model_dump().values()),
                 store.latches(name),
-                destination.base_url,
+                destination.place,
                 pause.get("reason", ""),
                 pause.get("since", 0.0),
                 pause.get("until", 0.0),

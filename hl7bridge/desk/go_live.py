@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hl7bridge.assemble.choosing import destination_named
-from hl7bridge.assemble.destinations import brake_of, destination_of, destination_rules
+from hl7bridge.assemble.destinations import brake_of, destination_of
 from hl7bridge.assemble.ledger import ledger_of
 from hl7bridge.desk.deciding import Actor, Clock, Progress, unseen, why
 from hl7bridge.destinations import reasons
@@ -160,7 +160,7 @@ def confirm(
             for _ in range(so_far - done):
                 advance()
             done = so_far
-    store.remember_ran_as(name, destination_rules(settings.destinations[name]).ran_as(), clock())
+    store.remember_ran_as(name, destination_of(settings.destinations[name]).policy.ran_as(), clock())
     store.resume(name, clock(), who=who, note=reason)
 
 

@@ -22,7 +22,7 @@ from hl7bridge.model import JsonObject, Link, StaffChange, write_json
 
 if TYPE_CHECKING:
     from hl7bridge.assemble.servers import Servers
-    from hl7bridge.config import Destination, Settings
+    from hl7bridge.config import DestinationSettings, Settings
     from hl7bridge.store.store import Store
 
 NEW = "new"
@@ -353,10 +353,10 @@ def _refuse_different(change: JsonObject, resource: JsonObject) -> None:
 # --- the map of ids --------------------------------------------------------------------------------------------------
 
 
-def id_map(store: Store, destination: Destination) -> JsonObject:
+def id_map(store: Store, destination: DestinationSettings) -> JsonObject:
     """Feed, staff key and id at the server of everybody whom a destination knows, for `import_ids`."""
     rows = [[row["feed"], row["source_key"], row["person_id"]] for row in store.id_map(destination.name)]
-    return {"schema": ID_MAP, "destination": destination.name, "base_url": destination.base_url, "ids": rows}
+    return {"schema": ID_MAP, "destination": destination.name, "base_url": destination.place, "ids": rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,7 +370,7 @@ class IdsImported:
 
 def import_ids(
     store: Store,
-    destination: Destination,
+    destination: DestinationSettings,
     content: bytes,
     file: str,
     actor: Actor,
@@ -385,7 +385,7 @@ def import_ids(
     return IdsImported(len(rows), new, different)
 
 
-def _ids_in(content: bytes, file: str, destination: Destination) -> Sequence[tuple[str, str, str]]:
+def _ids_in(content: bytes, file: str, destination: DestinationSettings) -> Sequence[tuple[str, str, str]]:
     try:
         document = json.loads(content.decode("utf-8"))
         is_map = document["schema"] == ID_MAP
@@ -395,7 +395,7 @@ def _ids_in(content: bytes, file: str, destination: Destination) -> Sequence[tup
     if not is_map or not all(is_id(person_id) for _, _, person_id in rows):
         raise ConfigError(f"{file} is no map of ids", advice="`hl7bridge identity export` writes one.")
     theirs = (document.get("destination"), document.get("base_url"))
-    if theirs != (destination.name, destination.base_url):
+    if theirs != (destination.name, destination.place):
         raise ConfigError(
             f"the ids of {file} are those of another destination ({theirs[0]} at {theirs[1]})",
             advice="Ids are each server's own: they cannot be used at another one.",

@@ -23,7 +23,7 @@ from typing import Any
 from hl7bridge.assemble.destinations import brake_of, destination_of, retry_policy
 from hl7bridge.assemble.feeds import feed_policy
 from hl7bridge.assemble.stores import store_location
-from hl7bridge.config import Destination, Feed, Settings
+from hl7bridge.config import DestinationSettings, Feed, Settings
 from hl7bridge.errors import ConfigError, StoreError
 from hl7bridge.intake.acquaintance import KnownPractitioners
 from hl7bridge.intake.intake import FeedPolicy, Intake
@@ -57,7 +57,7 @@ from hl7bridge.store.store import (
 # --- settings -> plain values ----------------------------------------------------------------------------------------
 
 
-def watched_of(destination: Destination, settings: Settings) -> Watched:
+def watched_of(destination: DestinationSettings, settings: Settings) -> Watched:
     """What is looked after there beside delivering."""
     zone, brake = destination.timezone, destination.brake
     office = (window_of(brake.office_days, brake.office_hours, zone),) if brake.office_hours else ()
@@ -73,7 +73,7 @@ def watched_of(destination: Destination, settings: Settings) -> Watched:
     )
 
 
-def reconcile_plan(destination: Destination, settings: Settings) -> ReconcilePlan:
+def reconcile_plan(destination: DestinationSettings, settings: Settings) -> ReconcilePlan:
     """What to reconcile there, and when."""
     given = destination.reconcile
     systems = {

@@ -104,7 +104,7 @@ def _chosen(
     settings = load(directory)
 
     def destinations(feed: Feed) -> tuple[DestinationRules, ...]:
-        return tuple(destination_rules(settings.destinations[name]) for name in feed.destinations)
+        return tuple(destination_rules(settings.fhir[name]) for name in feed.destinations if name in settings.fhir)
 
     if message_id:
         with stored.opened(settings) as store:

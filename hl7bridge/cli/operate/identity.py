@@ -17,7 +17,7 @@ from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
 from hl7bridge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from hl7bridge.config import Destination, Settings
+    from hl7bridge.config import DestinationSettings, Settings
     from hl7bridge.desk.identity import LinksDecided
 
 app = typer.Typer(
@@ -346,5 +346,5 @@ def import_ids(
     raise typer.Exit(ExitCode.FINDINGS if done.different else ExitCode.GOOD)
 
 
-def _named(settings: Settings, name: str) -> Destination:
+def _named(settings: Settings, name: str) -> DestinationSettings:
     return destination_named(settings, name, "--destination")

@@ -92,7 +92,7 @@ def examine(directory: Path) -> Iterator[Line]:
     counted = f"{len(settings.feeds)} feed(s), {len(settings.destinations)} destination(s)"
     yield Line("good", f"conf: {counted} in {settings.directory}")
     yield from _keys(settings)
-    for destination in settings.destinations.values():
+    for destination in settings.fhir.values():
         yield from _untyped_phones(destination)
     yield from _store(settings)
     yield from _log(settings)
@@ -107,7 +107,7 @@ def examine(directory: Path) -> Iterator[Line]:
 def _keys(settings: Settings) -> Iterator[Line]:
     from hl7bridge.assemble.authorization import signing_key, trust
 
-    for destination in settings.destinations.values():
+    for destination in settings.fhir.values():
         try:
             trust(destination)
             key = signing_key(destination)

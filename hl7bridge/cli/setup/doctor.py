@@ -116,7 +116,7 @@ def chosen(settings: Settings, name: str) -> list[Destination]:
     if name and name not in settings.destinations:
         known = ", ".join(settings.destinations)
         raise ConfigError(f'there is no destination "{name}"', advice=f"There are: {known}.")
-    return [one for one in settings.destinations.values() if name in ("", one.name)]
+    return [one for one in settings.fhir.values() if name in ("", one.name)]
 
 
 def check_npi(npi: str) -> None:

@@ -92,9 +92,7 @@ def jwks(
     else:
         from hl7bridge.config import load
 
-        references = [
-            destination.auth.key for destination in load(config).destinations.values() if destination.auth.key
-        ]
+        references = [destination.auth.key for destination in load(config).fhir.values() if destination.auth.key]
         if not references:
             raise ConfigError("no destination names a key", file="conf/destinations", advice="Name a FILE instead.")
         found = [keys.load(reference.read(), source=reference.file) for reference in references]

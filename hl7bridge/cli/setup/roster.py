@@ -76,14 +76,14 @@ def roster(
 
 def one_destination(settings: Settings, name: str) -> Destination:
     """The destination of that name; with "", the only one. Raises ConfigError."""
-    known = ", ".join(settings.destinations)
-    if not name and len(settings.destinations) == 1:
-        return next(iter(settings.destinations.values()))
+    known = ", ".join(settings.fhir)
+    if not name and len(settings.fhir) == 1:
+        return next(iter(settings.fhir.values()))
     if not name:
         raise ConfigError("there are several destinations", key="DESTINATION", advice=f"Choose one of {known}.")
-    if name not in settings.destinations:
+    if name not in settings.fhir:
         raise ConfigError(f'there is no destination "{name}"', key="DESTINATION", advice=f"There are: {known}.")
-    return settings.destinations[name]
+    return settings.fhir[name]
 
 
 @contextmanager

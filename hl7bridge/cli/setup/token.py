@@ -83,7 +83,7 @@ def try_tokens(
         known = ", ".join(settings.destinations)
         raise ConfigError("no such destination", key=destination, advice=f"There are: {known}.")
     results: list[dict[str, Any]] = []
-    for name, found in settings.destinations.items():
+    for name, found in settings.fhir.items():
         if destination in ("", name) and (source := token_source(found)) is not None:
             result, explanation = _try(found, source)
             results.append(result)
