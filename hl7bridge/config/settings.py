@@ -1,7 +1,7 @@
 """What every setting is: its key, type, default and meaning, and how values are written.
 
 One class per file and per section; `config` reads the files into them. A key's meaning stands beside it here, once: the
-The table of conf/README.md and the advice in errors are made from it.
+table of conf/README.md and the advice in errors are made from it.
 """
 
 from __future__ import annotations
