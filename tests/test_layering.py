@@ -30,7 +30,8 @@ ALLOWED: dict[str, set[str]] = {
     "desk": {"model", "errors", "hl7", "mapping", "intake", "store", "destinations", "config", "assemble"},
     "sandbox": {"model", "errors"},
     "invented": {"model", "errors", "hl7"},
-    "service": {"model", "errors", "hl7", "mapping", "store", "destinations", "intake", "config"} | {"assemble"},
+    "service": {"model", "errors", "hl7", "mapping", "store", "destinations", "intake", "config"}
+    | {"assemble", "desk"},
     "cli": {"", "model", "errors", "hl7", "mapping", "store", "destinations", "intake", "config", "sandbox", "invented"}
     | {"service", "assemble", "desk"},
 }

@@ -24,6 +24,7 @@ from hl7bridge.assemble.destinations import brake_of, destination_of, retry_poli
 from hl7bridge.assemble.feeds import feed_policy
 from hl7bridge.assemble.stores import store_location
 from hl7bridge.config import DestinationSettings, Feed, Settings
+from hl7bridge.desk.reconcile import plan_of
 from hl7bridge.errors import ConfigError, StoreError
 from hl7bridge.intake.acquaintance import KnownPractitioners
 from hl7bridge.intake.intake import FeedPolicy, Intake
@@ -37,7 +38,6 @@ from hl7bridge.service.outbound.full_file import FullFilePolicy
 from hl7bridge.service.outbound.full_file import job as full_file_job
 from hl7bridge.service.outbound.hours import outside, window_of
 from hl7bridge.service.outbound.loop import DeliveryRole, DestinationLoop, Target
-from hl7bridge.service.outbound.reconciling import ReconcilePlan
 from hl7bridge.service.outbound.reconciling import job as reconcile_job
 from hl7bridge.service.outbound.schedule import Job, Schedule
 from hl7bridge.service.outbound.second_looks import job as second_look_job
@@ -71,15 +71,6 @@ def watched_of(destination: DestinationSettings, settings: Settings) -> Watched:
             due=dict(destination.tasks.due),
         ),
     )
-
-
-def reconcile_plan(destination: DestinationSettings, settings: Settings) -> ReconcilePlan:
-    """What to reconcile there, and when."""
-    given = destination.reconcile
-    systems = {
-        feed.hl7.key_system: feed.name for feed in settings.feeds.values() if destination.name in feed.destinations
-    }
-    return ReconcilePlan(given.every, given.at, given.requests_per_second, given.scan, systems)
 
 
 # --- the listener role -----------------------------------------------------------------------------------------------
@@ -411,7 +402,7 @@ def scheduled(role: DeliveryRole, settings: Settings) -> list[Job]:
     for target in (loop.target for loop in role.loops):
         there = target.destination
         theirs = [second_look_job(there, log)] if there.policy.writes else []
-        if (plan := reconcile_plan(settings.destinations[there.policy.name], settings)).every:
+        if (plan := plan_of(settings.destinations[there.policy.name], settings)).every:
             theirs.append(reconcile_job(there, plan, log))
         jobs += [replace(job, due=outside(target.watched.maintenance, job.due)) for job in theirs]
     return jobs

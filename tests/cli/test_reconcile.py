@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from hl7bridge.cli.operate.reconcile import MEANINGS
+from hl7bridge.desk.reconcile import MEANINGS
 from hl7bridge.model.discrepancy import SEVEREST
 from tests.cli.conftest import Ended
 from tests.cli.test_roster import put

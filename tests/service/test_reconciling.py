@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from hl7bridge.desk.reconcile import CutOff, ReconcilePlan, ReconcileReport, reconcile
 from hl7bridge.destinations.fhir.deliver import deliver
 from hl7bridge.destinations.fhir.destination import FhirDestination
 from hl7bridge.destinations.fhir.identity.resolve import lane_keys
@@ -28,7 +29,7 @@ from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.model import JsonObject, Outcome, Result
 from hl7bridge.model.discrepancy import ACTIVE_AT_SERVER
 from hl7bridge.service import log as logs
-from hl7bridge.service.outbound.reconciling import CutOff, ReconcilePlan, Report, job, reconcile
+from hl7bridge.service.outbound.reconciling import job
 from hl7bridge.service.outbound.schedule import DAY, Turn
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.store import DeliveryState, Settlement, Store
@@ -118,7 +119,7 @@ class World:
     def delete(self, resource: JsonObject) -> None:
         self.server.resources[resource["resourceType"], resource["id"]].append(None)
 
-    def reconcile(self, **options: Any) -> Report:
+    def reconcile(self, **options: Any) -> ReconcileReport:
         plan = ReconcilePlan(requests_per_second=0, systems={KEY_SYSTEM: "staff", OTHER_SYSTEM: "clinic"})
         sent, asked = self.sent, len(self.server.journal)
         report = reconcile(self.store, self.destination, plan, **options)

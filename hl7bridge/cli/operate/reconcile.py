@@ -10,33 +10,14 @@ import typer
 
 from hl7bridge.cli import output, stored
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
-from hl7bridge.cli.setup.roster import DestinationArgument, one_destination
+from hl7bridge.cli.setup.roster import DestinationArgument
 from hl7bridge.cli.spreadsheet import table
-from hl7bridge.errors import ConfigError
 from hl7bridge.model.discrepancy import ACTIVE_AT_SERVER, Discrepancy
 
 if TYPE_CHECKING:
-    from hl7bridge.config import Destination, Settings
-    from hl7bridge.service.outbound.reconciling import Report
-    from hl7bridge.store.store import Store
+    from hl7bridge.desk.reconcile import Absent, ReconcileReport
 
 COLUMNS = ("kind", "person", "feed", "resource", "element", "at_server", "expected", "field", "note", "verified")
-
-MEANINGS = {
-    ACTIVE_AT_SERVER: "active at the server, inactive at the source",
-    "role-active-at-server": "a role that has ended at the source is active at the server",
-    "missing": "nobody at the server carries the identifiers",
-    "gone": "the Practitioner that was written for the person is gone",
-    "moved": "the Practitioner that was written for the person is gone, another one carries the identifiers",
-    "unclear": "it is not clear who at the server it is",
-    "inactive-at-server": "inactive at the server, active at the source",
-    "role-inactive-at-server": "a role is inactive at the server, active at the source",
-    "role-missing": "a role is not at the server",
-    "changed": "what was written is not at the server any more",
-    "behind": "what the source said last is not at the server",
-    "extra": "active at the server with a staff key that the source does not know",
-    "unverified": "the server did not let it be read",
-}
 
 
 def reconcile(
@@ -73,21 +54,26 @@ def reconcile(
 
     Ends with 1 when something differs, with 3 when the server does not let everybody be compared.
     """
+    from hl7bridge.assemble.choosing import destination_named
     from hl7bridge.config import load
+    from hl7bridge.desk import reconcile as desk
 
     settings = load(config)
     with stored.opened(settings) as store:
         if full_file:
-            _show_full_file(store, full_file, as_json)
+            _show_absent(desk.absent_from(store, full_file), as_json)
             return
-        chosen = one_destination(settings, destination)
+        chosen = destination_named(settings, destination, "DESTINATION")
         if feed:
             stored.feed_named(settings, feed)
-        report = _last(store, chosen.name) if last else _run(store, settings, chosen, feed, person, scan)
+        if last:
+            report = desk.last(store, chosen.name)
+        else:
+            report = desk.now(store, settings, chosen, feed=feed, person=person, scan=scan, progress=output.progress)
     if to is not None:
         write_csv(to, report.found)
     if as_json:
-        output.show_json("reconcile/1", as_data(report))
+        output.show_json("reconcile/1", desk.as_data(report))
     else:
         show_report(report, brief=to is not None)
     if report.run.problem:
@@ -96,75 +82,16 @@ def reconcile(
         raise typer.Exit(ExitCode.FINDINGS)
 
 
-def _last(store: Store, destination: str) -> Report:
-    from hl7bridge.service.outbound.reconciling import Report
-
-    kept = store.last_reconciliation(destination)
-    if kept is None:
-        advice = "`hl7bridge reconcile` makes one now."
-        raise ConfigError(f"nothing was reconciled with {destination} yet", advice=advice)
-    return Report(kept[0], tuple(kept[1]))
-
-
-def _run(store: Store, settings: Settings, destination: Destination, feed: str, person: str, scan: bool) -> Report:
-    from dataclasses import replace
-
-    from hl7bridge.assemble.destinations import destination_of
-    from hl7bridge.service.outbound.reconciling import reconcile as compare
-    from hl7bridge.service.startup import reconcile_plan
-
-    plan = replace(reconcile_plan(destination, settings), requests_per_second=0.0)
-    people = [one for one in store.people(destination.name, feed) if not person or one[1] == person]
-    if person and not people:
-        advice = "`hl7bridge msg list --person KEY` shows what came about somebody."
-        raise ConfigError(f"nobody with that staff key is known for {destination.name}", key="--person", advice=advice)
-    there = destination_of(destination)
-    try:
-        with output.progress("comparing", len(people)) as step:
-            return compare(store, there, plan, feed=feed, source_key=person, scan=scan, advance=lambda total: step())
-    finally:
-        there.close()
-
-
 # --- showing ---------------------------------------------------------------------------------------------------------
 
 
-def as_data(report: Report) -> dict[str, Any]:
-    """The JSON of a run."""
-    run = report.run
-    return {
-        "destination": run.destination,
-        "feed": run.feed,
-        "began": stored.utc_time(run.began),
-        "ended": stored.utc_time(run.ended),
-        "people": run.people,
-        "scanned": run.scanned,
-        "counts": dict(run.counts),
-        "problem": run.problem,
-        "differences": [
-            {
-                "kind": one.kind,
-                "feed": one.feed,
-                "source_key": one.source_key,
-                "resource_type": one.resource_type,
-                "resource_id": one.resource_id,
-                "verified": stored.utc_time(one.verified),
-                "note": one.note,
-                "fields": [
-                    {"path": d.path, "at_server": d.before, "expected": d.after, "field": d.field}
-                    for d in one.differences
-                ],
-            }
-            for one in report.found
-        ],
-    }
-
-
-def show_report(report: Report, *, brief: bool = False) -> None:
+def show_report(report: ReconcileReport, *, brief: bool = False) -> None:
     """For people: counts, then each discrepancy with what is there (-) and what should be (+)."""
     run = report.run
     when = stored.local_time(run.ended)
     output.show((run.destination, "bold"), f"  {run.people} people compared, {len(report.found)} differences  ({when})")
+    from hl7bridge.desk.reconcile import MEANINGS
+
     for kind, meaning in MEANINGS.items():
         count = run.counts.get(kind, 0)
         if count:
@@ -203,24 +130,12 @@ def _text(value: Any) -> str:
     return "" if value is None else stored.value_text(value)
 
 
-def _show_full_file(store: Store, message_id: int, as_json: bool) -> None:
-    found = store.full_files(message_id)
-    if not found:
-        advice = "It is one whose MFI-3 is REP; `hl7bridge task list --kind full-file-missing` names them."
-        raise ConfigError(f"message {message_id} is no whole file", key="--full-file", advice=advice)
-    file, missing = found[0], store.missing_of(message_id)
+def _show_absent(absent: Absent, as_json: bool) -> None:
     if as_json:
-        data = {
-            "message_id": message_id,
-            "feed": file.feed,
-            "decided": stored.utc_time(file.decided),
-            "decision": file.decision,
-            "known": file.known,
-            "missing": [{"source_key": key, "delivery_id": delivery_id} for key, delivery_id in missing],
-        }
-        output.show_json("reconcile-full-file/1", data)
+        output.show_json("reconcile-full-file/1", absent.data())
     else:
-        output.show((f"message {message_id}", "bold"), f"  feed {file.feed}  {file.decision or 'not compared yet'}")
-        output.show_table(("person", "held as"), [(key, delivery_id or "") for key, delivery_id in missing])
-    if missing:
+        decision = absent.decision or "not compared yet"
+        output.show((f"message {absent.message_id}", "bold"), f"  feed {absent.feed}  {decision}")
+        output.show_table(("person", "held as"), [(key, delivery_id or "") for key, delivery_id in absent.missing])
+    if absent.missing:
         raise typer.Exit(ExitCode.FINDINGS)
