@@ -191,7 +191,7 @@ class _WayBack:
         if delivery["state"] in _UNDER_WAY:
             return f"the delivery has not ended ({delivery['state']})"
         if delivery["under_way"]:
-            return "a change of the same person is under way: look again when it has ended"
+            return "a change of the same person is being delivered: try again when that has ended"
         if delivery["destination"] not in self.settings.destinations:
             return f"there is no destination {delivery['destination']} any more"
         return ""

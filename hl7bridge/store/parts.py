@@ -142,7 +142,7 @@ class StoreOfParts:
         self.check_files = connection.check
 
     def close(self) -> None:
-        """Close the connection; a store that is closed twice does not mind."""
+        """Close the connection; a second call does nothing."""
         self.connection.close()
 
     def __enter__(self) -> Self:
