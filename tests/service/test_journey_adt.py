@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.acceptance import adt
 
 
+@pytest.mark.slow
 def test_a_patient_feed_costs_few_requests_and_leaves_no_patient(tmp_path: Path) -> None:
     report = adt.run(tmp_path, count=2_000, people=40, seed=7)
     assert report.faults == []

@@ -10,6 +10,7 @@ from tests.acceptance import corpus
 
 
 @pytest.mark.skipif(not corpus.CORPUS.is_dir(), reason=f"the published messages are not there: {corpus.CORPUS}")
+@pytest.mark.slow
 def test_every_published_message_is_answered_as_it_asks(tmp_path: Path) -> None:
     report, table = corpus.run(tmp_path)
     assert report.faults == []
