@@ -67,6 +67,36 @@ def test_a_leaver_found_by_one_number_is_confirmed_by_the_family_name(world: Wor
     assert world.hear(mfn(event, key="Z9", f2=f"{NPI}^^^NPI^NPI", f3=name))[1] == ["deactivated"]
 
 
+@pytest.mark.parametrize("event", ["MDC", "MDL"])
+@pytest.mark.parametrize("heard_before", [True, False])
+@pytest.mark.parametrize(
+    ("said", "ends"),
+    [({}, False), ({"f5": "F"}, False), ({"f3": "^Rosa"}, True), ({"f3": "Smith"}, True), ({"f6": "19700301"}, True)],
+)
+def test_a_leaver_without_a_name_is_not_whoever_has_the_same_two_numbers(
+    world: World, event: str, heard_before: bool, said: dict[str, str], ends: bool
+) -> None:
+    """A nurse practitioner whose record carries the numbers of a supervisor, whom another system keeps."""
+    numbers = [
+        {"system": "http://hl7.org/fhir/sid/us-npi", "value": NPI},
+        {"system": "urn:oid:2.16.840.1.113883.4.814", "value": DEA},
+    ]
+    names = [{"family": "Smith", "given": ["Rosa"]}]
+    body = {
+        "resourceType": "Practitioner",
+        "active": True,
+        "identifier": numbers,
+        "name": names,
+        "birthDate": "1970-03-01",
+    }
+    assert world.client.create("Practitioner", body).done
+    if heard_before:
+        assert world.hear(mfn("MAD", key="Z2", f2=NUMBERS, f3="Becker^Tom"))[1] == ["held 205 name-differs"]
+    ended = world.hear(mfn(event, key="Z2", f2=NUMBERS, **{"f3": "", **said}))[1]
+    assert ended == (["deactivated"] if ends else ["held 205 name-not-confirmed"])
+    assert world.people().startswith("inactive" if ends else "active")
+
+
 @pytest.mark.parametrize(
     ("then", "result"),
     [

@@ -19,7 +19,7 @@ from hl7bridge.destinations.fhir.desired import ENDING, system_at
 from hl7bridge.destinations.fhir.identity import evidence
 from hl7bridge.destinations.fhir.identity.carried import Token, identifiers_of, is_merged, types_of
 from hl7bridge.destinations.fhir.identity.evidence import Agreement, Evidence, compare, words_about
-from hl7bridge.destinations.fhir.identity.systems import NPI, canonical_system, names_of_system
+from hl7bridge.destinations.fhir.identity.systems import DEA, NPI, canonical_system, names_of_system
 from hl7bridge.destinations.fhir.plan import MENTION
 from hl7bridge.destinations.fhir.rules import ALL_IDENTIFIERS, CROSSWALK, STAFF_KEY, DestinationRules
 from hl7bridge.destinations.fhir.wire.client import FhirServer, token
@@ -482,6 +482,12 @@ class _Question:
             evidence.of_values(words_about(self.change)),
             evidence.of_resource(resource) | self._remembered(resource, begun=False),
         )
+        nameless = found.family is evidence.UNKNOWN is found.given and found.birth is not evidence.SAME
+        if nameless and self.change.action in ENDING and {system for system, _ in carried} <= {NPI, DEA}:
+            return (
+                "name-not-confirmed",
+                "NPI and DEA number may be a supervisor's, and no name or birth date confirms them",
+            )
         local = evidence.contradiction(
             found, agreeing=len(carried), types_differ=any(self._types_differ(resource, one) for one in carried)
         )
