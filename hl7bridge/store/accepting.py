@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from hl7bridge.store.batch import ACKNOWLEDGMENT, Batch, acknowledgment_row
 from hl7bridge.store.connection import StoreConnection, StorePart
 from hl7bridge.store.lanes import Lanes
-from hl7bridge.store.store import Accepted, Acknowledgment, AcknowledgmentState, MessageState, NewMessage
+from hl7bridge.store.rows import Accepted, Acknowledgment, AcknowledgmentState, MessageState, NewMessage
 
 COUNTED_FOR = 7 * 86400.0
 """Seconds for which a message that is only counted keeps its row."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from hl7bridge.model import Task
 from hl7bridge.store.connection import StoreConnection, StorePart
-from hl7bridge.store.store import Braked, Claimed
+from hl7bridge.store.rows import Braked, Claimed
 from hl7bridge.store.tasking import BRAKE, Tasking
 
 HOUR = 3600.0

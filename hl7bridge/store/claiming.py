@@ -23,7 +23,7 @@ from hl7bridge.store.moving import Move, move
 from hl7bridge.store.pausing import Pausing
 from hl7bridge.store.people import OWN, People
 from hl7bridge.store.reloading import confirmed_mapping
-from hl7bridge.store.store import Claimed
+from hl7bridge.store.rows import Claimed
 from hl7bridge.store.tasking import Tasking
 
 PROMOTED = 500  # scheduled deliveries that one claim lines up at most; the next claim takes the next ones
@@ -63,7 +63,7 @@ def _nobody(delivery_id: int, message_id: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What a claim asks for, see `Store.claim`."""
+    """What a claim asks for, see `Claiming.claim`."""
 
     destination: str
     owner: str
@@ -115,8 +115,8 @@ class Claiming(StorePart):
             return renewed.rowcount > 0
 
     def leave(self, owner: str, now: float, begun: Collection[int] = ()) -> None:
-        """End the lease and give back what is claimed. `begun`: deliveries whose attempt was cut off: they are handed
-        out again as ambiguous, the others as they were."""
+        """End the lease and give back what is claimed. `begun`: ids of deliveries whose attempt was cut off; those are
+        handed out again as ambiguous, the others as they were."""
         with self._writing():
             for row in self._claims_of(owner):
                 delivery_id, message_id, lane, _, fence, _ = row
@@ -157,9 +157,14 @@ class Claiming(StorePart):
         clock_tolerance: float = CLOCK_TOLERANCE,
         told: Told = _nobody,
     ) -> list[Claimed]:
-        """Hand out due deliveries whose lanes are free, in order of commit, leavers' lanes first: see `Store.claim`.
+        """Hand out due deliveries whose lanes are free, in order of commit, leavers' lanes first.
 
-        Raises ClaimLost when the owner holds no lease.
+        Promotes due scheduled ones first. Deliveries of an owner whose lease ended are handed out again, marked
+        `known.ambiguous`. A stale one (order_time older than the last applied for that feed and key by
+        `clock_tolerance` seconds or more) is ended here, with its result, history and, of a lifecycle change, a task; it is
+        not handed out, and `told(delivery id, message id)` hears of it. One that is older by less is `known.late`. Nothing
+        while the destination is paused. `lane_of(change, feed)` computes a candidate's lane under current settings. Raises
+        ClaimLost when the owner holds no lease.
         """
         asked = _Asked(destination, owner, lane_of, clock_tolerance, told)
         with self._reading():

@@ -1,10 +1,8 @@
-"""What was created and is to be looked for: the rows, and the part of a store that keeps them."""
+"""What was created and is to be looked for: the rows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from hl7bridge.model import Task
 
@@ -46,16 +44,3 @@ class IndexLag:
     latest: float
     longest: float
     at: float
-
-
-class CreateStore(Protocol):
-    """The part of a store that knows what was created. Times are Unix seconds."""
-
-    def second_looks(self, destination: str, now: float, limit: int) -> list[SecondLook]:
-        """What is to be looked for now, of one resource type, the longest due first."""
-
-    def looked(self, destination: str, looks: Sequence[Looked], now: float) -> None:
-        """Keep what a search showed of each, and when it is looked for next, if it is."""
-
-    def index_lag(self, destination: str) -> IndexLag | None:
-        """What was measured; None = nothing so far."""

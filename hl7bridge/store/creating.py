@@ -38,7 +38,7 @@ class Lately:
 
 
 class Creating(StorePart):
-    """`CreateStore` in SQL, and what claims and settlements write and read of it."""
+    """The part of the store that knows what was created: for a later look, and for claims and settlements."""
 
     def __init__(self, connection: StoreConnection, tasks: Tasking) -> None:
         super().__init__(connection)

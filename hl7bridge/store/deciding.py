@@ -13,7 +13,7 @@ from hl7bridge.store.connection import StoreConnection, StorePart, conditions
 from hl7bridge.store.encoding import PLAIN, unseal
 from hl7bridge.store.lanes import NEW, Lanes, keys_from_text, keys_to_text, lane_key
 from hl7bridge.store.moving import ANEW, Move, move
-from hl7bridge.store.store import Released, same_person
+from hl7bridge.store.rows import Released, same_person
 from hl7bridge.store.tasking import Tasking
 
 HOLDS = (

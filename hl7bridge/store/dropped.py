@@ -1,13 +1,8 @@
-"""What the rest may ask of the store about files of drop folders: the part of `Store` that takes messages from files."""
+"""Files of drop folders: the rows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    from hl7bridge.store.store import Accepted, NewMessage
 
 READING, READ, DONE, FAILED, CHANGED = "reading", "read", "done", "failed", "changed"
 """States of a file: under way; all is stored and it is to be moved; moved; or written to while it was read."""
@@ -44,25 +39,3 @@ class DropFile:
     changed: float
     target: str
     taken: Taken
-
-
-class DropStore(Protocol):
-    """The part of a store that drop folders need. Times are Unix seconds."""
-
-    def begin_drop_file(self, feed: str, name: str, identity: str, size: int, now: float) -> DropFile:
-        """The file of that identity that is under way, with how far it was read; or a new one."""
-
-    def accept_from_file(
-        self, file: DropFile, messages: Sequence[NewMessage], taken: Callable[[list[Accepted]], Taken], now: float
-    ) -> DropFile:
-        """Accept messages and keep how far their file was read by then, in one transaction; returns the file as it stands.
-
-        `taken(accepted)` is called within it, and says how far. Raises StoreError, ClaimLost when another process has read
-        on in this file: then nothing of it is stored.
-        """
-
-    def settle_drop_file(self, file: DropFile, state: str, now: float, *, target: str = "") -> DropFile:
-        """Keep that a file was read, moved, or changed; of files that were moved, the latest thousand of a feed stay."""
-
-    def drop_files(self, feed: str = "", *, under_way: bool = False, limit: int = 50) -> list[DropFile]:
-        """Newest first; `under_way`: only those that are being read, or are to be moved."""

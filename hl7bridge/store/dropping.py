@@ -9,7 +9,7 @@ from hl7bridge.errors import ClaimLost
 from hl7bridge.store.accepting import Accepting
 from hl7bridge.store.connection import StoreConnection, StorePart
 from hl7bridge.store.dropped import READING, DropFile, Taken
-from hl7bridge.store.store import Accepted, NewMessage
+from hl7bridge.store.rows import Accepted, NewMessage
 
 _KEPT = 1000  # files of a feed that were moved
 
@@ -22,7 +22,7 @@ _READ_ON = (
 
 
 class Dropping(StorePart):
-    """`DropStore` in SQL."""
+    """The part of the store that drop folders need. Times are Unix seconds."""
 
     def __init__(self, connection: StoreConnection, inbox: Accepting) -> None:
         super().__init__(connection)
@@ -45,7 +45,8 @@ class Dropping(StorePart):
     ) -> DropFile:
         """Accept messages and keep how far their file was read by then, in one transaction; returns the file as it stands.
 
-        Raises StoreError, ClaimLost when another process has read on in this file: then nothing of it is stored.
+        `taken(accepted)` is called within it, and says how far. Raises StoreError, ClaimLost when another process has read
+        on in this file: then nothing of it is stored.
         """
         with self._writing():
             so_far = taken(self._inbox.take(messages, now))

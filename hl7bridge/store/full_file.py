@@ -10,7 +10,7 @@ from hl7bridge.store.connection import StoreConnection, StorePart
 from hl7bridge.store.lanes import Lanes
 from hl7bridge.store.moving import Move, move
 from hl7bridge.store.reconciled import FullFile, HeldEnd
-from hl7bridge.store.store import Acknowledgment, AcknowledgmentState, MessageState, NewDelivery, NewMessage, NewRecord
+from hl7bridge.store.rows import Acknowledgment, AcknowledgmentState, MessageState, NewDelivery, NewMessage, NewRecord
 from hl7bridge.store.tasking import Tasking
 
 MISSING = "full-file-missing"
@@ -28,7 +28,7 @@ FILES = (
 
 
 class FullFiles(StorePart):
-    """The part of a store that whole-file messages need: see `ReconcileStore`."""
+    """The part of the store that whole-file messages need. Times are Unix seconds."""
 
     def __init__(self, connection: StoreConnection, lanes: Lanes, tasks: Tasking) -> None:
         super().__init__(connection)
@@ -56,8 +56,8 @@ class FullFiles(StorePart):
         text: str = "",
         task: Task | None = None,
     ) -> bool:
-        """Keep what became of a file, who of its feed is absent, and the held deactivations. False when another process
-        was first."""
+        """Keep what became of a file, who of its feed is absent, and the held deactivations, all in one transaction. False
+        when another process was first."""
         with self._writing():
             first = self._execute(
                 "INSERT INTO full_file (message_id, decided, decision, known, missing) VALUES (?, ?, ?, ?, ?)"

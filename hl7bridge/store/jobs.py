@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from hl7bridge.store.connection import StorePart
 
 
-class JobStore(Protocol):
-    """The part of a store that a schedule needs. Times are Unix seconds."""
+class Jobs(StorePart):
+    """The part of the store that a schedule needs. Times are Unix seconds."""
 
     def last_run(self, job: str, now: float) -> float:
         """When the job ended last; for one that was never seen, `now`, which is kept: its first turn comes by schedule."""
-
-    def begin_job(self, job: str, owner: str, seconds: float, now: float) -> bool:
-        """Take the job for so many seconds. False while another owner has it, or before it may be tried again."""
-
-    def renew_job(self, job: str, owner: str, seconds: float, now: float) -> bool:
-        """Have it for longer. False when it is another's by now: stop."""
-
-    def end_job(self, job: str, owner: str, now: float, *, again: float = 0.0) -> None:
-        """Give it back: it ran. `again` > 0: it failed, `last_run` stays, and it may be tried again from then on."""
-
-
-class Jobs(StorePart):
-    """`JobStore` in SQL."""
-
-    def last_run(self, job: str, now: float) -> float:
-        """When the job ended last; for one that was never seen, `now`, which is kept."""
         look_up = "SELECT last FROM job WHERE name = ?"
         with self._reading():
             row = self._execute(look_up, (job,)).fetchone()

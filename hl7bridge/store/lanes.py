@@ -25,7 +25,7 @@ from collections.abc import Collection
 from hl7bridge.model import DeliveryEvent, DeliveryState, Result
 from hl7bridge.store.connection import StoreConnection, StorePart, each
 from hl7bridge.store.moving import Move, move
-from hl7bridge.store.store import OPEN_LANE
+from hl7bridge.store.rows import OPEN_LANE
 from hl7bridge.store.tasking import Tasking
 
 NEW = -1  # the mark of a delivery that has not entered its lanes
@@ -85,7 +85,8 @@ class Lanes(StorePart):
         )
 
     def leave(self, delivery_id: int, place: int, keys: Collection[int]) -> None:
-        """Step out of the lanes and give up the claim, if any; who is first then is marked."""
+        """End the lease and give back what is claimed. `begun`: ids of deliveries whose attempt was cut off; those are
+        handed out again as ambiguous, the others as they were."""
         self._executemany("DELETE FROM lane WHERE key = ? AND place = ?", [(key, place) for key in keys])
         self.free(delivery_id, keys)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Any, Protocol
+from typing import Any
 
 from hl7bridge.model import APPLIED, ElementValue, JsonObject, Link, StaffChange, read_json
 from hl7bridge.store.connection import StorePart, marks
@@ -23,8 +23,8 @@ SAID_BY = (
 )
 
 
-class LinkStore(Protocol):
-    """The part of a store that identity decisions need. Times are Unix seconds."""
+class Linking(StorePart):
+    """The part of the store that identity decisions need. Times are Unix seconds."""
 
     def quarantined(
         self, causes: Collection[str], *, delivery_id: int = 0, destination: str = "", limit: int = 50
@@ -32,48 +32,6 @@ class LinkStore(Protocol):
         """Deliveries held for one of these causes, oldest first: id, message_id, position, destination, feed, source_key,
         action, code, local, text, person_id, since, linked (the crosswalk's id), change (the record's side, as JSON),
         candidates (the server's side, as the last attempt saw it)."""
-
-    def link_of(self, destination: str, feed: str, source_key: str) -> dict[str, Any] | None:
-        """The crosswalk's entry: person_id, link, changed; None where there is none."""
-
-    def linked_to(self, destination: str, person_id: str) -> list[dict[str, Any]]:
-        """The entries that name that Practitioner: destination, feed, source_key, person_id, link, changed."""
-
-    def said_by(self, destination: str, feed: str, source_key: str) -> tuple[ElementValue, ...]:
-        """What the last records of the person that were applied there said of name, sex and birth date, of each the latest
-        word, whether or not the destination got it."""
-
-    def link(
-        self,
-        destination: str,
-        feed: str,
-        source_key: str,
-        person_id: str,
-        link: Link,
-        now: float,
-        *,
-        who: str,
-        reason: str,
-    ) -> bool:
-        """Set the crosswalk as a person says; "" takes the id away. False while a delivery of the record is under way."""
-
-    def id_map(self, destination: str) -> Iterable[dict[str, Any]]:
-        """Every entry of the destination that names a Practitioner, in order of feed and source key."""
-
-    def import_ids(
-        self, destination: str, rows: Collection[tuple[str, str, str]], now: float, *, who: str, reason: str
-    ) -> tuple[int, int]:
-        """Take in (feed, source key, Practitioner id) where the crosswalk names nobody; returns how many were new, and how
-        many name somebody else and were left as they are."""
-
-
-class Linking(StorePart):
-    """`LinkStore` in SQL."""
-
-    def quarantined(
-        self, causes: Collection[str], *, delivery_id: int = 0, destination: str = "", limit: int = 50
-    ) -> list[dict[str, Any]]:
-        """Deliveries held for one of these causes, oldest first, with both sides."""
         given = {"d.id = ?": delivery_id, "d.destination = ?": destination}
         given = {condition: value for condition, value in given.items() if value}
         where = "".join(f" AND {condition}" for condition in given)
@@ -103,7 +61,7 @@ class Linking(StorePart):
         return found[0] if found else None
 
     def linked_to(self, destination: str, person_id: str) -> list[dict[str, Any]]:
-        """The entries that name that Practitioner."""
+        """The entries that name that Practitioner: destination, feed, source_key, person_id, link, changed."""
         with self._reading():
             return self._dicts(
                 f"{CROSSWALK} WHERE destination = ? AND person_id = ? ORDER BY feed, source_key",

@@ -16,7 +16,7 @@ from hl7bridge.store.connection import StoreConnection, StorePart, marks
 from hl7bridge.store.encoding import unseal
 from hl7bridge.store.lanes import Lanes, keys_from_text
 from hl7bridge.store.moving import ANEW, Move, move
-from hl7bridge.store.store import Reported
+from hl7bridge.store.rows import Reported
 
 _AT_ONCE = 500  # deliveries that one transaction queues again at most: bounds how long it holds the store
 
@@ -55,7 +55,7 @@ class Modes(StorePart):
         return json.loads(row[0]) if row else None
 
     def remember_ran_as(self, destination: str, settings: dict[str, Any], now: float) -> None:
-        """Remember as what the destination runs."""
+        """Remember as what the destination runs: JSON that the store does not look into."""
         with self._writing():
             self._remember_ran_as(destination, settings, now)
 
@@ -82,7 +82,7 @@ class Modes(StorePart):
     def reported(
         self, destination: str, after: int = 0, limit: int = 1000, *, clock_tolerance: float = CLOCK_TOLERANCE
     ) -> list[Reported]:
-        """What was reported there, in order of place, from behind `after`."""
+        """What was reported there, in order of place, from behind place `after`."""
         with self._reading():
             rows = self._execute(f"{REPORTED} AND d.place > ? ORDER BY d.place LIMIT ?", (destination, after, limit))
             found = []
@@ -150,7 +150,7 @@ class Modes(StorePart):
     # -- interactions that a server refuses --
 
     def latches(self, destination: str) -> dict[str, str]:
-        """Interaction ("Practitioner create") -> what the server said; such changes are held."""
+        """Interaction ("Practitioner create") -> what the server said; changes that need it are held."""
         with self._reading():
             rows = self._execute(
                 "SELECT operation, text FROM latch WHERE destination = ? ORDER BY operation", (destination,)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from hl7bridge.model import Record, Result, read_json
+from hl7bridge.model import DeliveryState, Record, Result, read_json
 from hl7bridge.store.arriving import Arriving
 from hl7bridge.store.batch import HEADER, acknowledgments_of
 from hl7bridge.store.connection import StoreConnection, StorePart, chunks, marks
@@ -20,9 +20,8 @@ from hl7bridge.store.encoding import (
     record_from_row,
     unseal,
 )
-from hl7bridge.store.store import (
+from hl7bridge.store.rows import (
     Acknowledgment,
-    DeliveryState,
     DeliveryStatus,
     PendingAcknowledgment,
     RecordStatus,

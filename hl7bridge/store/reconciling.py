@@ -7,14 +7,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from hl7bridge.model import APPLIED, Action, Difference, Known, Link, Result, StaffChange, Task, read_json, write_json
+from hl7bridge.model import (
+    APPLIED,
+    Action,
+    DeliveryState,
+    Difference,
+    Known,
+    Link,
+    Result,
+    StaffChange,
+    Task,
+    read_json,
+    write_json,
+)
 from hl7bridge.model.discrepancy import Discrepancy, SourcePerson
 from hl7bridge.store.connection import StoreConnection, StorePart
 from hl7bridge.store.encoding import PLAIN, unseal
 from hl7bridge.store.people import OWN, People
 from hl7bridge.store.reconciled import Reconciliation, Verified
 from hl7bridge.store.reloading import confirmed_mapping
-from hl7bridge.store.store import DeliveryState
 from hl7bridge.store.tasking import Tasking
 
 KEPT = 30  # runs of a destination
@@ -43,7 +54,7 @@ _DEALT_WITH = APPLIED | {Result.NOTHING_TO_DO}
 
 
 class Reconciling(StorePart):
-    """The part of a store that reconciliation needs: see `ReconcileStore`."""
+    """The part of the store that reconciliation needs. Times are Unix seconds."""
 
     def __init__(self, connection: StoreConnection, people: People, tasks: Tasking) -> None:
         super().__init__(connection)
@@ -104,7 +115,8 @@ class Reconciling(StorePart):
         *,
         task: Task | None = None,
     ) -> int:
-        """Keep a run and what it found; returns its id. `task`: opened unless one of its kind is open there."""
+        """Keep a run and what it found; returns its id. `task`: opened unless one of its kind is open for that destination.
+        Of each destination the latest runs are kept."""
         with self._writing():
             number: int = 1 + (self._execute("SELECT MAX(id) FROM reconciliation").fetchone()[0] or 0)
             self._execute(
@@ -191,7 +203,9 @@ class Reconciling(StorePart):
         return run, [_discrepancy(row) for row in found]
 
     def access_review(self, destination: str, feed: str = "") -> list[dict[str, Any]]:
-        """See `ReconcileStore.access_review`."""
+        """For each person that `people` lists: feed, source_key, person_id, active_at_server (None = not looked at, or
+        nobody there), verified, last_message; deactivated and asked: when the latest deactivation was received and
+        verified, 0 = none. What the source says is `source_person`'s."""
         known = self.people(destination, feed)
         with self._reading():
             return [self._review(destination, name, key) for name, key in known]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from hl7bridge.model import Image, Outcome, Task, Written, read_json, values_from_json, values_to_json, write_json
 from hl7bridge.store.connection import StorePart
@@ -24,45 +24,8 @@ UNDONE = Task(
 )
 
 
-class RestoreStore(Protocol):
-    """The part of a store that restores need. Times are Unix seconds."""
-
-    def images(self, delivery_id: int) -> tuple[Image, ...]:
-        """What each write of the delivery found and left, in the order of the writes; () once they are not kept."""
-
-    def delivery(self, delivery_id: int) -> dict[str, Any] | None:
-        """One delivery: id, message_id, position, destination, feed, source_key, action, state, result, person_id, at (of
-        its last attempt), under_way (whether a worker has a change of that person, or does not know how one ended)."""
-
-    def restores(self, *, restore_id: int = 0, delivery_id: int = 0, state: str = "") -> list[dict[str, Any]]:
-        """Newest first: id, delivery_id, message_id, destination, feed, source_key, state, asked, who, reason, decided,
-        decided_by, elements, undone."""
-
-    def ask_restore(self, delivery_id: int, now: float, *, who: str, reason: str) -> int:
-        """Keep a restore that somebody else has to approve; returns its id (the same one while it waits)."""
-
-    def restored(
-        self,
-        delivery_id: int,
-        now: float,
-        *,
-        who: str,
-        reason: str,
-        elements: Sequence[str],
-        bases: Sequence[Written],
-        restore_id: int = 0,
-    ) -> int:
-        """Record a restore that was applied, and the bases that it leaves; ends the one that waited. Returns its id."""
-
-    def reject_restore(self, restore_id: int, now: float, *, who: str, reason: str) -> bool:
-        """End one that waits. False when it does not wait (any more)."""
-
-    def forget_images(self, message_ids: Sequence[int], now: float) -> int:
-        """Delete the images of those messages' deliveries (retention); returns how many there were."""
-
-
 class Restoring(StorePart):
-    """`RestoreStore` in SQL, and what settling leaves for it."""
+    """The part of the store that restores need, and what settling leaves for it. Times are Unix seconds."""
 
     # -- settling --
 
@@ -122,7 +85,8 @@ class Restoring(StorePart):
         return tuple(image_from_row(*row) for row in rows)
 
     def delivery(self, delivery_id: int) -> dict[str, Any] | None:
-        """One delivery, and whether a worker has a change of that person, or does not know how one ended."""
+        """One delivery: id, message_id, position, destination, feed, source_key, action, state, result, person_id, at (of
+        its last attempt), under_way (whether a worker has a change of that person, or does not know how one ended)."""
         with self._reading():
             found = self._dicts(
                 "SELECT d.id, d.message_id, d.position, d.destination, d.feed, d.source_key, d.action, d.state, d.result,"

@@ -32,7 +32,7 @@ from hl7bridge.store.lanes import Lanes, keys_from_text
 from hl7bridge.store.moving import Move, move
 from hl7bridge.store.pausing import Pausing
 from hl7bridge.store.restoring import UNDONE, Restoring
-from hl7bridge.store.store import Claimed, Settlement
+from hl7bridge.store.rows import Claimed, Settlement
 from hl7bridge.store.tasking import Tasking
 
 SETTLED_AS = {

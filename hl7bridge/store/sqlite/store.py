@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from hl7bridge.store.parts import StoreOfParts
 from hl7bridge.store.sqlite.connection import BUSY_TIMEOUT, SqliteConnection
 from hl7bridge.store.sqlite.migrating import MIGRATIONS
+from hl7bridge.store.store import Store
 
 
-class SqliteStore(StoreOfParts):
+class SqliteStore(Store):
     """A `Store` in one file."""
 
     def __init__(
