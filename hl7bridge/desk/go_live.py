@@ -78,7 +78,10 @@ def must_wait(store: Store, settings: Settings, name: str) -> None:
     """Raises ConfigError where the destination does not wait to go live: nothing can be confirmed."""
     destination_named(settings, name)
     if not _waits(store, name):
-        advice = "Set mode or [cohort] in its file and start `hl7bridge run` anew: it pauses where something waits."
+        advice = (
+            "Set mode or [cohort] in its file and start `hl7bridge run` anew: it pauses a destination for which reported"
+            " changes wait."
+        )
         raise ConfigError(f"{name} does not wait to go live", advice=advice)
 
 

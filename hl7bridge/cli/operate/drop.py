@@ -30,7 +30,7 @@ def _group() -> None:
 def list_files(
     feed: Annotated[str, typer.Option("--feed", metavar="NAME", help="Of this feed alone.")] = "",
     under_way: Annotated[bool, typer.Option("--under-way", help="Only files that are not moved yet.")] = False,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="No more files, the newest.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="The newest N files.")] = 50,
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:

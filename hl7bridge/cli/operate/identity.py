@@ -294,7 +294,7 @@ def list_duplicates(
 
 @app.command("export")
 def export_ids(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="To write; there must be none of that name.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; it must not exist.")],
     destination: Annotated[str, typer.Option("--destination", metavar="NAME", help="Of this one.")] = "",
     config: ConfigOption = Path(),
 ) -> None:

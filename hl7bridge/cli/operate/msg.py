@@ -55,7 +55,7 @@ def list_messages(
         typer.Option(
             "--state",
             metavar="STATE",
-            help="accepted, refused, duplicate, ignored, counted or withdrawn; counted ones are listed only so.",
+            help="accepted, refused, duplicate, ignored, counted or withdrawn; counted ones are listed only when asked for.",
         ),
     ] = "",
     person: Annotated[str, typer.Option("--person", metavar="KEY", help="About this staff key (MFE-4, STF-1).")] = "",
