@@ -34,6 +34,14 @@ _PHONE_WORDS = (
 )
 """What people write beside a number to say what it is, not whose."""
 
+_NUMBER_TYPES = (
+    " ACSN AM AMA AN ANC AND ANON ANT APRN ASID BA BC BCT BR BRN BSNR CC CONM CY CZ DDS DEA DFN DI DL DN DO DP DPM DR DS EI"
+    " EIN EN ESN FI GI GL GN HC IND ITIN JHN LACSN LANR LI LN LR MA MB MC MCD MCN MCR MCT MD MI MR MRT MS NBSNR NCT NE NH NI"
+    " NII NIIP NNUSA NP NPI OD PA PC PCN PE PEN PI PN PNT PPIN PPN PRC PRN PT QA RI RN RPH RR RRI RRP SID SL SN SP SR SS SSN"
+    " TAX TIN TN TPR TRL U UPIN USID VN VP VS WC WCN WP XX "
+)
+"""Types of identifiers, table 0203: in the place of a title (XPN.5) they show that a number was shifted there."""
+
 _MAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@.]{2,}")
 _PHONE_LETTERS = re.compile("[A-Z]|C[BCFHO]", re.IGNORECASE)  # X of an extension, H of home; TN: 999-9999X99999CH
 _DIGITS_OF_NO_NAME = 5
@@ -115,6 +123,10 @@ class Pseudonyms:
     def affix(self, text: str) -> str:
         """A title or degree stays, if it is a common one."""
         return text if f" {text.upper()} " in _AFFIXES else self.text(text)
+
+    def prefix(self, text: str) -> str:
+        """A title; the type of a number that was shifted to the place of a name stays."""
+        return text if f" {text} " in _NUMBER_TYPES else self.affix(text)
 
     def postal(self, text: str) -> str:
         """A postal code; one or two characters are none, but a code that belongs elsewhere."""

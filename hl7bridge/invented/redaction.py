@@ -29,6 +29,9 @@ _SOMEBODYS = frozenset({"key", "identifier", "name", "person", "contact", "mail"
 _CODE = re.compile(r"HL7\d{4}|ISO\d{3,5}(?:-\d)?|\d{3}[0-9A-Z]{6}X")  # names of tables, and codes of the NUCC taxonomy
 _UNIVERSAL_ID = re.compile(r"[0-2](?:\.(?:0|[1-9]\d*)){3,}|[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _TELLING = 4  # characters: a shorter name or number elsewhere is as well a code
+_TELEPHONE_CODES = " WPN PRN ORN VHN PRS ASN BPN EMR NET PH FX MD CP SAT BP TDD TTY Internet X.400 "
+"""Tables 0201 and 0202: they show that a telephone was shifted to where it stands, and name nobody."""
+
 _PLAIN_ESCAPES = frozenset("FSTREPHN")
 
 
@@ -179,6 +182,8 @@ class _Redaction:
         if what == _WHEN:
             return raw.replace(value, when(value) or self._shaped(_DIGIT.sub("9", value)), 1)
         if what in _DIGITS and value.isascii() and value.isdecimal() and len(value) <= _DIGITS[what]:
+            return raw
+        if what == _TEXT and f" {value} " in _TELEPHONE_CODES:
             return raw
         if what == _TEXT or what in _DIGITS:
             replaced = self._shaped(value)

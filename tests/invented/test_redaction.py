@@ -149,6 +149,14 @@ def test_what_stands_in_the_place_of_a_name_and_is_none_is_none_in_the_copy(name
     assert_alike(f"{HEAD}MFE|MAD|||71\rSTF|71||{name}||F\r".encode())
 
 
+def test_a_telephone_in_the_place_of_an_address_is_one_in_the_copy() -> None:
+    assert_alike(f"{HEAD}MFE|MAD|||71\rSTF||71|71|Okafor^Ada|P|F|19700101|A|||^WPN^PH^^1^555^5550144\r".encode())
+
+
+def test_the_types_of_numbers_are_those_that_the_mapping_knows() -> None:
+    assert set(pseudonyms._NUMBER_TYPES.split()) >= set(code_tables()["0203"])
+
+
 def test_the_words_that_mark_a_number_are_those_that_the_mapping_knows() -> None:
     assert set(pseudonyms._PHONE_WORDS.split()) >= shapes._MARKS
 
