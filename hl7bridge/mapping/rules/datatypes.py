@@ -191,7 +191,7 @@ def contact_points(draft: Draft, repetition: str, number: int) -> list[JsonObjec
         parts = [draft.reader.leaf(repetition), *_NOTHING_ELSE]
     else:
         parts = draft.reader.parts(repetition)
-    text, use_code, equipment, address = parts[:4]
+    text, use_code, equipment, address = *parts[:3], without_scheme(parts[3])
     use = _contact_use(draft, use_code, number)
     system = draft.codes["0202"].get(equipment, "")
     if equipment and not system:
@@ -199,7 +199,7 @@ def contact_points(draft: Draft, repetition: str, number: int) -> list[JsonObjec
     use = draft.codes["0202-use"].get(equipment) or use
     if use_code == "BPN" and system in ("", "phone"):
         system = "pager"
-    value = _without_scheme(_number(parts))
+    value = without_scheme(_number(parts))
     if system == "email" or use_code == "NET":
         value, address = address or value, ""
         system = ("url" if "://" in value else "other") if value and "@" not in value else "email"
@@ -225,7 +225,7 @@ def _is_plausible(system: str, value: str) -> bool:
     return is_mail(value) if system == "email" else True
 
 
-def _without_scheme(value: str) -> str:
+def without_scheme(value: str) -> str:
     """The value of `tel:` and `mailto:` URIs."""
     scheme, colon, rest = value.partition(":")
     return rest.strip() if colon and rest and scheme.casefold() in ("tel", "mailto") else value

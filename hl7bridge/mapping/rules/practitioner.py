@@ -15,6 +15,7 @@ from hl7bridge.mapping.rules.datatypes import (
     display,
     human_names,
     time_field,
+    without_scheme,
     words_of,
 )
 from hl7bridge.mapping.rules.draft import Draft, Row, field_rule, segment_rule
@@ -86,7 +87,7 @@ def email(draft: Draft, row: Row, raw: str) -> None:
     """STF-15: e-mail addresses, unless STF-10 gave the same."""
     for number, repetition in enumerate(draft.reader.repetitions(raw), 1):
         parts = draft.reader.parts(repetition)
-        address = next((part for part in parts if is_mail(part)), "")  # some send an XTN here
+        address = next((without_scheme(part) for part in parts if is_mail(part)), "")  # some send an XTN here
         if not address:
             if parts[0]:
                 draft.misfit("an e-mail address without @", number if number > 1 else 0)
