@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeVar
 
 from hl7bridge.errors import ConfigError
 
 if TYPE_CHECKING:
     from hl7bridge.config import Destination, DestinationSettings, Feed, Settings
 
+_Kind = TypeVar("_Kind")
+
 
 def destination_named(settings: Settings, name: str, key: str = "") -> DestinationSettings:
     """The destination of that name; with "", the only one. `key`: the option that names it. Raises ConfigError."""
-    known = ", ".join(settings.destinations)
-    if not name and len(settings.destinations) == 1:
-        return next(iter(settings.destinations.values()))
-    if not name:
-        raise ConfigError("there are several destinations", key=key, advice=f"Choose one of {known}.")
-    if name not in settings.destinations:
-        raise ConfigError(f'there is no destination "{name}"', key=key, advice=f"There are: {known}.")
-    return settings.destinations[name]
+    return _named(settings.destinations, name, key)
 
 
 def fhir_server_named(settings: Settings, name: str, key: str = "") -> Destination:
-    """The same where it has to be a FHIR server. Raises ConfigError for one of another kind, too."""
-    found = destination_named(settings, name, key)
-    if found.name not in settings.fhir:
-        raise ConfigError(f'"{found.name}" is no FHIR server', key=key, advice=f"It is of kind {found.kind}.")
-    return settings.fhir[found.name]
+    """The same where it has to be a FHIR server: with "", the only one. Raises ConfigError for another kind, too."""
+    if name in settings.destinations and name not in settings.fhir:
+        kind = settings.destinations[name].kind
+        raise ConfigError(f'"{name}" is no FHIR server', key=key, advice=f"It is of kind {kind}.")
+    return _named(settings.fhir, name, key)
+
+
+def fhir_servers(settings: Settings, name: str) -> list[Destination]:
+    """The FHIR server of that name; with "", all. Raises ConfigError."""
+    return [fhir_server_named(settings, name)] if name else list(settings.fhir.values())
+
+
+def _named(among: Mapping[str, _Kind], name: str, key: str) -> _Kind:
+    known = ", ".join(among)
+    if not name and len(among) == 1:
+        return next(iter(among.values()))
+    if not name:
+        raise ConfigError("there are several destinations", key=key, advice=f"Choose one of {known}.")
+    if name not in among:
+        raise ConfigError(f'there is no destination "{name}"', key=key, advice=f"There are: {known}.")
+    return among[name]
 
 
 def feed_named(settings: Settings, name: str) -> Feed:

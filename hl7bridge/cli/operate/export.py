@@ -9,7 +9,6 @@ import typer
 
 from hl7bridge.cli import output, stored
 from hl7bridge.cli.output import ConfigOption, JsonOption
-from hl7bridge.errors import ConfigError
 
 
 def export(
@@ -30,19 +29,10 @@ def export(
     is made for this user alone. It tells of one moment; the service runs on meanwhile.
     """
     from hl7bridge.config import load
+    from hl7bridge.desk import reports
 
     with stored.opened(load(config)) as store, output.progress_of_bytes("writing", 0, "rows") as at:
-        done: dict[str, int] = {}
-
-        def told(table: str, rows: int) -> None:
-            done[table] = rows
-            at(0, sum(done.values()))
-
-        try:
-            counts = store.export(file, bodies=bodies, told=told)
-        except FileExistsError:
-            advice = "Name another file, or remove it."
-            raise ConfigError("is there already", file=str(file), advice=advice) from None
+        counts = reports.export(store, file, bodies=bodies, told=lambda rows: at(0, rows))
     if as_json:
         output.show_json("export/1", {"file": str(file), "rows": counts})
     else:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hl7bridge.assemble.choosing import fhir_servers
 from hl7bridge.cli import output
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
 from hl7bridge.errors import ConfigError, Hl7BridgeError
@@ -93,7 +94,7 @@ def doctor(
     if not as_json:
         output.show(("this installation:", "bold"))
         _show(*sqlite)
-    found = [Examined(one) for one in chosen(settings, destination)]
+    found = [Examined(one) for one in fhir_servers(settings, destination)]
     if bundle is not None and bundle.exists():
         raise ConfigError("exists already", file=str(bundle), advice="Choose another name.")
     for examined in found:
@@ -109,14 +110,6 @@ def doctor(
 
         write_bundle(bundle, settings, [one.as_json() for one in found], keep_hosts=keep_hosts, log_lines=log_lines)
     _conclude(found, sqlite, bundle, as_json)
-
-
-def chosen(settings: Settings, name: str) -> list[Destination]:
-    """The destination of that name; all with "". Raises ConfigError for one that is not there."""
-    if name and name not in settings.destinations:
-        known = ", ".join(settings.destinations)
-        raise ConfigError(f'there is no destination "{name}"', advice=f"There are: {known}.")
-    return [one for one in settings.fhir.values() if name in ("", one.name)]
 
 
 def check_npi(npi: str) -> None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hl7bridge.assemble.choosing import fhir_server_named
 from hl7bridge.cli import output
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
-from hl7bridge.cli.setup.doctor import check_npi, chosen
+from hl7bridge.cli.setup.doctor import check_npi
 from hl7bridge.errors import ConfigError, Unreachable
 
 if TYPE_CHECKING:
@@ -40,13 +41,10 @@ def lookup(
     if not npi:
         raise ConfigError("is missing", key="--npi", advice="Name the person's NPI, ten digits.")
     check_npi(npi)
-    found = chosen(load(config), destination)
-    if len(found) > 1:
-        known = ", ".join(one.name for one in found)
-        raise ConfigError("there are several destinations", advice=f"Name one of {known}.")
-    people = look_up(found[0], npi)
+    chosen = fhir_server_named(load(config), destination)
+    people = look_up(chosen, npi)
     if as_json:
-        output.show_json("lookup/1", {"destination": found[0].name, "practitioners": people})
+        output.show_json("lookup/1", {"destination": chosen.name, "practitioners": people})
     elif people:
         output.show_table(
             ("id", "active", "roles", "active roles"),

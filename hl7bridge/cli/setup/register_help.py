@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hl7bridge.assemble.choosing import fhir_servers
 from hl7bridge.cli import output
 from hl7bridge.cli.output import ConfigOption, JsonOption
-from hl7bridge.cli.setup.doctor import chosen
 from hl7bridge.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def register_help(
     """
     from hl7bridge.config import load
 
-    found = [registration(one) for one in chosen(load(config), destination)]
+    found = [registration(one) for one in fhir_servers(load(config), destination)]
     if as_json:
         output.show_json("register-help/1", {"destinations": found})
         return

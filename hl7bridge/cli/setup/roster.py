@@ -16,7 +16,7 @@ from hl7bridge.errors import ConfigError
 from hl7bridge.model import JsonObject, write_json
 
 if TYPE_CHECKING:
-    from hl7bridge.config import Destination, Settings
+    pass
 
 COLUMNS = ("id", "active", "family", "given", "npi", "identifiers", "telecom", "gender", "updated", "version", "roles")
 
@@ -50,13 +50,14 @@ def roster(
 
     Ends with 3 when the server does not give all of them.
     """
+    from hl7bridge.assemble.choosing import fhir_server_named
     from hl7bridge.assemble.destinations import client_for, destination_rules
     from hl7bridge.config import load
     from hl7bridge.destinations.fhir.wire.roster import Roster
 
     if out is not None and out.suffix.lower() not in (".csv", ".jsonl"):
         raise ConfigError("not a kind of file that is written", key="--out", advice="End its name in .csv or .jsonl.")
-    chosen = one_destination(load(config), destination)
+    chosen = fhir_server_named(load(config), destination, "DESTINATION")
     client = client_for(chosen, destination_rules(chosen))
     wanted = {True, False} if active == inactive else {active}
     count = 0
@@ -72,18 +73,6 @@ def roster(
         client.close()
     if out is not None:
         output.say(f"wrote {count} people to {out} ({people.pages} pages)")
-
-
-def one_destination(settings: Settings, name: str) -> Destination:
-    """The destination of that name; with "", the only one. Raises ConfigError."""
-    known = ", ".join(settings.fhir)
-    if not name and len(settings.fhir) == 1:
-        return next(iter(settings.fhir.values()))
-    if not name:
-        raise ConfigError("there are several destinations", key="DESTINATION", advice=f"Choose one of {known}.")
-    if name not in settings.fhir:
-        raise ConfigError(f'there is no destination "{name}"', key="DESTINATION", advice=f"There are: {known}.")
-    return settings.fhir[name]
 
 
 @contextmanager
