@@ -1,0 +1,173 @@
+"""The seam holds a second kind of destination: cards in a folder, made known by two entries, go the whole journey."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hl7bridge import config
+from hl7bridge.assemble import destinations
+from hl7bridge.assemble.destinations import destination_of
+from hl7bridge.assemble.feeds import feed_policy
+from hl7bridge.assemble.ledger import ledger_of
+from hl7bridge.assemble.stores import store_location
+from hl7bridge.config.destination import DESTINATION_KINDS
+from hl7bridge.desk import go_live, holds, restore
+from hl7bridge.desk.deciding import Actor
+from hl7bridge.destinations.reasons import LEAVING_REPORT
+from hl7bridge.errors import ConfigError
+from hl7bridge.intake.intake import Intake
+from hl7bridge.service.outbound.reconciling import ReconcilePlan, reconcile
+from hl7bridge.service.startup import start_delivery
+from hl7bridge.store.opening import open_store
+from tests.bridges import wait_until
+from tests.destinations.cards import CARD, UNIT, CardDestination, CardSettings, made
+
+FEED = (
+    'destinations = ["cards"]\n[listener]\nport = 0\n'
+    '[hl7]\nkey_system = "urn:uuid:2f0f3f55-64a2-4d52-8f1e-5f7f2f0a7b21"\ntimezone = "UTC"\n'
+)
+CARDS = 'kind = "cards"\nmode = "{mode}"\nfolder = "{folder}"\n[brake]\ndeactivations_per_hour = 1\n'
+HEAD = "MSH|^~\\&|HR|NORTH|HL7BRIDGE|NORTH|{time}+0000||{type}|{id}|P|2.5.1\r"
+STF = "STF|{key}|{key}^^^NORTH^EI|Okonkwo^Adaeze{key}|P|F||{active}|ICU"
+ANA, WHY = Actor("ana"), "checked with HR"
+
+
+class Site:
+    """A conf folder with one destination of the other kind, its store, and its cards."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.folder = directory, directory / "cards"
+        for file, text in (("hl7bridge.toml", '[service]\nprocessing_id = "P"\n'), ("feeds/staff.toml", FEED)):
+            (directory / "conf" / file).parent.mkdir(parents=True, exist_ok=True)
+            (directory / "conf" / file).write_text(text)
+        (directory / "conf/destinations").mkdir()
+        self.configure("report")
+        self.store = open_store(store_location(self.settings))
+        self.sent = 0
+
+    def configure(self, mode: str) -> None:
+        text = CARDS.format(mode=mode, folder=self.folder.as_posix())
+        (self.directory / "conf/destinations/cards.toml").write_text(text)
+        self.settings = config.load(self.directory, {})
+
+    def take_in(self, key: str, event: str, *, away_until: str = "") -> int:
+        """A message about somebody: MAD or MDC of a master file, or B05 of a PMU."""
+        self.sent += 1
+        kind = "PMU^B05^PMU_B01" if event == "B05" else "MFN^M02^MFN_M02"
+        head = HEAD.format(time=time.strftime("%Y%m%d%H%M%S", time.gmtime()), type=kind, id=f"C{self.sent}")
+        middle = "EVN||20260301120000\r"
+        if event != "B05":
+            middle = f"MFI|STF^Staff^HL70175||UPD|||AL\rMFE|{event}|C{self.sent}||{key}|CE\r"
+        stf = STF.format(key=key, active="I" if event == "MDC" else "A") + "|" * 27 + away_until
+        intake = Intake(feed_policy(self.settings.feeds["staff"], self.settings), self.store.secret("duplicates"))
+        [prepared] = intake.prepare((head + middle + stf + "\r").encode(), "test")
+        assert prepared.new is not None
+        return self.store.accept([prepared.new], time.time())[0].message_id
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """The delivery role, as `hl7bridge run` starts it."""
+        role = start_delivery(self.settings, lambda: None)
+        try:
+            yield
+        finally:
+            assert role.stop(20)
+
+    def counts(self) -> dict[str, int]:
+        found: dict[str, int] = self.store.counts()["deliveries"].get("cards", {})
+        return {state: count for state, count in found.items() if count}
+
+    def until(self, **counts: int) -> None:
+        wait_until(lambda: self.counts() == counts, 20, lambda: str(self.counts()))
+
+    def card(self, kind: str, number: str) -> Any:
+        return json.loads((self.folder / f"{kind}-{number}.json").read_text())
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    monkeypatch.setitem(DESTINATION_KINDS, "cards", CardSettings)
+    monkeypatch.setitem(destinations.KINDS, "cards", made)
+    made_here = Site(tmp_path)
+    yield made_here
+    made_here.store.close()
+
+
+def test_it_goes_the_whole_journey(site: Site) -> None:
+    site.take_in("E1", "MAD")
+    site.take_in("E2", "MAD")
+    with site.running():  # report: planned, and nothing written
+        site.until(reported=2)
+        assert list(site.folder.iterdir()) == []
+
+    site.configure("write")
+    with site.running():
+        # go-live: it stands still until a person has seen what was reported
+        wait_until(lambda: site.store.paused() == {"cards": LEAVING_REPORT}, 20, lambda: str(site.store.paused()))
+        seen: list[str] = []
+        plan = go_live.plan(site.store, site.settings, "cards", each=lambda one: seen.append(one.outcome.result.value))
+        assert (seen, plan.people, list(site.folder.iterdir())) == (["created", "created"], 2, [])
+        go_live.confirm(site.store, site.settings, plan, ANA, WHY)
+        site.until(created=2)
+        assert site.card(UNIT, "ICU") == {"E1": "always", "E2": "always"}, "one card that both share"
+
+        # an end that is announced: the place in what is shared has it
+        site.take_in("E1", "B05", away_until="20270131")
+        site.until(created=2, updated=1)
+        assert site.card(UNIT, "ICU") == {"E1": "2027-01-31", "E2": "always"}
+
+        # the brake lets one leave, and holds the next until a person decides
+        site.take_in("E1", "MDC")
+        last = site.take_in("E2", "MDC")
+        site.until(created=2, updated=1, deactivated=1, held=1)
+        assert (site.card(CARD, "staff-E1"), site.card(CARD, "staff-E2")) == ({"active": False}, {"active": True})
+        assert site.card(UNIT, "ICU") == {"E2": "always"}
+        [hold] = site.store.holds(limit=10)
+        assert (hold["source_key"], hold["local"]) == ("E2", "brake")
+        decided = holds.release(site.store, site.settings, holds.Which((hold["id"],)), ANA, WHY)
+        assert [one.problem for one in decided.holds] == [""]
+        site.until(created=2, updated=1, deactivated=2)
+        assert (site.card(CARD, "staff-E2"), site.card(UNIT, "ICU")) == ({"active": False}, {})
+
+        # restore: what that delivery wrote is taken back, on the shared card, too, and nothing else
+        [restored] = restore.take_back(site.store, site.settings, restore.deliveries_of(site.store, last), ANA, WHY)
+        assert (restored.state, restored.problem, restored.complete) == (restore.APPLIED, "", True)
+        assert (site.card(CARD, "staff-E2"), site.card(UNIT, "ICU")) == ({"active": True}, {"E2": "always"})
+        assert site.card(CARD, "staff-E1") == {"active": False}
+
+
+def test_whoever_shares_a_unit_shares_a_lane_and_compares(site: Site) -> None:
+    site.configure("write")
+    there = destination_of(site.settings.destinations["cards"])
+    assert isinstance(there, CardDestination)
+    with site.running():
+        site.take_in("E1", "MAD")
+        site.take_in("E2", "MAD")
+        site.until(created=2)
+    plan = ReconcilePlan(requests_per_second=0.0)
+    assert reconcile(site.store, there, plan).found == ()
+    (site.folder / f"{CARD}-staff-E1.json").write_text('{"active": true, "note": "by hand"}')
+    site.configure("report")
+    with site.running():
+        site.take_in("E1", "MDC")
+        site.until(created=2, reported=1)
+    [found] = reconcile(site.store, there, plan).found
+    assert (found.kind, found.source_key, found.resource_type) == ("active-at-server", "E1", CARD)
+    changes = [site.store.source_person("cards", "staff", key).latest for key in ("E1", "E2")]
+    first, second = (set(there.lane_keys(change, "staff")) for change in changes if change)
+    assert first & second == {"unit ICU"}
+    assert ledger_of(site.store, "cards").written_by(UNIT, "ICU") != ()
+
+
+def test_the_kind_needs_its_own_keys(site: Site) -> None:
+    path = site.directory / "conf/destinations/cards.toml"
+    path.write_text('kind = "cards"\nbase_url = "https://fhir.example.org"\nfolder = "x"\n')
+    with pytest.raises(ConfigError, match='is a key of kind "fhir"'):
+        config.load(site.directory, {})
