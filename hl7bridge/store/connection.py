@@ -43,11 +43,15 @@ class StoreConnection(ABC):
 
     @abstractmethod
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Rows:
-        """Run one statement."""
+        """Run one statement. A parameter of True or False is stored as 1 or 0: columns that say yes or no are integers."""
 
     @abstractmethod
     def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> Rows:
         """Run one statement for each row; `rowcount` tells how many rows all of them changed."""
+
+    @abstractmethod
+    def by_index(self, name: str) -> str:
+        """SQL behind a table's name that lets this index alone be used; "" where the database chooses well by itself."""
 
     @abstractmethod
     def check(self) -> None:

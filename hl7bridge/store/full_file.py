@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from hl7bridge.model import DeliveryEvent, DeliveryState, Record, RecordEcho, Result, Task
@@ -14,16 +15,17 @@ from hl7bridge.store.rows import Acknowledgment, AcknowledgmentState, MessageSta
 from hl7bridge.store.tasking import Tasking
 
 MISSING = "full-file-missing"
+WHOLE = '%"file_event": "REP"%'  # as `batch` writes the header; it is read again to be sure
 
 FILES = (
-    "SELECT m.id, m.feed, m.received, json_extract(m.other_header, '$.file_part'), m.records,"
+    "SELECT m.id, m.feed, m.received, m.other_header, m.records,"
     " (SELECT COUNT(*) FROM record r WHERE r.message_id = m.id AND r.failed = 1),"
     " (SELECT COUNT(*) FROM delivery d WHERE d.message_id = m.id AND d.state IN ('queued', 'claimed', 'retry', 'unknown'))"
     " + (SELECT COUNT(*) FROM arrival a WHERE a.message_id = m.id),"
     " (SELECT COUNT(*) FROM delivery d WHERE d.message_id = m.id AND d.state = 'held'),"
     " COALESCE(f.decided, 0), COALESCE(f.decision, ''), COALESCE(f.known, 0), COALESCE(f.missing, 0)"
     " FROM message m LEFT JOIN full_file f ON f.message_id = m.id"
-    " WHERE m.other_header <> '' AND json_extract(m.other_header, '$.file_event') = 'REP'"
+    " WHERE m.other_header <> '' AND m.other_header LIKE ?"
 )
 
 
@@ -38,10 +40,12 @@ class FullFiles(StorePart):
         """Whole-file messages that are not compared yet, oldest first; or the one of that id."""
         which = " AND m.id = ?" if message_id else " AND m.state IN ('accepted', 'refused') AND f.message_id IS NULL"
         with self._reading():
-            rows = self._execute(f"{FILES}{which} ORDER BY m.id", (message_id,) if message_id else ()).fetchall()
+            values = (WHOLE, message_id) if message_id else (WHOLE,)
+            rows = self._execute(f"{FILES}{which} ORDER BY m.id", values).fetchall()
         return [
-            FullFile(number, feed, received, part or "", records, failed, pending, unsettled, *decided)
-            for number, feed, received, part, records, failed, pending, unsettled, *decided in rows
+            FullFile(number, feed, received, said.get("file_part") or "", records, failed, pending, unsettled, *decided)
+            for number, feed, received, other, records, failed, pending, unsettled, *decided in rows
+            if (said := json.loads(other)).get("file_event") == "REP"
         ]
 
     def decide_full_file(

@@ -39,7 +39,6 @@ MESSAGES = (
     " + COALESCE((SELECT SUM(r.records) FROM arrival r WHERE r.message_id = m.id), 0) AS open_deliveries"
     " FROM message m"
 )
-SHOWN = " INDEXED BY message_shown WHERE m.state <> 'counted'"
 
 
 class Reading(StorePart):
@@ -137,7 +136,7 @@ class Reading(StorePart):
         given = {condition: value for condition, value in filters.items() if value}
         where = f" WHERE {' AND '.join(given)}" if given else ""
         if not (state or control_id):
-            where = f"{SHOWN} AND {' AND '.join(given)}" if given else SHOWN
+            where = " AND ".join([f"{self._connection.by_index('message_shown')} WHERE m.state <> 'counted'", *given])
         with self._reading():
             rows = self._dicts(f"{MESSAGES}{where} ORDER BY m.id DESC LIMIT ?", [*given.values(), limit])
         return [_named_links(row) for row in rows]

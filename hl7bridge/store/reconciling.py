@@ -33,11 +33,11 @@ WAITING = 30  # changes of one person that are not applied; of more, the newest
 
 # Not those whom patient messages only mention: no source of staff answers for them.
 PEOPLE = (
-    "SELECT p.feed, p.source_key FROM (SELECT feed, source_key FROM crosswalk WHERE destination = ?1"
-    " UNION SELECT feed, source_key FROM feed_write WHERE destination = ?1"
-    " UNION SELECT feed, source_key FROM delivery WHERE destination = ?1 AND source_key <> '') p"
+    "SELECT p.feed, p.source_key FROM (SELECT feed, source_key FROM crosswalk WHERE destination = ?"
+    " UNION SELECT feed, source_key FROM feed_write WHERE destination = ?"
+    " UNION SELECT feed, source_key FROM delivery WHERE destination = ? AND source_key <> '') p"
     " WHERE NOT EXISTS (SELECT 1 FROM known_practitioner k"
-    " WHERE k.feed = p.feed AND k.destination = ?1 AND k.source_key = p.source_key)"
+    " WHERE k.feed = p.feed AND k.destination = ? AND k.source_key = p.source_key)"
 )
 # Newest first. What is scheduled is not said yet; what a person withdrew, or was older than what was applied, never was.
 SAID = (
@@ -63,7 +63,7 @@ class Reconciling(StorePart):
     def people(self, destination: str, feed: str = "") -> list[tuple[str, str]]:
         """(feed, source key) of everybody whom this bridge knows for a destination, sorted."""
         with self._reading():
-            rows = self._execute(PEOPLE, (destination,)).fetchall()
+            rows = self._execute(PEOPLE, (destination,) * 4).fetchall()
         return sorted((name, key) for name, key in rows if not feed or name == feed)
 
     def source_person(self, destination: str, feed: str, source_key: str) -> SourcePerson:
@@ -152,8 +152,9 @@ class Reconciling(StorePart):
 
     def _forget(self, destination: str) -> None:
         old = self._execute(
-            "SELECT id FROM reconciliation WHERE destination = ? ORDER BY id DESC LIMIT -1 OFFSET ?",
-            (destination, KEPT),
+            "SELECT id FROM reconciliation WHERE destination = ? AND id <="
+            " (SELECT id FROM reconciliation WHERE destination = ? ORDER BY id DESC LIMIT 1 OFFSET ?)",
+            (destination, destination, KEPT),
         ).fetchall()
         for table, column in (("drift", "reconciliation_id"), ("reconciliation", "id")):
             self._executemany(f"DELETE FROM {table} WHERE {column} = ?", old)  # noqa: S608 (our names)

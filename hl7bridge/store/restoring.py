@@ -104,7 +104,7 @@ class Restoring(StorePart):
         decided_by, elements, undone."""
         filters = {"id = ?": restore_id, "delivery_id = ?": delivery_id, "state = ?": state}
         given = {condition: value for condition, value in filters.items() if value}
-        where = " AND ".join(given) or "1"
+        where = " AND ".join(given) or "1 = 1"
         with self._reading():
             rows = self._dicts(f"SELECT * FROM restore WHERE {where} ORDER BY id DESC", list(given.values()))  # noqa: S608
         return [row | {"elements": json.loads(row["elements"]) if row["elements"] else []} for row in rows]

@@ -308,7 +308,7 @@ class Tasking(StorePart):
             return self._listed(where, values, limit)
 
     def _listed(self, where: str, values: Sequence[Any], limit: int) -> list[dict[str, Any]]:
-        rows = self._dicts(f"SELECT * FROM task WHERE 1{where} ORDER BY id LIMIT ?", [*values, limit])  # noqa: S608 (our names)
+        rows = self._dicts(f"SELECT * FROM task WHERE 1 = 1{where} ORDER BY id LIMIT ?", [*values, limit])  # noqa: S608 (our names)
         for row in rows:
             row["by_facts"] = bool(row["by_facts"])
             row["steps"] = _lines(row["steps"])

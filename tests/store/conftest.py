@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 
 from hl7bridge.store.opening import open_store as open_at
+from hl7bridge.store.sqlite.connection import SqliteConnection
 from hl7bridge.store.store import Store
 from tests.store.builders import OpenStore
+from tests.store.watched import WatchedConnection
 
 
-@pytest.fixture(params=["sqlite"])
-def new_location(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
-    """Makes up the location of another empty store of each kind."""
+@pytest.fixture
+def new_location(tmp_path: Path) -> Callable[[], str]:
+    """Makes up the location of another empty store."""
     numbers = itertools.count()
     return lambda: str(tmp_path / f"store-{next(numbers)}.db")
 
@@ -26,13 +28,21 @@ def location(new_location: Callable[[], str]) -> str:
     return new_location()
 
 
-@pytest.fixture
-def open_store(location: str) -> Iterator[OpenStore]:
-    """Opens connections to one store; all of them are closed in the end."""
+def watched(location: str) -> Store:
+    """A store over a connection of another class."""
+    return Store(WatchedConnection(SqliteConnection(location)))
+
+
+KINDS = {"sqlite": open_at, "watched": watched}
+
+
+@pytest.fixture(params=KINDS)
+def open_store(request: pytest.FixtureRequest, location: str) -> Iterator[OpenStore]:
+    """Opens connections of each kind to one store; all of them are closed in the end."""
     opened: list[Store] = []
 
     def open_another() -> Store:
-        opened.append(open_at(location))
+        opened.append(KINDS[request.param](location))
         return opened[-1]
 
     yield open_another

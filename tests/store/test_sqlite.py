@@ -364,7 +364,10 @@ PLANS = {
     "autoindex_feed_write": (people.WRITTEN_BY, ("main", "Practitioner", "p1")),
     "seen control ids": (batch.SEEN, ["C1"] + [None] * 63),
     "occupied lanes": (lanes.OCCUPIED, [1] + [None] * 63),
-    "message list": (reading.MESSAGES + reading.SHOWN + " ORDER BY m.id DESC LIMIT 50", ()),
+    "message list": (
+        reading.MESSAGES + " INDEXED BY message_shown WHERE m.state <> 'counted' ORDER BY m.id DESC LIMIT 50",
+        (),
+    ),
     "message list by control id": (reading.MESSAGES + " WHERE m.control_id = ? ORDER BY m.id DESC", ("C1",)),
 }
 

@@ -110,6 +110,10 @@ class SqliteConnection(StoreConnection):
         migrate(self, self.path, migrations)
         self._files.remember_log()
 
+    def by_index(self, name: str) -> str:
+        """The clause that keeps SQLite from choosing another one by guesses about how rare a state is."""
+        return f" INDEXED BY {name}"
+
     def close(self) -> None:
         """Close the connection; a second call does nothing."""
         if self._connection is not None:
