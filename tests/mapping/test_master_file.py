@@ -50,6 +50,13 @@ def test_another_master_file_is_not_read(code: str, records: tuple[str, ...]) ->
         assert (refused.value.finding.code, refused.value.finding.location) == ("201", Location("MFI", field=1))
 
 
+@pytest.mark.parametrize("event", ENDS)
+def test_without_mfi_a_bare_end_waits_for_a_person(event: str) -> None:
+    """It may be of any master file; with an STF it is of staff."""
+    bare, staff = (change_of(translate(message(mfe(event), *rest)).records[0]) for rest in ((), (stf(),)))
+    assert (bare.undated, staff.undated) == ("unknown-master-file", "")
+
+
 @pytest.mark.parametrize("code", [*OTHERS, *HOME_MADE, *STAFF])
 @pytest.mark.parametrize("event", ["MAD", "MUP", "MDC", "MDL"])
 def test_a_record_with_an_stf_is_staff_whatever_mfi_1_says(code: str, event: str) -> None:

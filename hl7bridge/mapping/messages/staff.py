@@ -115,6 +115,7 @@ class MasterFile(Opening):
             raise UnreadableMessage("100", "segment-missing", text, Location("MFE"))
         if mfi is None:
             self._say("100", "segment-missing", "MFI is missing: read as an update (UPD)", "MFI", 0)
+            self.names = Names.UNKNOWN  # it may be any file's: a record without STF ends nobody unasked
         structure.check_opening(message.segments, BEFORE_RECORDS, "MFE")
         self._check_event(message)
         opening = itertools.takewhile(lambda segment: segment.name != "MFE", message.segments)
