@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from hl7bridge.destinations.fhir.identity.resolve import QUARANTINE
 from tests.test_decision_table import NPI, World, mfn, only, world
 
 __all__ = ["world"]
@@ -139,3 +140,21 @@ def test_one_authority_that_numbers_employees_and_nurses_alike(world: World) -> 
     assert world.hear(other, "badge")[1] == ["held 205 identifier-type-differs"]
     same = mfn("MAD", key="Z2", f2=f"{number}^RN", f3="Smith^Rosa")
     assert world.hear(same, "badge")[1] == ["updated"]
+
+
+def test_a_hold_keeps_no_private_number_that_the_server_has_of_somebody(world: World) -> None:
+    numbers = [
+        {"system": "http://hl7.org/fhir/sid/us-npi", "value": NPI},
+        {"system": "http://hl7.org/fhir/sid/us-ssn", "value": "987654321"},
+        {"system": "urn:oid:2.16.840.1.113883.4.1", "value": "987654321"},
+        {"system": "urn:oid:2.16.840.1.113883.4.3.6", "value": "987654321"},
+        {"type": {"coding": [{"code": "TAX"}]}, "system": "urn:oid:2.999.1", "value": "987654321"},
+    ]
+    names = [{"family": "Other", "given": ["Olga"]}]
+    assert world.client.create(
+        "Practitioner", {"resourceType": "Practitioner", "identifier": numbers, "name": names}
+    ).done
+    assert world.hear(mfn("MAD", f2=f"{NPI}^^^NPI^NPI", f3="Rossi^Ada"))[1] == ["held 205 name-not-confirmed"]
+    (held,) = world.store.quarantined(QUARANTINE)
+    assert "Olga" in str(held["candidates"])
+    assert "987654321" not in str(held)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hl7bridge.destinations.fhir.desired import IDENTIFIER_TYPES
-from hl7bridge.destinations.fhir.identity.systems import canonical_system
+from hl7bridge.destinations.fhir.identity.systems import PRIVATE, canonical_system, private_kinds
 from hl7bridge.model import JsonObject
 
 Token = tuple[str, str]
@@ -37,6 +37,19 @@ def types_of(resource: JsonObject, shared: Token) -> frozenset[str]:
             codings = _dicts(kind.get("coding"))
             found.update(str(one.get("code", "")) for one in codings if one.get("system") in _TYPE_SYSTEMS)
     return frozenset(found - {""})
+
+
+def public_identifiers(resource: JsonObject) -> list[JsonObject]:
+    """The identifiers of a resource without numbers of the person's private life, by their type or their system."""
+    return [one for one in _dicts(resource.get("identifier")) if not _is_private(one)]
+
+
+def _is_private(identifier: JsonObject) -> bool:
+    kind = identifier.get("type")
+    codings = _dicts(kind.get("coding")) if isinstance(kind, dict) else []
+    codes = [str(coding.get("code", "")) for coding in codings] or [""]
+    system = str(identifier.get("system", ""))
+    return any(not PRIVATE.isdisjoint(private_kinds(code, "", system)) for code in codes)
 
 
 _TYPE_SYSTEMS = (IDENTIFIER_TYPES, "http://hl7.org/fhir/v2/0203")

@@ -17,7 +17,7 @@ from typing import Any
 
 from hl7bridge.destinations.fhir.desired import ENDING, system_at
 from hl7bridge.destinations.fhir.identity import evidence
-from hl7bridge.destinations.fhir.identity.carried import Token, identifiers_of, is_merged, types_of
+from hl7bridge.destinations.fhir.identity.carried import Token, identifiers_of, is_merged, public_identifiers, types_of
 from hl7bridge.destinations.fhir.identity.evidence import Agreement, Evidence, compare, words_about
 from hl7bridge.destinations.fhir.identity.systems import DEA, NPI, canonical_system, names_of_system
 from hl7bridge.destinations.fhir.plan import MENTION
@@ -201,8 +201,12 @@ def differences_of_person(change: StaffChange, resource: JsonObject) -> tuple[st
 
 
 def summary(resource: JsonObject) -> JsonObject:
-    """What a person needs to see of a candidate: id, active, names, sex, identifiers, birth date."""
-    return {element: resource[element] for element in _SHOWN if element in resource}
+    """What a person needs to see of a candidate: id, active, names, sex, identifiers, birth date. It is kept with the hold,
+    so that a private number that the server has of somebody is no part of it."""
+    shown: JsonObject = {element: resource[element] for element in _SHOWN if element in resource}
+    if "identifier" in shown:
+        shown["identifier"] = public_identifiers(resource)
+    return shown
 
 
 class _Question:

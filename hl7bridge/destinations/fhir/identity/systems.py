@@ -35,6 +35,9 @@ _PRIVATE = {
     "urn:oid:2.16.840.1.113883.4.2": "TAX",  # individual taxpayer number
     "urn:oid:2.16.840.1.113883.4.4": "TAX",  # employer identification number
 }
+PRIVATE = frozenset({"SS", "TAX", "DL"})
+"""What `private_kinds` calls numbers of somebody's private life."""
+
 _DRIVER_LICENCES = "urn:oid:2.16.840.1.113883.4.3."  # of the United States, an arc for each state
 _PRIVATE_AUTHORITIES = {"USSSA": "SS", "SSA": "SS"}
 _PRIVATE_TYPES = {"NNUSA": "SS"}
