@@ -32,8 +32,28 @@ ALLOWED: dict[str, set[str]] = {
     "invented": {"model", "errors", "hl7"},
     "service": {"model", "errors", "hl7", "mapping", "store", "destinations", "intake", "config"}
     | {"assemble", "desk"},
-    "cli": {"", "model", "errors", "hl7", "mapping", "store", "destinations", "intake", "config", "sandbox", "invented"}
-    | {"service", "assemble", "desk"},
+    "cli": {"", "model", "errors", "hl7", "mapping", "config", "sandbox", "invented", "assemble", "desk"},
+}
+
+# Files of `cli` that still reach past the desk, and where to: each line goes when its subject has moved. (`run` and
+# `sandbox` start the service, and stay; so does the stage of the demo, which plays it.)
+PAST_THE_DESK: dict[str, set[str]] = {
+    "mapping.map": {"destinations"},
+    "mapping.map_trios": {"destinations", "intake", "store"},
+    "mapping.unmapped": {"store"},
+    "operate.run": {"service"},
+    "setup.check": {"store"},
+    "setup.diagnosis": {"destinations"},
+    "setup.doctor": {"destinations", "service", "store"},
+    "setup.keys": {"destinations"},
+    "setup.lookup": {"destinations"},
+    "setup.register_help": {"destinations"},
+    "setup.roster": {"destinations"},
+    "setup.support": {"store"},
+    "setup.token": {"destinations"},
+    "tools.samples": {"store"},
+    "tools.sandbox": {"service"},
+    "tools.stage": {"destinations", "store"},
 }
 
 # Rooms that do no I/O: nothing but the standard library, and of that nothing that reaches outside.
@@ -112,6 +132,21 @@ def test_every_room_is_in_the_table() -> None:
     assert {room_of(module_of(path)) for path in sources()} <= set(ALLOWED)
 
 
+def past_the_desk(path: Path) -> set[str]:
+    """Where a file of `cli` may still reach."""
+    return PAST_THE_DESK.get(module_of(path).removeprefix("hl7bridge.cli."), set())
+
+
+def test_what_reaches_past_the_desk_does_so() -> None:
+    """A line of the list goes with the import that it allows."""
+    reached = {}
+    for path in sources():
+        rooms = {room_of(module) for _, module in imports(path.read_bytes()) if module.startswith("hl7bridge")}
+        if room_of(module_of(path)) == "cli" and (past := rooms - ALLOWED["cli"] - {"cli"}):
+            reached[module_of(path).removeprefix("hl7bridge.cli.")] = past
+    assert reached == PAST_THE_DESK
+
+
 @pytest.mark.parametrize("path", sources(), ids=module_of)
 def test_imports_only_what_its_room_may(path: Path) -> None:
     room = room_of(module_of(path))
@@ -120,7 +155,7 @@ def test_imports_only_what_its_room_may(path: Path) -> None:
         top = module.split(".")[0]
         if top == "hl7bridge":
             other = room_of(module)
-            if other != room and other not in ALLOWED[room]:
+            if other != room and other not in ALLOWED[room] | past_the_desk(path):
                 wrong.append(f"line {line}: {module}")
         elif room not in LIBRARIES.get(top, {room}) or (
             room in PURE and (top in IMPURE or top not in sys.stdlib_module_names)

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hl7bridge.assemble.choosing import feed_named as feed_named
 from hl7bridge.assemble.stores import opened as opened
 from hl7bridge.cli import output
 from hl7bridge.desk.messages import body_of as body_of
-from hl7bridge.desk.messages import ids_of
 from hl7bridge.desk.messages import message_of as message_of
 from hl7bridge.desk.times import local_time as local_time
 from hl7bridge.desk.times import utc_time as utc_time
 from hl7bridge.desk.times import with_times as with_times
 from hl7bridge.model import write_json
-
-if TYPE_CHECKING:
-    from hl7bridge.store.store import Store
-
-
-def message_id_of(store: Store, text: str) -> int:
-    """The id of the stored message that is meant; others of the same control id are told. Raises ConfigError."""
-    found = ids_of(store, text)
-    if found[1:]:
-        others = ", ".join(map(str, found[1:]))
-        output.say(f"Several messages have that control id: {found[0]} is shown, the newest; there are also {others}.")
-    return found[0]
 
 
 def show_differences(differences: list[dict[str, Any]], indent: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hl7bridge.errors import ConfigError
@@ -10,6 +12,38 @@ if TYPE_CHECKING:
     from hl7bridge.store.store import Store
 
 _MOST_NAMESAKES = 20  # messages of one control id that are told of
+
+
+@dataclass(frozen=True, slots=True)
+class MessageList:
+    """Messages, the newest first; `more` than are listed; `pauses`: destination -> why nothing goes out there, and since."""
+
+    messages: tuple[dict[str, Any], ...]
+    more: bool
+    pauses: Mapping[str, dict[str, Any]]
+
+
+def find(
+    store: Store,
+    *,
+    feed: str = "",
+    control_id: str = "",
+    state: str = "",
+    person: str = "",
+    since: float = 0.0,
+    limit: int = 50,
+) -> MessageList:
+    """Messages of a feed, with an MSH-10, in a state, about a staff key ("" = any), received at or after `since` (Unix
+    seconds). Raises ConfigError for what is no state."""
+    from hl7bridge.store.store import MessageState
+
+    if state and state not in {known.value for known in MessageState}:
+        known = ", ".join(known.value for known in MessageState)
+        raise ConfigError(f'"{state}" is no state', key="--state", advice=f"Write one of {known}.")
+    found = store.messages(
+        feed=feed, control_id=control_id, state=state, source_key=person, since=since, limit=limit + 1
+    )
+    return MessageList(tuple(found[:limit]), len(found) > limit, store.pauses())
 
 
 def message_of(store: Store, message_id: int) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from hl7bridge.desk.deciding import Actor, Clock
 from hl7bridge.desk.messages import body_of, message_of, open_deliveries
 from hl7bridge.desk.translating import translated, translation_differences
 from hl7bridge.destinations.protocol import Destination, NothingKnown, Rehearsing
-from hl7bridge.errors import MessageError
+from hl7bridge.errors import ConfigError, MessageError
 from hl7bridge.intake.intake import header_fields, new_deliveries
 from hl7bridge.model import APPLIED, Outcome, Record, Result, StaffChange
 from hl7bridge.store.opening import open_store
@@ -53,6 +53,12 @@ class Planner:
             there.close()
         if self.store is not None:
             self.store.close()
+
+    def stored(self, message_id: int) -> tuple[str, bytes]:
+        """Feed and bytes of a stored message. Raises ConfigError where they are not kept."""
+        if self.store is None:
+            raise ConfigError(f"there is no message {message_id}", advice="There is no store yet.")
+        return message_of(self.store, message_id)["feed"], body_of(self.store, message_id)
 
     def document(self, feed: Feed, body: bytes) -> dict[str, Any]:
         """What one message would do: its records, and for each destination the planned interactions."""

@@ -1,4 +1,4 @@
-"""Tables for reviews: who has access, as the source and the server say; and all that the store holds as a SQLite file."""
+"""Tables for reviews: who has access, as source and server say; dropped files; all that the store holds as a file."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hl7bridge.assemble.choosing import feed_named
 from hl7bridge.desk.deciding import EVERY, Clock
 from hl7bridge.desk.times import utc_time
 from hl7bridge.errors import ConfigError
+from hl7bridge.store.dropped import DropFile as DropFile
 
 if TYPE_CHECKING:
+    from hl7bridge.config import Settings
     from hl7bridge.model.discrepancy import SourcePerson
     from hl7bridge.store.store import Store
 
@@ -124,6 +127,43 @@ def _name(person: SourcePerson) -> str:
             given = value.value.get("given") or []
             return ", ".join(filter(None, (str(value.value.get("family", "")), " ".join(map(str, given)))))
     return ""
+
+
+def drop_files(
+    store: Store, settings: Settings, feed: str = "", *, under_way: bool = False, limit: int = 50
+) -> list[DropFile]:
+    """The files of drop folders, the newest first. Raises ConfigError for an unknown feed."""
+    if feed:
+        feed_named(settings, feed)
+    return store.drop_files(feed, under_way=under_way, limit=limit)
+
+
+def percent_read(file: DropFile) -> int:
+    """How far a file was read, in percent of its bytes."""
+    if file.state in ("read", "done", "failed"):
+        return 100
+    return int(100 * file.taken.offset / max(1, file.size))
+
+
+def drop_data(file: DropFile) -> dict[str, Any]:
+    """A file for JSON."""
+    taken = file.taken
+    return {
+        "id": file.file_id,
+        "feed": file.feed,
+        "name": file.name,
+        "state": file.state,
+        "target": file.target,
+        "bytes": file.size,
+        "percent": percent_read(file),
+        "began": utc_time(file.began),
+        "changed": utc_time(file.changed),
+        "messages": taken.messages,
+        "accepted": taken.accepted,
+        "refused": taken.refused,
+        "duplicates": taken.duplicates,
+        "others": taken.others,
+    }
 
 
 def export(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,7 +11,7 @@ from hl7bridge.cli import output, stored
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
 
 if TYPE_CHECKING:
-    from hl7bridge.store.dropped import DropFile
+    from hl7bridge.desk.reports import DropFile
 
 app = typer.Typer(
     help="The files of drop folders: how far each was read, what became of its messages.",
@@ -46,14 +46,13 @@ def list_files(
     Ends with 1 when a listed file is in `failed`.
     """
     from hl7bridge.config import load
+    from hl7bridge.desk import reports
 
     settings = load(config)
-    if feed:
-        stored.feed_named(settings, feed)
     with stored.opened(settings) as store:
-        files = store.drop_files(feed, under_way=under_way, limit=limit)
+        files = reports.drop_files(store, settings, feed, under_way=under_way, limit=limit)
     if as_json:
-        output.show_json("drop-list/1", {"files": [_data(file) for file in files]})
+        output.show_json("drop-list/1", {"files": [reports.drop_data(file) for file in files]})
     elif files:
         columns = ("began", "feed", "file", "state", "read", "messages", "accepted", "refused", "duplicates", "others")
         styles = {"done": output.GOOD, "failed": output.BAD, "reading": "yellow", "read": "yellow"}
@@ -64,34 +63,10 @@ def list_files(
         raise typer.Exit(ExitCode.FINDINGS)
 
 
-def _percent(file: DropFile) -> int:
-    if file.state in ("read", "done", "failed"):
-        return 100
-    return int(100 * file.taken.offset / max(1, file.size))
-
-
 def _row(file: DropFile) -> tuple[object, ...]:
+    from hl7bridge.desk import reports
+
     taken = file.taken
     counts = (taken.messages, taken.accepted, taken.refused, taken.duplicates, taken.others)
     place = file.target or file.name
-    return (stored.local_time(file.began), file.feed, place, file.state, f"{_percent(file)} %", *counts)
-
-
-def _data(file: DropFile) -> dict[str, Any]:
-    taken = file.taken
-    return {
-        "id": file.file_id,
-        "feed": file.feed,
-        "name": file.name,
-        "state": file.state,
-        "target": file.target,
-        "bytes": file.size,
-        "percent": _percent(file),
-        "began": stored.utc_time(file.began),
-        "changed": stored.utc_time(file.changed),
-        "messages": taken.messages,
-        "accepted": taken.accepted,
-        "refused": taken.refused,
-        "duplicates": taken.duplicates,
-        "others": taken.others,
-    }
+    return (stored.local_time(file.began), file.feed, place, file.state, f"{reports.percent_read(file)} %", *counts)

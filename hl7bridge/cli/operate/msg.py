@@ -13,7 +13,7 @@ import typer
 from hl7bridge.cli import output, stored
 from hl7bridge.cli.messages.mllp_client import read_answer
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
-from hl7bridge.desk.messages import open_deliveries
+from hl7bridge.desk.messages import ids_of, open_deliveries
 from hl7bridge.errors import ConfigError
 from hl7bridge.hl7.boundaries import lines_of, message_uses_line_feeds
 from hl7bridge.model import Location
@@ -74,23 +74,13 @@ def list_messages(
     "open" counts deliveries that have not ended: queued, scheduled, being retried or held.
     """
     from hl7bridge.config import load
-    from hl7bridge.store.store import MessageState
+    from hl7bridge.desk.messages import find
 
-    if state and state not in {known.value for known in MessageState}:
-        known = ", ".join(known.value for known in MessageState)
-        raise ConfigError(f'"{state}" is no state', key="--state", advice=f"Write one of {known}.")
     settings = load(config)
+    earliest = time.time() - age(since) if since else 0.0
     with stored.opened(settings) as store:
-        found = store.messages(
-            feed=feed,
-            control_id=control_id,
-            state=state,
-            source_key=person,
-            since=time.time() - age(since) if since else 0.0,
-            limit=limit + 1,
-        )
-        pauses = store.pauses()
-    more, found = len(found) > limit, found[:limit]
+        listed = find(store, feed=feed, control_id=control_id, state=state, person=person, since=earliest, limit=limit)
+    found, pauses = listed.messages, listed.pauses
     if as_json:
         rows = [{name: row[name] for name in _LISTED.split()} for row in found]
         rows = [row | {"received": stored.utc_time(row["received"])} for row in rows]
@@ -120,7 +110,7 @@ def list_messages(
     if not found:
         unknown = f' There is no feed "{feed}" in conf/feeds.' if feed and feed not in settings.feeds else ""
         output.say(f"No message fits.{unknown}")
-    if more:
+    if listed.more:
         output.say(f"The newest {limit} only; --limit, --since, --state or --person show others.")
     for name, pause in pauses.items():
         if not pause["until"]:
@@ -151,7 +141,12 @@ def show_message(
     from hl7bridge.config import load
 
     with stored.opened(load(config)) as store:
-        message_id = stored.message_id_of(store, which)
+        message_id, *namesakes = ids_of(store, which)
+        if namesakes:
+            output.say(
+                f"Several messages have that control id: {message_id} is shown, the newest;"
+                f" there are also {', '.join(map(str, namesakes))}."
+            )
         message = stored.message_of(store, message_id)
         body = store.body(message_id) if raw else None
     for acknowledgment in message["acknowledgments"]:

@@ -32,7 +32,7 @@ from hl7bridge.model import ENDED_WELL, Result
 
 if TYPE_CHECKING:
     from hl7bridge.config import Feed, Settings
-    from hl7bridge.store.store import Store
+    from hl7bridge.desk.replay import Planner
 
 _OUT_OF_REACH = frozenset({Result.RETRY, Result.UNKNOWN, Result.PAUSED})
 
@@ -143,7 +143,7 @@ def _planned_documents(
 
     documents, codes = [], {ExitCode.GOOD}
     with Planner(settings) as planner:
-        for name, feed, body in _chosen(settings, planner.store, message_id, what, feed_name, findings):
+        for name, feed, body in _chosen(settings, planner, message_id, what, feed_name, findings):
             document = {"message": name, **planner.document(feed, body)}
             documents.append(document)
             codes.add(_verdict(document))
@@ -153,17 +153,15 @@ def _planned_documents(
 
 
 def _chosen(
-    settings: Settings, store: Store | None, message_id: int, what: str, feed_name: str, findings: Findings
+    settings: Settings, planner: Planner, message_id: int, what: str, feed_name: str, findings: Findings
 ) -> Iterator[tuple[str, Feed, bytes]]:
-    if not message_id:
-        feed = stored.feed_named(settings, feed_name)
-        for path, body in messages_of([Path(what)], findings):
-            yield str(path), feed, body
+    if message_id:
+        name, body = planner.stored(message_id)
+        yield str(message_id), stored.feed_named(settings, feed_name or name), body
         return
-    if store is None:
-        raise ConfigError(f"there is no message {message_id}", advice="There is no store yet.")
-    name = stored.message_of(store, message_id)["feed"]
-    yield str(message_id), stored.feed_named(settings, feed_name or name), stored.body_of(store, message_id)
+    feed = stored.feed_named(settings, feed_name)
+    for path, body in messages_of([Path(what)], findings):
+        yield str(path), feed, body
 
 
 def _verdict(document: dict[str, Any]) -> ExitCode:
