@@ -8,13 +8,13 @@ import pytest
 from pydantic import ValidationError
 
 from hl7bridge.assemble.destinations import destination_rules
-from hl7bridge.config.destination import Destination
+from hl7bridge.config.destination import FhirSettings
 from hl7bridge.destinations.fhir.rules import IDENTITY_ORDER, DestinationRules
 
 
 def order_of(*steps: str) -> tuple[str, ...]:
     given: dict[str, Any] = {"base_url": "https://fhir.example.org/r4", "identity": {"order": list(steps)}}
-    rules: DestinationRules = destination_rules(Destination(name="ehr", **given))
+    rules: DestinationRules = destination_rules(FhirSettings(name="ehr", **given))
     return rules.identity_order
 
 
@@ -22,7 +22,7 @@ def test_what_is_written_is_what_is_searched_by() -> None:
     assert order_of("Crosswalk", "key", "npi", "ei", "urn:oid:2.999.3") == (
         "crosswalk", "key", "NPI", "EI", "urn:oid:2.999.3",
     )  # fmt: skip
-    left_out = destination_rules(Destination(name="ehr", base_url="https://fhir.example.org/r4"))
+    left_out = destination_rules(FhirSettings(name="ehr", base_url="https://fhir.example.org/r4"))
     assert left_out.identity_order == IDENTITY_ORDER
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hl7bridge.config import Destination, DestinationSettings
+from hl7bridge.config import DestinationSettings, FhirSettings
 from hl7bridge.destinations.fhir.rules import SmartRules
 from hl7bridge.destinations.fhir.wire import keys
 from hl7bridge.destinations.fhir.wire.gate import tls_context
@@ -12,7 +12,7 @@ from hl7bridge.destinations.fhir.wire.smart_auth import BackendServicesAuth, Tok
 from hl7bridge.errors import ConfigError
 
 
-def signing_key(destination: Destination) -> keys.SigningKey | None:
+def signing_key(destination: FhirSettings) -> keys.SigningKey | None:
     """The destination's key; None where it needs none.
 
     Raises ConfigError: the key is missing, can't be read, or does not suit `algorithm`.
@@ -34,7 +34,7 @@ def signing_key(destination: Destination) -> keys.SigningKey | None:
     return key
 
 
-def trust(destination: Destination) -> None:
+def trust(destination: FhirSettings) -> None:
     """Raises ConfigError for a `ca_file` that holds no certificates."""
     if destination.ca_file:
         try:
@@ -49,12 +49,12 @@ def require(destinations: Iterable[DestinationSettings]) -> None:
     """Raises ConfigError for the first destination whose key or certificates can't be used: better now than later, in a
     child process that would be started again and again."""
     for destination in destinations:
-        if isinstance(destination, Destination):
+        if isinstance(destination, FhirSettings):
             trust(destination)
             signing_key(destination)
 
 
-def smart_rules(destination: Destination) -> SmartRules:
+def smart_rules(destination: FhirSettings) -> SmartRules:
     """What SMART Backend Services needs of the settings, the key aside."""
     auth, modes = destination.auth, destination.modes.model_dump()
     written = {operation for operation, mode in modes.items() if (mode or destination.mode) != "report"}
@@ -74,7 +74,7 @@ def smart_rules(destination: Destination) -> SmartRules:
     )
 
 
-def token_source(destination: Destination) -> TokenSource | None:
+def token_source(destination: FhirSettings) -> TokenSource | None:
     """Where the destination's access tokens come from; None where it needs none. Raises ConfigError."""
     key = signing_key(destination)
     if key is None:
@@ -82,7 +82,7 @@ def token_source(destination: Destination) -> TokenSource | None:
     return TokenSource(smart_rules(destination), key, kept=lambda: signing_key(destination) or key)
 
 
-def authorization(destination: Destination) -> BackendServicesAuth | None:
+def authorization(destination: FhirSettings) -> BackendServicesAuth | None:
     """What a `FhirClient` of this destination needs; None where no token is asked for. Raises ConfigError."""
     source = token_source(destination)
     return BackendServicesAuth(source) if source else None

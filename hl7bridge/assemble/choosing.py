@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from hl7bridge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from hl7bridge.config import Destination, DestinationSettings, Feed, Settings
+    from hl7bridge.config import DestinationSettings, Feed, FhirSettings, Settings
 
 _Kind = TypeVar("_Kind")
 
@@ -18,7 +18,7 @@ def destination_named(settings: Settings, name: str, key: str = "") -> Destinati
     return _named(settings.destinations, name, key)
 
 
-def fhir_server_named(settings: Settings, name: str, key: str = "") -> Destination:
+def fhir_server_named(settings: Settings, name: str, key: str = "") -> FhirSettings:
     """The same where it has to be a FHIR server: with "", the only one. Raises ConfigError for another kind, too."""
     if name in settings.destinations and name not in settings.fhir:
         kind = settings.destinations[name].kind
@@ -26,7 +26,7 @@ def fhir_server_named(settings: Settings, name: str, key: str = "") -> Destinati
     return _named(settings.fhir, name, key)
 
 
-def fhir_servers(settings: Settings, name: str) -> list[Destination]:
+def fhir_servers(settings: Settings, name: str) -> list[FhirSettings]:
     """The FHIR server of that name; with "", all. Raises ConfigError."""
     return [fhir_server_named(settings, name)] if name else list(settings.fhir.values())
 

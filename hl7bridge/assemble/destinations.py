@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hl7bridge.assemble.authorization import authorization
-from hl7bridge.config import Destination as FhirSettings
-from hl7bridge.config import DestinationSettings
+from hl7bridge.config import DestinationSettings, FhirSettings
 from hl7bridge.destinations.fhir.destination import FhirDestination
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.destinations.fhir.tasks import TaskRules

@@ -232,7 +232,7 @@ class DestinationSettings(Section):
         return ""
 
 
-class Destination(DestinationSettings):
+class FhirSettings(DestinationSettings):
     """One FHIR server (kind = "fhir")."""
 
     base_url: Url = Field(description="FHIR R4 base address, such as https://fhir.example.org/r4")
@@ -285,5 +285,5 @@ class Destination(DestinationSettings):
         return self.base_url
 
 
-DESTINATION_KINDS: dict[str, type[DestinationSettings]] = {"fhir": Destination}
+DESTINATION_KINDS: dict[str, type[DestinationSettings]] = {"fhir": FhirSettings}
 """`kind` of a destination's file -> the keys that it may hold."""

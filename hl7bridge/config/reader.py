@@ -30,8 +30,8 @@ from pydantic.fields import FieldInfo
 from hl7bridge.config.destination import DESTINATION_KINDS, DestinationSettings
 from hl7bridge.config.secrets import SecretReference, looks_secret
 from hl7bridge.config.settings import (
-    Destination,
     Feed,
+    FhirSettings,
     Section,
     ServiceFile,
     Settings,
@@ -53,7 +53,7 @@ NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 PREFIX = "HL7BRIDGE_"
 OWNED: tuple[str, ...] = ("name", "telecom", "address", "gender", "birthDate", "qualification", "communication")
 OWNED += ("code", "specialty", "organization", "location", "healthcareService", "period")  # those of roles
-KINDS: tuple[tuple[str, type[Section]], ...] = (("feeds", Feed), ("destinations", Destination))
+KINDS: tuple[tuple[str, type[Section]], ...] = (("feeds", Feed), ("destinations", FhirSettings))
 KINDS += (("maps", SiteMap), ("tasks", TaskText))
 
 M = TypeVar("M", bound=Section)
@@ -415,11 +415,11 @@ def _destination_problems(destination: DestinationSettings, feeds: tuple[str, ..
     file = destination.file
     if destination.retry.longest < destination.retry.first:
         yield ConfigError("is shorter than retry.first", file=file, key="retry.longest", advice="Write a longer wait.")
-    if isinstance(destination, Destination):
+    if isinstance(destination, FhirSettings):
         yield from _fhir_problems(destination, feeds)
 
 
-def _fhir_problems(destination: Destination, feeds: tuple[str, ...]) -> Iterator[ConfigError]:
+def _fhir_problems(destination: FhirSettings, feeds: tuple[str, ...]) -> Iterator[ConfigError]:
     auth, file = destination.auth, destination.file
     if auth.type == "smart":
         for key, value in (("client_id", auth.client_id), ("key", auth.key)):
@@ -528,4 +528,4 @@ def _as_toml(value: object) -> str:
     return f'"{value or ""}"' if value is None or isinstance(value, str) else f"{value:g}"
 
 
-__all__ = ["Destination", "Feed", "Key", "SecretReference", "Settings", "examine", "is_loopback", "load", "reference"]
+__all__ = ["Feed", "FhirSettings", "Key", "SecretReference", "Settings", "examine", "is_loopback", "load", "reference"]

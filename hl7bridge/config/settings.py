@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hl7bridge.config.destination import Destination, DestinationSettings
+from hl7bridge.config.destination import DestinationSettings, FhirSettings
 from hl7bridge.config.feed import Feed
 from hl7bridge.config.service import LogSettings, ServiceFile, ServiceSettings, StoreSettings
 from hl7bridge.config.site_files import Site, at_line, lines_of, read_site
@@ -33,14 +33,14 @@ class Settings:
     maps: Mapping[str, Site] = field(default_factory=dict)
 
     @property
-    def fhir(self) -> dict[str, Destination]:
+    def fhir(self) -> dict[str, FhirSettings]:
         """The destinations that are FHIR servers."""
-        return {name: one for name, one in self.destinations.items() if isinstance(one, Destination)}
+        return {name: one for name, one in self.destinations.items() if isinstance(one, FhirSettings)}
 
 
 __all__ = [
-    "Destination",
     "Feed",
+    "FhirSettings",
     "LogSettings",
     "Section",
     "ServiceFile",

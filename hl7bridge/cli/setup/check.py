@@ -22,7 +22,7 @@ from hl7bridge.cli.setup.init import PLACEHOLDER_CLIENT, SHIPPED_KEY_SYSTEM
 from hl7bridge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from hl7bridge.config import Destination, Feed, Settings
+    from hl7bridge.config import Feed, FhirSettings, Settings
     from hl7bridge.hl7.message import Message
     from hl7bridge.store.store import Store
 
@@ -136,7 +136,7 @@ def _keys(settings: Settings) -> Iterator[Line]:
 REPLACE_KEY = "Make a new one, register it beside the old one, then switch: hl7bridge keys generate."
 
 
-def _untyped_phones(destination: Destination) -> Iterator[Line]:
+def _untyped_phones(destination: FhirSettings) -> Iterator[Line]:
     """A site that has not said what becomes of numbers that say neither home nor work sends them, as ever: told."""
     elements = destination.elements
     if elements.home_phone or "untyped_phone" in elements.model_fields_set:
@@ -147,7 +147,7 @@ def _untyped_phones(destination: Destination) -> Iterator[Line]:
     yield Line.of(error, "warning")
 
 
-def key_is_old(destination: Destination, now: float) -> bool:
+def key_is_old(destination: FhirSettings, now: float) -> bool:
     """Whether the key's file is older than `auth.key_max_age`; False where its age can't be told."""
     reference, limit = destination.auth.key, destination.auth.key_max_age
     age = reference.age(now) if reference is not None else None

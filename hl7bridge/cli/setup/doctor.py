@@ -18,7 +18,7 @@ from hl7bridge.errors import ConfigError, Hl7BridgeError
 
 if TYPE_CHECKING:
     from hl7bridge.cli.setup.diagnosis import Words
-    from hl7bridge.config import Destination, Settings
+    from hl7bridge.config import FhirSettings, Settings
     from hl7bridge.destinations.fhir.examine.reach import Check
 
 DAY = 86400
@@ -32,7 +32,7 @@ NpiOption = Annotated[str, typer.Option("--npi", metavar="NPI", help="The NPI of
 class Examined:
     """A destination and what was found there."""
 
-    destination: Destination
+    destination: FhirSettings
     checks: list[tuple[Check, Words]] = field(default_factory=list)
 
     @property
@@ -132,7 +132,7 @@ def sqlite_check() -> tuple[Check, Words]:
     return check, words(check, "", "")
 
 
-def examine(destination: Destination, npi: str = "") -> Iterator[tuple[Check, Words]]:
+def examine(destination: FhirSettings, npi: str = "") -> Iterator[tuple[Check, Words]]:
     """All checks of one destination with their words."""
     from hl7bridge.cli.setup.diagnosis import words
 
@@ -140,7 +140,7 @@ def examine(destination: Destination, npi: str = "") -> Iterator[tuple[Check, Wo
         yield check, words(check, destination.name, destination.file)
 
 
-def index_lag(settings: Settings, destination: Destination) -> Iterator[tuple[Check, Words]]:
+def index_lag(settings: Settings, destination: FhirSettings) -> Iterator[tuple[Check, Words]]:
     """How far the server's searches lag behind, as this bridge's own creates have shown; nothing where none was measured."""
     from hl7bridge.assemble.destinations import destination_rules
     from hl7bridge.cli import stored
@@ -162,10 +162,10 @@ def index_lag(settings: Settings, destination: Destination) -> Iterator[tuple[Ch
     yield check, words(check, destination.name, destination.file)
 
 
-def _checks(destination: Destination, npi: str) -> Iterator[Check]:
+def _checks(destination: FhirSettings, npi: str) -> Iterator[Check]:
     from hl7bridge.assemble.authorization import signing_key, smart_rules, trust
     from hl7bridge.assemble.destinations import destination_rules
-    from hl7bridge.destinations.fhir.examine.probe import Subject, probe
+    from hl7bridge.destinations.fhir.examine.probe import ServerToProbe, probe
     from hl7bridge.destinations.fhir.examine.reach import Check, State
 
     key = None
@@ -183,10 +183,10 @@ def _checks(destination: Destination, npi: str) -> Iterator[Check]:
     else:
         yield from _key_checks(destination, key)
     smart = smart_rules(destination) if destination.auth.type == "smart" else None
-    yield from probe(Subject(destination_rules(destination), smart, key, npi))
+    yield from probe(ServerToProbe(destination_rules(destination), smart, key, npi))
 
 
-def _key_checks(destination: Destination, key: Any) -> Iterator[Check]:
+def _key_checks(destination: FhirSettings, key: Any) -> Iterator[Check]:
     from hl7bridge.cli.setup.check import key_is_old
     from hl7bridge.destinations.fhir.examine.reach import Check, State
 

@@ -15,7 +15,7 @@ from hl7bridge.cli.setup.doctor import check_npi
 from hl7bridge.errors import ConfigError, Unreachable
 
 if TYPE_CHECKING:
-    from hl7bridge.config import Destination
+    from hl7bridge.config import FhirSettings
     from hl7bridge.destinations.fhir.wire.client import FhirClient
     from hl7bridge.destinations.fhir.wire.replies import Reply
 
@@ -58,7 +58,7 @@ def lookup(
 _WORDS = {True: "yes", False: "no", None: "not said"}
 
 
-def look_up(destination: Destination, npi: str) -> list[dict[str, Any]]:
+def look_up(destination: FhirSettings, npi: str) -> list[dict[str, Any]]:
     """Who carries the NPI: id, active (None = not said), roles, active_roles. Raises ConfigError, Unreachable."""
     from hl7bridge.assemble.authorization import authorization
     from hl7bridge.assemble.destinations import destination_rules
@@ -77,7 +77,7 @@ def look_up(destination: Destination, npi: str) -> list[dict[str, Any]]:
         client.close()
 
 
-def _person(client: FhirClient, destination: Destination, person: dict[str, Any]) -> dict[str, Any]:
+def _person(client: FhirClient, destination: FhirSettings, person: dict[str, Any]) -> dict[str, Any]:
     asked = [("practitioner", str(person["id"])), ("_count", "50")]
     roles: tuple[dict[str, Any], ...] = ()
     if destination.elements.roles:
@@ -93,7 +93,7 @@ def _person(client: FhirClient, destination: Destination, person: dict[str, Any]
     }
 
 
-def _answered(reply: Reply, destination: Destination) -> Reply:
+def _answered(reply: Reply, destination: FhirSettings) -> Reply:
     """The reply, where the server did what was asked. Raises Unreachable."""
     if reply.done:
         return reply

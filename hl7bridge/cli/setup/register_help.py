@@ -14,7 +14,7 @@ from hl7bridge.cli.output import ConfigOption, JsonOption
 from hl7bridge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from hl7bridge.config import Destination
+    from hl7bridge.config import FhirSettings
 
 # What stands between a registration and the first write; {name} is the destination.
 CHECKLIST = (
@@ -57,7 +57,7 @@ def register_help(
         _show(one)
 
 
-def registration(destination: Destination) -> dict[str, Any]:
+def registration(destination: FhirSettings) -> dict[str, Any]:
     """The client's facts, as in `register-help/1`."""
     from hl7bridge.assemble.authorization import signing_key
     from hl7bridge.assemble.destinations import destination_rules

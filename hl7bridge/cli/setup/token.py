@@ -13,7 +13,7 @@ from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
 from hl7bridge.errors import ConfigError, TokenError
 
 if TYPE_CHECKING:
-    from hl7bridge.config import Destination
+    from hl7bridge.config import FhirSettings
     from hl7bridge.destinations.fhir.wire.smart_auth import TokenSource
 
 app = typer.Typer(
@@ -99,7 +99,7 @@ def try_tokens(
         raise typer.Exit(ExitCode.FINDINGS)
 
 
-def _try(destination: Destination, source: TokenSource) -> tuple[dict[str, Any], str]:
+def _try(destination: FhirSettings, source: TokenSource) -> tuple[dict[str, Any], str]:
     """The result as a document, and the server's own words, which are for the terminal alone."""
     from hl7bridge.destinations.fhir.examine.authorizing import too_wide
 
@@ -131,7 +131,7 @@ def _try(destination: Destination, source: TokenSource) -> tuple[dict[str, Any],
     return result, explanation
 
 
-def _proven(destination: Destination, error: TokenError) -> tuple[str, ...]:
+def _proven(destination: FhirSettings, error: TokenError) -> tuple[str, ...]:
     """What trying shows to be the cause: the clock, or the audience (see `doctor`)."""
     from hl7bridge.assemble.authorization import signing_key, smart_rules
     from hl7bridge.cli.setup.diagnosis import words

@@ -63,7 +63,7 @@ def plan_restore(
     """
     if image.before is None:
         return _created(image, server, own, others, date)
-    plan = _WayBack(image, image.before, image.after or {}, server, others)
+    plan = _Reversal(image, image.before, image.after or {}, server, others)
     for element in ORDER[image.resource_type]:
         plan.element(element)
     plan.tags()
@@ -105,7 +105,7 @@ def _interaction(
     )
 
 
-class _WayBack:
+class _Reversal:
     """The plan of one resource in the making."""
 
     def __init__(

@@ -32,7 +32,7 @@ ROLES_A_PAGE = "50"
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class ServerToProbe:
     """What is looked at: a destination, its authorization (None: it asks for no token), and, where somebody gave one,
     the NPI of a person who is known to be there."""
 
@@ -42,7 +42,7 @@ class Subject:
     npi: str = ""
 
 
-def probe(subject: Subject, now: Callable[[], float] = time.time) -> Iterator[Check]:
+def probe(subject: ServerToProbe, now: Callable[[], float] = time.time) -> Iterator[Check]:
     """All checks of a destination, in the order of what depends on what; the first that makes the rest pointless ends it.
 
     Raises ConfigError for a `ca_file` that cannot be read.
