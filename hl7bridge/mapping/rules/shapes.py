@@ -228,6 +228,7 @@ _FOREIGN: Mapping[str, Sequence[str]] = {
 }
 """Data type -> the forms that no value of it has. What is not listed (ED, PIP, SI, EI) may look like anything."""
 
+_NO_IDENTIFIER = frozenset(kind for kind, forms in _FOREIGN.items() if IDENTIFIER in forms)
 _FOREIGN_FORMS = {kind: [(form, _FORMS[form]) for form in forms] for kind, forms in _FOREIGN.items()}
 
 BEYOND = "ST"
@@ -283,7 +284,7 @@ def is_telling(data_type: str, raw: str, component: str, repetition: str) -> boo
     if component not in raw:
         return False
     parts = raw.split(component, 5)
-    if len(parts) > 4 and (len(parts[4].strip()) >= _SHORTEST_POSTAL or not parts[1].strip()):
+    if len(parts) > 4 and (len(parts[4].strip()) >= _SHORTEST_POSTAL or data_type in _NO_IDENTIFIER):
         return True
     if data_type == "SPD":
         return True
