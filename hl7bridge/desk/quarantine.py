@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hl7bridge.desk.deciding import EVERY, Actor, Clock, Progress, unseen
+from hl7bridge.desk.times import utc_time
 from hl7bridge.desk.translating import Translations
 from hl7bridge.destinations.fhir.identity.carried import identifiers_of
 from hl7bridge.destinations.fhir.identity.resolve import KEY_OF_ANOTHER, QUARANTINE, RE_HIRED, summary
 from hl7bridge.errors import ConfigError
+from hl7bridge.model import JsonObject
 from hl7bridge.store.store import Released
 
 if TYPE_CHECKING:
     from hl7bridge.assemble.servers import Servers
     from hl7bridge.config import Settings
-    from hl7bridge.model import JsonObject
     from hl7bridge.store.store import Store
 
 
@@ -102,6 +103,48 @@ def with_question(store: Store, row: dict[str, Any]) -> dict[str, Any]:
         others = [base for base in bases if (base.feed, base.source_key) != whose]
         left = bool(others) and not any(base.holds_active for base in others)
     return row | {"asks": "re-hired?" if left else ""}
+
+
+def as_data(row: dict[str, Any]) -> dict[str, Any]:
+    """A quarantined record for JSON: both sides in the same words."""
+    names = (
+        "id",
+        "message_id",
+        "destination",
+        "feed",
+        "source_key",
+        "action",
+        "code",
+        "local",
+        "text",
+        "linked",
+        "asks",
+    )
+    return {
+        **{name: row[name] for name in names},
+        "since": utc_time(row["since"]),
+        "record": record_side(row["change"]),
+        "candidates": [
+            {**candidate, "linked": candidate.get("id") == row["linked"]} for candidate in row["candidates"]
+        ],
+    }
+
+
+def record_side(change: JsonObject) -> JsonObject:
+    """What the record says of the person, as the server would hold it."""
+    values = [(value[0], value[1]) for value in (*change["practitioner"], *change.get("evidence", ()))]
+    sexes = [value for element, value in values if element == "gender"]
+    births = [value for element, value in values if element == "birthDate"]
+    return {
+        "active": change["active"],
+        "name": [value for element, value in values if element == "name"],
+        "gender": sexes[-1] if sexes else "",
+        "birthDate": births[-1] if births else "",
+        "identifier": [
+            {"system": system or authority, "value": value, "type": type_code, "field": field}
+            for value, system, authority, type_code, field, _ in change["identifiers"]
+        ],
+    }
 
 
 def resources_of(rows: Iterable[dict[str, Any]]) -> set[str]:

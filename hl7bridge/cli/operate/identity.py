@@ -12,7 +12,7 @@ import typer
 from hl7bridge.assemble.choosing import destination_named
 from hl7bridge.cli import output, stored
 from hl7bridge.cli.deciding import ReasonOption, actor
-from hl7bridge.cli.operate.sides import both_sides, show_candidate, show_sides
+from hl7bridge.cli.operate.sides import show_candidate, show_sides
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
 from hl7bridge.errors import ConfigError
 
@@ -68,7 +68,7 @@ def list_quarantined(
             progress=output.progress,
         )
     if as_json:
-        output.show_json("identity-list/1", {"quarantined": [both_sides(row) for row in found.rows]})
+        output.show_json("identity-list/1", {"quarantined": [quarantine.as_data(row) for row in found.rows]})
         return
     for row in found.rows:
         show_sides(row)
@@ -99,7 +99,7 @@ def show_quarantined(
     with stored.opened(settings) as store, Servers(settings) as servers:
         row = quarantine.show(store, delivery_id, fresh=servers if fresh else None)
     if as_json:
-        output.show_json("identity-show/1", both_sides(row))
+        output.show_json("identity-show/1", quarantine.as_data(row))
         return
     show_sides(row)
     where = f"{row['feed']} {row['source_key']}"

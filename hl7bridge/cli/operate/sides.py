@@ -1,64 +1,24 @@
-"""Both sides of a quarantined record: what it says of the person, and whom it may be about; as JSON and on the screen."""
+"""Both sides of a quarantined record: what it says of the person, and whom it may be about; on the screen."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-from hl7bridge.cli import output, stored
+from hl7bridge.cli import output
 from hl7bridge.model import JsonObject
-
-
-def both_sides(row: dict[str, Any]) -> dict[str, Any]:
-    """A quarantined record for JSON: both sides in the same words."""
-    names = (
-        "id",
-        "message_id",
-        "destination",
-        "feed",
-        "source_key",
-        "action",
-        "code",
-        "local",
-        "text",
-        "linked",
-        "asks",
-    )
-    return {
-        **{name: row[name] for name in names},
-        "since": stored.utc_time(row["since"]),
-        "record": _record_side(row["change"]),
-        "candidates": [
-            {**candidate, "linked": candidate.get("id") == row["linked"]} for candidate in row["candidates"]
-        ],
-    }
-
-
-def _record_side(change: JsonObject) -> JsonObject:
-    """What the record says of the person, as the server would hold it."""
-    values = [(value[0], value[1]) for value in (*change["practitioner"], *change.get("evidence", ()))]
-    sexes = [value for element, value in values if element == "gender"]
-    births = [value for element, value in values if element == "birthDate"]
-    return {
-        "active": change["active"],
-        "name": [value for element, value in values if element == "name"],
-        "gender": sexes[-1] if sexes else "",
-        "birthDate": births[-1] if births else "",
-        "identifier": [
-            {"system": system or authority, "value": value, "type": type_code, "field": field}
-            for value, system, authority, type_code, field, _ in change["identifiers"]
-        ],
-    }
 
 
 def show_sides(row: dict[str, Any]) -> None:
     """The record, then each candidate."""
+    from hl7bridge.desk.quarantine import record_side
+
     output.show(
         (f"{row['id']}", "bold"), f"  {row['action']}  {row['feed']} {row['source_key']}  for {row['destination']}  ",
         (row["local"], output.BAD), "  " + row["asks"] if row["asks"] else "",
     )  # fmt: skip
     output.show(f"  {row['text']}")
-    record = _record_side(row["change"])
+    record = record_side(row["change"])
     _show_side("record", record, [(i["system"], i["value"], i["type"]) for i in record["identifier"]])
     for candidate in row["candidates"]:
         crosswalk = "  (written for this record before)" if candidate.get("id") == row["linked"] else ""
