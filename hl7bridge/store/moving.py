@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -33,7 +32,7 @@ class Move:
     """A delivery that changes its state.
 
     was      its state, as it was read in this transaction
-    columns  what else is written to its row; those of one call name the same columns
+    columns  what else is written to its row; those of one call name the same columns, in one order
     detail   what the history adds: ids, codes and our own texts, never message content
     """
 
@@ -56,20 +55,14 @@ def move(connection: StoreConnection, event: DeliveryEvent, moves: Sequence[Move
     for one in moves:
         if (one.was, event) not in _NEXT:
             raise StoreError(f"delivery {one.delivery_id} cannot go from {one.was} to {becomes} ({event}): {_REPORT}")
-    names = tuple(moves[0].columns)
-    sql = _update(becomes, names)
+    sql = _update(becomes, tuple(moves[0].columns))
     settled = (now,) if becomes is DeliveryState.ENDED else ()
-    rows = [
-        (becomes.value, *settled, *(one.columns[name] for name in names), one.delivery_id, one.was.value)
-        for one in moves
-    ]
+    rows = [(*settled, *one.columns.values(), one.delivery_id, one.was.value) for one in moves]
     changed = connection.execute(sql, rows[0]) if len(rows) == 1 else connection.execute_many(sql, rows)
     if changed.rowcount != len(rows):
         raise StoreError(f"{_named(moves)} cannot go to {becomes} ({event}) any more: {_REPORT}")
-    connection.note_all(
-        (now, one.message_id, one.delivery_id, event.value, json.dumps(one.detail) if one.detail else "")
-        for one in moves
-    )
+    for one in moves:
+        connection.note(now, one.message_id, one.delivery_id, event.value, **one.detail)
 
 
 _REPORT = "no rule allows it, and nothing was changed; please report it"
@@ -84,5 +77,5 @@ def _named(moves: Sequence[Move]) -> str:
 def _update(becomes: DeliveryState, names: tuple[str, ...]) -> str:
     settled = ["ended = ?"] if becomes is DeliveryState.ENDED else []
     follows = [_FOLLOWS[becomes]] if becomes in _FOLLOWS else []
-    columns = ", ".join(["state = ?", *settled, *follows, *(f"{name} = ?" for name in names)])
+    columns = ", ".join([f"state = '{becomes.value}'", *settled, *follows, *(f"{name} = ?" for name in names)])
     return f"UPDATE delivery SET {columns} WHERE id = ? AND state = ?"  # noqa: S608 (our names)

@@ -121,7 +121,7 @@ def check_npi(npi: str) -> None:
 
 
 def sqlite_check() -> tuple[Check, Words]:
-    """Whether the store runs on a SQLite that may lose a commit (see store/driver.py)."""
+    """Whether the store runs on a SQLite that may lose a commit (see store/sqlite/driver.py)."""
     from hl7bridge.cli.setup.diagnosis import words
     from hl7bridge.destinations.fhir.examine.reach import Check, State
     from hl7bridge.store.sqlite import driver

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from hl7bridge.errors import StoreBusy, StoreError
 from hl7bridge.store.connection import Rows, StoreConnection
@@ -126,10 +126,12 @@ class SqliteConnection(StoreConnection):
     # -- what the parts run on --
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Rows:
-        return cast(Rows, self._open_connection().execute(sql, parameters))
+        connection = self._connection or self._open_connection()
+        return connection.execute(sql, parameters)
 
     def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> Rows:
-        return cast(Rows, self._open_connection().executemany(sql, rows))
+        connection = self._connection or self._open_connection()
+        return connection.executemany(sql, rows)
 
     def _open_connection(self) -> sqlite3.Connection:
         if self._connection is None:
