@@ -18,8 +18,7 @@ from hl7bridge.cli.output import ExitCode
 from hl7bridge.cli.setup.init import FILES
 from hl7bridge.cli.tools.guide import pages
 from hl7bridge.config.tasks import KINDS
-from hl7bridge.destinations.fhir.identity.resolve import QUARANTINE
-from hl7bridge.destinations.reasons import DECIDED_BY_A_PERSON
+from hl7bridge.destinations.reasons import DECIDED_BY_A_PERSON, QUARANTINE
 
 CLONE = Path(__file__).parents[1]
 README = CLONE / "README.md"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hl7bridge.destinations.fhir.identity.resolve import QUARANTINE
+from hl7bridge.destinations.reasons import QUARANTINE
 from tests.test_decision_table import NPI, World, mfn, only, world
 
 __all__ = ["world"]

@@ -10,7 +10,8 @@ from hl7bridge.desk.deciding import EVERY, Actor, Clock, Progress, unseen
 from hl7bridge.desk.times import utc_time
 from hl7bridge.desk.translating import Translations
 from hl7bridge.destinations.fhir.identity.carried import identifiers_of
-from hl7bridge.destinations.fhir.identity.resolve import KEY_OF_ANOTHER, QUARANTINE, RE_HIRED, summary
+from hl7bridge.destinations.fhir.identity.resolve import summary
+from hl7bridge.destinations.reasons import KEY_OF_ANOTHER, QUARANTINE, RE_HIRED
 from hl7bridge.errors import ConfigError
 from hl7bridge.model import JsonObject
 from hl7bridge.store.store import Released

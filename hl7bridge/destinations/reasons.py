@@ -4,6 +4,7 @@ releases go by. No text holds a value of the message.
 
 from __future__ import annotations
 
+from hl7bridge.destinations.retry import FOUND_STRAYED
 from hl7bridge.model import WRITES_REFUSED, Outcome, Result, Task
 from hl7bridge.model.ordering import OUT_OF_ORDER
 
@@ -80,3 +81,14 @@ PROTECTED = Outcome(
         ),
     ),
 )
+
+KEY_OF_ANOTHER, RE_HIRED = "key-of-another", "re-hired"
+
+QUARANTINE = frozenset(
+    {"several-people", "identifier-of-another", KEY_OF_ANOTHER, RE_HIRED}
+    | {"npi-differs", "recycled-key", "birth-date-differs", "name-differs", "sex-differs", "identifier-type-differs"}
+    | {"name-not-confirmed"}
+    | {"crosswalk-strayed", "linked-gone", "linked-name-differs", "identifier-retired", "merged-at-server"}
+    | {"deleted-at-server", "redirected", FOUND_STRAYED}
+)
+"""Causes of a hold that say: a person has to decide whom the record is about. Stable."""

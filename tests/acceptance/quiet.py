@@ -18,9 +18,10 @@ import httpx
 
 from hl7bridge.destinations.fhir.deliver import deliver
 from hl7bridge.destinations.fhir.destination import FhirDestination
-from hl7bridge.destinations.fhir.identity.resolve import KEY_OF_ANOTHER, QUARANTINE, RE_HIRED, lane_keys
+from hl7bridge.destinations.fhir.identity.resolve import lane_keys
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.destinations.fhir.wire.client import FhirClient
+from hl7bridge.destinations.reasons import KEY_OF_ANOTHER, QUARANTINE, RE_HIRED
 from hl7bridge.intake.intake import FeedPolicy, Intake
 from hl7bridge.invented.messages import master_file
 from hl7bridge.invented.staffing import BEGIN, CRED, FIRST_DAYS, HR, Happening, half_a_year

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from hl7bridge.destinations.fhir.identity.resolve import QUARANTINE
+from hl7bridge.destinations.reasons import QUARANTINE
 from hl7bridge.model import Action, ElementValue, Link, Number, Result, Written
 from hl7bridge.store.sqlite import SqliteStore
 from hl7bridge.store.store import DeliveryState, Store

@@ -6,7 +6,7 @@ No text says that access was revoked: an inactive Practitioner ends no login (S5
 
 from __future__ import annotations
 
-from hl7bridge.destinations.fhir.identity.resolve import KEY_OF_ANOTHER, RE_HIRED, Match, Resolution
+from hl7bridge.destinations.fhir.identity.resolve import Match, Resolution
 from hl7bridge.destinations.fhir.wire.replies import Reply, ReplyKind
 from hl7bridge.destinations.reasons import (
     AT_ONCE,
@@ -15,8 +15,10 @@ from hl7bridge.destinations.reasons import (
     FORBIDDEN,
     INTERNAL,
     INVALID,
+    KEY_OF_ANOTHER,
     LOCKED,
     NOT_OFFERED,
+    RE_HIRED,
     REQUIRED,
     UNDATED,
     UNKNOWN_KEY,

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from hl7bridge.destinations.fhir.identity.resolve import QUARANTINE, Match, Resolution, resolve
+from hl7bridge.destinations.fhir.identity.resolve import Match, Resolution, resolve
 from hl7bridge.destinations.fhir.identity.systems import NPI
 from hl7bridge.destinations.fhir.wire.client import FhirClient
+from hl7bridge.destinations.reasons import QUARANTINE
 from hl7bridge.model import Action, ElementValue, JsonObject, Known, Link, Result, StaffChange, StaffIdentifier, Written
 from tests.destinations.fhir.people import ADA, GOOD_NPI, KEYS, LEAVES, Bridge, change, kinds, name, rules, value
 from tests.destinations.fhir.server import Answer, FakeFhir, LostReply, once, problem

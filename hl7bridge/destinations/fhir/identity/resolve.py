@@ -24,22 +24,12 @@ from hl7bridge.destinations.fhir.plan import MENTION
 from hl7bridge.destinations.fhir.rules import ALL_IDENTIFIERS, CROSSWALK, STAFF_KEY, DestinationRules
 from hl7bridge.destinations.fhir.wire.client import FhirServer, token
 from hl7bridge.destinations.fhir.wire.replies import Reply, ReplyKind
+from hl7bridge.destinations.reasons import KEY_OF_ANOTHER, RE_HIRED
 from hl7bridge.destinations.retry import FOUND_STRAYED
 from hl7bridge.model import ElementValue, Exchange, JsonObject, Known, Link, StaffChange, StaffIdentifier, Written
 
 WrittenBy = Callable[[str, str], tuple[Written, ...]]
 SaidBy = Callable[[str, str], tuple[ElementValue, ...]]
-
-KEY_OF_ANOTHER, RE_HIRED = "key-of-another", "re-hired"
-
-QUARANTINE = frozenset(
-    {"several-people", "identifier-of-another", KEY_OF_ANOTHER, RE_HIRED}
-    | {"npi-differs", "recycled-key", "birth-date-differs", "name-differs", "sex-differs", "identifier-type-differs"}
-    | {"name-not-confirmed"}
-    | {"crosswalk-strayed", "linked-gone", "linked-name-differs", "identifier-retired", "merged-at-server"}
-    | {"deleted-at-server", "redirected", FOUND_STRAYED}
-)
-"""Causes of a hold that say: a person has to decide whom the record is about. Stable."""
 
 UNREAD = 5  # attempts in which a search finds somebody of whom a read knows nothing, until a person has to look
 
