@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -178,6 +179,27 @@ def test_nothing_above_the_seam_knows_a_kind_of_destination(path: Path) -> None:
     if room == "destinations" or {room, module_of(path)} & OF_A_KIND:
         return
     assert [module for _, module in imports(path.read_bytes()) if module.startswith(KIND)] == []
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in sources() if room_of(module_of(path)) in ("intake", "service")], ids=module_of
+)
+def test_neither_intake_nor_service_names_a_resource_type(path: Path) -> None:
+    """Docstrings may: FHIR is what most readers have."""
+    tree = ast.parse(path.read_bytes())
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)
+    }
+    named = [
+        (node.lineno, node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
+        if re.search(r"\b(Practitioner|PractitionerRole|CapabilityStatement)\b", node.value)
+    ]
+    assert named == []
 
 
 # Class names that mean two things in the house. The list shrinks; nothing is added to it.

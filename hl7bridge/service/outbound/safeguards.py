@@ -49,7 +49,7 @@ class Safeguards:
                 "the server does not say what it offers", destination=self._name, text="everything is tried"
             )
             return
-        what = "the server's CapabilityStatement has changed" if changed else "the server offers"
+        what = "the server has changed what it offers" if changed else "the server offers"
         tell = self._log.warning if changed or offer.needed else self._log.info
         tell(what, destination=self._name, text=str(offer))
 
