@@ -21,7 +21,7 @@ from hl7bridge.destinations.protocol import Comparing, Destination
 from hl7bridge.errors import ConfigError, Hl7BridgeError
 from hl7bridge.model import PERSON_INACTIVE, ROLES_ENDED, Task
 from hl7bridge.model.discrepancy import ACTIVE_AT_SERVER, SEVEREST, Compared, Discrepancy, Found, SourcePerson
-from hl7bridge.store.reconciled import Reconciliation, Verified
+from hl7bridge.store.people.reconciled import Reconciliation, Verified
 from hl7bridge.store.store import Store
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from hl7bridge.assemble.choosing import feed_named
 from hl7bridge.desk.deciding import EVERY, Clock
 from hl7bridge.desk.times import utc_time
 from hl7bridge.errors import ConfigError
-from hl7bridge.store.dropped import DropFile as DropFile
+from hl7bridge.store.inbox.dropped import DropFile as DropFile
 
 if TYPE_CHECKING:
     from hl7bridge.config import Settings

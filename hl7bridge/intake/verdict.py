@@ -20,7 +20,7 @@ from hl7bridge.hl7.parts import Numbering, split_records
 from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.mapping.messages import staff
 from hl7bridge.model import Finding, Record, Severity, StaffChange
-from hl7bridge.store.arriving import pack
+from hl7bridge.store.inbox.arriving import pack
 from hl7bridge.store.store import NewDelivery, NewRecord, Part
 
 LARGE_FILE = 1024 * 1024

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from hl7bridge.model import LEAVER_UNVERIFIED, Task
-from hl7bridge.store.arriving import Arriving
 from hl7bridge.store.connection import StoreConnection, StorePart
+from hl7bridge.store.inbox.arriving import Arriving
 from hl7bridge.store.tasking import Tasking
 
 UNVERIFIED_AT_ONCE = 500  # people for whom one look opens a task at most; the next look takes the next ones

@@ -10,8 +10,6 @@ from dataclasses import asdict
 from typing import Any
 
 from hl7bridge.model import DeliveryState, Record, Result, read_json
-from hl7bridge.store.arriving import Arriving
-from hl7bridge.store.batch import HEADER, acknowledgments_of
 from hl7bridge.store.connection import StoreConnection, StorePart, chunks, marks
 from hl7bridge.store.encoding import (
     exchanges_from_text,
@@ -20,6 +18,8 @@ from hl7bridge.store.encoding import (
     record_from_row,
     unseal,
 )
+from hl7bridge.store.inbox.arriving import Arriving
+from hl7bridge.store.inbox.batch import HEADER, acknowledgments_of
 from hl7bridge.store.rows import (
     Acknowledgment,
     DeliveryStatus,

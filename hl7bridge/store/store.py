@@ -18,25 +18,26 @@ from __future__ import annotations
 from typing import Self
 
 from hl7bridge.model import DeliveryState, RecordEcho
-from hl7bridge.store.accepting import Accepting
-from hl7bridge.store.arriving import Arriving
-from hl7bridge.store.braking import Braking
-from hl7bridge.store.claiming import Claiming
 from hl7bridge.store.connection import StoreConnection
-from hl7bridge.store.creating import Creating
-from hl7bridge.store.deciding import Deciding
-from hl7bridge.store.dropping import Dropping
 from hl7bridge.store.exporting import Exporting
-from hl7bridge.store.full_file import FullFiles
+from hl7bridge.store.inbox.accepting import Accepting
+from hl7bridge.store.inbox.arriving import Arriving
+from hl7bridge.store.inbox.dropping import Dropping
 from hl7bridge.store.jobs import Jobs
-from hl7bridge.store.lanes import Lanes
 from hl7bridge.store.leavers import Leavers
-from hl7bridge.store.linking import Linking
-from hl7bridge.store.modes import Modes
-from hl7bridge.store.pausing import Pausing
-from hl7bridge.store.people import People
+from hl7bridge.store.people.crosswalk import People
+from hl7bridge.store.people.full_file import FullFiles
+from hl7bridge.store.people.linking import Linking
+from hl7bridge.store.people.reconciling import Reconciling
+from hl7bridge.store.queue.braking import Braking
+from hl7bridge.store.queue.claiming import Claiming
+from hl7bridge.store.queue.creating import Creating
+from hl7bridge.store.queue.deciding import Deciding
+from hl7bridge.store.queue.lanes import Lanes
+from hl7bridge.store.queue.modes import Modes
+from hl7bridge.store.queue.pausing import Pausing
+from hl7bridge.store.queue.settling import Settling
 from hl7bridge.store.reading import Reading
-from hl7bridge.store.reconciling import Reconciling
 from hl7bridge.store.reloading import Reloading
 from hl7bridge.store.restoring import Restoring
 from hl7bridge.store.rows import (
@@ -59,7 +60,6 @@ from hl7bridge.store.rows import (
     Settlement,
     same_person,
 )
-from hl7bridge.store.settling import Settling
 from hl7bridge.store.tasking import Tasking
 
 

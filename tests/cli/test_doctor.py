@@ -24,8 +24,8 @@ from hl7bridge.cli.setup.diagnosis import WORDS, words
 from hl7bridge.destinations.fhir.examine import authorizing, probe, reach
 from hl7bridge.destinations.fhir.examine.reach import Check, State
 from hl7bridge.sandbox import Client, Fault, Habits, SandboxSettings, create_app
-from hl7bridge.store.created import Looked, SecondLook
 from hl7bridge.store.opening import open_store
+from hl7bridge.store.queue.created import Looked, SecondLook
 from tests.bridges import Feed, destination, merged, smart_keys, write_configuration
 from tests.cli.conftest import Ended
 from tests.sandboxes import ClientKeys

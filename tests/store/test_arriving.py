@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hl7bridge.model import Action
-from hl7bridge.store.arriving import pack, unpack
+from hl7bridge.store.inbox.arriving import pack, unpack
 from hl7bridge.store.sqlite import SqliteStore
 from hl7bridge.store.store import Acknowledgment, DeliveryState, NewMessage
 from tests.store.builders import NOW, PENDING, POSITIVE, accept_one, change, claim, message, settlement

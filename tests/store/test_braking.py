@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from hl7bridge.model import Action, Result
-from hl7bridge.store.braking import HOUR
+from hl7bridge.store.queue.braking import HOUR
 from hl7bridge.store.store import Braked, Claimed, DeliveryState, Store
 from tests.store.builders import NOW, OpenStore, accept_one, change, claim, outcome, settlement
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hl7bridge.model import Image, Outcome, Result, Task, Written
-from hl7bridge.store.created import Looked, SecondLook
+from hl7bridge.store.queue.created import Looked, SecondLook
 from hl7bridge.store.sqlite import SqliteStore
 from hl7bridge.store.store import Claimed, DeliveryState
 from tests.store.builders import NOW, accept_one, change, claim, settlement

@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 
 from hl7bridge.errors import ConfigError, StoreBusy, StoreError
-from hl7bridge.store import batch, claiming, encoding, lanes, people, reading
+from hl7bridge.store import encoding, reading
+from hl7bridge.store.inbox import batch
 from hl7bridge.store.opening import open_store
+from hl7bridge.store.people import crosswalk
+from hl7bridge.store.queue import claiming, lanes
 from hl7bridge.store.sqlite import SqliteStore, migrating
 from hl7bridge.store.sqlite.driver import sqlite3
 from tests.store.builders import FAILED, NOW, accept_one, change, claim, message, settlement
@@ -360,8 +363,8 @@ PLANS = {
     "delivery_due": (claiming.DUE, ("main", NOW, 64)),
     "candidate": (claiming.CANDIDATE, (1,)),
     "blocked": (claiming.BLOCKED, (1, 2, 1)),
-    "feed_write_own": (people.OWN, ("main", "hr", "S1")),
-    "autoindex_feed_write": (people.WRITTEN_BY, ("main", "Practitioner", "p1")),
+    "feed_write_own": (crosswalk.OWN, ("main", "hr", "S1")),
+    "autoindex_feed_write": (crosswalk.WRITTEN_BY, ("main", "Practitioner", "p1")),
     "seen control ids": (batch.SEEN, ["C1"] + [None] * 63),
     "occupied lanes": (lanes.OCCUPIED, [1] + [None] * 63),
     "message list": (

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from hl7bridge.model import LEAVER_UNVERIFIED, PERSON_INACTIVE, ROLES_ENDED, Action, Check, Result, Task, Written
-from hl7bridge.store.arriving import pack
+from hl7bridge.store.inbox.arriving import pack
 from hl7bridge.store.store import DeliveryState, Released, Store
 from hl7bridge.store.tasking import Subject
 from tests.store.builders import NOW, OpenStore, accept_one, change, claim, events, message, outcome, settlement

@@ -16,9 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from hl7bridge.errors import StoreError
 from hl7bridge.model import STARTS, TRANSITIONS, Action, DeliveryEvent, DeliveryState, Result, StaffChange
-from hl7bridge.store.arriving import pack
-from hl7bridge.store.moving import Move, move
-from hl7bridge.store.reconciled import FullFile, HeldEnd
+from hl7bridge.store.inbox.arriving import pack
+from hl7bridge.store.people.reconciled import FullFile, HeldEnd
+from hl7bridge.store.queue.moving import Move, move
 from hl7bridge.store.sqlite import SqliteStore
 from hl7bridge.store.sqlite.driver import sqlite3
 from hl7bridge.store.store import Claimed, Settlement

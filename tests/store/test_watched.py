@@ -14,7 +14,8 @@ from hl7bridge.store.store import Store
 from tests.store.builders import NOW, accept_one, change, claim, settlement
 from tests.store.watched import SQLITE_ALONE, WatchedConnection
 
-PARTS = sorted(Path(connection.__file__).parent.glob("*.py"))
+STORE = Path(connection.__file__).parent
+PARTS = sorted(path for path in STORE.rglob("*.py") if "sqlite" not in path.parts)
 
 
 @pytest.fixture

@@ -26,8 +26,8 @@ from hl7bridge.intake.intake import Intake, Prepared
 from hl7bridge.model import Finding, Severity
 from hl7bridge.service.inbound.listener import MllpListener
 from hl7bridge.service.log import Log, get_logger
-from hl7bridge.store.arriving import unpack
-from hl7bridge.store.dropped import CHANGED, DONE, FAILED, READ, DropFile, Taken
+from hl7bridge.store.inbox.arriving import unpack
+from hl7bridge.store.inbox.dropped import CHANGED, DONE, FAILED, READ, DropFile, Taken
 from hl7bridge.store.store import Accepted, AcknowledgmentState, MessageState, NewMessage, Store
 
 RESULTS = ".results.jsonl"

@@ -15,8 +15,8 @@ from hl7bridge.destinations.protocol import Destination
 from hl7bridge.model import ABSENT, Action, StaffChange, Task
 from hl7bridge.service.log import Log
 from hl7bridge.service.outbound.schedule import Job, Turn, every
-from hl7bridge.store.full_file import MISSING
-from hl7bridge.store.reconciled import FullFile, HeldEnd
+from hl7bridge.store.people.full_file import MISSING
+from hl7bridge.store.people.reconciled import FullFile, HeldEnd
 from hl7bridge.store.store import Store
 
 NEVER, REPORT, HOLD = "never", "report", "hold"

@@ -12,8 +12,8 @@ from hl7bridge.destinations.policy import Policy
 from hl7bridge.destinations.protocol import Destination, Sighting, Sought
 from hl7bridge.service.log import Log
 from hl7bridge.service.outbound.schedule import Job, Turn, every
-from hl7bridge.store.created import Looked, SecondLook
-from hl7bridge.store.creating import REMEMBERED
+from hl7bridge.store.queue.created import Looked, SecondLook
+from hl7bridge.store.queue.creating import REMEMBERED
 from hl7bridge.store.store import Store
 
 AT_ONCE = 50  # resources of one look

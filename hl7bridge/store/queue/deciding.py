@@ -8,11 +8,11 @@ from typing import Any
 
 from hl7bridge.model import DeliveryEvent, DeliveryState, Result, StaffChange
 from hl7bridge.model.ordering import OUT_OF_ORDER
-from hl7bridge.store.arriving import Arriving
 from hl7bridge.store.connection import StoreConnection, StorePart, conditions
 from hl7bridge.store.encoding import PLAIN, unseal
-from hl7bridge.store.lanes import NEW, Lanes, keys_from_text, keys_to_text, lane_key
-from hl7bridge.store.moving import ANEW, Move, move
+from hl7bridge.store.inbox.arriving import Arriving
+from hl7bridge.store.queue.lanes import NEW, Lanes, keys_from_text, keys_to_text, lane_key
+from hl7bridge.store.queue.moving import ANEW, Move, move
 from hl7bridge.store.rows import Released, same_person
 from hl7bridge.store.tasking import Tasking
 

@@ -6,11 +6,11 @@ import json
 from collections.abc import Sequence
 
 from hl7bridge.model import DeliveryEvent, DeliveryState, Record, RecordEcho, Result, Task
-from hl7bridge.store.batch import Batch
 from hl7bridge.store.connection import StoreConnection, StorePart
-from hl7bridge.store.lanes import Lanes
-from hl7bridge.store.moving import Move, move
-from hl7bridge.store.reconciled import FullFile, HeldEnd
+from hl7bridge.store.inbox.batch import Batch
+from hl7bridge.store.people.reconciled import FullFile, HeldEnd
+from hl7bridge.store.queue.lanes import Lanes
+from hl7bridge.store.queue.moving import Move, move
 from hl7bridge.store.rows import Acknowledgment, AcknowledgmentState, MessageState, NewDelivery, NewMessage, NewRecord
 from hl7bridge.store.tasking import Tasking
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hl7bridge.store.connection import StoreConnection, StorePart, marks
-from hl7bridge.store.created import IndexLag, Looked, SecondLook
+from hl7bridge.store.queue.created import IndexLag, Looked, SecondLook
 from hl7bridge.store.tasking import Tasking
 
 REMEMBERED = 3600.0  # seconds; an index that lags longer is not waited for

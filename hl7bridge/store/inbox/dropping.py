@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import astuple, fields, replace
 
 from hl7bridge.errors import ClaimLost
-from hl7bridge.store.accepting import Accepting
 from hl7bridge.store.connection import StoreConnection, StorePart
-from hl7bridge.store.dropped import READING, DropFile, Taken
+from hl7bridge.store.inbox.accepting import Accepting
+from hl7bridge.store.inbox.dropped import READING, DropFile, Taken
 from hl7bridge.store.rows import Accepted, NewMessage
 
 _KEPT = 1000  # files of a feed that were moved

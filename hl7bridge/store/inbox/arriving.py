@@ -14,10 +14,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from hl7bridge.model import DeliveryState, StaffChange
-from hl7bridge.store.batch import Batch
 from hl7bridge.store.connection import StoreConnection, StorePart
 from hl7bridge.store.encoding import PLAIN, echo_to_bytes, findings_to_text, record_from_row, unseal
-from hl7bridge.store.lanes import Lanes
+from hl7bridge.store.inbox.batch import Batch
+from hl7bridge.store.queue.lanes import Lanes
 from hl7bridge.store.rows import (
     DeliveryStatus,
     MessageState,

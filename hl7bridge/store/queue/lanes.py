@@ -24,7 +24,7 @@ from collections.abc import Collection
 
 from hl7bridge.model import DeliveryEvent, DeliveryState, Result
 from hl7bridge.store.connection import StoreConnection, StorePart, each
-from hl7bridge.store.moving import Move, move
+from hl7bridge.store.queue.moving import Move, move
 from hl7bridge.store.rows import OPEN_LANE
 from hl7bridge.store.tasking import Tasking
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from hl7bridge.model import LIFECYCLE, Action, Result, StaffChange
 from hl7bridge.store.connection import StoreConnection, each
 from hl7bridge.store.encoding import PLAIN, echo_to_bytes, findings_to_text, unseal
-from hl7bridge.store.lanes import NEW, Lanes, keys_to_text, lane_key
+from hl7bridge.store.queue.lanes import NEW, Lanes, keys_to_text, lane_key
 from hl7bridge.store.rows import (
     Accepted,
     Acknowledgment,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from hl7bridge.store.batch import ACKNOWLEDGMENT, Batch, acknowledgment_row
 from hl7bridge.store.connection import StoreConnection, StorePart
-from hl7bridge.store.lanes import Lanes
+from hl7bridge.store.inbox.batch import ACKNOWLEDGMENT, Batch, acknowledgment_row
+from hl7bridge.store.queue.lanes import Lanes
 from hl7bridge.store.rows import Accepted, Acknowledgment, AcknowledgmentState, MessageState, NewMessage
 
 COUNTED_FOR = 7 * 86400.0

@@ -23,8 +23,8 @@ from hl7bridge.model import (
 from hl7bridge.model.discrepancy import Discrepancy, SourcePerson
 from hl7bridge.store.connection import StoreConnection, StorePart
 from hl7bridge.store.encoding import PLAIN, unseal
-from hl7bridge.store.people import OWN, People
-from hl7bridge.store.reconciled import Reconciliation, Verified
+from hl7bridge.store.people.crosswalk import OWN, People
+from hl7bridge.store.people.reconciled import Reconciliation, Verified
 from hl7bridge.store.reloading import confirmed_mapping
 from hl7bridge.store.tasking import Tasking
 

@@ -13,15 +13,15 @@ from typing import Any
 from hl7bridge.errors import ClaimLost
 from hl7bridge.model import LIFECYCLE, DeliveryEvent, DeliveryState, Known, Link, Result, StaffChange, Task
 from hl7bridge.model.ordering import CLOCK_TOLERANCE, seconds_behind
-from hl7bridge.store.arriving import WRITE_OUTS, Arriving
 from hl7bridge.store.connection import StoreConnection, StorePart
-from hl7bridge.store.creating import PERSON as PRACTITIONER
-from hl7bridge.store.creating import ROLE, Creating
 from hl7bridge.store.encoding import unseal
-from hl7bridge.store.lanes import NEWCOMERS, Lanes, keys_from_text, keys_to_text, lane_key
-from hl7bridge.store.moving import Move, move
-from hl7bridge.store.pausing import Pausing
-from hl7bridge.store.people import OWN, People
+from hl7bridge.store.inbox.arriving import WRITE_OUTS, Arriving
+from hl7bridge.store.people.crosswalk import OWN, People
+from hl7bridge.store.queue.creating import PERSON as PRACTITIONER
+from hl7bridge.store.queue.creating import ROLE, Creating
+from hl7bridge.store.queue.lanes import NEWCOMERS, Lanes, keys_from_text, keys_to_text, lane_key
+from hl7bridge.store.queue.moving import Move, move
+from hl7bridge.store.queue.pausing import Pausing
 from hl7bridge.store.reloading import confirmed_mapping
 from hl7bridge.store.rows import Claimed
 from hl7bridge.store.tasking import Tasking

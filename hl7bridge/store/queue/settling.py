@@ -15,11 +15,7 @@ from hl7bridge.model import (
     StaffChange,
     Written,
 )
-from hl7bridge.store.arriving import Arriving
 from hl7bridge.store.connection import StoreConnection, StorePart
-from hl7bridge.store.created import SecondLook
-from hl7bridge.store.creating import PERSON as PRACTITIONER
-from hl7bridge.store.creating import Creating
 from hl7bridge.store.encoding import (
     PLAIN,
     exchanges_to_text,
@@ -28,9 +24,13 @@ from hl7bridge.store.encoding import (
     unseal,
     written_to_bytes,
 )
-from hl7bridge.store.lanes import Lanes, keys_from_text
-from hl7bridge.store.moving import Move, move
-from hl7bridge.store.pausing import Pausing
+from hl7bridge.store.inbox.arriving import Arriving
+from hl7bridge.store.queue.created import SecondLook
+from hl7bridge.store.queue.creating import PERSON as PRACTITIONER
+from hl7bridge.store.queue.creating import Creating
+from hl7bridge.store.queue.lanes import Lanes, keys_from_text
+from hl7bridge.store.queue.moving import Move, move
+from hl7bridge.store.queue.pausing import Pausing
 from hl7bridge.store.restoring import UNDONE, Restoring
 from hl7bridge.store.rows import Claimed, Settlement
 from hl7bridge.store.tasking import Tasking

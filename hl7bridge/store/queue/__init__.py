@@ -1,0 +1,1 @@
+"""Deliveries on their way: lanes, claims, settlements, holds, pauses, the brake, and the one place that moves them."""
