@@ -60,7 +60,7 @@ SEVEREST = tuple(Found)
 
 @dataclass(frozen=True, slots=True)
 class Discrepancy:
-    """Something that is not at the server as the source has it. `kind`: a word of `fhir.reconcile`.
+    """Something that is not at the server as the source has it. `kind`: a word of `Found`.
 
     verified     when the server was read, Unix seconds
     differences  what differs: `before` is the server's, `after` what should be there

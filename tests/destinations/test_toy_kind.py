@@ -17,7 +17,7 @@ from hl7bridge.assemble.destinations import destination_of
 from hl7bridge.assemble.feeds import feed_policy
 from hl7bridge.assemble.ledger import ledger_of
 from hl7bridge.assemble.stores import store_location
-from hl7bridge.config.destination import DESTINATION_KINDS
+from hl7bridge.config.destination import DESTINATION_KINDS, DestinationSettings
 from hl7bridge.desk import go_live, holds, restore
 from hl7bridge.desk.deciding import Actor
 from hl7bridge.destinations.reasons import LEAVING_REPORT
@@ -171,3 +171,9 @@ def test_the_kind_needs_its_own_keys(site: Site) -> None:
     path.write_text('kind = "cards"\nbase_url = "https://fhir.example.org"\nfolder = "x"\n')
     with pytest.raises(ConfigError, match='is a key of kind "fhir"'):
         config.load(site.directory, {})
+
+
+def test_every_kind_has_keys_and_a_factory() -> None:
+    assert set(DESTINATION_KINDS) == set(destinations.KINDS)
+    kinds = DestinationSettings.model_fields["kind"].description or ""
+    assert [kind for kind in DESTINATION_KINDS if f"{kind} = " not in kinds] == [], "conf/README.md says what each is"
