@@ -71,10 +71,10 @@ class Store:
 
     def __init__(self, connection: StoreConnection) -> None:
         self.connection = connection
-        self.tasks_of_people = tasks = Tasking(connection)
+        self.worklist = tasks = Tasking(connection)
         self.lanes = lanes = Lanes(connection, tasks)
         self.arrivals = arrivals = Arriving(connection, lanes)
-        self.people_known = people = People(connection)
+        self.crosswalk = people = People(connection)
         self.created = created = Creating(connection, tasks)
         self.pausing = pausing = Pausing(connection, tasks)
         self.restoring = restoring = Restoring(connection)
