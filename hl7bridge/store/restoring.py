@@ -30,6 +30,7 @@ class Restoring(StorePart):
     # -- settling --
 
     def keep_images(self, delivery_id: int, attempt: int, outcome: Outcome, message_id: int, now: float) -> None:
+        """Keep what each write of an attempt found and left."""
         for number, image in enumerate(outcome.images):
             try:
                 content = image_to_bytes(image)

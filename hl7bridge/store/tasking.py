@@ -137,6 +137,7 @@ class Tasking(StorePart):
     def close_shown(
         self, destination: str, feed: str, source_key: str, facts: Collection[str], evidence: str, now: float
     ) -> None:
+        """As `verify`, within the caller's transaction."""
         if not facts:
             return
         sql = f"{TO_VERIFY} AND i.fact IN ({marks(len(facts))}) ORDER BY t.id, i.number"
@@ -271,6 +272,7 @@ class Tasking(StorePart):
             return True
 
     def tell_first(self, destination: str, kind: str, now: float, every: float) -> bool:
+        """As `tell_once`, within the caller's transaction, and without a task."""
         told = self._execute(
             "INSERT INTO alert (destination, kind, at) VALUES (?, ?, ?)"
             " ON CONFLICT (destination, kind) DO UPDATE SET at = excluded.at WHERE alert.at <= ?",

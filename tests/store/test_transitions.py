@@ -85,6 +85,15 @@ def test_a_delivery_that_stands_elsewhere_is_not_moved_and_neither_are_the_other
     assert store.settle([settlement(claimed)], NOW) == []
 
 
+def test_moves_that_write_different_columns_do_not_go_together(store: SqliteStore) -> None:
+    first, second = accept_one(store, change("A")), accept_one(store, change("B"))
+    one = Move(only(store, first)[0], first, DeliveryState.QUEUED, {"owner": "w", "fence": 9})
+    other = Move(only(store, second)[0], second, DeliveryState.QUEUED, {"fence": 9, "owner": "w"})
+    with pytest.raises(ValueError, match="different columns"), store.connection.writing():
+        move(store.connection, DeliveryEvent.CLAIMED, [one, other], NOW)
+    assert (only(store, first)[1], only(store, second)[1]) == ("queued", "queued")
+
+
 # --- whatever happens ------------------------------------------------------------------------------------------------
 
 

@@ -102,6 +102,7 @@ class Arriving(StorePart):
                 self.write_out(now)
 
     def is_arriving(self, message_id: int) -> bool:
+        """Whether parts of the message are still to be written out."""
         return bool(self._execute("SELECT 1 FROM arrival WHERE message_id = ? LIMIT 1", (message_id,)).fetchone())
 
     def records_of(self, message_id: int) -> list[RecordStatus]:

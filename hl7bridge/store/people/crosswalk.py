@@ -39,5 +39,6 @@ class People(StorePart):
             )
 
     def bases(self, sql: str, *parameters: str) -> tuple[Written, ...]:
+        """The bases that one of the statements above finds, always in one order."""
         bases = [written_from_row(row) for row in self._execute(sql, parameters)]
         return tuple(sorted(bases, key=lambda b: (b.resource_type, b.resource_id, b.feed, b.source_key, b.role_key)))

@@ -47,6 +47,7 @@ class Creating(StorePart):
     # -- within the transactions of claims and settlements --
 
     def lately(self, keys: Sequence[int], now: float) -> Lately:
+        """What was written within the hour under any of these keys."""
         rows = self._execute(
             f"SELECT resource_type, resource_id, MAX(at) FROM lately WHERE key IN ({marks(len(keys))})"  # noqa: S608 (marks alone)
             " AND at > ? AND at < ? GROUP BY resource_type, resource_id ORDER BY resource_id",

@@ -80,6 +80,7 @@ class Lanes(StorePart):
         return len(new) == LINED_UP
 
     def enter(self, delivery_id: int, place: int, keys: Collection[int]) -> None:
+        """Let a delivery stand in the lanes of these keys, at its place."""
         self._executemany(
             "INSERT INTO lane (key, place, delivery_id) VALUES (?, ?, ?)", [(key, place, delivery_id) for key in keys]
         )

@@ -55,7 +55,10 @@ def move(connection: StoreConnection, event: DeliveryEvent, moves: Sequence[Move
     for one in moves:
         if (one.was, event) not in _NEXT:
             raise StoreError(f"delivery {one.delivery_id} cannot go from {one.was} to {becomes} ({event}): {_REPORT}")
-    sql = _update(becomes, tuple(moves[0].columns))
+    names = tuple(moves[0].columns)
+    if any(tuple(one.columns) != names for one in moves):
+        raise ValueError("the moves of one call write different columns")
+    sql = _update(becomes, names)
     settled = (now,) if becomes is DeliveryState.ENDED else ()
     rows = [(*settled, *one.columns.values(), one.delivery_id, one.was.value) for one in moves]
     changed = connection.execute(sql, rows[0]) if len(rows) == 1 else connection.execute_many(sql, rows)

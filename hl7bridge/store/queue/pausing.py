@@ -19,6 +19,7 @@ class Pausing(StorePart):
     # -- within the transactions of claims and settlements --
 
     def is_paused(self, destination: str, now: float) -> bool:
+        """Whether a destination is paused; a pause whose time has come ends here."""
         pause = self._execute("SELECT until FROM pause WHERE destination = ?", (destination,)).fetchone()
         if not pause:
             return False
