@@ -68,7 +68,7 @@ EXPECTED = {
 
 PERSONNEL = {
     "tshl7__B01-v251-hippocrates-full": "U 100 PID",
-    "tshl7__B01-v251-reduced-no-EVN": "U 102 STF",
+    "tshl7__B01-v251-reduced-no-EVN": "U 101 STF-3.1",
 }
 
 pytestmark = pytest.mark.skipif(not FILES, reason=f"no corpus of published messages at {CORPUS}")

@@ -240,3 +240,15 @@ def test_the_quick_look_misses_nothing(data_type: str, parts: list[str]) -> None
     read = FieldReader(separators_of("|", "^~\\&"), "utf-8").parts(raw)
     if raw and shapes.foreign_form(data_type, read):
         assert shapes.is_telling(data_type, raw, "^", "~")
+
+
+def test_one_misplaced_value_in_each_of_several_segments_is_no_shifted_record() -> None:
+    """A shift is of a segment: three fields of one fail the record, one of each of three are said and left out."""
+    of_each = [
+        stf(f14="^NET^Internet^a@example.org"),
+        "ORG|1|CARD^Cardiology|||||||20190401",
+        "CER|1|||Board|||||||LIC^License",
+    ]
+    record = translate(message(mfe(), *of_each, "EDU|1|BS|||||||x")).records[0]
+    assert not record.failed
+    assert {finding.severity for finding in record.findings if finding.local == "shifted-field"} <= {Severity.WARNING}

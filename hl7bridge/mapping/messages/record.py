@@ -6,6 +6,7 @@ StaffChange of an STF and the segments that go with it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -24,7 +25,7 @@ from hl7bridge.mapping.rules.times import instant, is_doubtful, is_exact
 from hl7bridge.model import Action, ElementValue, Finding, Location, Record, Severity, StaffChange
 
 SHIFT_LIMIT = 3
-"""So many fields with something that does not belong there: the sender's are shifted, and none of the record is trusted."""
+"""So many fields of one segment with something that does not belong there: they are shifted; the record is not trusted."""
 
 BEFORE_RECORDS = frozenset({"MSH", "SFT", "UAC", "ARV", "MFI", "NTE", "EVN"})
 """Segments that may stand before the first record."""
@@ -190,7 +191,8 @@ class Opening:
             assert staff is not None, "only an ending goes without STF"
             has_family = self._check_name(draft, action, staff)
             _check_numbers(draft)
-            if len(draft.misfits) >= SHIFT_LIMIT:
+            of_each = Counter(place.partition("-")[0] for place in draft.misfits)
+            if max(of_each.values(), default=0) >= SHIFT_LIMIT:  # of one segment: what is shifted is a segment
                 text = "several values are not what their fields hold: the fields of this record are shifted"
                 draft.say(Severity.ERROR, "102", "shifted-fields", text, number=0)
                 draft.findings.insert(0, draft.findings.pop())  # it explains the others
