@@ -9,14 +9,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hl7bridge.destinations.fhir.wire import keys as signing
+from hl7bridge.store.encoding import exchanges_from_text
 from hl7bridge.store.opening import open_store
+from hl7bridge.store.sqlite.driver import sqlite3
 from tests.sandboxes import ClientKeys, RunningSandbox
 
 ROOT = Path(__file__).parents[1]
@@ -259,6 +261,13 @@ class Bridge:
         """Deliveries that are not ended, held or scheduled."""
         deliveries = self.counts()["deliveries"]
         return sum(count for states in deliveries.values() for state, count in states.items() if state in OPEN)
+
+    def of_deliveries(self, passed: Iterable[Any]) -> list[Any]:
+        """Those of the requests that passed a proxy which deliveries made: looking again for who was created is none."""
+        with closing(sqlite3.connect(self.store_path)) as store:
+            kept = store.execute("SELECT exchanges FROM attempt WHERE exchanges <> ''").fetchall()
+        ids = {exchange["request_id"] for (text,) in kept for exchange in exchanges_from_text(text)}
+        return [one for one in passed if one.asked.headers.get("x-request-id") in ids]
 
     def held(self) -> int:
         """Deliveries that wait for a person."""

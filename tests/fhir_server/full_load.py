@@ -89,7 +89,7 @@ class Load:
         asked, begun = len(self.proxy.passed), time.monotonic()
         answer = ask(self.bridge, body)
         self.bridge.wait_delivered(600, every=0.5)
-        requests = len(self.proxy.since(asked))
+        requests = len(self.bridge.of_deliveries(self.proxy.since(asked)))
         self.figures[f"{what}: requests"] = requests
         self.figures[f"{what}: seconds"] = round(time.monotonic() - begun)
         faults = [] if answer.code == "AA" else [Fault("refused", what, answer.code)]

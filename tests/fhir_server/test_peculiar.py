@@ -113,7 +113,7 @@ def test_a_role_beyond_the_first_page_is_found(bridge: Bridge, proxy: Proxy, obs
     states = {role["organization"]["display"]: role["active"] for role in observer.roles_of([found])}
     assert states["Cardiology"] is False
     assert states["Ward 59"] is True
-    assert sum("_getpages" in passed.asked.target for passed in proxy.since(place)) == 1
+    assert sum("_getpages" in passed.asked.target for passed in bridge.of_deliveries(proxy.since(place))) == 1
 
 
 def test_everything_else_on_the_resource_survives(bridge: Bridge, observer: Observer, number: str) -> None:

@@ -44,7 +44,7 @@ def cost(bridge: Bridge, proxy: Proxy, block: int) -> Cost:
         assert ask(bridge, mfn(f"cost-{block}-{sent}", record)).code == "AA"
         bridge.wait_delivered()
         assert bridge.held() == 0
-        asked = [passed.asked for passed in proxy.since(place)]
+        asked = [passed.asked for passed in bridge.of_deliveries(proxy.since(place))]
         return [f"{a.method} {a.resource_type}{'?' if '?' in a.target else ''}" for a in asked]
 
     return of
