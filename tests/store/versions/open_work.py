@@ -89,7 +89,7 @@ def waiting(folder: Path) -> None:
     patch = folder / "patch"
     patch.mkdir()
     (patch / "sitecustomize.py").write_text(
-        f"from hl7bridge.service import intake, verdict\nverdict.LARGE_FILE = intake.LARGE_FILE = {SMALL}\n"
+        f"from hl7bridge.intake import intake, verdict\nverdict.LARGE_FILE = intake.LARGE_FILE = {SMALL}\n"
     )
     listener = Bridge(folder, "listener", environment={"PYTHONPATH": os.pathsep.join([str(patch), str(ROOT)])})
     listener.start()
