@@ -41,7 +41,6 @@ ALLOWED: dict[str, set[str]] = {
 PAST_THE_DESK: dict[str, set[str]] = {
     "mapping.map": {"destinations"},
     "mapping.map_trios": {"destinations", "intake", "store"},
-    "mapping.unmapped": {"store"},
     "operate.run": {"service"},
     "setup.check": {"store"},
     "setup.diagnosis": {"destinations"},

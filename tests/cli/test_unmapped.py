@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hl7bridge.cli.mapping.unmapped import AUTHORITIES, Unmapped, to_paste
+from hl7bridge.desk.mapping.unmapped import AUTHORITIES, Unmapped, to_paste
 from tests.cli import test_stored
 from tests.cli.conftest import Ended, message
 from tests.cli.test_stored import Server, take_in

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from types import MappingProxyType
 
-from hl7bridge.desk import mapping_preview, reload
+from hl7bridge.desk import reload
+from hl7bridge.desk.mapping import preview as mapping_preview
 from tests.desk.conftest import ANA, BO, Office, person
 
 

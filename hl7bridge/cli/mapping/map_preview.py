@@ -11,7 +11,7 @@ from hl7bridge.cli import output, stored
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
 
 if TYPE_CHECKING:
-    from hl7bridge.desk.mapping_preview import MappingPreview
+    from hl7bridge.desk.mapping.preview import MappingPreview
 
 
 def preview(
@@ -34,22 +34,20 @@ def preview(
     Ends with 1 when something would be read differently.
     """
     from hl7bridge.config import load
-    from hl7bridge.desk import mapping_preview
+    from hl7bridge.desk.mapping import preview as desk
 
     settings = load(config)
     if feed:
         stored.feed_named(settings, feed)
     with stored.opened(settings) as store:
-        found = mapping_preview.preview(store, settings, last, feed=feed, progress=output.progress)
+        found = desk.preview(store, settings, last, feed=feed, progress=output.progress)
     if as_json:
         output.show_json("map-preview/1", found.data())
     else:
         show_counts(found)
         for message in found.messages[:show]:
             output.show((f"message {message['id']}", "bold"), f"  {message['feed']}  {message['control_id']}")
-            stored.show_differences(
-                [mapping_preview.difference_in_words(one) for one in message["differences"]], "    "
-            )
+            stored.show_differences([desk.difference_in_words(one) for one in message["differences"]], "    ")
         if len(found.messages) > show:
             output.show(f"... and {len(found.messages) - show} more: --show {len(found.messages)}")
     if found.changed:
@@ -58,13 +56,13 @@ def preview(
 
 def show_counts(found: MappingPreview, *, to_stderr: bool = False) -> None:
     """How many messages read differently, and in what."""
-    from hl7bridge.desk import mapping_preview
+    from hl7bridge.desk.mapping import preview as desk
 
     line = output.say if to_stderr else output.show
     text = f"{len(found.messages)} of {found.looked_at} messages would be read differently"
     if found.without_bytes:
         text += f" ({found.without_bytes} more have no bytes to read)"
     line((text, "yellow" if found.changed else output.GOOD))
-    for what in mapping_preview.ordered(found.counts):
-        style = output.BAD if what == mapping_preview.REFUSED else ""
-        line((f"    {found.counts[what]:>6}  {mapping_preview.in_words(what)}", style))
+    for what in desk.ordered(found.counts):
+        style = output.BAD if what == desk.REFUSED else ""
+        line((f"    {found.counts[what]:>6}  {desk.in_words(what)}", style))

@@ -55,7 +55,7 @@ def reload(
             _show_history(desk.history(store), as_json)
         return
     if last and not yes:
-        from hl7bridge.desk.mapping_preview import preview
+        from hl7bridge.desk.mapping.preview import preview
 
         with stored.opened(settings) as store:
             previewed = preview(store, settings, last, progress=output.progress)
