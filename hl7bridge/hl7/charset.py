@@ -8,10 +8,10 @@ UTF-32) can travel.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 from hl7bridge.errors import UnsupportedMessage
 from hl7bridge.model import Location
+from hl7bridge.model.remembering import remembered
 
 _CHARSET_FIELD = Location("MSH", 1, 18)
 
@@ -87,21 +87,23 @@ AMBIGUOUS = frozenset(
     {"big5", "cp950", "shift_jis", "cp932", "gb18030", "iso2022_jp", "iso2022_jp_1", "iso2022_jp_ext"}
 )
 
+_LONGEST_NAME = 64  # characters: what is longer names no set, however many dots and blanks stand in it
+
 _JAPANESE = frozenset({"ascii", "shift_jis", "iso2022_jp", "iso2022_jp_1", "iso2022_jp_ext"})
 
 
+@remembered(256)
 def _fold(name: str) -> str:
     return "".join(letter for letter in name.upper() if letter.isascii() and letter.isalnum())
 
 
-@lru_cache(maxsize=256)
 def codec_of(msh18: str) -> str:
     """The Python codec for one name of table 0211, or for a name that senders and settings use instead ("windows-1252").
 
     Raises UnsupportedMessage for a set that MLLP cannot carry or Python cannot read, and for an unknown name. The name
     itself is not repeated in the text, as it comes from the message.
     """
-    folded = _fold(msh18)
+    folded = _fold(msh18) if len(msh18) <= _LONGEST_NAME else ""
     codec = _CODECS.get(folded)
     if codec is not None:
         return codec

@@ -16,6 +16,7 @@ from hl7bridge.errors import MessageError
 from hl7bridge.hl7.charset import AMBIGUOUS, codec_of_field, name_in_table
 from hl7bridge.hl7.escapes import DEFAULT_ENCODING_CHARACTERS, Separators, escaping, separators_of, unescape
 from hl7bridge.hl7.header import Header
+from hl7bridge.model.remembering import remembered
 
 Version = tuple[int, int]
 """2.5.1 as (5, 1), 2.4 as (4, 0)."""
@@ -43,7 +44,7 @@ _EVENT = re.compile("[A-Z][A-Z0-9][0-9]|Z[A-Z0-9]{2}")
 _CONTROLS = dict.fromkeys(code for code in (*range(32), 127) if code != 27)
 
 
-@lru_cache(maxsize=256)
+@remembered(256)
 def version_of(text: str) -> Version | None:
     """The version of table 0104 that a text means: "2.5.7", which nobody defined, is 2.5.1; None for no version at all."""
     match = _VERSION.fullmatch(text.strip())

@@ -40,17 +40,26 @@ class Separators:
         return self.component + self.repetition + self.escape + self.subcomponent + self.truncation
 
 
-@lru_cache(maxsize=64)
 def separators_of(field: str, encoding_characters: str) -> Separators:
     """The delimiters that MSH-1 and MSH-2 name.
 
     An empty MSH-2 means the recommended ones. In a shorter one the places left out are not in use. A character named
     twice counts once, where it stands first: two backslashes (a sender's own escaping gone wrong) are one.
     """
+    if len(encoding_characters) > _MOST:  # kept by what counts of it, not by what was sent
+        encoding_characters = "".join(dict.fromkeys(encoding_characters.replace(field, "")))[:_MOST]
+    return _separators_of(field, encoding_characters)
+
+
+_MOST = 5  # encoding characters of MSH-2
+
+
+@lru_cache(maxsize=64)
+def _separators_of(field: str, encoding_characters: str) -> Separators:
     if not encoding_characters:
         return Separators(field, *("" if mark == field else mark for mark in DEFAULT_ENCODING_CHARACTERS))
     distinct = "".join(dict.fromkeys(encoding_characters.replace(field, "")))
-    return Separators(field, *distinct[:5], *([""] * (5 - len(distinct))))
+    return Separators(field, *distinct, *([""] * (_MOST - len(distinct))))
 
 
 def escape(text: str, separators: Separators) -> str:

@@ -169,33 +169,52 @@ def _fields_of_wide_characters(
     of such a set, and believed where decoding by it puts that very name into MSH-18. Where MSH-18 is blank, the first of
     the feed's sets that can read the segment is believed.
     """
+    splits = _Splits(segment, separators.field)
     for name in dict.fromkeys(field for field in fields[17:] if field):
         names = name.split(separators.repetition) if separators.repetition else [name]
-        decoded = _split_decoded(segment, names, separators.field)
+        decoded = splits.by(names)
         if decoded == [] and fields[17:18] == [name]:
             return fields
         if decoded and decoded[17:18] == [name]:
             return decoded
     for name in (charset,) if isinstance(charset, str) else charset:
-        decoded = _split_decoded(segment, [name], separators.field)
+        decoded = splits.by([name])
         if decoded is not None:
             return decoded if decoded and decoded[17:18] in ([], [""], [NULL]) else fields
     return fields
 
 
-def _split_decoded(segment: bytes, names: list[str], separator: str) -> list[str] | None:
-    """The raw fields of a segment split by its characters; [] where the set needs no such care, None if it does not fit."""
-    try:
-        codec = codec_of_field(names)
-        segment.decode(codec or "ascii")
-    except (MessageError, UnicodeDecodeError):
-        return None
-    if codec not in AMBIGUOUS:
-        return []
-    decoder = getincrementaldecoder(codec)()
-    fields, start = [], 0
-    for at in range(len(segment)):
-        if decoder.decode(segment[at : at + 1]) == separator:
-            fields.append(segment[start:at].decode("latin-1"))
-            start = at + 1
-    return [*fields, segment[start:].decode("latin-1")]
+class _Splits:
+    """The raw fields of a segment by its characters, once for each codec: a header may name one set in a thousand ways."""
+
+    def __init__(self, segment: bytes, separator: str) -> None:
+        self._segment, self._separator = segment, separator
+        self._by_codec: dict[str, list[str] | None] = {}
+
+    def by(self, names: list[str]) -> list[str] | None:
+        """Split by the set that the repetitions of MSH-18 name; [] where it needs no such care, None if it does not fit."""
+        try:
+            codec = codec_of_field(names) or "ascii"
+        except MessageError:
+            return None
+        if codec not in self._by_codec:
+            self._by_codec[codec] = self._split(codec)
+        return self._by_codec[codec]
+
+    def _split(self, codec: str) -> list[str] | None:
+        segment, mark = self._segment, self._separator.encode("ascii")
+        try:
+            segment.decode(codec)
+        except UnicodeDecodeError:
+            return None
+        if codec not in AMBIGUOUS:
+            return []
+        decoder = getincrementaldecoder(codec)()
+        fields, start, read = [], 0, 0
+        while (at := segment.find(mark, read)) >= 0:
+            decoder.decode(segment[read:at])
+            if decoder.decode(mark) == self._separator:  # and no part of a wider character
+                fields.append(segment[start:at].decode("latin-1"))
+                start = at + 1
+            read = at + 1
+        return [*fields, segment[start:].decode("latin-1")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
 from hl7bridge.errors import UnsupportedMessage
 from hl7bridge.hl7.escapes import Separators
@@ -11,6 +10,7 @@ from hl7bridge.hl7.header import Header
 from hl7bridge.mapping.rules.reading import NULL, FieldReader
 from hl7bridge.mapping.rules.tables import packaged
 from hl7bridge.model import Location
+from hl7bridge.model.remembering import remembered
 
 TAKEN = frozenset({"staff", "personnel"})
 """The families that `staff.translate` reads; what they hold is about staff alone, and is stored as received."""
@@ -30,7 +30,7 @@ def trigger_event(header: Header) -> str:
     return _type_and_event(header.text(9), header.delimiters)[1]
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def _family(message_type: str, separators: Separators) -> str:
     type_code, event = _type_and_event(message_type, separators)
     events: dict[str, str] = packaged("events.toml").get(type_code, {})
@@ -84,7 +84,7 @@ def version_of(header: Header, fallback: str) -> tuple[tuple[int, ...], bool]:
     return version, assumed
 
 
-@lru_cache(maxsize=256)
+@remembered(256)
 def _version(text: str) -> tuple[int, ...] | None:
     numbers = text.split(".")
     if 2 <= len(numbers) <= 4 and all(len(part) <= 2 and part.isascii() and part.isdigit() for part in numbers):

@@ -7,14 +7,13 @@ HL7 v2.9 chapter 2A; the HL7 v2-to-FHIR guide's data type maps, and facts/mappin
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.mapping.rules.draft import Draft
 from hl7bridge.mapping.rules.reading import FieldReader
 from hl7bridge.mapping.rules.shapes import is_mail, is_name, is_telephone
 from hl7bridge.mapping.rules.times import ends_before, fhir_date_time, truncated
 from hl7bridge.model import JsonObject
+from hl7bridge.model.remembering import remembered
 
 BCP_47 = "urn:ietf:bcp:47"
 ISO_21090 = "http://hl7.org/fhir/StructureDefinition/iso21090-"
@@ -46,7 +45,7 @@ def coding_of(target: str, system: str, display: str) -> JsonObject:
     return coding
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def system_of(rules: FeedRules, name: str) -> str:
     """The URI of a coding system by its HL7 name (CE.3, CWE.3; table 0396, or the feed's authorities); "" if unknown."""
     if not name:

@@ -7,7 +7,7 @@ the plan leaves it out, and a warning says so.
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
+from functools import cache
 from uuid import UUID
 
 from hl7bridge.mapping.feed_rules import FeedRules
@@ -16,6 +16,7 @@ from hl7bridge.mapping.rules.draft import Draft, Row, field_rule
 from hl7bridge.mapping.rules.tables import named
 from hl7bridge.mapping.rules.times import fhir_date
 from hl7bridge.model import JsonObject, StaffIdentifier
+from hl7bridge.model.remembering import remembered
 
 NPI = "http://hl7.org/fhir/sid/us-npi"
 DEA = "urn:oid:2.16.840.1.113883.4.814"
@@ -48,7 +49,7 @@ def dea_is_valid(text: str) -> bool:
     return (values[0] + values[2] + values[4] + 2 * (values[1] + values[3] + values[5])) % 10 == values[6]
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def system_for(rules: FeedRules, namespace: str, universal_id: str, universal_type: str, type_code: str) -> str:
     """The identifier system of an assigning authority (HD) and an identifier type, "" if nothing gives one.
 

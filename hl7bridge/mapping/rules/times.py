@@ -9,7 +9,8 @@ import re
 from calendar import monthrange
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone, tzinfo
-from functools import lru_cache
+
+from hl7bridge.model.remembering import remembered
 
 _PRECISIONS = frozenset({4, 6, 8, 10, 12, 14})
 # TS.2 (2.3 to 2.5): how much of the time is meant.
@@ -64,7 +65,7 @@ def fhir_date_time(text: str, zone: tzinfo) -> str:
     return whole[:19] + fraction[1] + whole[19:] if fraction else whole
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def instant(text: str, zone: tzinfo) -> datetime | None:
     """The instant that the text means, the start of it where it is not exact to the second; None where it is not valid.
 
@@ -147,7 +148,7 @@ def is_exact(text: str) -> bool:
     return text[:14].isdigit() and len(text) >= 14
 
 
-@lru_cache(maxsize=256)
+@remembered(256)
 def _offset(text: str) -> timezone | None:
     """`+HHMM` up to 14 hours, as FHIR allows; None for anything else."""
     digits = text[1:]

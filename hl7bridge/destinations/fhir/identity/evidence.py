@@ -13,11 +13,12 @@ import unicodedata
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache, lru_cache
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from hl7bridge.model import ElementValue, JsonObject, StaffChange
+from hl7bridge.model.remembering import remembered
 
 ELEMENTS = frozenset({"name", "gender", "birthDate"})
 """The elements of a Practitioner that tell people apart."""
@@ -212,7 +213,7 @@ _LETTERS = str.maketrans(
 _TRANSCRIBED = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe"})
 
 
-@lru_cache(maxsize=16384)
+@remembered(16384)
 def folded(text: str) -> frozenset[str]:
     """A name without case, accents, hyphens and spaces: as it is written without them, and as it is transcribed
     (Müller: muller, mueller). Empty for one without a letter."""
