@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from hl7bridge.config import DestinationSettings, FhirSettings
+from hl7bridge.destinations.fhir.examine.credentials import Credentials
 from hl7bridge.destinations.fhir.rules import SmartRules
 from hl7bridge.destinations.fhir.wire import keys
 from hl7bridge.destinations.fhir.wire.gate import tls_context
@@ -80,6 +81,23 @@ def token_source(destination: FhirSettings) -> TokenSource | None:
     if key is None:
         return None
     return TokenSource(smart_rules(destination), key, kept=lambda: signing_key(destination) or key)
+
+
+def credentials_of(destination: FhirSettings) -> Credentials:
+    """What the settings say of the authorization, for whoever examines or registers the destination."""
+    auth = destination.auth
+    return Credentials(
+        file=destination.file,
+        smart=smart_rules(destination) if auth.type == "smart" else None,
+        trust=lambda: trust(destination),
+        key=lambda: signing_key(destination),
+        kept=auth.key,
+        key_max_age=auth.key_max_age,
+        client_id=auth.client_id,
+        algorithm=auth.algorithm,
+        key_id=auth.key_id,
+        scopes=auth.scopes,
+    )
 
 
 def authorization(destination: FhirSettings) -> BackendServicesAuth | None:

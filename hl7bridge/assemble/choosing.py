@@ -18,6 +18,11 @@ def destination_named(settings: Settings, name: str, key: str = "") -> Destinati
     return _named(settings.destinations, name, key)
 
 
+def destinations_named(settings: Settings, name: str) -> list[DestinationSettings]:
+    """The destination of that name; with "", all. Raises ConfigError."""
+    return [destination_named(settings, name)] if name else list(settings.destinations.values())
+
+
 def fhir_server_named(settings: Settings, name: str, key: str = "") -> FhirSettings:
     """The same where it has to be a FHIR server: with "", the only one. Raises ConfigError for another kind, too."""
     if name in settings.destinations and name not in settings.fhir:

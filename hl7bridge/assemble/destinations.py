@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from hl7bridge.assemble.authorization import authorization
+from hl7bridge.assemble.authorization import authorization, credentials_of
 from hl7bridge.config import DestinationSettings, FhirSettings
 from hl7bridge.destinations.fhir.destination import FhirDestination
 from hl7bridge.destinations.fhir.rules import DestinationRules
@@ -51,7 +51,7 @@ def fhir_destination(settings: DestinationSettings) -> FhirDestination:
     """A FHIR server: it reads its key and certificates with the first request, or `open`."""
     assert isinstance(settings, FhirSettings)
     rules = destination_rules(settings)
-    return FhirDestination(rules, lambda: client_for(settings, rules))
+    return FhirDestination(rules, lambda: client_for(settings, rules), credentials_of(settings))
 
 
 KINDS: dict[str, Callable[[DestinationSettings], Destination]] = {"fhir": fhir_destination}

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from hl7bridge.destinations.policy import Policy
 from hl7bridge.model import ElementValue, Known, Written
+from hl7bridge.store.queue.creating import REMEMBERED
 from hl7bridge.store.store import Store
+
+LONGER = 1.5  # an index that was seen to lag is waited for so many times as long
 
 
 class StoreLedger:
@@ -30,3 +34,11 @@ class StoreLedger:
 def ledger_of(store: Store, destination: str) -> StoreLedger:
     """For one thread, with its own store."""
     return StoreLedger(lambda: store, destination)
+
+
+def effective_lag(store: Store, policy: Policy) -> float:
+    """Seconds that a search of the destination may lag behind: as configured, longer where it was measured so."""
+    measured = store.index_lag(policy.name)
+    if not policy.index_lag or measured is None:
+        return policy.index_lag
+    return min(max(policy.index_lag, LONGER * measured.longest), max(policy.index_lag, REMEMBERED))

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from hl7bridge.destinations.examining import Examining
 from hl7bridge.destinations.policy import Policy
 from hl7bridge.model import (
     Difference,
@@ -205,7 +206,7 @@ class DestinationWords(Protocol):
         """How the person's record is named to people, "Practitioner/42"."""
 
 
-class Destination(Protocol):
+class Destination(Examining, Protocol):
     """One place that staff changes go to. Thread-safe: several workers deliver at once. Nothing here raises for what a
     server does, but where it says so."""
 

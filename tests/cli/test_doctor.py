@@ -20,9 +20,10 @@ import pytest
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from hl7bridge import config
-from hl7bridge.cli.setup.diagnosis import WORDS, words
+from hl7bridge.destinations.examining import State
 from hl7bridge.destinations.fhir.examine import authorizing, probe, reach
-from hl7bridge.destinations.fhir.examine.reach import Check, State
+from hl7bridge.destinations.fhir.examine.reach import Observed
+from hl7bridge.destinations.fhir.examine.words import WORDS, diagnosis
 from hl7bridge.sandbox import Client, Fault, Habits, SandboxSettings, create_app
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.queue.created import Looked, SecondLook
@@ -439,8 +440,7 @@ def test_every_word_belongs_to_a_code() -> None:
     made = {f"token-perhaps-{cause}" for cause in authorizing.likely("clock", True)}
     whys = ("unauthorized", "forbidden", "unreachable", "redirected", "later", "not-there", "refused", "not-fhir")
     made |= {f"{what}-{why}" for what in ("metadata", "search") for why in whys}
-    made |= {"key", "key-old", "key-undated", "key-unusable", "key-exposed", "no-auth", "sqlite", "sqlite-race"}
-    made |= {"index-lag", "index-slow"}
+    made |= {"key", "key-old", "key-undated", "key-unusable", "key-exposed", "no-auth"}
     assert set(WORDS) <= source | made
     assert made <= set(WORDS)
 
@@ -453,11 +453,11 @@ def test_what_is_not_well_has_a_cause_and_a_fix(code: str) -> None:
 
 
 def test_a_certificate_for_another_name() -> None:
-    check = Check(
+    check = Observed(
         "tls", State.PROBLEM, "other-name", {"host": "a", "names": "fhir.example.org", "begins": "", "ends": ""}
     )
-    said = words(check, "ehr", "conf/destinations/ehr.toml")
-    assert "fhir.example.org" in said.line
+    said = diagnosis(check, "ehr", "conf/destinations/ehr.toml")
+    assert "fhir.example.org" in said.text
     assert "conf/destinations/ehr.toml" in said.fixes[0]
 
 

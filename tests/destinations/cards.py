@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -14,6 +15,7 @@ from typing import Any
 
 from hl7bridge.assemble.destinations import common_policy
 from hl7bridge.config import DestinationSettings
+from hl7bridge.destinations.examining import Diagnosis, State
 from hl7bridge.destinations.policy import APPROVE, REPORT, WRITE, Policy
 from hl7bridge.destinations.protocol import Ledger, Offer, Sighting, Sought, TakenBack, Waiting, Work, free
 from hl7bridge.destinations.reasons import APPROVAL, NOT_OFFERED
@@ -146,6 +148,32 @@ class CardDestination:
 
     def roster(self, resource_type: str = "", *, before: Waiting | None = None) -> Iterable[JsonObject]:
         return [json.loads(file.read_text()) for file in sorted(self._shelf.folder.glob(f"{resource_type or CARD}-*"))]
+
+    def examine(self, person: str = "", *, clock: Callable[[], float] = time.time) -> Iterator[Diagnosis]:
+        """The folder, its cards, and the card of somebody who is known to have one."""
+        folder = self._shelf.folder
+        if not folder.is_dir():
+            fix = f"Make the folder, or correct folder in conf/destinations/{self.policy.name}.toml."
+            yield Diagnosis(
+                "folder", State.PROBLEM, "no-folder", "there is no folder", "nobody made it", (fix,), unreachable=True
+            )
+            return
+        yield Diagnosis("folder", State.OK, "folder", "the folder is there")
+        torn = [file.name for file in sorted(folder.glob("*.json")) if not is_card(file)]
+        if torn:
+            fixes = ("Restore them from a backup.",)
+            yield Diagnosis("cards", State.WARNING, "torn", f"{len(torn)} can't be read", "somebody edited them", fixes)
+        if person:
+            there = self._shelf.get(CARD, person) is not None
+            state = State.OK if there else State.WARNING
+            yield Diagnosis("card", state, "card" if there else "no-card", f"of {person}", of_people=True)
+
+
+def is_card(file: Path) -> bool:
+    try:
+        return isinstance(json.loads(file.read_text()), dict)
+    except ValueError:
+        return False
 
 
 def units_of(change: StaffChange) -> list[str]:

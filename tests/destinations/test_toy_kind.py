@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,12 @@ from hl7bridge.service.outbound.reconciling import ReconcilePlan, reconcile
 from hl7bridge.service.startup import start_delivery
 from hl7bridge.store.opening import open_store
 from tests.bridges import wait_until
+from tests.cli.conftest import Ended, command
 from tests.destinations.cards import CARD, UNIT, CardDestination, CardSettings, made
 
+__all__ = ["command"]
+
+Command = Callable[..., Ended]
 FEED = (
     'destinations = ["cards"]\n[listener]\nport = 0\n'
     '[hl7]\nkey_system = "urn:uuid:2f0f3f55-64a2-4d52-8f1e-5f7f2f0a7b21"\ntimezone = "UTC"\n'
@@ -171,6 +176,27 @@ def test_the_kind_needs_its_own_keys(site: Site) -> None:
     path.write_text('kind = "cards"\nbase_url = "https://fhir.example.org"\nfolder = "x"\n')
     with pytest.raises(ConfigError, match='is a key of kind "fhir"'):
         config.load(site.directory, {})
+
+
+def test_the_doctor_examines_it(site: Site, command: Command, tmp_path: Path) -> None:
+    """The same command, its document and its support file; what it says is the kind's own."""
+    missing = command("doctor", "-c", site.directory)
+    assert (missing.code, "problem  folder: there is no folder" in missing.out) == (3, True)
+    assert "cards:  (mode report)\n" in missing.out
+    assert "fix:   Make the folder, or correct folder in conf/destinations/cards.toml." in missing.out
+    site.folder.mkdir()
+    (site.folder / f"{CARD}-1234567893.json").write_text("{}")
+    bundle = tmp_path / "support.zip"
+    well = command("doctor", "cards", "--npi", "1234567893", "--bundle", bundle, "--json", "-c", site.directory)
+    [cards] = well.json["destinations"]
+    assert (well.code, cards["name"], [check["code"] for check in cards["checks"]]) == (0, "cards", ["folder", "card"])
+    assert "1234567893" in cards["checks"][1]["text"]
+    with zipfile.ZipFile(bundle) as opened:
+        assert "1234567893" not in opened.read("hl7bridge-support/doctor.json").decode(), (
+            "nobody is in the support file"
+        )
+    (site.folder / f"{UNIT}-ICU.json").write_text("{")
+    assert (command("doctor", "-c", site.directory).code) == 1
 
 
 def test_every_kind_has_keys_and_a_factory() -> None:

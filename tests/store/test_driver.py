@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import sqlite_utils.utils
 
-from hl7bridge.cli.setup import check, doctor
+from hl7bridge.cli.setup import check
+from hl7bridge.desk.setup import examination
 from hl7bridge.service.outbound.watch import tell_sqlite
 from hl7bridge.store.sqlite import SqliteStore, connection, driver
 from hl7bridge.store.sqlite.driver import sqlite3
@@ -86,8 +87,8 @@ class Said:
 
 def test_what_is_said_of_a_good_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert check._sqlite().verdict == "good"
-    found, said = doctor.sqlite_check()
-    assert (found.state, said.line, said.cause) == ("ok", driver.in_words(), "")
+    found = examination.installation()
+    assert (found.state, found.text, found.cause) == ("ok", driver.in_words(), "")
     log = Said()
     tell_sqlite(log)  # type: ignore[arg-type]
     assert log.lines == []
@@ -103,8 +104,8 @@ def test_what_is_said_of_one_with_the_race(monkeypatch: pytest.MonkeyPatch) -> N
     assert line.verdict == "warning"
     assert "may lose a commit" in line.text
     assert "pysqlite3" in line.advice
-    found, said = doctor.sqlite_check()
-    assert (found.state, said.cause, said.fixes) == ("warning", driver.RACE, (driver.CURE,))
+    found = examination.installation()
+    assert (found.state, found.cause, found.fixes) == ("warning", driver.RACE, (driver.CURE,))
     log = Said()
     tell_sqlite(log)  # type: ignore[arg-type]
     ((level, _, fields),) = log.lines

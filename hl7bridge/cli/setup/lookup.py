@@ -11,7 +11,6 @@ import typer
 from hl7bridge.assemble.choosing import fhir_server_named
 from hl7bridge.cli import output
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
-from hl7bridge.cli.setup.doctor import check_npi
 from hl7bridge.errors import ConfigError, Unreachable
 
 if TYPE_CHECKING:
@@ -37,6 +36,7 @@ def lookup(
     Ends with 1 when nobody, or more than one, carries the NPI, or the server refuses; with 3 when it is out of reach.
     """
     from hl7bridge.config import load
+    from hl7bridge.desk.setup.examination import check_npi
 
     if not npi:
         raise ConfigError("is missing", key="--npi", advice="Name the person's NPI, ten digits.")

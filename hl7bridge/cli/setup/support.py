@@ -12,7 +12,7 @@ import platform
 import re
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
@@ -25,6 +25,7 @@ from hl7bridge.model import write_json
 
 if TYPE_CHECKING:
     from hl7bridge.config import Settings
+    from hl7bridge.desk.setup.examination import Diagnosis, Examined
 
 LIBRARIES = (
     "Twisted",
@@ -98,17 +99,15 @@ class Redaction:
 
 
 def write_bundle(
-    file: Path, settings: Settings, results: list[dict[str, Any]], *, keep_hosts: bool = False, log_lines: int = 500
+    file: Path, settings: Settings, results: Sequence[Examined], *, keep_hosts: bool = False, log_lines: int = 500
 ) -> None:
-    """Write the support file. `results`: destinations as in `doctor/1`. Raises ConfigError where it exists already."""
+    """Write the support file. `results`: of `doctor`. Raises ConfigError where it exists already."""
     redaction = Redaction.of(settings, keep_hosts)
     parts = {
         "versions.json": write_json(_versions()),
         "settings.json": write_json(_settings(settings, redaction, keep_hosts)),
         "store.json": write_json(redaction.json(_store(settings))),
-        "doctor.json": write_json(
-            {"destinations": [_without_answers(redaction.json(one), keep_hosts) for one in results]}
-        ),
+        "doctor.json": write_json({"destinations": [_without_answers(one, redaction, keep_hosts) for one in results]}),
         "log.jsonl": redaction.text("".join(write_json(line) + "\n" for line in _log(settings, log_lines))),
     }
     try:
@@ -209,18 +208,23 @@ def _store(settings: Settings) -> dict[str, Any]:
 _URL_HOST = re.compile(r"(?<=://)(?!host-\d)[^\s/,;]+")
 
 
-def _without_answers(result: dict[str, Any], keep_hosts: bool) -> dict[str, Any]:
+def _without_answers(examined: Examined, redaction: Redaction, keep_hosts: bool) -> dict[str, Any]:
     """A destination's results without ids that the server gave to people, and without hosts that it named."""
 
-    def masked(check: dict[str, Any]) -> dict[str, Any]:
-        if check["check"] == "NPI" or (check["code"] == "other-name" and not keep_hosts):
-            return {**check, "text": ""}
+    def masked(diagnosis: Diagnosis) -> dict[str, Any]:
+        data: dict[str, Any] = redaction.json(diagnosis.data())
+        if diagnosis.of_people or (diagnosis.of_hosts and not keep_hosts):
+            return {**data, "text": ""}
         if keep_hosts:
-            return check
-        texts = {name: _URL_HOST.sub("(host)", check[name]) for name in ("text", "cause")}
-        return {**check, **texts, "fixes": [_URL_HOST.sub("(host)", fix) for fix in check["fixes"]]}
+            return data
+        texts = {name: _URL_HOST.sub("(host)", data[name]) for name in ("text", "cause")}
+        return {**data, **texts, "fixes": [_URL_HOST.sub("(host)", fix) for fix in data["fixes"]]}
 
-    return {**result, "checks": [masked(check) for check in result["checks"]]}
+    return {
+        "name": redaction.text(examined.name),
+        "mode": redaction.text(examined.mode),
+        "checks": [masked(one) for one in examined.diagnoses],
+    }
 
 
 def _log(settings: Settings, lines: int) -> Iterator[dict[str, Any]]:

@@ -134,17 +134,17 @@ def _try(destination: FhirSettings, source: TokenSource) -> tuple[dict[str, Any]
 def _proven(destination: FhirSettings, error: TokenError) -> tuple[str, ...]:
     """What trying shows to be the cause: the clock, or the audience (see `doctor`)."""
     from hl7bridge.assemble.authorization import signing_key, smart_rules
-    from hl7bridge.cli.setup.diagnosis import words
-    from hl7bridge.destinations.fhir.examine.authorizing import Authorization
+    from hl7bridge.destinations.fhir.examine.authorizing import TokenTrial
+    from hl7bridge.destinations.fhir.examine.words import diagnosis
 
     key = signing_key(destination)
     if error.status < 400 or key is None:
         return ()
-    check = next(Authorization(smart_rules(destination), key, None, time.time).checks())
-    if check.code not in ("token-clock", "token-audience", "token-perhaps-clock"):
+    seen = next(TokenTrial(smart_rules(destination), key, None, time.time).checks())
+    if seen.code not in ("token-clock", "token-audience", "token-perhaps-clock"):
         return ()
-    said = words(check, destination.name, destination.file)
-    return (f"{said.line.partition(': ')[2]} ({said.cause}). {said.fixes[0]}",)
+    said = diagnosis(seen, destination.name, destination.file)
+    return (f"{said.text.partition(': ')[2]} ({said.cause}). {said.fixes[0]}",)
 
 
 def _show(result: dict[str, Any], explanation: str) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from hl7bridge.destinations import reasons
+from hl7bridge.destinations.examining import Diagnosis
 from hl7bridge.destinations.fhir import outcomes, tasks
 from hl7bridge.destinations.fhir.compare import Comparison
 from hl7bridge.destinations.fhir.deliver import deliver
+from hl7bridge.destinations.fhir.examine.credentials import Credentials
 from hl7bridge.destinations.fhir.identity.resolve import lane_keys
 from hl7bridge.destinations.fhir.identity.second_look import look_for_people, look_for_roles, second_task
 from hl7bridge.destinations.fhir.rehearsal import Rehearsal
@@ -61,13 +63,23 @@ class FhirWords:
 
 
 class FhirDestination:
-    """One FHIR server. `connect` makes its client, with the first request or `open`; it may raise ConfigError."""
+    """One FHIR server.
+
+    connect      makes its client, with the first request or `open`; it may raise ConfigError
+    credentials  what its settings say of its authorization; only an examination looks at them
+    """
 
     essential = reasons.operation(PERSON, "update")
     words = FhirWords()
 
-    def __init__(self, rules: DestinationRules, connect: Callable[[], FhirClient] | None = None) -> None:
+    def __init__(
+        self,
+        rules: DestinationRules,
+        connect: Callable[[], FhirClient] | None = None,
+        credentials: Credentials | None = None,
+    ) -> None:
         self.policy = rules
+        self._credentials = credentials or Credentials(rules.name)
         self._connect = connect or (lambda: FhirClient(rules))
         self._lock = threading.Lock()
         self._client: FhirClient | None = None
@@ -175,6 +187,12 @@ class FhirDestination:
     def roster(self, resource_type: str = "", *, before: Waiting | None = None) -> Iterable[JsonObject]:
         """Page after page."""
         return Roster(self.client, resource_type or PERSON, before=before or (lambda: None))
+
+    def examine(self, person: str = "", *, clock: Callable[[], float] = time.time) -> Iterator[Diagnosis]:
+        """Over connections of its own, which let nothing out but reads. `person`: an NPI."""
+        from hl7bridge.destinations.fhir.examine.examination import examine
+
+        return examine(self.policy, self._credentials, person, clock)
 
 
 def offer_of(read: Capabilities, smart: JsonObject | None, rules: DestinationRules) -> Offer:

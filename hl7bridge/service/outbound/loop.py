@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from hl7bridge.assemble.ledger import StoreLedger
+from hl7bridge.assemble.ledger import StoreLedger, effective_lag
 from hl7bridge.destinations.policy import Brake
 from hl7bridge.destinations.protocol import Destination, Work
 from hl7bridge.destinations.reasons import APPROVAL, BRAKED, LEAVING_REPORT, MAINTENANCE, NOT_OFFERED
@@ -34,7 +34,6 @@ from hl7bridge.service.outbound.pace import REST_LONGEST, Pace
 from hl7bridge.service.outbound.safeguards import Safeguards
 from hl7bridge.service.outbound.schedule import Schedule
 from hl7bridge.service.outbound.second_looks import EVERY as LAG_EVERY
-from hl7bridge.service.outbound.second_looks import effective_lag
 from hl7bridge.service.outbound.watch import Watch, Watched
 from hl7bridge.store.store import Claimed, DeliveryState, Settlement, Store
 

@@ -8,26 +8,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from hl7bridge.destinations.policy import Policy
 from hl7bridge.destinations.protocol import Destination, Sighting, Sought
 from hl7bridge.service.log import Log
 from hl7bridge.service.outbound.schedule import Job, Turn, every
 from hl7bridge.store.queue.created import Looked, SecondLook
-from hl7bridge.store.queue.creating import REMEMBERED
 from hl7bridge.store.store import Store
 
 AT_ONCE = 50  # resources of one look
 EVERY = 15.0  # seconds between two looks at what is due
 PATIENCE = 600.0  # seconds that deliveries may keep a look waiting
-LONGER = 1.5  # an index that was seen to lag is waited for so many times as long
-
-
-def effective_lag(store: Store, policy: Policy) -> float:
-    """Seconds that a search of the destination may lag behind: as configured, longer where it was measured so."""
-    measured = store.index_lag(policy.name)
-    if not policy.index_lag or measured is None:
-        return policy.index_lag
-    return min(max(policy.index_lag, LONGER * measured.longest), max(policy.index_lag, REMEMBERED))
 
 
 def look(store: Store, destination: Destination, log: Log, now: float) -> int:

@@ -12,10 +12,11 @@ import httpx
 import jwt
 import pytest
 
-from hl7bridge.cli.setup.diagnosis import words
+from hl7bridge.destinations.examining import State
 from hl7bridge.destinations.fhir.examine import authorizing
-from hl7bridge.destinations.fhir.examine.authorizing import Authorization, too_wide
-from hl7bridge.destinations.fhir.examine.reach import Check, State
+from hl7bridge.destinations.fhir.examine.authorizing import TokenTrial, too_wide
+from hl7bridge.destinations.fhir.examine.reach import Observed
+from hl7bridge.destinations.fhir.examine.words import diagnosis
 from hl7bridge.destinations.fhir.rules import SmartRules
 from hl7bridge.destinations.fhir.wire import keys
 from hl7bridge.destinations.fhir.wire.smart_auth import explanation_in, hint_of
@@ -44,10 +45,10 @@ def silent(claims: dict[str, Any], now: float) -> str:
 
 
 @pytest.fixture
-def checks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Check]]:
+def checks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Observed]]:
     """The checks against a server whose clock is `ahead` seconds ahead of ours."""
 
-    def made(ahead: float = 0.0, refuses: Refuses = keycloak, **granted: Any) -> list[Check]:
+    def made(ahead: float = 0.0, refuses: Refuses = keycloak, **granted: Any) -> list[Observed]:
         def respond(request: httpx.Request) -> httpx.Response:
             now = EPOCH + ahead
             headers = {"date": formatdate(now, usegmt=True)}
@@ -63,10 +64,10 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Check]]:
             return httpx.Response(200, headers=headers, json=body | ({} if scope is None else {"scope": scope}))
 
         monkeypatch.setattr(authorizing, "network", lambda *_: httpx.MockTransport(respond))
-        authorization = Authorization(RULES, KEY, None, lambda: EPOCH)
-        found = list(authorization.checks())
-        if authorization.source is not None:
-            authorization.source.close()
+        trial = TokenTrial(RULES, KEY, None, lambda: EPOCH)
+        found = list(trial.checks())
+        if trial.source is not None:
+            trial.source.close()
         return found
 
     return made
@@ -77,7 +78,7 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Check]]:
 def test_clocks_that_differ_are_the_cause_where_trying_shows_it(checks: Any, ahead: float, refuses: Refuses) -> None:
     (check,) = checks(ahead, refuses)
     assert (check.state, check.code) == (State.PROBLEM, "token-clock")
-    told = words(check, "ehr", "ehr.toml")
+    told = diagnosis(check, "ehr", "ehr.toml")
     assert "proven" in told.cause
     assert "NTP" in told.fixes[0]
 
@@ -92,14 +93,14 @@ def test_clocks_that_agree_well_enough_are_not_suspected(checks: Any, ahead: flo
 def test_a_clock_that_differs_and_is_not_the_cause_is_not_called_proven(checks: Any) -> None:
     (check,) = checks(120, lambda claims, now: "no such client_id")
     assert check.code == "token-perhaps-client"
-    assert "were tried" in words(check, "ehr", "ehr.toml").cause or check.facts["tried"] is False
+    assert "were tried" in diagnosis(check, "ehr", "ehr.toml").cause or check.facts["tried"] is False
 
 
 def test_the_servers_own_words_are_for_a_terminal_alone(checks: Any) -> None:
     (check,) = checks(0, lambda claims, now: "CANARY words of the server")
     assert check.facts["explanation"] == "CANARY words of the server"
-    told = words(check, "ehr", "ehr.toml")
-    assert "CANARY" not in json.dumps([told.line, told.cause, told.fixes])
+    told = diagnosis(check, "ehr", "ehr.toml")
+    assert "CANARY" not in json.dumps([told.text, told.cause, told.fixes])
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from hl7bridge.destinations.fhir.examine.reach import State, reach
+from hl7bridge.destinations.examining import State
+from hl7bridge.destinations.fhir.examine.reach import reach
 from hl7bridge.destinations.fhir.rules import DestinationRules, SmartRules
 from hl7bridge.destinations.fhir.wire import keys
 from hl7bridge.destinations.fhir.wire.client import FhirClient

@@ -9,9 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from hl7bridge.destinations.examining import State
 from hl7bridge.destinations.fhir.examine.authorizing import audiences, covered, likely, simple_cause
 from hl7bridge.destinations.fhir.examine.probe import clock
-from hl7bridge.destinations.fhir.examine.reach import Check, State, Watching, reach
+from hl7bridge.destinations.fhir.examine.reach import Observed, Watching, reach
 from hl7bridge.destinations.fhir.rules import SmartRules
 from hl7bridge.destinations.fhir.wire.gate import Refused
 from hl7bridge.destinations.fhir.wire.smart_auth import hint_of
@@ -19,7 +20,7 @@ from hl7bridge.errors import TokenError
 from tests.destinations.fhir.test_client import over_tls
 
 
-def last(url: str, ca_file: str = "", now: datetime | None = None) -> Check:
+def last(url: str, ca_file: str = "", now: datetime | None = None) -> Observed:
     """Where the way ends."""
     return [*reach(url, ca_file, 3.0, now or datetime.now(UTC))][-1]
 

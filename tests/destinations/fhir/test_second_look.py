@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import structlog
 
+from hl7bridge.assemble.ledger import effective_lag
 from hl7bridge.destinations.fhir.conversation import may_have_arrived
 from hl7bridge.destinations.fhir.destination import FhirDestination
 from hl7bridge.destinations.fhir.identity.second_look import look_for_people, look_for_roles
@@ -17,7 +18,7 @@ from hl7bridge.destinations.fhir.wire.client import FhirClient
 from hl7bridge.destinations.fhir.wire.replies import Reply, ReplyKind
 from hl7bridge.destinations.protocol import Sighting, Sought
 from hl7bridge.model import Action, ElementValue, Result, Written
-from hl7bridge.service.outbound.second_looks import effective_lag, look
+from hl7bridge.service.outbound.second_looks import look
 from hl7bridge.store.queue.created import IndexLag, Looked, SecondLook
 from tests.destinations.fhir.people import ADA, GOOD_NPI, KEYS, OTHER_KEYS, Bridge, change, kinds, name, rules, unit
 from tests.destinations.fhir.server import FakeFhir, LostReply, once, problem

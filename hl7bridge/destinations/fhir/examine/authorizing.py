@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from hl7bridge.destinations.fhir.examine.reach import Check, State, Watching
+from hl7bridge.destinations.examining import State
+from hl7bridge.destinations.fhir.examine.reach import Observed, Watching
 from hl7bridge.destinations.fhir.rules import SmartRules
 from hl7bridge.destinations.fhir.wire.gate import network
 from hl7bridge.destinations.fhir.wire.keys import SigningKey
@@ -22,7 +23,7 @@ OLDEST_TAKEN = 60  # seconds; some servers refuse an assertion whose iat is olde
 CLOCKS_AGREE = 3.0  # seconds; HTTP's Date has whole ones
 
 
-class Authorization:
+class TokenTrial:
     """Gets a token; where it is refused, tries what could be behind it, until one thing is proven.
 
     Each try is one more request to the token endpoint with another assertion of ours; what it grants is thrown away.
@@ -32,7 +33,7 @@ class Authorization:
         self._rules, self._key, self._skew, self._now = rules, key, skew, now
         self.source: TokenSource | None = None
 
-    def checks(self) -> Iterator[Check]:
+    def checks(self) -> Iterator[Observed]:
         """One check for the token, one for its scopes; `source` is there afterwards where a token was granted."""
         source = self._source(self._rules, self._now)
         try:
@@ -43,14 +44,14 @@ class Authorization:
             return
         self.source = source
         seconds = round(granted.expires - time.monotonic())
-        yield Check("token", State.OK, "token", {"seconds": seconds, "endpoint": source.discover().token_endpoint})
+        yield Observed("token", State.OK, "token", {"seconds": seconds, "endpoint": source.discover().token_endpoint})
         yield self._scopes(source, granted.scope)
 
     def _source(self, rules: SmartRules, now: Callable[[], float]) -> TokenSource:
         self._watching = Watching(network(rules.base_url, rules.ca_file, rules.proxy), self._now, token_requests=True)
         return TokenSource(rules, self._key, transport=self._watching, now=now)
 
-    def _scopes(self, source: TokenSource, said: str | None) -> Check:
+    def _scopes(self, source: TokenSource, said: str | None) -> Observed:
         asked = source.scopes()
         needed = self._needed(source)
         granted = asked if said is None else tuple(said.split())  # RFC 6749, 5.1: not said = as asked
@@ -58,13 +59,13 @@ class Authorization:
         facts = {"needed": " ".join(needed), "granted": " ".join(granted) or "none", "missing": " ".join(missing)}
         if missing:
             left_out = not all(covered(scope, asked) for scope in missing)
-            return Check("scopes", State.PROBLEM, "scopes-not-asked" if left_out else "scopes-missing", facts)
+            return Observed("scopes", State.PROBLEM, "scopes-not-asked" if left_out else "scopes-missing", facts)
         if wide := " ".join(too_wide(needed, granted)):
-            return Check("scopes", State.WARNING, "scopes-too-wide", facts | {"more": wide})
+            return Observed("scopes", State.WARNING, "scopes-too-wide", facts | {"more": wide})
         more = " ".join(scope for scope in granted if _writes(scope) and not any(_writes(one) for one in needed))
         if more:
-            return Check("scopes", State.WARNING, "scopes-too-many", facts | {"more": more})
-        return Check("scopes", State.OK, "scopes", facts)
+            return Observed("scopes", State.WARNING, "scopes-too-many", facts | {"more": more})
+        return Observed("scopes", State.OK, "scopes", facts)
 
     def _needed(self, source: TokenSource) -> tuple[str, ...]:
         """What the destination's mode needs, whatever `auth.scopes` says."""
@@ -80,7 +81,7 @@ class Authorization:
 
     # -- why not --
 
-    def _refused(self, source: TokenSource, error: TokenError) -> Check:
+    def _refused(self, source: TokenSource, error: TokenError) -> Observed:
         skew = self._watching.skew if self._watching.skew is not None else self._skew
         facts: dict[str, Any] = {"status": error.status, "error": error.code or "no error code", "said": str(error)}
         facts |= {"client_id": self._rules.client_id, "kid": self._rules.key_id or self._key.kid, "others": ()}
@@ -91,24 +92,24 @@ class Authorization:
         }
         simple = simple_cause(error)
         if simple:
-            return Check("token", State.PROBLEM, simple, facts)
+            return Observed("token", State.PROBLEM, simple, facts)
         endpoint = source.discover().token_endpoint
         facts["audience"] = self._rules.audience or endpoint
         if error.code == "invalid_scope" or error.hint == "scope":
-            return Check("token", State.PROBLEM, "token-scope", facts | self._scopes_alone(source, endpoint))
+            return Observed("token", State.PROBLEM, "token-scope", facts | self._scopes_alone(source, endpoint))
         outside = skew is not None and not -CLOCK_SLACK < skew < OLDEST_TAKEN - CLOCK_SLACK
         differ = skew is not None and abs(skew) > CLOCKS_AGREE
         there = (lambda: self._now() + (skew or 0)) if differ else self._now
         rules = replace(self._rules, token_url=endpoint)
         if differ and self._grants(rules, there):  # whatever it says: many explain nothing, or something else
-            return Check("token", State.PROBLEM, "token-clock", facts)
+            return Observed("token", State.PROBLEM, "token-clock", facts)
         if error.hint in ("", "audience"):
             for audience in audiences(self._rules, endpoint, self._discovered()):
                 if self._grants(replace(rules, audience=audience), there):
-                    return Check("token", State.PROBLEM, "token-audience", facts | {"expected": audience})
+                    return Observed("token", State.PROBLEM, "token-audience", facts | {"expected": audience})
         first, *others = likely(error.hint, outside)
         facts |= {"others": tuple(others), "tried": not error.hint}
-        return Check("token", State.PROBLEM, f"token-perhaps-{first}", facts)
+        return Observed("token", State.PROBLEM, f"token-perhaps-{first}", facts)
 
     def _grants(self, rules: SmartRules, now: Callable[[], float]) -> bool:
         source = self._source(rules, now)

@@ -9,32 +9,23 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from enum import StrEnum
 from typing import Any
 
 import httpx
 from cryptography import x509
 
+from hl7bridge.destinations.examining import State
 from hl7bridge.destinations.fhir.rules import origin
 from hl7bridge.destinations.fhir.wire.gate import Refused, tls_context
 
 ENDS_SOON = 30  # days
 
 
-class State(StrEnum):
-    """How a check ended. SKIPPED: something that it needs failed, or there is nothing to check."""
-
-    OK = "ok"
-    WARNING = "warning"
-    PROBLEM = "problem"
-    SKIPPED = "skipped"
-
-
 @dataclass(frozen=True, slots=True)
-class Check:
+class Observed:
     """One thing that was looked at. `code` says what was found, `facts` the figures; no token, no key, no person.
 
-    The words for people are made from the code, elsewhere (cli/diagnosis.py).
+    The words for people are made from the code (`words.diagnosis`).
     """
 
     subject: str
@@ -71,7 +62,7 @@ class Watching(httpx.BaseTransport):
         self._inner.close()
 
 
-def reach(url: str, ca_file: str, timeout: float, now: datetime, proxy: str = "") -> Iterator[Check]:
+def reach(url: str, ca_file: str, timeout: float, now: datetime, proxy: str = "") -> Iterator[Observed]:
     """Name and port of the server at `url`, or of the proxy on the way to it, and the server's certificate; the first
     problem ends it."""
     scheme = origin(url)[0]
@@ -80,40 +71,40 @@ def reach(url: str, ca_file: str, timeout: float, now: datetime, proxy: str = ""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        yield Check("address", State.PROBLEM, "no-address", place)
+        yield Observed("address", State.PROBLEM, "no-address", place)
         return
     addresses = sorted({str(entry[4][0]) for entry in found})
-    yield Check("address", State.OK, "address", place | {"addresses": addresses[:4]})
+    yield Observed("address", State.OK, "address", place | {"addresses": addresses[:4]})
     try:
         socket.create_connection((host, port), timeout).close()
     except OSError as error:
         code = "refused" if isinstance(error, ConnectionRefusedError) else "no-connection"
-        yield Check("connection", State.PROBLEM, code, place | {"seconds": timeout})
+        yield Observed("connection", State.PROBLEM, code, place | {"seconds": timeout})
         return
-    yield Check("connection", State.OK, "through-proxy" if proxy else "connected", place)
+    yield Observed("connection", State.OK, "through-proxy" if proxy else "connected", place)
     if scheme == "http":
-        yield Check("tls", State.OK, "plain-http", place)
+        yield Observed("tls", State.OK, "plain-http", place)
     else:
         yield _tls(_Way(url, proxy, timeout), ca_file, now)
 
 
-def _tls(way: _Way, ca_file: str, now: datetime) -> Check:
+def _tls(way: _Way, ca_file: str, now: datetime) -> Observed:
     facts: dict[str, Any] = {"host": way.host}
     try:
         version, der = _handshake(way, tls_context(way.url, ca_file))
     except ssl.SSLCertVerificationError as error:
-        return Check("tls", State.PROBLEM, _WHY.get(error.verify_code, "untrusted"), _seen(facts, way))
+        return Observed("tls", State.PROBLEM, _WHY.get(error.verify_code, "untrusted"), _seen(facts, way))
     except _NoTunnel as refused:
         place = {"proxy": "{}:{}".format(*origin(way.proxy)[1:]), "status": refused.status}
-        return Check("tls", State.PROBLEM, "no-tunnel", facts | place)
+        return Observed("tls", State.PROBLEM, "no-tunnel", facts | place)
     except ssl.SSLError:
-        return Check("tls", State.PROBLEM, "no-tls", facts)
+        return Observed("tls", State.PROBLEM, "no-tls", facts)
     except OSError:
-        return Check("tls", State.PROBLEM, "tls-broken", facts)
+        return Observed("tls", State.PROBLEM, "tls-broken", facts)
     facts |= {"version": version, **_certificate(der)}
     days = (datetime.fromisoformat(facts["ends"]).replace(tzinfo=UTC) - now).days if facts["ends"] else ENDS_SOON
     soon = days < ENDS_SOON
-    return Check("tls", State.WARNING if soon else State.OK, "ends-soon" if soon else "tls", facts | {"days": days})
+    return Observed("tls", State.WARNING if soon else State.OK, "ends-soon" if soon else "tls", facts | {"days": days})
 
 
 # X.509 verification results of OpenSSL

@@ -1,37 +1,52 @@
-"""The doctor's words: what each check found, why that matters, and what to do about it.
+"""What each observation means, in plain words: what was found, why that matters, and what to do about it.
 
-One entry for each code of `examine/probe.py`: the line, the cause ("" where the line says it) and the fixes. `{name}`
-stands for a fact of the check; `{destination}` and `{file}` for the destination and its file.
+One entry for each code of `probe`, `reach`, `authorizing` and `examination`: the line, the cause ("" where the line says it)
+and the fixes. `{name}` stands for a fact of the observation; `{destination}` and `{file}` for the destination and its file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from hl7bridge.destinations.fhir.examine.reach import Check
+from hl7bridge.destinations.examining import Diagnosis, State
+from hl7bridge.destinations.fhir.examine.reach import Observed
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """A check in plain words: one line, and for what is not well the cause and the fixes, most likely first."""
+    """An observation in plain words: one line, and for what is not well the cause and the fixes, most likely first."""
 
     line: str
     cause: str = ""
     fixes: tuple[str, ...] = ()
 
 
-def words(check: Check, destination: str, file: str) -> Words:
-    """The words for a check."""
-    facts = {**check.facts, "destination": destination, "file": file}
+_OUT_OF_REACH = frozenset({"metadata-unreachable", "token-unreachable", "search-unreachable"})
+
+
+def diagnosis(seen: Observed, destination: str, file: str) -> Diagnosis:
+    """An observation in words. `file`: where the destination's settings are, as people are told."""
+    facts = {**seen.facts, "destination": destination, "file": file}
     facts["skew_words"] = _span(abs(int(facts.get("skew", facts.get("seconds", 0)) or 0)))
     facts["tried_words"] = "; clock and audience are not it: they were tried" if facts.get("tried") else ""
-    template = WORDS[check.code]
+    template = WORDS[seen.code]
     fixes = list(template.fixes)
     for other in facts.get("others", ()):
         fixes += [f"else: {fix}" for fix in WORDS[f"token-perhaps-{other}"].fixes[:1]]
-    return Words(template.line.format(**facts), template.cause.format(**facts), tuple(f.format(**facts) for f in fixes))
+    unreachable = seen.subject in ("address", "connection", "tls") or seen.code in _OUT_OF_REACH
+    return Diagnosis(
+        seen.subject,
+        seen.state,
+        seen.code,
+        template.line.format(**facts),
+        template.cause.format(**facts),
+        tuple(fix.format(**facts) for fix in fixes),
+        said=facts.get("explanation", ""),
+        unreachable=unreachable and seen.state is State.PROBLEM,
+        of_people=seen.subject == "NPI",
+        of_hosts=seen.code == "other-name",
+    )
 
 
 def _span(seconds: int) -> str:
@@ -197,11 +212,6 @@ _OFFERED: Mapping[str, Words] = {
     "plain-create": Words("conditional create is not offered: each create is preceded and followed by a search"),
 }
 
-_INSTALLATION: Mapping[str, Words] = {
-    "sqlite": Words("{library}"),
-    "sqlite-race": Words("{library}", "{problem}", ("{advice}",)),
-}
-
 _TOKEN: Mapping[str, Words] = {
     "key": Words("{algorithm} key {kid}, {age} days old"),
     "key-undated": Words("{algorithm} key {kid}"),
@@ -236,7 +246,7 @@ _TOKEN: Mapping[str, Words] = {
     "token-unreachable": Words(
         "{said}",
         "the address is wrong, the server is down, or a firewall is in between",
-        ("Check token_url in [auth] of {file}; have TCP from this machine to it allowed.",),
+        ("Observed token_url in [auth] of {file}; have TCP from this machine to it allowed.",),
     ),
     "token-address": Words(
         "{said}",
@@ -360,15 +370,6 @@ _SEARCHES: Mapping[str, Words] = {
         "a login page or proxy stands in between",
         (_ASK + " what stands between.",),
     ),
-    "index-lag": Words(
-        "a search finds what was created after {latest} s at most (within a week {longest} s); a create without an answer is"
-        " sent again after {waits} s"
-    ),
-    "index-slow": Words(
-        "a search finds what was created only after up to {longest} s, longer than index_lag",
-        "the server's search index lags behind; a create without an answer is sent again after {waits} s",
-        ("Set index_lag in {file} to what the server needs.", _ASK + " why its index lags."),
-    ),
     "pages-untold": Words("not tried: the server lists nobody without a criterion (HTTP {status})"),
     "count-ignored": Words(
         "_count is ignored: {count} on a page of 1",
@@ -415,16 +416,4 @@ _SEARCHES: Mapping[str, Words] = {
     ),
 }
 
-WORDS: Mapping[str, Words] = {**_INSTALLATION, **_CONNECTION, **_OFFERED, **_TOKEN, **_SEARCHES}
-
-
-def as_json(check: Check, said: Words) -> dict[str, Any]:
-    """A check for `doctor/1`."""
-    return {
-        "check": check.subject,
-        "state": check.state.value,
-        "code": check.code,
-        "text": said.line,
-        "cause": said.cause,
-        "fixes": list(said.fixes),
-    }
+WORDS: Mapping[str, Words] = {**_CONNECTION, **_OFFERED, **_TOKEN, **_SEARCHES}

@@ -1,0 +1,73 @@
+"""What somebody who sets a destination up asks of it: whether all is well there, whom it holds, what its owner has to know.
+
+Every kind answers with these values; a terminal, a page and a JSON answer can all show them. No token and no private key
+is in them. Nothing here writes anything at a destination.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+
+class State(StrEnum):
+    """How a step of an examination ended. SKIPPED: something that it needs failed, or there is nothing to look at."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """One step of an examination, in plain words.
+
+    step, code    what was looked at ("tls"), and what was found ("expired"), for programs
+    text          what was found, in one line
+    cause, fixes  for what is not well: why, and what to do about it, most likely first
+    said          the server's own words, for the eyes of who asked: in no file, no log, no document
+    unreachable   the destination can't be spoken to at all
+    of_people     `text` may name people, by the ids that the destination gave them; `of_hosts`: other hosts than its own
+    """
+
+    step: str
+    state: State
+    code: str
+    text: str
+    cause: str = ""
+    fixes: tuple[str, ...] = ()
+    said: str = field(default="", repr=False)
+    unreachable: bool = False
+    of_people: bool = False
+    of_hosts: bool = False
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nobody has to look into it."""
+        return self.state in (State.OK, State.SKIPPED)
+
+    def data(self) -> dict[str, Any]:
+        """For JSON, as in `doctor/1`."""
+        return {
+            "check": self.step,
+            "state": self.state.value,
+            "code": self.code,
+            "text": self.text,
+            "cause": self.cause,
+            "fixes": list(self.fixes),
+        }
+
+
+class Examining(Protocol):
+    """The part of a destination that a person who sets it up speaks to."""
+
+    def examine(self, person: str = "", *, clock: Callable[[], float] = time.time) -> Iterator[Diagnosis]:
+        """Look at it as deliveries would use it, step by step, in the order of what depends on what.
+
+        person  an identifier of somebody who is known to be there (of a FHIR server: an NPI), "" = nobody is tried
+        clock   Unix seconds
+        """
