@@ -23,8 +23,8 @@ from hl7bridge.store.sqlite import SqliteStore
 from hl7bridge.store.sqlite.driver import sqlite3
 from hl7bridge.store.store import Claimed, Settlement
 from tests.examples import examples
+from tests.states import PAGE, drawn, shown
 from tests.store.builders import NOW, accept_one, change, claim, deliveries, events, message, outcome, settlement
-from tests.store.states import PAGE, drawn, shown
 
 ALL = {(was, one.event, one.becomes) for was, allowed in TRANSITIONS.items() for one in allowed}
 TIMES = ("", "2027-01-15T00:00:00+00:00", "2027-01-15T01:00:00+00:00", "2027-01-15T02:00:00+00:00")
@@ -43,7 +43,7 @@ _WATCH = (
 
 def test_the_guide_draws_the_table() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    assert shown(page) == drawn(), "python -m tests.store.states writes the page again"
+    assert shown(page) == drawn(), "python -m tests.states writes the page again"
     assert all(f"\n| {state} |" in page for state in DeliveryState)
 
 

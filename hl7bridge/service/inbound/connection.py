@@ -1,17 +1,14 @@
-"""One sender's MLLP connection: it only moves bytes, keeps the order of answers, and keeps time.
+"""One sender's MLLP connection: it moves bytes, keeps time, and stands in one of the states of `states.py`.
 
-A connection holds one `Slot` for each answer that it owes, in order of arrival: whatever is ready at the head is written,
-one `write` an answer (many senders read once). Application acknowledgments of enhanced mode take no slot: they are later
-messages of their own. (MLLP Release 1, HL7 v2 implementation guide appendix C; design.md section 5)
-
-A sender may end its side (FIN) and wait: what it is owed then goes out on the other side, for at most `ack_deadline`.
+What it owes to its sender is `owed.py`. A sender may end its side (FIN) and wait: what it is owed then goes out on the other
+side, for at most `ack_deadline`. (MLLP Release 1, HL7 v2 implementation guide appendix C; design.md section 5)
 """
 
 from __future__ import annotations
 
 import socket
 from collections import deque
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet import protocol, threads
@@ -20,10 +17,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from hl7bridge.hl7.batch import Batch
-from hl7bridge.hl7.mllp import NEED_DATA, BytesDiscarded, Decoder, FrameReceived, FrameTooLarge, frame
-from hl7bridge.intake.intake import CLOSE, Prepared
+from hl7bridge.hl7.mllp import NEED_DATA, BytesDiscarded, Decoder, FrameReceived, FrameTooLarge
+from hl7bridge.intake.intake import Prepared
 from hl7bridge.intake.odd_frames import UNFINISHED, can_be_answered
-from hl7bridge.store.store import Accepted, Acknowledgment, AcknowledgmentState, MessageState
+from hl7bridge.service.inbound.owed import Owed
+from hl7bridge.service.inbound.states import ConnectionEvent, ConnectionState, after
 
 if TYPE_CHECKING:
     from hl7bridge.service.inbound.listener import MllpListener
@@ -46,15 +44,19 @@ def keep_alive(transport: Any) -> None:
             connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-class Slot:
-    """The place of one answer in the order of a connection."""
+@dataclass(slots=True)
+class LargeFrame:
+    """A frame whose messages are translated some at a time, beside the reactor.
 
-    __slots__ = ("answer", "done", "filled")
+    waiting  those that are not translated yet; none while the frame is being split
+    alone    whether it holds one message
+    held_up  they wait for answers to leave
+    """
 
-    def __init__(self) -> None:
-        self.filled = False
-        self.answer: bytes | str | None = None
-        self.done: Callable[[bool], None] | None = None
+    defect: str
+    waiting: deque[bytes] = field(default_factory=deque)
+    alone: bool = True
+    held_up: bool = False
 
 
 @implementer(IHalfCloseableProtocol)
@@ -65,27 +67,30 @@ class MllpConnection(protocol.Protocol):
 
     def __init__(self, host: str, port: int) -> None:
         self.host, self.peer = host, f"{host}:{port}"
+        self.state: ConnectionState | None = None  # None until it is admitted or refused
         self.silent_since = 0.0
-        self._slots: deque[Slot] = deque()
+        self._owed = Owed(self)
         self._pumping = False  # frames are being taken: an answer that leaves meanwhile takes no others before them
-        self._busy = False  # a large frame is being translated: frames behind it wait, so that order holds
-        self._gone = False
-        self._closing = False
+        self._large: LargeFrame | None = None  # frames behind it wait, so that order holds
         self._paused = False
-        self._waiting: deque[bytes] = deque()  # messages of a large frame that are not translated yet
-        self._held_up = False  # they wait for answers to leave
-        self._defect = ""
-        self._alone = True
         self._unread = False  # the peer does not read its answers: the socket takes no more of them
         self._said: dict[str, int] = {}  # what was put up with, and how often
-        self._ended = False  # the peer has ended its side: it sends no more, and may still read
-        self._ending = False  # and so have we, once all is written
-        self._later = 0  # application acknowledgments that are owed
-        self._unseen: list[
-            Callable[[bool], None]
-        ] = []  # of answers written since: they hear whether somebody reads them
         self._frame_since = 0.0  # when the frame under way began; 0 = none is
         self._timer: Any = None
+
+    def _move(self, event: ConnectionEvent) -> None:
+        """The one place where the state changes: by the table."""
+        self.state = after(self.state, event)
+
+    @property
+    def _ended(self) -> bool:
+        """Whether the sender has ended its side."""
+        return self.state in (ConnectionState.HALF_CLOSED, ConnectionState.ENDING)
+
+    @property
+    def _over(self) -> bool:
+        """Whether nothing more is taken or answered."""
+        return self.state in (ConnectionState.CLOSING, ConnectionState.CLOSED)
 
     # -- Twisted's names --
 
@@ -93,9 +98,10 @@ class MllpConnection(protocol.Protocol):
         self._decoder = Decoder(self.factory.limits.max_frame)
         self.silent_since = self.factory.clock.seconds()
         if not self.factory.admit(self):
-            self._gone = True
+            self._move(ConnectionEvent.REFUSED)
             self._transport.abortConnection()
             return
+        self._move(ConnectionEvent.ADMITTED)
         self._transport.setTcpNoDelay(True)
         keep_alive(self._transport)
         self._transport.registerProducer(self, True)  # tells us when answers pile up, and when they are read
@@ -113,7 +119,7 @@ class MllpConnection(protocol.Protocol):
         """The connection is lost; `connectionLost` says so, too."""
 
     def dataReceived(self, data: bytes) -> None:
-        if self._gone or self._closing:
+        if self._over:
             return
         self.silent_since = self.factory.clock.seconds()
         self._decoder.receive_data(data)
@@ -122,9 +128,9 @@ class MllpConnection(protocol.Protocol):
 
     def readConnectionLost(self) -> None:
         """The peer has ended its side. What it is owed goes out, for at most `ack_deadline`; then we end ours."""
-        if self._gone or self._closing:
+        if self._over:
             return
-        self._ended = True
+        self._move(ConnectionEvent.SENDER_ENDED)
         self._stop_timer()
         deadline = self.factory.intake.policy.ack_deadline + BUILT_WITHIN
         self._timer = self.factory.clock.callLater(deadline, self._too_late)
@@ -133,24 +139,22 @@ class MllpConnection(protocol.Protocol):
 
     def writeConnectionLost(self) -> None:
         """Our side is ended, too, and all is written: in a moment it is clear whether the peer was there to read it."""
-        self.factory.clock.callLater(SEEN_WITHIN, self._close)
+        self.factory.clock.callLater(SEEN_WITHIN, self.close)
 
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
         self._end_block_came()
-        self._gone = True
+        if self.state is not ConnectionState.CLOSED:
+            self._move(ConnectionEvent.LOST)
         self._stop_timer()
-        self._tell_unseen(False)
         for what, count in self._said.items():
             if count > 1:
                 self.factory.log.info("repeated on this connection", what=what, count=count, peer=self.peer)
         left = self._decoder.at_end()
         if left is not None:
             self.factory.log.warning("partial frame discarded, the peer closed", peer=self.peer, bytes=left.count)
-        for slot in self._slots:
-            if slot.filled and slot.done:
-                slot.done(False)
-        if self._held_up:
-            self._take_some()  # the frame is whole: its messages are taken though nobody reads the answers
+        self._owed.give_up()
+        if self._large and self._large.held_up:
+            self._take_some(self._large)  # it is whole: its messages are taken though nobody reads the answers
         self.factory.release(self)
 
     # -- frames in --
@@ -168,12 +172,12 @@ class MllpConnection(protocol.Protocol):
             self._take_frames()
         finally:
             self._pumping = False
-        self._end_when_done()
+        self.end_when_done()
 
     def _take_frames(self) -> None:
-        if self._held_up:
-            self._take_some()
-        while not (self._busy or self._gone or self._closing):
+        if self._large and self._large.held_up:
+            self._take_some(self._large)
+        while not (self._large or self._over):
             if self._is_ahead():
                 self._pause(True)
                 return
@@ -186,19 +190,20 @@ class MllpConnection(protocol.Protocol):
             elif isinstance(event, FrameTooLarge):
                 self._frame_since = 0.0
                 self.factory.log.warning("frame larger than max_frame refused", peer=self.peer, bytes=event.size)
-                self._take([self.factory.intake.unread(event.head, event.size, self.peer)])
+                self._owed.take([self.factory.intake.unread(event.head, event.size, self.peer)])
             elif isinstance(event, BytesDiscarded):
                 self.factory.counted("bytes-discarded")
                 self._warn_once(event.reason, bytes=event.count)
-        if self._ended and not (self._busy or self._gone or self._closing):
+        if self._ended and not self._large:
             self._give_up_frame()
-        if self._paused and not (self._busy or self._unread) and len(self._slots) < MOST_UNANSWERED // 2:
+        if self._paused and not (self._large or self._unread) and len(self._owed) < MOST_UNANSWERED // 2:
             self._pause(False)
 
     def _is_ahead(self) -> bool:
         """Whether this sender is far ahead of our answers, or of the disk, or reads none; the next answer looks again."""
         backlog = self.factory.commits.backlog
-        return self._unread or len(self._slots) >= MOST_UNANSWERED or (bool(self._slots) and backlog > MOST_BACKLOG)
+        owed = len(self._owed)
+        return self._unread or owed >= MOST_UNANSWERED or (owed > 0 and backlog > MOST_BACKLOG)
 
     def _frame(self, event: FrameReceived) -> None:
         if event.tolerated:
@@ -210,20 +215,19 @@ class MllpConnection(protocol.Protocol):
             if len(messages) <= MANY:
                 self._look_at_batch(found, body)
                 alone = len(messages) == 1
-                self._take([intake.prepare_one(raw, self.peer, event.defect, alone=alone) for raw in messages])
+                self._owed.take([intake.prepare_one(raw, self.peer, event.defect, alone=alone) for raw in messages])
                 return
-        self._busy = True
+        self._large = large = LargeFrame(event.defect)
         self._pause(True)
-        self._defect = event.defect
         work = threads.deferToThread(intake.split, body)
-        work.addCallback(self._messages_of_large, body)
+        work.addCallback(self._messages_of_large, body, large)
         work.addErrback(self._broken)
 
-    def _messages_of_large(self, found: Batch, body: bytes) -> None:
+    def _messages_of_large(self, found: Batch, body: bytes, large: LargeFrame) -> None:
         self._look_at_batch(found, body)
-        self._waiting = deque(found.messages)
-        self._alone = len(found.messages) == 1
-        self._take_some()
+        large.waiting.extend(found.messages)
+        large.alone = len(found.messages) == 1
+        self._take_some(large)
 
     def _look_at_batch(self, found: Batch, body: bytes) -> None:
         """Say what its wrappers say wrongly, and answer for a frame without a message."""
@@ -232,166 +236,55 @@ class MllpConnection(protocol.Protocol):
         if found.messages:
             return
         if found.kind == "batch":
-            self._take([self.factory.intake.empty_batch(body)])
+            self._owed.take([self.factory.intake.empty_batch(body)])
             return
         self.factory.counted("empty-frame")
         if body:
             self._warn_once("blank-frame", bytes=len(body))
 
-    def _take_some(self) -> None:
+    def _take_some(self, large: LargeFrame) -> None:
         """The next messages of a large frame, translated beside the reactor; again when not too many answers are owed."""
-        self._held_up = bool(self._waiting) and not self._gone and self._is_ahead()
-        if self._held_up:
+        waiting = large.waiting
+        large.held_up = bool(waiting) and self.state is not ConnectionState.CLOSED and self._is_ahead()
+        if large.held_up:
             return  # the next answer that leaves looks again
         some: list[bytes] = []
         size = 0
-        while self._waiting and len(some) < MANY and (not some or size + len(self._waiting[0]) <= LARGE):
-            some.append(self._waiting.popleft())
+        while waiting and len(some) < MANY and (not some or size + len(waiting[0]) <= LARGE):
+            some.append(waiting.popleft())
             size += len(some[-1])
         if not some:
-            self._busy = False
+            self._large = None
             self._pump()
             return
-        intake, peer, defect, alone = self.factory.intake, self.peer, self._defect, self._alone
+        intake, peer = self.factory.intake, self.peer
         work = threads.deferToThread(
-            lambda: [intake.prepare_one(raw, peer, defect, slices=True, alone=alone) for raw in some]
+            lambda: [intake.prepare_one(raw, peer, large.defect, slices=True, alone=large.alone) for raw in some]
         )
-        work.addCallback(self._some_done)
+        work.addCallback(self._some_done, large)
         work.addErrback(self._broken)
 
-    def _some_done(self, prepared: list[Prepared]) -> None:
-        self._take(prepared)
-        self._take_some()
+    def _some_done(self, prepared: list[Prepared], large: LargeFrame) -> None:
+        self._owed.take(prepared)
+        self._take_some(large)
 
     def _broken(self, failure: Failure) -> None:
         """A fault of ours: nothing was stored, so nothing positive is said; the sender keeps its message."""
         self.factory.log.error("intake failed", peer=self.peer, error=failure.type.__name__ if failure.type else "")
-        self._busy = False
-        self._close()
-
-    def _take(self, prepared: list[Prepared]) -> None:
-        for one in prepared:
-            self.factory.counted(one.counted)
-            if one.new is None and not one.answer:
-                self._say_once("an acknowledgment came, which has no answer", one.counted)
-                continue
-            slot = Slot()
-            self._slots.append(slot)
-            if one.new is None:
-                self._fill(slot, one.answer)
-                continue
-            stopping = self.factory.stopping
-            if stopping or not self.factory.commits.put(one.new, self._answer_to(one, slot)):
-                self._fill(slot, one.refuse())
+        self._large = None
+        self.close()
 
     # -- answers out --
 
-    def _answer_to(self, prepared: Prepared, slot: Slot) -> Callable[[Accepted | None], None]:
-        def answer(accepted: Accepted | None) -> None:
-            if accepted is None:
-                self._fill(slot, prepared.refuse())
-                return
-            new = prepared.new
-            assert new is not None
-            message_id = accepted.duplicate_of or accepted.message_id
-            acks = accepted.acknowledgments if accepted.duplicate_of else new.acknowledgments
-            if accepted.duplicate_of:
-                self.factory.counted("duplicate")
-            elif new.state is MessageState.COUNTED:
-                message_id = 0
-            self.factory.intake.stored(new)
-            self._give(message_id, acks, slot)
+    def write(self, data: bytes) -> None:
+        """Bytes to the sender."""
+        self._transport.write(data)
 
-        return answer
-
-    def _give(self, message_id: int, acks: tuple[Acknowledgment, ...], slot: Slot) -> None:
-        """Write what is ready in its place; have the rest sent when its outcome is known."""
-        commits = self.factory.commits
-        in_place = False
-        later: list[Acknowledgment] = []
-        for ack in acks:
-            if ack.kind == "application":
-                later.append(ack)
-            elif ack.state is AcknowledgmentState.PENDING:
-                in_place = True
-                commits.await_outcome(message_id, ack.kind, self._filling(slot, message_id, ack.kind))
-            elif ack.body:
-                in_place = True
-                self._fill(slot, ack.body, self._noting(message_id, ack.kind))
-            elif ack.code == CLOSE:
-                in_place = True
-                self._fill(slot, CLOSE)
-        self._later += len(later)
-        if not in_place:
-            if not later:
-                self._say_once("no answer is asked for (MSH-15, MSH-16)", "no-answer-asked")
-            self._fill(slot, None)
-        for ack in later:
-            if ack.state is AcknowledgmentState.PENDING:
-                commits.await_outcome(message_id, ack.kind, self._sending_application(message_id))
-            elif ack.body:
-                # A turn later: never in one write with the accept acknowledgment (facts/peers.md 2c).
-                send = self._sending_application(message_id)
-                self.factory.reactor.callLater(0, send, ack.body)
-
-    def _filling(self, slot: Slot, message_id: int, kind: str) -> Callable[[bytes | None], None]:
-        note = self._noting(message_id, kind)
-        return lambda body: self._fill(slot, body or CLOSE, note)
-
-    def _noting(self, message_id: int, kind: str) -> Callable[[bool], None]:
-        def note(sent: bool) -> None:
-            if not message_id:  # of a message that is only counted, no answer is kept
-                return
-            state = AcknowledgmentState.SENT if sent else AcknowledgmentState.NOT_SENT
-            self.factory.commits.note(message_id, kind, state)
-
-        return note
-
-    def _sending_application(self, message_id: int) -> Callable[[bytes | None], None]:
-        note = self._noting(message_id, "application")
-
-        def written(sent: bool, body: bytes) -> None:
-            if sent:
-                note(True)
-            elif message_id:
-                self.factory.send_elsewhere(message_id, body)
-
-        def send(body: bytes | None) -> None:
-            self._later -= 1
-            if body is not None:
-                if self._gone or self._closing or (self._ended and self._has_elsewhere):
-                    written(False, body)
-                else:
-                    self._write(body, lambda sent: written(sent, body))
-            self._end_when_done()
-
-        return send
-
-    def _write(self, body: bytes, done: Callable[[bool], None] | None) -> None:
-        self._transport.write(frame(body))
-        if done and self._ended:
-            self._unseen.append(done)
-        elif done:
-            done(True)
-
-    def _fill(self, slot: Slot, answer: bytes | str | None, done: Callable[[bool], None] | None = None) -> None:
-        slot.answer, slot.done, slot.filled = answer, done, True
-        if self._gone:
-            if done:
-                done(False)
-            return
-        while self._slots and self._slots[0].filled:
-            ready = self._slots.popleft()
-            if self._closing:
-                if ready.done:
-                    ready.done(False)
-            elif ready.answer == CLOSE:
-                self._close()
-            elif isinstance(ready.answer, bytes):
-                self._write(ready.answer, ready.done)
+    def answered(self) -> None:
+        """An answer has left: there may be room for more messages, or nothing owed any more."""
         if self._paused:
             self._pump()
-        self._end_when_done()
+        self.end_when_done()
 
     # -- the peer has ended its side --
 
@@ -401,37 +294,29 @@ class MllpConnection(protocol.Protocol):
             self._decoder.end_of_block_timeout()
             self._pump()
 
-    @property
-    def _has_elsewhere(self) -> bool:
-        return bool(self.factory.intake.policy.application_acknowledgment_to)
-
-    def _end_when_done(self) -> None:
-        """End our side as soon as nothing is owed to a peer that has ended its own."""
-        if not self._ended or self._ending or self._gone or self._closing or self._pumping:
+    def end_when_done(self) -> None:
+        """End our side as soon as nothing is owed to a sender that has ended its own, or to anybody while we stop."""
+        if self._pumping or self._large or self._owed.anything:
             return
-        later = self._later and not self._has_elsewhere
-        if not (self._slots or later or self._busy or self._held_up or self._unread):
-            self._ending = True
+        if self.state is ConnectionState.HALF_CLOSED and not self._unread:
+            self._move(ConnectionEvent.ANSWERED)
             self._transport.unregisterProducer()
             self._transport.loseWriteConnection()
+        elif self.state is ConnectionState.DRAINING:
+            self.close()
 
     def _too_late(self) -> None:
         self.factory.log.warning("the sender ended its side, answers not sent within ack_deadline", peer=self.peer)
-        self._close()
-
-    def _tell_unseen(self, read: bool) -> None:
-        unseen, self._unseen = self._unseen, []
-        for done in unseen:
-            done(read)
+        self.close()
 
     # -- time and flow --
 
     def _pause(self, paused: bool) -> None:
-        if paused == self._paused or self._gone:
+        if paused == self._paused or self.state is ConnectionState.CLOSED:
             return
         self._paused = paused
-        if self._ended:
-            return  # there is nothing to read
+        if self.state is not ConnectionState.OPEN:
+            return  # there is nothing to read, or nothing more is read
         if paused:
             self._transport.pauseProducing()
         else:
@@ -441,10 +326,10 @@ class MllpConnection(protocol.Protocol):
 
     def _keep_time(self) -> None:
         limits, now = self.factory.limits, self.factory.clock.seconds()
-        if self._closing or self._ended:
-            return
+        if self._ended or self.state is ConnectionState.CLOSING:
+            return  # the timer that runs is of that state
         self._stop_timer()
-        if self._gone or self._paused:
+        if self.state is not ConnectionState.OPEN or self._paused:
             return  # while we do not read, the sender's time does not run
         inside = self._decoder.inside_frame or bool(self._decoder.outside_frame)
         self._frame_since = (self._frame_since or now) if inside else 0.0
@@ -477,7 +362,7 @@ class MllpConnection(protocol.Protocol):
             self._keep_time()
             return
         self.factory.log.warning("frame not finished within frame_timeout, connection closed", peer=self.peer)
-        self._close()
+        self.close()
 
     def _give_up_frame(self) -> bool:
         """Answer a frame that does not end, if there is an MSH to answer; what still comes of it is passed over."""
@@ -485,26 +370,28 @@ class MllpConnection(protocol.Protocol):
         if given_up is None or not can_be_answered(given_up.head):
             return False
         self.factory.log.warning("unfinished frame refused", peer=self.peer, bytes=given_up.size)
-        self._take([self.factory.intake.unread(given_up.head, given_up.size, self.peer, UNFINISHED)])
+        self._owed.take([self.factory.intake.unread(given_up.head, given_up.size, self.peer, UNFINISHED)])
         return True
 
     def _no_start_block(self) -> None:
         self.factory.log.warning("bytes without a start block (VT), connection closed", peer=self.peer)
-        self._close()
+        self.close()
 
     def _idle(self) -> None:
-        if self._slots:
+        if self._owed:
             self._keep_time()
             return
         self.factory.log.info("connection idle, closed", peer=self.peer)
-        self._close()
+        self.close()
 
-    def _close(self) -> None:
-        if self._gone or self._closing:
+    def close(self) -> None:
+        """Close it; what is written may still be read."""
+        if self._over:
             return
-        self._closing = True
-        self._tell_unseen(bool(self._unseen) and not self._peer_is_gone())
-        if not self._ending:
+        ended = self.state is ConnectionState.ENDING
+        self._move(ConnectionEvent.CLOSE)
+        self._owed.tell_whether_read(self._peer_is_gone)
+        if not ended:
             self._transport.unregisterProducer()
         self._transport.loseConnection()
         # It waits until the peer has read what was written; a peer that never does loses the connection all the same.
@@ -515,12 +402,12 @@ class MllpConnection(protocol.Protocol):
     def idle(self) -> bool:
         """Whether nothing is owed to it, and no message of it is under way."""
         inside = self._decoder.inside_frame or bool(self._decoder.outside_frame)
-        return not (self._slots or self._busy or self._closing or inside)
+        return not (self._owed or self._large or inside or self.state is ConnectionState.CLOSING)
 
     @property
     def ended(self) -> bool:
         """Whether its sender has ended its side, and no message of it is being read any more."""
-        return self._ended and not self._busy
+        return self._ended and not self._large
 
     def give_way(self) -> None:
         """Close at once, for a new connection: its sender has ended its side, or it has been silent for long, and may be
@@ -531,14 +418,17 @@ class MllpConnection(protocol.Protocol):
 
     def finish(self) -> None:
         """Service stop: take nothing more, close once what is owed has been written."""
-        self._pause(True)
-        if not self._slots:
-            self._close()
+        if self.state is ConnectionState.OPEN:
+            self._pause(True)
+            self._move(ConnectionEvent.STOPPING)
+            self.end_when_done()
+        elif self._ended and not self._owed:
+            self.close()
 
     @property
     def owes(self) -> int:
         """Answers that are not written yet."""
-        return 0 if self._gone else len(self._slots)
+        return 0 if self.state is ConnectionState.CLOSED else len(self._owed)
 
     def _peer_is_gone(self) -> bool:
         """Whether the peer has shown (RST) that it does not read what we wrote."""
@@ -550,7 +440,8 @@ class MllpConnection(protocol.Protocol):
         if self._said[what] == 1:
             self.factory.log.warning("tolerated on the wire", what=what, peer=self.peer, **details)
 
-    def _say_once(self, text: str, what: str) -> None:
+    def say_once(self, text: str, what: str) -> None:
+        """A line in the log, the first time; how often it was is told at the end."""
         self._said[what] = self._said.get(what, 0) + 1
         if self._said[what] == 1:
             self.factory.log.info(text, what=what, peer=self.peer)
