@@ -253,7 +253,7 @@ class Bridge:
     def counts(self) -> dict[str, Any]:
         store = open_store(self.store_path)
         try:
-            return store.counts()
+            return store.audit.counts()
         finally:
             store.close()
 

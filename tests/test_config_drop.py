@@ -79,13 +79,13 @@ def test_the_list_shows_progress_and_counts(site: Path, command: Command) -> Non
     (site / "data").mkdir()
     with open_store(str(site / "data" / "hl7bridge.sqlite")) as store:
         for name in ("a.hl7", "b.hl7", "c.hl7"):
-            file = store.begin_drop_file("hr", name, name, 1_000, 1_800_000_000.0)
+            file = store.drops.begin_drop_file("hr", name, name, 1_000, 1_800_000_000.0)
             taken = Taken(messages=5, offset=250, accepted=3, refused=1, duplicates=1)
-            file = store.accept_from_file(file, [], lambda accepted, taken=taken: taken, 1_800_000_001.0)
+            file = store.drops.accept_from_file(file, [], lambda accepted, taken=taken: taken, 1_800_000_001.0)
             if name != "c.hl7":
                 state = DONE if name == "a.hl7" else FAILED
-                file = store.settle_drop_file(file, READ, 1_800_000_002.0, target=f"{state}/{name}")
-                store.settle_drop_file(file, state, 1_800_000_003.0)
+                file = store.drops.settle_drop_file(file, READ, 1_800_000_002.0, target=f"{state}/{name}")
+                store.drops.settle_drop_file(file, state, 1_800_000_003.0)
     told = command("drop", "list", "--config", site, "--json")
     assert told.code == 1
     found = [(one["name"], one["state"], one["target"], one["percent"]) for one in told.json["files"]]

@@ -121,7 +121,7 @@ class World:
         self.bodies: list[bytes] = []
         self.warned: list[str] = []
         self.tasks: list[str] = []
-        self.store.join("test", 1e9, self.now.timestamp())
+        self.store.queue.join("test", 1e9, self.now.timestamp())
 
     def close(self) -> None:
         self.client.close()
@@ -146,12 +146,12 @@ class World:
         (prepared,) = intake.prepare(body, "test")
         assert prepared.new is not None
         self.warned += [f.local for new in prepared.new.records for f in new.record.findings if f.severity == "W"]
-        (accepted,) = self.store.accept([prepared.new], self.now.timestamp())
+        (accepted,) = self.store.inbox.accept([prepared.new], self.now.timestamp())
         self.deliver()
         # Of a message that is only counted, the answer is not kept.
-        given = self.store.acknowledgments(accepted.message_id)
+        given = self.store.audit.acknowledgments(accepted.message_id)
         answer = read_answer((given[0] if given else prepared.new.acknowledgments[0]).body)
-        statuses = self.store.statuses([accepted.message_id]).get(accepted.message_id, [])
+        statuses = self.store.audit.statuses([accepted.message_id]).get(accepted.message_id, [])
         return answer, [how_it_ended(status) for status in statuses]
 
     def deliver(self) -> None:
@@ -159,17 +159,17 @@ class World:
             return lane_keys(change, feed, self.rules)
 
         def written_by(resource_type: str, resource_id: str) -> Any:
-            return self.store.written_by("ehr", resource_type, resource_id)
+            return self.store.crosswalk.written_by("ehr", resource_type, resource_id)
 
         now = self.now.timestamp()
-        while claimed := self.store.claim("ehr", "test", 1, now, lanes):
+        while claimed := self.store.queue.claim("ehr", "test", 1, now, lanes):
             for one in claimed:
                 outcome = deliver(
                     one.change, one.known, one.feed, self.rules, self.client, written_by, self.now,
-                    said_by=partial(self.store.said_by, "ehr"),
+                    said_by=partial(self.store.links.said_by, "ehr"),
                 )  # fmt: skip
                 state = DeliveryState.HELD if outcome.result is Result.HELD else DeliveryState.ENDED
-                assert not self.store.settle([Settlement(one, outcome, state)], now)
+                assert not self.store.settling.settle([Settlement(one, outcome, state)], now)
                 self.warned += [warning.local for warning in outcome.warnings if warning.severity == "W"]
                 self.tasks += [task.kind for task in outcome.tasks]
 
@@ -526,7 +526,7 @@ def test_a_grant_waits_for_its_person_and_nothing_overtakes_it(world: World) -> 
     assert world.hear(pmu("B07", "", certificate("L1")))[1] == ["held 204 unknown-person"]
     world.hear(pmu("B01"))
     message_id = 1
-    (status,) = world.store.statuses([message_id])[message_id]
+    (status,) = world.store.audit.statuses([message_id])[message_id]
     assert how_it_ended(status) == "held 204 unknown-person"
 
 

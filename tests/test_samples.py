@@ -98,7 +98,7 @@ class Rehearsal:
         feed = FeedRules(hl7_settings["key_system"], hl7_settings["timezone"], FEED_SETTINGS["authorities"])
         policy = FeedPolicy("staff", feed, {"sandbox": FhirDestination(self.rules)}, charset=hl7_settings["charset"])
         self.intake = Intake(policy, b"\0" * 32)
-        self.store.join("rehearsal", 3600, time.time())
+        self.store.queue.join("rehearsal", 3600, time.time())
 
     def close(self) -> None:
         self.client.close()
@@ -108,31 +108,31 @@ class Rehearsal:
         """The acknowledgments that are ready at once, and how the records ended."""
         now = time.time()
         news = [prepared.new for prepared in self.intake.prepare(sample.message, "test")]
-        (accepted,) = self.store.accept([new for new in news if new is not None], now)
+        (accepted,) = self.store.inbox.accept([new for new in news if new is not None], now)
         self._deliver_all()
-        given = self.store.acknowledgments(accepted.message_id)
+        given = self.store.audit.acknowledgments(accepted.message_id)
         bodies = [ack.body for ack in given if ack.state is not AcknowledgmentState.PENDING and ack.body]
         if accepted.duplicate_of:
             return bodies, [SampleRecord(r.event, r.person, DUPLICATE) for r in sample.records]
-        statuses = self.store.statuses([accepted.message_id])[accepted.message_id]
+        statuses = self.store.audit.statuses([accepted.message_id])[accepted.message_id]
         return bodies, [samples.record_of(status) for status in statuses]
 
     def _deliver_all(self) -> None:
         now = time.time()
-        while claimed := self.store.claim("sandbox", "rehearsal", 8, now, self._lane_of):
+        while claimed := self.store.queue.claim("sandbox", "rehearsal", 8, now, self._lane_of):
             settlements = []
             for one in claimed:
                 outcome = deliver(
                     one.change, one.known, one.feed, self.rules, self.client, self._written_by, datetime.now(UTC)
                 )
                 settlements.append(Settlement(one, outcome, DeliveryState.ENDED))
-            assert not self.store.settle(settlements, now)
+            assert not self.store.settling.settle(settlements, now)
 
     def _lane_of(self, change: StaffChange, feed: str) -> tuple[str, ...]:
         return lane_keys(change, feed, self.rules)
 
     def _written_by(self, resource_type: str, resource_id: str) -> Any:
-        return self.store.written_by("sandbox", resource_type, resource_id)
+        return self.store.crosswalk.written_by("sandbox", resource_type, resource_id)
 
     def resources(self) -> list[dict[str, Any]]:
         found = read_json(self.app.test_client().get("/sandbox/state?resources=true").data)["resources"]

@@ -36,10 +36,10 @@ class Visits(Rehearsal):
         """The answers, how the records ended, and everybody who is on the server then."""
         (prepared,) = self.intake.prepare(sample.message, "test")
         assert prepared.new is not None
-        (accepted,) = self.store.accept([prepared.new], prepared.new.received)
+        (accepted,) = self.store.inbox.accept([prepared.new], prepared.new.received)
         self.intake.stored(prepared.new)
         self._deliver_all()
-        statuses = self.store.statuses([accepted.message_id]).get(accepted.message_id, [])
+        statuses = self.store.audit.statuses([accepted.message_id]).get(accepted.message_id, [])
         answers = [one.body for one in prepared.new.acknowledgments if one.body]
         return answers, [samples.record_of(status) for status in statuses], self.resources()
 

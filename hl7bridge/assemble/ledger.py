@@ -20,15 +20,15 @@ class StoreLedger:
 
     def known(self, feed: str, source_key: str) -> Known:
         """The crosswalk, and what the feed wrote."""
-        return self._store().known(self._destination, feed, source_key)
+        return self._store().crosswalk.known(self._destination, feed, source_key)
 
     def written_by(self, resource_type: str, resource_id: str) -> tuple[Written, ...]:
         """What every record of this bridge wrote to that resource."""
-        return self._store().written_by(self._destination, resource_type, resource_id)
+        return self._store().crosswalk.written_by(self._destination, resource_type, resource_id)
 
     def said_by(self, feed: str, source_key: str) -> tuple[ElementValue, ...]:
         """What the last records of that person said of name, sex and birth date."""
-        return self._store().said_by(self._destination, feed, source_key)
+        return self._store().links.said_by(self._destination, feed, source_key)
 
 
 def ledger_of(store: Store, destination: str) -> StoreLedger:
@@ -38,7 +38,7 @@ def ledger_of(store: Store, destination: str) -> StoreLedger:
 
 def effective_lag(store: Store, policy: Policy) -> float:
     """Seconds that a search of the destination may lag behind: as configured, longer where it was measured so."""
-    measured = store.index_lag(policy.name)
+    measured = store.created.index_lag(policy.name)
     if not policy.index_lag or measured is None:
         return policy.index_lag
     return min(max(policy.index_lag, LONGER * measured.longest), max(policy.index_lag, REMEMBERED))

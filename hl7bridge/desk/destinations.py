@@ -52,7 +52,7 @@ class Standing:
 
 def standing(store: Store, settings: Settings) -> tuple[Standing, ...]:
     """All destinations."""
-    pauses, counts = store.pauses(), store.counts()["deliveries"]
+    pauses, counts = store.pausing.pauses(), store.audit.counts()["deliveries"]
     found = []
     for name, destination in settings.destinations.items():
         states, pause = counts.get(name, {}), pauses.get(name, {})
@@ -62,7 +62,7 @@ def standing(store: Store, settings: Settings) -> tuple[Standing, ...]:
                 destination.mode,
                 {operation: mode for operation, mode in destination.modes.model_dump().items() if mode},
                 any(destination.cohort.model_dump().values()),
-                store.latches(name),
+                store.modes.latches(name),
                 destination.place,
                 pause.get("reason", ""),
                 pause.get("since", 0.0),
@@ -91,9 +91,9 @@ def pause(
     """Stop deliveries until `resume`; messages are taken and queued as before. Raises ConfigError."""
     reason = why(reason)
     _known(settings, name)
-    if store.pause(name, PAUSED_BY_PERSON, clock(), who=str(actor), note=reason):
+    if store.pausing.pause(name, PAUSED_BY_PERSON, clock(), who=str(actor), note=reason):
         return Resumption(name, True, f"{name} is paused")
-    return Resumption(name, False, f"{name} was paused already ({store.pauses()[name]['reason']})")
+    return Resumption(name, False, f"{name} was paused already ({store.pausing.pauses()[name]['reason']})")
 
 
 def resume(
@@ -103,14 +103,14 @@ def resume(
     where it waits to go live, or is in a maintenance window."""
     reason = why(reason)
     _known(settings, name)
-    found = store.pauses().get(name, {})
+    found = store.pausing.pauses().get(name, {})
     if found.get("reason") == LEAVING_REPORT:
         advice = f"`hl7bridge destination go-live {name}` shows what was reported, and queues it or (--skip) leaves it."
         raise ConfigError(f"{name} waits to go live", advice=advice)
     if found.get("reason") == MAINTENANCE and found["until"] > clock():
         advice = f"Nothing is sent before that; else take the window out of {settings.destinations[name].file}."
         raise ConfigError(f"{name} is in its maintenance window until {local_time(found['until'])}", advice=advice)
-    changed = store.resume(name, clock(), who=str(actor), note=reason)
+    changed = store.pausing.resume(name, clock(), who=str(actor), note=reason)
     return Resumption(name, changed, f"{name} is resumed" if changed else f"{name} was not paused")
 
 
@@ -128,22 +128,22 @@ def retry_writes(
     as approved by it. Raises ConfigError where it is paused for another reason."""
     reason, who = why(reason), str(actor)
     _known(settings, name)
-    found = store.paused().get(name, "")
+    found = store.audit.paused().get(name, "")
     if found and found != WRITES_REFUSED:
         raise ConfigError(
             f"{name} is paused for another reason ({found})", advice=f"`hl7bridge destination resume {name}`."
         )
-    latched = store.unlatch(name, clock(), who=who, note=reason)
-    changed = store.resume(name, clock(), who=who, note=reason) or bool(latched)
+    latched = store.modes.unlatch(name, clock(), who=who, note=reason)
+    changed = store.pausing.resume(name, clock(), who=who, note=reason) or bool(latched)
     holds = [hold for local in (FORBIDDEN, NOT_OFFERED)
-             for hold in store.holds(local=local, destination=name, limit=EVERY)]  # fmt: skip
+             for hold in store.held.holds(local=local, destination=name, limit=EVERY)]  # fmt: skip
     again, queued = Translations(store, settings), 0
     with progress("queueing", len(holds)) as advance:
         for hold in sorted(holds, key=lambda hold: hold["id"]):
             anew = again.of(hold, clock())
             if not anew.problem:
                 given: dict[str, Any] = {"change": anew.change, "lane": anew.lane, "approves": False}
-                queued += store.release(hold["id"], clock(), who=who, reason=reason, **given) is Released.QUEUED
+                queued += store.held.release(hold["id"], clock(), who=who, reason=reason, **given) is Released.QUEUED
             advance()
     if not (changed or queued):
         return Resumption(name, False, f"{name} has not refused writes")

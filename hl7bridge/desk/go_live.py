@@ -110,7 +110,7 @@ def plan(
     if not there.policy.writes:
         raise ConfigError(f"{name} is in mode report", advice=f"Set its mode in {destination.file} first.")
     waits = _waits(store, name)
-    total = store.counts()["deliveries"].get(name, {}).get(Result.REPORTED.value, 0)
+    total = store.audit.counts()["deliveries"].get(name, {}).get(Result.REPORTED.value, 0)
     results: dict[str, Counter[str]] = {}
     held: Counter[str] = Counter()
     people: set[tuple[str, str]] = set()
@@ -159,21 +159,21 @@ def confirm(
         raise ConfigError(f"{name} could not be planned: {plan.problem}", advice="Nothing was changed; try again.")
     with progress("queueing", len(plan.deliveries)) as advance:
         done = 0
-        for so_far in store.go_live(name, list(plan.deliveries), clock(), who=who, reason=reason):
+        for so_far in store.modes.go_live(name, list(plan.deliveries), clock(), who=who, reason=reason):
             for _ in range(so_far - done):
                 advance()
             done = so_far
-    store.remember_ran_as(name, destination_of(settings.destinations[name]).policy.ran_as(), clock())
-    store.resume(name, clock(), who=who, note=reason)
+    store.modes.remember_ran_as(name, destination_of(settings.destinations[name]).policy.ran_as(), clock())
+    store.pausing.resume(name, clock(), who=who, note=reason)
 
 
 def _waits(store: Store, name: str) -> bool:
-    return store.paused().get(name, "") == reasons.LEAVING_REPORT
+    return store.audit.paused().get(name, "") == reasons.LEAVING_REPORT
 
 
 def _reported(store: Store, name: str, clock_tolerance: float) -> Iterator[Reported]:
     place = 0
-    while some := store.reported(name, place, _AT_ONCE, clock_tolerance=clock_tolerance):
+    while some := store.modes.reported(name, place, _AT_ONCE, clock_tolerance=clock_tolerance):
         yield from some
         place = some[-1].place
 

@@ -47,8 +47,8 @@ def find(
 ) -> HoldList:
     """What is held, for a cause, a destination, of a feed or about a staff key ("" = any)."""
     wanted: dict[str, Any] = {"destination": destination, "feed": feed, "local": cause, "source_key": person}
-    found = store.holds(**wanted, limit=limit + 1)
-    return HoldList(tuple(found[:limit]), store.hold_causes(**wanted), len(found) > limit)
+    found = store.held.holds(**wanted, limit=limit + 1)
+    return HoldList(tuple(found[:limit]), store.held.hold_causes(**wanted), len(found) > limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ def release(
             anew = Anew() if as_stored else again.of(hold, clock())
             left = anew.problem or _own_request(hold, actor)
             if not left:
-                released = store.release(
+                released = store.held.release(
                     hold["id"], clock(), who=str(actor), reason=reason, change=anew.change, lane=anew.lane
                 )
                 left = _LEFT[released.value] if released is not Released.QUEUED else ""
@@ -150,7 +150,7 @@ def discard(
     holds = _chosen(store, which)
     people, done = people_of(store, holds), []
     for hold in holds:
-        ended = store.discard(hold["id"], clock(), who=str(actor), reason=reason)
+        ended = store.held.discard(hold["id"], clock(), who=str(actor), reason=reason)
         done.append(HoldDecided(hold["id"], ended, "" if ended else _LEFT["not held"]))
     return _decided(store, settings, people, done, actor, reason, clock)
 
@@ -183,7 +183,7 @@ def _own_request(hold: dict[str, Any], actor: Actor) -> str:
 
 
 def _held(store: Store, delivery_id: int) -> dict[str, Any]:
-    found = store.holds(delivery_id=delivery_id)
+    found = store.held.holds(delivery_id=delivery_id)
     if not found:
         raise ConfigError(f"no held delivery has the id {delivery_id}", advice="`hl7bridge hold list` shows them.")
     return found[0]
@@ -197,4 +197,4 @@ def _chosen(store: Store, which: Which) -> list[dict[str, Any]]:
         raise ConfigError("say which", advice=advice)
     if not which.every:
         return [_held(store, delivery_id) for delivery_id in sorted(set(which.ids))]
-    return store.holds(local=which.cause, destination=which.destination, limit=EVERY)
+    return store.held.holds(local=which.cause, destination=which.destination, limit=EVERY)

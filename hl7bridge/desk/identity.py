@@ -248,10 +248,10 @@ def unlink(
     """Forget whom a record was found to be about: its next change searches anew. Raises ConfigError."""
     reason = why(reason)
     name = destination_of_feed(settings, feed, destination)
-    before = store.link_of(name, feed, key)
+    before = store.links.link_of(name, feed, key)
     was = before["person_id"] if before else ""
     done = Unlinked(name, feed, key, was, bool(before and before["link"]))
-    if done.changed and not store.link(name, feed, key, "", Link.FOUND, clock(), who=str(actor), reason=reason):
+    if done.changed and not store.links.link(name, feed, key, "", Link.FOUND, clock(), who=str(actor), reason=reason):
         raise ConfigError("a change of that record is under way", advice="Unlink it when that has ended.")
     return done
 
@@ -309,11 +309,11 @@ class _Decisions:
     def carry_out(self, decision: Decision, actor: Actor, reason: str, now: float) -> LinkMade:
         """Set the crosswalk. Raises ConfigError while a change is under way."""
         name, held = self.destination_of(decision), self.held(decision)
-        before = self.store.link_of(name, decision.feed, decision.key)
+        before = self.store.links.link_of(name, decision.feed, decision.key)
         person_id = "" if decision.person_id == NEW else decision.person_id
         link = Link.APART if not person_id else Link.FORCED if decision.force else Link.LINKED
         whose = (decision.feed, decision.key)
-        if not self.store.link(name, *whose, person_id, link, now, who=str(actor), reason=reason):
+        if not self.store.links.link(name, *whose, person_id, link, now, who=str(actor), reason=reason):
             raise ConfigError("a change of that record is under way", advice="Link it when that has ended.")
         self.holds += held
         self.decided.setdefault(name, set()).update(resources_of(held), {person_id} - {""})
@@ -321,7 +321,7 @@ class _Decisions:
 
     def _refuse_taken(self, destination: str, decision: Decision) -> None:
         """Two records of one feed are two people, until a person says otherwise."""
-        others = [row["source_key"] for row in self.store.linked_to(destination, decision.person_id)
+        others = [row["source_key"] for row in self.store.links.linked_to(destination, decision.person_id)
                   if row["feed"] == decision.feed and row["source_key"] != decision.key]  # fmt: skip
         if others and not decision.also:
             raise ConfigError(
@@ -355,7 +355,7 @@ def _refuse_different(change: JsonObject, resource: JsonObject) -> None:
 
 def id_map(store: Store, destination: DestinationSettings) -> JsonObject:
     """Feed, staff key and id at the server of everybody whom a destination knows, for `import_ids`."""
-    rows = [[row["feed"], row["source_key"], row["person_id"]] for row in store.id_map(destination.name)]
+    rows = [[row["feed"], row["source_key"], row["person_id"]] for row in store.links.id_map(destination.name)]
     return {"schema": ID_MAP, "destination": destination.name, "base_url": destination.place, "ids": rows}
 
 
@@ -381,7 +381,7 @@ def import_ids(
     """Take in a map of ids, where nobody is known yet. Raises ConfigError for another file, or another destination's."""
     reason = why(reason)
     rows = _ids_in(content, file, destination)
-    new, different = store.import_ids(destination.name, rows, clock(), who=str(actor), reason=reason)
+    new, different = store.links.import_ids(destination.name, rows, clock(), who=str(actor), reason=reason)
     return IdsImported(len(rows), new, different)
 
 

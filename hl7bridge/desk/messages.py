@@ -40,15 +40,15 @@ def find(
     if state and state not in {known.value for known in MessageState}:
         known = ", ".join(known.value for known in MessageState)
         raise ConfigError(f'"{state}" is no state', key="--state", advice=f"Write one of {known}.")
-    found = store.messages(
+    found = store.audit.messages(
         feed=feed, control_id=control_id, state=state, source_key=person, since=since, limit=limit + 1
     )
-    return MessageList(tuple(found[:limit]), len(found) > limit, store.pauses())
+    return MessageList(tuple(found[:limit]), len(found) > limit, store.pausing.pauses())
 
 
 def message_of(store: Store, message_id: int) -> dict[str, Any]:
     """One stored message. Raises ConfigError when there is none of that id."""
-    message = store.message(message_id)
+    message = store.audit.message(message_id)
     if message is None:
         raise ConfigError(f"there is no message {message_id}", advice="`hl7bridge msg list` shows what there is.")
     return message
@@ -57,9 +57,9 @@ def message_of(store: Store, message_id: int) -> dict[str, Any]:
 def ids_of(store: Store, text: str) -> tuple[int, ...]:
     """The id of the stored message that is meant: the id that `msg list` shows, else a control id (MSH-10), of which the
     newest that came is meant; the others follow. Raises ConfigError when there is none."""
-    if text.isascii() and text.isdecimal() and len(text) < 19 and store.message(int(text)) is not None:
+    if text.isascii() and text.isdecimal() and len(text) < 19 and store.audit.message(int(text)) is not None:
         return (int(text),)
-    found = [int(row["id"]) for row in store.messages(control_id=text, limit=_MOST_NAMESAKES)] if text else []
+    found = [int(row["id"]) for row in store.audit.messages(control_id=text, limit=_MOST_NAMESAKES)] if text else []
     if not found:
         advice = "`hl7bridge msg list` shows ids and control ids."
         raise ConfigError(f"there is no message {text[:60]}", advice=advice)
@@ -69,7 +69,7 @@ def ids_of(store: Store, text: str) -> tuple[int, ...]:
 def body_of(store: Store, message_id: int) -> bytes:
     """Its bytes as received. Raises ConfigError where they were not kept."""
     message_of(store, message_id)
-    body = store.body(message_id)
+    body = store.audit.body(message_id)
     if body is None:
         raise ConfigError(
             f"the bytes of message {message_id} were not kept",

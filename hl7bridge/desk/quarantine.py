@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def quarantined(store: Store, **given: Any) -> list[dict[str, Any]]:
     """What is held because a person has to decide whom it is about."""
-    return store.quarantined(QUARANTINE, **given)
+    return store.links.quarantined(QUARANTINE, **given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,9 @@ def with_question(store: Store, row: dict[str, Any]) -> dict[str, Any]:
     if row["local"] == KEY_OF_ANOTHER:
         whose = row["feed"], row["source_key"]
         bases = [
-            base for one in resources_of([row]) for base in store.written_by(row["destination"], "Practitioner", one)
+            base
+            for one in resources_of([row])
+            for base in store.crosswalk.written_by(row["destination"], "Practitioner", one)
         ]
         others = [base for base in bases if (base.feed, base.source_key) != whose]
         left = bool(others) and not any(base.holds_active for base in others)
@@ -168,7 +170,7 @@ def release(
         anew = again.of(row, clock())
         if not anew.problem:
             # It says whom the record is about; what is asked of a person about the change itself, is asked still.
-            released = store.release(
+            released = store.held.release(
                 row["id"], clock(), who=str(actor), reason=reason, change=anew.change, lane=anew.lane, approves=False
             )
             done += [row["id"]] if released is Released.QUEUED else []

@@ -106,7 +106,7 @@ def reconcile(
 
     name, began = destination.policy.name, clock()
     comparison = destination.comparison(ledger_of(store, name), before=before, sleep=sleep, clock=clock)
-    everybody = store.people(name)
+    everybody = store.compared.people(name)
     people = [(of, key) for of, key in everybody if (not feed or of == feed) and (not source_key or key == source_key)]
     found: list[Discrepancy] = []
     verified: list[Verified] = []
@@ -114,7 +114,7 @@ def reconcile(
     problem = ""
     try:
         for of, key in people:
-            source = store.source_person(name, of, key)
+            source = store.compared.source_person(name, of, key)
             seen = comparison.person(source)
             source, seen = _again_if_it_moved(store, name, comparison, source, seen)
             found += seen.found
@@ -137,9 +137,9 @@ def reconcile(
     counts = Counter(one.kind for one in found)
     run = Reconciliation(name, began, clock(), len(verified), feed, scan, dict(counts), problem)
     if source_key:
-        store.keep_verified(name, verified)
+        store.compared.keep_verified(name, verified)
         return ReconcileReport(run, tuple(found))
-    number = store.keep_reconciliation(run, found, verified, task=_task(counts))
+    number = store.compared.keep_reconciliation(run, found, verified, task=_task(counts))
     return ReconcileReport(
         Reconciliation(name, run.began, run.ended, run.people, feed, scan, run.counts, problem, number), tuple(found)
     )
@@ -150,7 +150,7 @@ def _close_what_is_shown(store: Store, destination: Destination, feed: str, sour
     roles_go_on = any(one.kind == Found.ROLE_ACTIVE for one in seen.found)
     facts = {PERSON_INACTIVE} if roles_go_on else {PERSON_INACTIVE, ROLES_ENDED}
     shown = f"{destination.words.shown(seen.resource_id)}, reconciled"
-    store.verify(destination.policy.name, feed, source_key, facts, shown, seen.verified)
+    store.worklist.verify(destination.policy.name, feed, source_key, facts, shown, seen.verified)
 
 
 def _again_if_it_moved(
@@ -159,7 +159,7 @@ def _again_if_it_moved(
     for _ in range(3):
         if not seen.found:
             break
-        now = store.source_person(destination, source.feed, source.source_key)
+        now = store.compared.source_person(destination, source.feed, source.source_key)
         if now == source:
             break
         source = now
@@ -214,7 +214,7 @@ def now(
     Raises ConfigError for somebody who is not known there.
     """
     plan = replace(plan_of(destination, settings), requests_per_second=0.0)
-    people = [one for one in store.people(destination.name, feed) if not person or one[1] == person]
+    people = [one for one in store.compared.people(destination.name, feed) if not person or one[1] == person]
     if person and not people:
         advice = "`hl7bridge msg list --person KEY` shows what came about somebody."
         raise ConfigError(f"nobody with that staff key is known for {destination.name}", key="--person", advice=advice)
@@ -228,7 +228,7 @@ def now(
 
 def last(store: Store, destination: str) -> ReconcileReport:
     """What the last run found; asks no server. Raises ConfigError where there was none."""
-    kept = store.last_reconciliation(destination)
+    kept = store.compared.last_reconciliation(destination)
     if kept is None:
         advice = "`hl7bridge reconcile` makes one now."
         raise ConfigError(f"nothing was reconciled with {destination} yet", advice=advice)
@@ -292,9 +292,11 @@ class Absent:
 
 def absent_from(store: Store, message_id: int) -> Absent:
     """Who is absent from the whole file that a message was. Raises ConfigError where it was none."""
-    found = store.full_files(message_id)
+    found = store.whole_files.full_files(message_id)
     if not found:
         advice = "It is one whose MFI-3 is REP; `hl7bridge task list --kind full-file-missing` names them."
         raise ConfigError(f"message {message_id} is no whole file", key="--full-file", advice=advice)
     file = found[0]
-    return Absent(message_id, file.feed, file.decided, file.decision, file.known, tuple(store.missing_of(message_id)))
+    return Absent(
+        message_id, file.feed, file.decided, file.decision, file.known, tuple(store.whole_files.missing_of(message_id))
+    )

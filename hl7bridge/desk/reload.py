@@ -48,7 +48,7 @@ class ReloadRequest:
 
 def history(store: Store) -> tuple[ReloadRequest, ...]:
     """The last requests, the latest first."""
-    return tuple(ReloadRequest(**row) for row in store.reloads())
+    return tuple(ReloadRequest(**row) for row in store.reloading.reloads())
 
 
 def ask(
@@ -62,16 +62,16 @@ def ask(
 ) -> ReloadRequest | None:
     """Ask the running service to read conf/ again, and wait so many seconds; None, and the request is withdrawn, where no
     service answers."""
-    request, until = store.ask_reload(str(actor), clock()), elapsed() + wait
+    request, until = store.reloading.ask_reload(str(actor), clock()), elapsed() + wait
     answer = _one(store, request)
     while not answer.answered and elapsed() < until:
         sleep(_LOOK_AGAIN)
         answer = _one(store, request)
-    if not answer.answered and store.withdraw_reload(request):
+    if not answer.answered and store.reloading.withdraw_reload(request):
         return None
     return _one(store, request)
 
 
 def _one(store: Store, request: int) -> ReloadRequest:
-    (row,) = store.reloads(request=request)
+    (row,) = store.reloading.reloads(request=request)
     return ReloadRequest(**row)

@@ -184,7 +184,7 @@ def _store_again(
         force=force,
         requested_by=who,
     )
-    return store.accept([new], now)[0].message_id
+    return store.inbox.accept([new], now)[0].message_id
 
 
 def when_ended(

@@ -85,15 +85,15 @@ class AccessReview:
 
 def access(store: Store, destination: str, feed: str = "", *, clock: Clock = time.time) -> AccessReview:
     """What the last reconciliation, or a later deactivation, saw of everybody (of a feed); no server is asked."""
-    people = tuple(_line(store, destination, row) for row in store.access_review(destination, feed))
-    tasks = store.tasks(state="open", destination=destination, limit=EVERY)
+    people = tuple(_line(store, destination, row) for row in store.compared.access_review(destination, feed))
+    tasks = store.worklist.tasks(state="open", destination=destination, limit=EVERY)
     now = clock()
     oldest = round(max((now - task["opened"] for task in tasks), default=0.0))
     return AccessReview(destination, people, len(tasks), oldest)
 
 
 def _line(store: Store, destination: str, row: dict[str, Any]) -> Access:
-    person = store.source_person(destination, row["feed"], row["source_key"])
+    person = store.compared.source_person(destination, row["feed"], row["source_key"])
     at_source = _says(person)
     took = row["deactivated"] - row["asked"] if row["deactivated"] and row["asked"] else None
     return Access(
@@ -135,7 +135,7 @@ def drop_files(
     """The files of drop folders, the newest first. Raises ConfigError for an unknown feed."""
     if feed:
         feed_named(settings, feed)
-    return store.drop_files(feed, under_way=under_way, limit=limit)
+    return store.drops.drop_files(feed, under_way=under_way, limit=limit)
 
 
 def percent_read(file: DropFile) -> int:
@@ -183,6 +183,6 @@ def export(
         told(sum(done.values()))
 
     try:
-        return store.export(file, bodies=bodies, told=count)
+        return store.exports.export(file, bodies=bodies, told=count)
     except FileExistsError:
         raise ConfigError("is there already", file=str(file), advice="Name another file, or remove it.") from None

@@ -30,7 +30,7 @@ def find(
     store: Store, *, state: str = "open", kind: str = "", destination: str = "", owner: str = "", limit: int = 0
 ) -> TaskList:
     """Tasks of a state (`ANY`: of each), of a kind, about a destination, given to somebody ("" = any); limit 0 = all."""
-    found = store.tasks(
+    found = store.worklist.tasks(
         state="" if state == ANY else state,
         kind=kind,
         destination=destination,
@@ -42,7 +42,7 @@ def find(
 
 def show(store: Store, task_id: int) -> dict[str, Any]:
     """One task. Raises ConfigError when there is none of that id."""
-    found = store.tasks(task_id=task_id)
+    found = store.worklist.tasks(task_id=task_id)
     if not found:
         raise ConfigError(f"there is no task {task_id}", advice="`hl7bridge task list` shows what there is.")
     return found[0]
@@ -57,9 +57,9 @@ def finish(
     """
     evidence, who = why(evidence, "--evidence"), str(actor)
     if item:
-        done = store.finish_item(task_id, item, clock(), who=who, evidence=evidence)
+        done = store.worklist.finish_item(task_id, item, clock(), who=who, evidence=evidence)
     else:
-        done = store.finish_task(task_id, clock(), who=who, evidence=evidence)
+        done = store.worklist.finish_task(task_id, clock(), who=who, evidence=evidence)
     task = show(store, task_id)
     if not done:
         raise _not_closed(task, item)
@@ -68,7 +68,7 @@ def finish(
 
 def assign(store: Store, task_id: int, owner: str, actor: Actor, *, clock: Clock = time.time) -> dict[str, Any]:
     """Give a task to a team or a person; returns the task. Raises ConfigError when it is not open."""
-    changed = store.assign_task(task_id, " ".join(owner.split())[:100], clock(), who=str(actor))
+    changed = store.worklist.assign_task(task_id, " ".join(owner.split())[:100], clock(), who=str(actor))
     task = show(store, task_id)
     if not changed:
         raise _not_closed(task, 0)

@@ -69,7 +69,7 @@ class Translations:
 
     def _translated(self, hold: dict[str, Any], now: float) -> dict[int, Record] | str:
         """Records by position, or why there are none."""
-        body, feed = self.store.body(hold["message_id"]), self.settings.feeds.get(hold["feed"])
+        body, feed = self.store.audit.body(hold["message_id"]), self.settings.feeds.get(hold["feed"])
         if body is None:
             return "the bytes of its message were not kept"
         if feed is None:

@@ -156,7 +156,7 @@ class Reloader(threading.Thread):
         while not self._stopping.wait(self._at_start.service.poll_interval):
             try:
                 store = store or self._open_store()
-                if request := store.reload_asked():
+                if request := store.reloading.reload_asked():
                     self._try(store, request)
             except StoreError as error:
                 self._log.warning("store failed, reloads wait", error=str(error))
@@ -172,7 +172,7 @@ class Reloader(threading.Thread):
             text = f"a defect ({type(error).__name__}); please report it"
             self._log.error("reload failed by a defect", error=text)
             report = {"problems": [text], "mappings": self._running.versions()}
-            store.answer_reload(request, False, report, time.time())
+            store.reloading.answer_reload(request, False, report, time.time())
 
     def _answer(self, store: Store, request: int) -> None:
         before = self._running.versions()
@@ -180,7 +180,9 @@ class Reloader(threading.Thread):
             applied = read_again(self._in_force, self._at_start, self._running.policy_of)
         except Refused as refused:
             self._log.error("reload refused, nothing changed", problems=len(refused.problems), text=str(refused))
-            store.answer_reload(request, False, {"problems": refused.problems, "mappings": before}, time.time())
+            store.reloading.answer_reload(
+                request, False, {"problems": refused.problems, "mappings": before}, time.time()
+            )
             return
         self._in_reactor(self._running.follow, applied)
         self._in_force = applied.settings
@@ -195,7 +197,7 @@ class Reloader(threading.Thread):
             "delivery": differs,
             "changed": applied.changed,
         }
-        store.answer_reload(request, True, report, time.time())
+        store.reloading.answer_reload(request, True, report, time.time())
 
 
 __all__ = ["Applied", "Refused", "Reloader", "Running", "needs_restart", "read_again"]

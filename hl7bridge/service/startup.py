@@ -181,7 +181,7 @@ def start_listener(settings: Settings, reactor: Any, arguments: Sequence[str], *
     location = store_location(settings)
     tell_sqlite(log)
     first = open_store(location)  # creates and migrates it before any thread needs it
-    secret = first.secret("duplicates")
+    secret = first.audit.secret("duplicates")
     policies = {name: feed_policy(feed, settings) for name, feed in settings.feeds.items()}
     known = {name: known_practitioners(first, policy) for name, policy in policies.items()}
     first.close()
@@ -272,7 +272,7 @@ def known_practitioners(store: Store, policy: FeedPolicy) -> KnownPractitioners:
     """Whom a feed's patient messages named lately, as the store remembers it."""
     known = KnownPractitioners(policy.recheck)
     if "adt" in policy.rules.takes:
-        known.load(store.known_practitioners(policy.name, time.time() - policy.recheck))
+        known.load(store.inbox.known_practitioners(policy.name, time.time() - policy.recheck))
     return known
 
 
@@ -311,7 +311,7 @@ def bind(reactor: Any, feed: Feed, listener: MllpListener) -> Any:
 
 def destination_is_down(store: Store, name: str) -> bool:
     """Whether the store says that the destination is paused."""
-    return name in store.paused()
+    return name in store.audit.paused()
 
 
 class ApplicationSender:

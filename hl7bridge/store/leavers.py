@@ -29,7 +29,7 @@ class Leavers(StorePart):
         super().__init__(connection)
         self._arrivals, self._tasks = arrivals, tasks
 
-    def watch_leavers(self, destination: str, task: Task, now: float) -> int:
+    def watch(self, destination: str, task: Task, now: float) -> int:
         """Open `task` for each person whose end was asked for more than `task.due_within` seconds ago and is not done: the
         server is down, or the change is held. One a person; it is due at once. Returns how many were opened.
 

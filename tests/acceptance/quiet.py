@@ -52,7 +52,7 @@ class Site:
         self.client = FhirClient(self.rules, transport=httpx.WSGITransport(app=self.app))
         self.store = SqliteStore(folder / "store.sqlite")
         self.now = BEGIN
-        self.store.join("test", 1e9, self.now.timestamp())
+        self.store.queue.join("test", 1e9, self.now.timestamp())
         self.intakes = {
             feed: Intake(
                 FeedPolicy(feed, FeedRules(system), {"ehr": FhirDestination(self.rules)}, unsupported="reject"),
@@ -71,13 +71,13 @@ class Site:
         (prepared,) = self.intakes[feed].prepare(body, "test")
         assert prepared.new is not None
         assert not any(record.record.failed for record in prepared.new.records)
-        self.store.accept([prepared.new], self.now.timestamp())
+        self.store.inbox.accept([prepared.new], self.now.timestamp())
         return self.deliver()
 
     def deliver(self) -> list[tuple[Claimed, Outcome]]:
         now, ended = self.now.timestamp(), []
-        written_by, said_by = partial(self.store.written_by, "ehr"), partial(self.store.said_by, "ehr")
-        while claimed := self.store.claim("ehr", "test", 32, now, self._lanes):
+        written_by, said_by = partial(self.store.crosswalk.written_by, "ehr"), partial(self.store.links.said_by, "ehr")
+        while claimed := self.store.queue.claim("ehr", "test", 32, now, self._lanes):
             settlements = []
             for one in claimed:
                 outcome = deliver(
@@ -86,7 +86,7 @@ class Site:
                 state = DeliveryState.HELD if outcome.result is Result.HELD else DeliveryState.ENDED
                 settlements.append(Settlement(one, outcome, state))
                 ended.append((one, outcome))
-            assert not self.store.settle(settlements, now)
+            assert not self.store.settling.settle(settlements, now)
         return ended
 
     def _lanes(self, change: StaffChange, feed: str) -> tuple[str, ...]:
@@ -96,10 +96,10 @@ class Site:
         """A person who was asked "re-hired?" says yes."""
         now, person_id = self.now.timestamp(), str(outcome.candidates[0]["id"])
         who = {"who": "hr office", "reason": "re-hired"}
-        assert self.store.link("ehr", one.feed, one.change.source_key, person_id, Link.LINKED, now, **who)
-        for row in self.store.quarantined(QUARANTINE, destination="ehr", limit=100_000):
+        assert self.store.links.link("ehr", one.feed, one.change.source_key, person_id, Link.LINKED, now, **who)
+        for row in self.store.links.quarantined(QUARANTINE, destination="ehr", limit=100_000):
             if (row["feed"], row["source_key"]) == (one.feed, one.change.source_key):
-                self.store.release(row["id"], now, approves=False, **who)
+                self.store.held.release(row["id"], now, approves=False, **who)
         self.deliver()
 
     def people(self) -> list[dict[str, Any]]:

@@ -63,15 +63,15 @@ def fill(folder: Path, bodies: Iterator[bytes]) -> int:
     """Accept the messages as the listener does; returns the number of deliveries."""
     settings = load(folder)
     store = open_store(str(settings.store.path))
-    intake = Intake(feed_policy(settings.feeds["staff"], settings), store.secret("duplicates"))
+    intake = Intake(feed_policy(settings.feeds["staff"], settings), store.audit.secret("duplicates"))
     waiting, deliveries = [], 0
     for body in bodies:
         waiting += [prepared.new for prepared in intake.prepare(body, "bench") if prepared.new]
         if len(waiting) >= BATCH:
-            store.accept(waiting, time.time())
+            store.inbox.accept(waiting, time.time())
             deliveries += sum(len(record.deliveries) for new in waiting for record in new.records)
             waiting = []
-    store.accept(waiting, time.time())
+    store.inbox.accept(waiting, time.time())
     deliveries += sum(len(record.deliveries) for new in waiting for record in new.records)
     store.close()
     return deliveries

@@ -33,11 +33,11 @@ def hold_all(site: Path, local: str = "refused", *tasks: Task) -> list[int]:
     """Hold what is queued, as a server's answer would; the ids."""
     store, now = store_of(site), time.time()
     try:
-        store.join("holder", 60, now)
-        claimed = store.claim("ehr", "holder", 100, now)
+        store.queue.join("holder", 60, now)
+        claimed = store.queue.claim("ehr", "holder", 100, now)
         held = Outcome(Result.HELD, "207", local, "The FHIR server refused it", tasks=tasks)
-        store.settle([Settlement(one, held, DeliveryState.HELD) for one in claimed], now)
-        store.leave("holder", now)
+        store.settling.settle([Settlement(one, held, DeliveryState.HELD) for one in claimed], now)
+        store.queue.leave("holder", now)
     finally:
         store.close()
     return [one.delivery_id for one in claimed]
@@ -288,10 +288,10 @@ def test_a_destination_is_paused_and_resumed(command: Command, ready: Path, serv
     assert command("destination", "resume", "ehr", *WHY, "--config", ready).out == "ehr is resumed\n"
     assert command("destination", "resume", "ehr", *WHY, "--config", ready).out == "ehr was not paused\n"
     store = store_of(ready)
-    store.pause("ehr", "maintenance", time.time(), until=time.time() + 600)
+    store.pausing.pause("ehr", "maintenance", time.time(), until=time.time() + 600)
     window = command("destination", "resume", "ehr", *WHY, "--config", ready)
     assert (window.code, "maintenance window until" in window.err) == (2, True)
-    store.resume("ehr", time.time())  # the window ends
+    store.pausing.resume("ehr", time.time())  # the window ends
     store.close()
     deliver_all(ready)
     assert len(server.practitioners()) == 1
@@ -301,7 +301,7 @@ def test_writes_are_tried_again(command: Command, ready: Path) -> None:
     take_in(ready, message("X1"))
     hold_all(ready, "forbidden")
     store = store_of(ready)
-    assert store.pause("ehr", "writes-refused", time.time(), task=Task("writes-refused", "Refused"))
+    assert store.pausing.pause("ehr", "writes-refused", time.time(), task=Task("writes-refused", "Refused"))
     store.close()
     retried = command("destination", "retry-writes", "ehr", *WHY, "--config", ready)
     assert (retried.code, retried.out) == (0, "ehr is written to again; 1 of 1 held changes are queued\n")

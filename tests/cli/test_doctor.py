@@ -551,7 +551,7 @@ def test_how_far_the_index_lags_is_shown_where_it_was_measured(
     Path(settings.store.path).parent.mkdir(parents=True, exist_ok=True)
     store = open_store(settings.store.path)
     created = SecondLook("Practitioner", "p1", "p1", "staff", "S1", 1, 1, 1000.0, 1000.0 + 60, 1)
-    store.looked("ehr", [Looked(created, True)], 1000.0 + seconds)
+    store.created.looked("ehr", [Looked(created, True)], 1000.0 + seconds)
     store.close()
     check = found(command("doctor", "-c", site, "--json"), code)
     assert f"{seconds}" in check["text"]

@@ -39,17 +39,17 @@ def deliver_all(site: Path) -> list[Result]:
     results = []
     try:
         now = time.time()
-        store.join("test", 60, now)
-        for claimed in store.claim("ehr", "test", 10, now):
-            written_by = partial(store.written_by, "ehr")
+        store.queue.join("test", 60, now)
+        for claimed in store.queue.claim("ehr", "test", 10, now):
+            written_by = partial(store.crosswalk.written_by, "ehr")
             outcome = deliver(
                 claimed.change, claimed.known, claimed.feed, rules, client, written_by, datetime.now(UTC),
-                said_by=partial(store.said_by, "ehr"),
+                said_by=partial(store.links.said_by, "ehr"),
             )  # fmt: skip
             state = DeliveryState.HELD if outcome.result is Result.HELD else DeliveryState.ENDED
-            assert store.settle([Settlement(claimed, outcome, state)], now) == []
+            assert store.settling.settle([Settlement(claimed, outcome, state)], now) == []
             results.append(outcome.result)
-        store.leave("test", now)
+        store.queue.leave("test", now)
     finally:
         client.close()
         store.close()

@@ -198,7 +198,7 @@ def test_without_a_change_nothing_is_read_differently(tmp_path: Path, command: C
     with SqliteStore(settings.store.path) as store:
         for sample in trios:
             news = [prepared.new for prepared in intake.prepare(sample.message, "test")]
-            store.accept([new for new in news if new is not None], 1.8e9)
+            store.inbox.accept([new for new in news if new is not None], 1.8e9)
     ended = command("map", "preview", "--json", "-c", str(tmp_path))
     assert ended.json["messages"] == []
     assert (ended.code, ended.json["counts"]) == (0, {})

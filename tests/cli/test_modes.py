@@ -34,10 +34,10 @@ def settle_all(site: Path, outcome: Outcome, state: DeliveryState) -> list[bool]
     """Settle what is queued; says of each whether it came approved."""
     store, now = store_of(site), time.time()
     try:
-        store.join("worker", 60, now)
-        claimed = store.claim("ehr", "worker", 100, now)
-        store.settle([Settlement(one, outcome, state) for one in claimed], now)
-        store.leave("worker", now)
+        store.queue.join("worker", 60, now)
+        claimed = store.queue.claim("ehr", "worker", 100, now)
+        store.settling.settle([Settlement(one, outcome, state) for one in claimed], now)
+        store.queue.leave("worker", now)
     finally:
         store.close()
     return [one.approved for one in claimed]
@@ -86,7 +86,7 @@ def test_what_they_asked_for_may_be_tried_again_and_is_not_approved_by_that(comm
 def test_trying_writes_again_approves_nothing(command: Command, ready: Path) -> None:
     take_in(ready, message("X1"))
     store = store_of(ready)
-    assert store.latch("ehr", "Practitioner create", "Not offered", 1.0)
+    assert store.modes.latch("ehr", "Practitioner create", "Not offered", 1.0)
     store.close()
     hold_all(ready, "not-offered")
     [row] = command("destination", "list", "--json", "--config", ready).json["destinations"]
@@ -117,16 +117,16 @@ def test_going_live_needs_something_that_waits(command: Command, ready: Path, se
     assert "does not wait to go live" in early.err
 
     store = store_of(ready)
-    assert store.pause("ehr", "leaving-report", time.time())
+    assert store.pausing.pause("ehr", "leaving-report", time.time())
     store.close()
     refused = command("destination", "resume", "ehr", *WHY, "--config", ready)
     assert (refused.code, "go-live" in refused.err) == (2, True)
     live = command("destination", "go-live", "ehr", "--yes", *WHY, "--json", "--config", ready).json
     assert (live["confirmed"], live["results"], live["held"]) == (True, {"held": 1}, {"approval": 1})
     store = store_of(ready)
-    assert store.counts()["deliveries"] == {"ehr": {"queued": 1}}
-    assert store.paused() == {}
-    assert store.ran_as("ehr") is not None
+    assert store.audit.counts()["deliveries"] == {"ehr": {"queued": 1}}
+    assert store.audit.paused() == {}
+    assert store.modes.ran_as("ehr") is not None
     store.close()
 
 
@@ -134,11 +134,11 @@ def test_what_was_reported_may_be_left(command: Command, ready: Path) -> None:
     take_in(ready, message("X1"))
     settle_all(ready, Outcome(Result.REPORTED), DeliveryState.ENDED)
     store = store_of(ready)
-    assert store.pause("ehr", "leaving-report", time.time())
+    assert store.pausing.pause("ehr", "leaving-report", time.time())
     store.close()
     assert command("destination", "go-live", "ehr", "--skip", "--yes", *WHY, "--config", ready).code == 0
     store = store_of(ready)
-    assert (store.counts()["deliveries"], store.paused()) == ({"ehr": {"reported": 1}}, {})
+    assert (store.audit.counts()["deliveries"], store.audit.paused()) == ({"ehr": {"reported": 1}}, {})
     store.close()
 
 

@@ -143,7 +143,7 @@ def came(site: Path, *files: str) -> None:
         raw = MESSAGE.format(id=f"F{number}", tail="").replace("MFI|STF^Staff^HL70175", f"MFI|{name}").encode()
         (prepared,) = Intake(policy, b"k" * 32).prepare(raw, "peer")
         assert prepared.new is not None
-        store.accept([prepared.new], 1_771_000_000.0)
+        store.inbox.accept([prepared.new], 1_771_000_000.0)
     store.close()
 
 

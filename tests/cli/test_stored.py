@@ -94,9 +94,9 @@ def take_in(site: Path, *bodies: bytes) -> list[int]:
     settings = config.load(site, {})
     with_store = open_store(settings.store.path)
     try:
-        intake = Intake(feed_policy(settings.feeds["staff"], settings), with_store.secret("duplicates"))
+        intake = Intake(feed_policy(settings.feeds["staff"], settings), with_store.audit.secret("duplicates"))
         new = [prepared.new for body in bodies for prepared in intake.prepare(body, "test")]
-        return [accepted.message_id for accepted in with_store.accept([one for one in new if one], time.time())]
+        return [accepted.message_id for accepted in with_store.inbox.accept([one for one in new if one], time.time())]
     finally:
         with_store.close()
 
@@ -110,19 +110,19 @@ def deliver_all(site: Path) -> None:
     client = client_for(destination, rules)
     try:
         now = time.time()
-        store.join("test", 60, now)
-        for claimed in store.claim("ehr", "test", 10, now):
+        store.queue.join("test", 60, now)
+        for claimed in store.queue.claim("ehr", "test", 10, now):
             outcome = deliver(
                 claimed.change,
                 claimed.known,
                 claimed.feed,
                 rules,
                 client,
-                partial(store.written_by, "ehr"),
+                partial(store.crosswalk.written_by, "ehr"),
                 datetime.now(UTC),
             )
-            assert store.settle([Settlement(claimed, outcome, DeliveryState.ENDED)], now) == []
-        store.leave("test", now)
+            assert store.settling.settle([Settlement(claimed, outcome, DeliveryState.ENDED)], now) == []
+        store.queue.leave("test", now)
     finally:
         client.close()
         store.close()

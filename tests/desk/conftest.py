@@ -43,17 +43,17 @@ class Office:
     def take_in(self, *bodies: bytes) -> list[int]:
         """What the listener does with messages; their ids."""
         policy = feed_policy(self.settings.feeds["staff"], self.settings)
-        intake = Intake(policy, self.store.secret("duplicates"))
+        intake = Intake(policy, self.store.audit.secret("duplicates"))
         new = [prepared.new for body in bodies for prepared in intake.prepare(body, "test")]
-        return [taken.message_id for taken in self.store.accept([one for one in new if one], time.time())]
+        return [taken.message_id for taken in self.store.inbox.accept([one for one in new if one], time.time())]
 
     def settle(self, outcome: Outcome, state: DeliveryState) -> list[bool]:
         """Settle what is queued; says of each whether it came approved."""
         now = time.time()
-        self.store.join("worker", 60, now)
-        claimed = self.store.claim("ehr", "worker", 100, now)
-        assert self.store.settle([Settlement(one, outcome, state) for one in claimed], now) == []
-        self.store.leave("worker", now)
+        self.store.queue.join("worker", 60, now)
+        claimed = self.store.queue.claim("ehr", "worker", 100, now)
+        assert self.store.settling.settle([Settlement(one, outcome, state) for one in claimed], now) == []
+        self.store.queue.leave("worker", now)
         return [one.approved for one in claimed]
 
     def hold(self, local: str, *tasks: Task) -> list[bool]:

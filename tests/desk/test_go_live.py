@@ -17,7 +17,7 @@ def reported(office: Office) -> Office:
     """Two changes that were only reported, at a destination whose server does not answer, and which waits."""
     office.take_in(person("E100", "X1"), person("E200", "X2"))
     office.settle(Outcome(Result.REPORTED), DeliveryState.ENDED)
-    office.store.pause("ehr", LEAVING_REPORT, 1.0)
+    office.store.pausing.pause("ehr", LEAVING_REPORT, 1.0)
     return office
 
 
@@ -30,15 +30,18 @@ def test_a_server_out_of_reach_leaves_everything_as_it_is(reported: Office) -> N
     assert waited, "a read that fails in passing is tried again"
     with pytest.raises(ConfigError, match="could not be planned"):
         go_live.confirm(reported.store, reported.settings, plan, ANA, WHY)
-    assert reported.store.counts()["deliveries"] == {"ehr": {"reported": 2}}
-    assert reported.store.paused() == {"ehr": LEAVING_REPORT}
+    assert reported.store.audit.counts()["deliveries"] == {"ehr": {"reported": 2}}
+    assert reported.store.audit.paused() == {"ehr": LEAVING_REPORT}
 
 
 def test_what_was_reported_may_be_left_and_once_is_enough(reported: Office) -> None:
     plan = go_live.leave(reported.store, reported.settings, "ehr")
     go_live.confirm(reported.store, reported.settings, plan, BO, WHY)
-    assert (reported.store.counts()["deliveries"], reported.store.paused()) == ({"ehr": {"reported": 2}}, {})
-    assert reported.store.ran_as("ehr") is not None
+    assert (reported.store.audit.counts()["deliveries"], reported.store.audit.paused()) == (
+        {"ehr": {"reported": 2}},
+        {},
+    )
+    assert reported.store.modes.ran_as("ehr") is not None
     with pytest.raises(ConfigError, match="does not wait to go live"):
         go_live.confirm(reported.store, reported.settings, plan, BO, WHY)
 

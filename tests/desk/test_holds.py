@@ -14,7 +14,7 @@ from tests.desk.conftest import ANA, BO, WHY, Office, person
 
 
 def events(office: Office, message_id: int, event: str) -> list[dict[str, Any]]:
-    message = office.store.message(message_id)
+    message = office.store.audit.message(message_id)
     assert message is not None
     return [row["detail"] for row in message["history"] if row["event"] == event]
 

@@ -36,7 +36,7 @@ def people() -> Servers:
 
 
 def linked(office: Office, key: str) -> str:
-    row = office.store.link_of("ehr", "staff", key)
+    row = office.store.links.link_of("ehr", "staff", key)
     return str(row["person_id"]) if row else ""
 
 

@@ -30,10 +30,10 @@ def test_a_message_is_meant_by_its_id_or_by_a_control_id(office: Office) -> None
 
 
 def test_dropped_files_and_how_far_they_are_read(office: Office) -> None:
-    begun = office.store.begin_drop_file("staff", "night.hl7", "1", 200, 1.0)
+    begun = office.store.drops.begin_drop_file("staff", "night.hl7", "1", 200, 1.0)
     [file] = reports.drop_files(office.store, office.settings, "staff", under_way=True)
     assert (file, reports.percent_read(file)) == (begun, 0)
-    assert reports.percent_read(office.store.settle_drop_file(file, "done", 2.0)) == 100
+    assert reports.percent_read(office.store.drops.settle_drop_file(file, "done", 2.0)) == 100
     data = reports.drop_data(file)
     assert (data["name"], data["bytes"], data["began"]) == ("night.hl7", 200, "1970-01-01T00:00:01.000+00:00")
     with pytest.raises(ConfigError, match='there is no feed "hr"'):

@@ -20,7 +20,7 @@ def test_who_asks_for_a_replay_may_not_approve_it(office: Office) -> None:
     office.settle(Outcome(Result.UNCHANGED), DeliveryState.ENDED)
     done = replay.again(office.store, office.settings, 1, BO, clock=lambda: 4e9)
     assert (done.replay_of, done.message_id, done.read_differently) == (1, 2, ())
-    message = office.store.message(2)
+    message = office.store.audit.message(2)
     assert message is not None
     assert (message["replay_of"], message["received"], message["note"]) == (1, 4e9, "replayed")
     office.hold("approval")

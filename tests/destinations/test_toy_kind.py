@@ -71,10 +71,10 @@ class Site:
         if event != "B05":
             middle = f"MFI|STF^Staff^HL70175||UPD|||AL\rMFE|{event}|C{self.sent}||{key}|CE\r"
         stf = STF.format(key=key, active="I" if event == "MDC" else "A") + "|" * 27 + away_until
-        intake = Intake(feed_policy(self.settings.feeds["staff"], self.settings), self.store.secret("duplicates"))
+        intake = Intake(feed_policy(self.settings.feeds["staff"], self.settings), self.store.audit.secret("duplicates"))
         [prepared] = intake.prepare((head + middle + stf + "\r").encode(), "test")
         assert prepared.new is not None
-        return self.store.accept([prepared.new], time.time())[0].message_id
+        return self.store.inbox.accept([prepared.new], time.time())[0].message_id
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -86,7 +86,7 @@ class Site:
             assert role.stop(20)
 
     def counts(self) -> dict[str, int]:
-        found: dict[str, int] = self.store.counts()["deliveries"].get("cards", {})
+        found: dict[str, int] = self.store.audit.counts()["deliveries"].get("cards", {})
         return {state: count for state, count in found.items() if count}
 
     def until(self, **counts: int) -> None:
@@ -115,7 +115,9 @@ def test_it_goes_the_whole_journey(site: Site) -> None:
     site.configure("write")
     with site.running():
         # go-live: it stands still until a person has seen what was reported
-        wait_until(lambda: site.store.paused() == {"cards": LEAVING_REPORT}, 20, lambda: str(site.store.paused()))
+        wait_until(
+            lambda: site.store.audit.paused() == {"cards": LEAVING_REPORT}, 20, lambda: str(site.store.audit.paused())
+        )
         seen: list[str] = []
         plan = go_live.plan(site.store, site.settings, "cards", each=lambda one: seen.append(one.outcome.result.value))
         assert (seen, plan.people, list(site.folder.iterdir())) == (["created", "created"], 2, [])
@@ -134,7 +136,7 @@ def test_it_goes_the_whole_journey(site: Site) -> None:
         site.until(created=2, updated=1, deactivated=1, held=1)
         assert (site.card(CARD, "staff-E1"), site.card(CARD, "staff-E2")) == ({"active": False}, {"active": True})
         assert site.card(UNIT, "ICU") == {"E2": "always"}
-        [hold] = site.store.holds(limit=10)
+        [hold] = site.store.held.holds(limit=10)
         assert (hold["source_key"], hold["local"]) == ("E2", "brake")
         decided = holds.release(site.store, site.settings, holds.Which((hold["id"],)), ANA, WHY)
         assert [one.problem for one in decided.holds] == [""]
@@ -165,7 +167,7 @@ def test_whoever_shares_a_unit_shares_a_lane_and_compares(site: Site) -> None:
         site.until(created=2, reported=1)
     [found] = reconcile(site.store, there, plan).found
     assert (found.kind, found.source_key, found.resource_type) == ("active-at-server", "E1", CARD)
-    changes = [site.store.source_person("cards", "staff", key).latest for key in ("E1", "E2")]
+    changes = [site.store.compared.source_person("cards", "staff", key).latest for key in ("E1", "E2")]
     first, second = (set(there.lane_keys(change, "staff")) for change in changes if change)
     assert first & second == {"unit ICU"}
     assert ledger_of(site.store, "cards").written_by(UNIT, "ICU") != ()

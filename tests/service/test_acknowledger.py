@@ -63,16 +63,16 @@ class Bench:
         self.thread = Acknowledger(lambda: self.looks, policies, lambda pending, body: self.answers.put(body))
 
     def accept(self, kind: str = "original", **given: float) -> int:
-        return self.store.accept([waiting_message(kind, **given)], time.time())[0].message_id
+        return self.store.inbox.accept([waiting_message(kind, **given)], time.time())[0].message_id
 
     def claim(self):
-        self.store.join("worker", 60, time.time())
-        (claimed,) = self.store.claim("fhir", "worker", 1, time.time())
+        self.store.queue.join("worker", 60, time.time())
+        (claimed,) = self.store.queue.claim("fhir", "worker", 1, time.time())
         return claimed
 
     def deliver(self) -> None:
         outcome = Outcome(Result.CREATED, person_id="p1")
-        self.store.settle([Settlement(self.claim(), outcome, DeliveryState.ENDED)], time.time())
+        self.store.settling.settle([Settlement(self.claim(), outcome, DeliveryState.ENDED)], time.time())
         self.thread.hint()
 
     def end(self) -> None:
@@ -87,7 +87,7 @@ def test_a_message_that_comes_while_the_thread_looks_is_answered_when_its_outcom
 ) -> None:
     """It was asked for, and the look that had begun did not see it: it is pending all the same, and not answered."""
     bench = Bench(tmp_path / "store.db")
-    look, looked = bench.looks.pending_acknowledgments, threading.Event()
+    look, looked = bench.looks.audit.pending_acknowledgments, threading.Event()
     message: list[int] = []
 
     def while_it_comes():
@@ -99,7 +99,7 @@ def test_a_message_that_comes_while_the_thread_looks_is_answered_when_its_outcom
             bench.thread.expect(message[0], kind)
         return rows
 
-    bench.looks.pending_acknowledgments = while_it_comes
+    bench.looks.audit.pending_acknowledgments = while_it_comes
     bench.thread.start()
     assert looked.wait(20)
     assert bench.answers.empty()

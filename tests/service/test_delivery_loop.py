@@ -92,7 +92,7 @@ class Running:
         self.loop.start()
 
     def states(self) -> dict[str, int]:
-        found: dict[str, int] = self.store.counts()["deliveries"]["fhir"]
+        found: dict[str, int] = self.store.audit.counts()["deliveries"]["fhir"]
         return found
 
     def end(self) -> None:
@@ -111,7 +111,7 @@ def bench(tmp_path: Path) -> Iterator[Running]:
 
 def test_differences_that_cannot_be_written_down_are_left_out(bench: Running) -> None:
     bench.server.gender = HALF_A_PAIR
-    bench.store.accept([message("K1"), message("K2")], time.time())
+    bench.store.inbox.accept([message("K1"), message("K2")], time.time())
     bench.start()
     wait_until(lambda: bench.states() == {"updated": 1, "created": 1}, 20, lambda: str(bench.states()))
     assert bench.loop.is_alive()
@@ -119,15 +119,15 @@ def test_differences_that_cannot_be_written_down_are_left_out(bench: Running) ->
 
 def test_an_outcome_that_cannot_be_written_down_at_all_holds_its_change_and_no_other(bench: Running) -> None:
     store = open_store(bench.path)
-    settle = store.settle
+    settle = store.settling.settle
 
     def choosy(settlements, now):
         if any(s.claimed.change.source_key == "K1" and s.outcome.local != UNWRITABLE for s in settlements):
             raise RecursionError
         return settle(settlements, now)
 
-    store.settle = choosy
-    bench.store.accept([message("K1"), message("K2")], time.time())
+    store.settling.settle = choosy
+    bench.store.inbox.accept([message("K1"), message("K2")], time.time())
     bench.start(store=store)
     wait_until(lambda: bench.states() == {"held": 1, "created": 1}, 20, lambda: str(bench.states()))
     assert bench.loop.is_alive()
@@ -137,12 +137,12 @@ def test_what_is_under_way_when_the_stop_must_not_wait_longer_is_looked_for_befo
     bench: Running,
 ) -> None:
     bench.server.go_on.clear()
-    (accepted,) = bench.store.accept([message("K2")], time.time())
+    (accepted,) = bench.store.inbox.accept([message("K2")], time.time())
     bench.start(stop_timeout=0.0)
     assert bench.server.asked.wait(20)
     bench.loop.stop()
     wait_until(lambda: "claimed" not in bench.states(), 20, lambda: str(bench.states()))
-    found = bench.store.message(accepted.message_id)
+    found = bench.store.audit.message(accepted.message_id)
     assert found
     (delivery,) = found["records"][0]["deliveries"]
     assert (delivery["state"], delivery["ambiguous"]) == ("unknown", True)
@@ -154,7 +154,7 @@ def test_a_defect_ends_the_loop_in_order_and_says_nothing_of_its_text(bench: Run
     def claim(*_: object) -> None:
         raise ValueError("Tamsworth")
 
-    store.claim = claim
+    store.queue.claim = claim
     bench.start(store=store)
     bench.loop.join(20)
     assert bench.loop.failed == "a defect (ValueError)"

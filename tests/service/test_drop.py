@@ -76,7 +76,7 @@ class Site:
 
     def messages(self) -> list[str]:
         """Control ids of what was stored and was no duplicate, in order."""
-        rows = [row for row in self.store.messages(limit=10_000) if row["state"] != "duplicate"]
+        rows = [row for row in self.store.audit.messages(limit=10_000) if row["state"] != "duplicate"]
         return [row["control_id"] for row in sorted(rows, key=lambda row: row["id"])]
 
 
@@ -108,7 +108,7 @@ def test_files_are_taken_by_name_once_they_have_settled(site: Site) -> None:
     assert (site.folder / "done/a.hl7").read_bytes() == one(1)
     [line] = site.results("done/a.hl7")
     assert (line["number"], line["control_id"], line["acknowledgment_code"], line["errors"]) == (1, "D1", "AA", [])
-    assert site.store.message(line["message_id"])["header"]["control_id"] == "D1"
+    assert site.store.audit.message(line["message_id"])["header"]["control_id"] == "D1"
 
 
 def test_one_that_grows_is_left_alone_and_the_others_go_on(site: Site) -> None:
@@ -129,7 +129,7 @@ def test_a_stop_at_any_commit_loses_and_repeats_nothing(site: Site, monkeypatch:
     """Cut off before a group is committed, and once more after all of them, before the file is moved."""
     monkeypatch.setattr(drop, "GROUP", 10)
     (site.folder / "a.hl7").write_bytes(batch(130))
-    whole = site.store.accept_from_file
+    whole = site.store.drops.accept_from_file
     seen = 0
 
     def breaks(file: Any, messages: Any, taken: Callable[..., Taken], now: float) -> Any:
@@ -144,13 +144,13 @@ def test_a_stop_at_any_commit_loses_and_repeats_nothing(site: Site, monkeypatch:
         seen += 1
         return whole(file, messages, then_fails, now)
 
-    monkeypatch.setattr(site.store, "accept_from_file", breaks)
+    monkeypatch.setattr(site.store.drops, "accept_from_file", breaks)
     with pytest.raises(KeyboardInterrupt):
         site.take()
     assert seen
     assert len(site.messages()) == at // 10 * 10
-    monkeypatch.setattr(site.store, "accept_from_file", whole)
-    monkeypatch.setattr(site.store, "settle_drop_file", _cut_off)
+    monkeypatch.setattr(site.store.drops, "accept_from_file", whole)
+    monkeypatch.setattr(site.store.drops, "settle_drop_file", _cut_off)
     site.watch = site.started()
     with pytest.raises(KeyboardInterrupt):
         site.take()
@@ -160,7 +160,7 @@ def test_a_stop_at_any_commit_loses_and_repeats_nothing(site: Site, monkeypatch:
     assert site.messages() == [f"D{number}" for number in range(1, 131)]
     assert site.names() == ["done/a.hl7", f"done/a.hl7{RESULTS}"]
     assert [line["number"] for line in site.results("done/a.hl7")] == list(range(1, 131))
-    [file] = site.store.drop_files()
+    [file] = site.store.drops.drop_files()
     assert (file.state, file.taken.messages, file.taken.accepted, file.taken.duplicates) == ("done", 130, 130, 0)
     assert file.taken.results == (site.folder / f"done/a.hl7{RESULTS}").stat().st_size
 
@@ -172,7 +172,7 @@ def _cut_off(*_: Any, **__: Any) -> Any:
 @pytest.mark.parametrize("moved", [False, True], ids=["before", "after"])
 def test_a_stop_around_the_move_is_made_good(site: Site, monkeypatch: pytest.MonkeyPatch, moved: bool) -> None:
     (site.folder / "a.hl7").write_bytes(batch(3))
-    whole = site.store.settle_drop_file
+    whole = site.store.drops.settle_drop_file
 
     def settle(file: Any, state: str, now: float, *, target: str = "") -> Any:
         if moved and state == "done":
@@ -182,7 +182,7 @@ def test_a_stop_around_the_move_is_made_good(site: Site, monkeypatch: pytest.Mon
             raise KeyboardInterrupt
         return settled
 
-    monkeypatch.setattr(site.store, "settle_drop_file", settle)
+    monkeypatch.setattr(site.store.drops, "settle_drop_file", settle)
     with pytest.raises(KeyboardInterrupt):
         site.take()
     assert ("done/a.hl7" in site.names()) is moved
@@ -191,7 +191,7 @@ def test_a_stop_around_the_move_is_made_good(site: Site, monkeypatch: pytest.Mon
     (site.folder / "b.hl7").write_bytes(one(9))
     site.look()
     assert site.names() == ["b.hl7", "done/a.hl7", f"done/a.hl7{RESULTS}"]
-    assert [file.state for file in site.store.drop_files()] == ["done"]
+    assert [file.state for file in site.store.drops.drop_files()] == ["done"]
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_a_stop_around_the_move_is_made_good(site: Site, monkeypatch: pytest.Mon
 def test_what_needs_a_look_goes_to_failed(site: Site, content: bytes, state: str, told: list[str]) -> None:
     (site.folder / "a.hl7").write_bytes(content)
     site.take()
-    [file] = site.store.drop_files()
+    [file] = site.store.drops.drop_files()
     assert (file.state, file.target) == (state, f"{state}/a.hl7")
     assert [line["file"]["local"] for line in site.results(f"{state}/a.hl7") if "file" in line] == told
 
@@ -239,7 +239,7 @@ def test_results_say_what_the_answer_would_have_said_and_hold_no_content(site: S
     assert [error["local"] for error in lines[5]["errors"]] == ["frame-too-large"]
     assert "Tamsworth" not in json.dumps(lines)
     assert "Tamsworth" not in str(site.log.lines)
-    [file] = site.store.drop_files()
+    [file] = site.store.drops.drop_files()
     taken = file.taken
     assert (taken.messages, taken.accepted, taken.refused, taken.duplicates, taken.others) == (6, 1, 3, 1, 1)
 
@@ -250,9 +250,9 @@ def test_nobody_is_answered_whatever_a_message_asks_for(tmp_path: Path, accept: 
     (site.folder / "a.hl7").write_bytes(one(1, accept=accept, application=application))
     site.take()
     [line] = site.results("done/a.hl7")
-    [kept] = site.store.acknowledgments(line["message_id"])
+    [kept] = site.store.audit.acknowledgments(line["message_id"])
     assert (kept.kind, kept.state.value, kept.code, kept.positive) == ("original", "none", "AA", True)
-    assert site.store.pending_acknowledgments() == []
+    assert site.store.audit.pending_acknowledgments() == []
     site.store.close()
 
 
@@ -270,11 +270,11 @@ def test_each_message_of_a_batch_has_its_own_character_set_and_separators(site: 
         written.append(text.translate(str.maketrans(separators)).encode(codec))
     (site.folder / "a.hl7").write_bytes(b"BHS|^~\\&|HR\r" + b"".join(written) + f"BTS|{len(ways)}\r".encode())
     site.take()
-    [file] = site.store.drop_files()
+    [file] = site.store.drops.drop_files()
     assert (file.state, file.taken.accepted) == ("done", len(ways))
     changes = []
     for line in site.results("done/a.hl7"):
-        [record] = site.store.message(line["message_id"])["records"]
+        [record] = site.store.audit.message(line["message_id"])["records"]
         changes.append({key: record["change"][key] for key in ("source_key", "identifiers", "practitioner", "roles")})
     assert "Grünwald" in str(changes[0])
     assert all(change == changes[0] for change in changes)
@@ -283,14 +283,14 @@ def test_each_message_of_a_batch_has_its_own_character_set_and_separators(site: 
 def test_a_fault_of_ours_in_one_file_keeps_no_other_one_waiting(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, number in (("a.hl7", 1), ("b.hl7", 2)):
         (site.folder / name).write_bytes(one(number))
-    whole = site.store.accept_from_file
+    whole = site.store.drops.accept_from_file
 
     def fails(file: Any, *given: Any) -> Any:
         if file.name == "a.hl7":
             raise IndexError("Tamsworth")
         return whole(file, *given)
 
-    monkeypatch.setattr(site.store, "accept_from_file", fails)
+    monkeypatch.setattr(site.store.drops, "accept_from_file", fails)
     site.take()
     site.look()
     assert site.messages() == ["D2"]
@@ -303,21 +303,21 @@ def test_a_file_that_is_changed_while_it_is_read_is_read_again(site: Site, monke
     path = site.folder / "a.hl7"
     cut = one(4)[:60]
     path.write_bytes(b"".join(map(one, (1, 2, 3))) + cut)
-    whole = site.store.accept_from_file
+    whole = site.store.drops.accept_from_file
 
     def grows(*given: Any) -> Any:
         if path.read_bytes().endswith(cut):
             path.write_bytes(b"".join(map(one, (1, 2, 3, 4))))
         return whole(*given)
 
-    monkeypatch.setattr(site.store, "accept_from_file", grows)
+    monkeypatch.setattr(site.store.drops, "accept_from_file", grows)
     site.take()
     assert site.messages() == ["D1", "D2", "D3"]
     assert site.names() == ["a.hl7", f"a.hl7{RESULTS}"]
     site.take()
     assert site.messages() == ["D1", "D2", "D3", "D4"]
     assert [line["state"] for line in site.results("done/a.hl7")] == ["duplicate"] * 3 + ["accepted"]
-    assert [file.state for file in site.store.drop_files()] == ["done", "changed"]
+    assert [file.state for file in site.store.drops.drop_files()] == ["done", "changed"]
 
 
 def test_the_same_name_again_is_another_file(site: Site) -> None:
@@ -366,7 +366,7 @@ def test_a_store_that_fails_keeps_the_file_waiting(site: Site, monkeypatch: pyte
     def fails(*_: Any) -> Any:
         raise StoreError("the disk is full")
 
-    monkeypatch.setattr(site.store, "accept_from_file", fails)
+    monkeypatch.setattr(site.store.drops, "accept_from_file", fails)
     with pytest.raises(StoreError):
         site.take()
     monkeypatch.undo()
@@ -377,13 +377,13 @@ def test_a_store_that_fails_keeps_the_file_waiting(site: Site, monkeypatch: pyte
 def test_progress_is_told_now_and_then(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drop, "GROUP", 10)
     (site.folder / "a.hl7").write_bytes(batch(100))
-    whole = site.store.accept_from_file
+    whole = site.store.drops.accept_from_file
 
     def slowly(*given: Any) -> Any:
         site.at += 3.0
         return whole(*given)
 
-    monkeypatch.setattr(site.store, "accept_from_file", slowly)
+    monkeypatch.setattr(site.store.drops, "accept_from_file", slowly)
     site.take()
     told = [details for event, details in site.log.lines if event == "dropped file"]
     assert [line["count"] for line in told] == [40, 70, 100]
@@ -425,5 +425,5 @@ def test_the_thread_looks_by_itself_and_stops(tmp_path: Path) -> None:
     folder.join(30)
     assert not folder.is_alive()
     store = opened()
-    assert store.counts()["messages"] == {"accepted": 1}
+    assert store.audit.counts()["messages"] == {"accepted": 1}
     store.close()

@@ -55,8 +55,8 @@ class Audited:
         self.bridge.wait_delivered()
         store = open_store(self.bridge.store_path)
         try:
-            (row,) = store.messages(control_id=control_id)
-            found = store.message(row["id"])
+            (row,) = store.audit.messages(control_id=control_id)
+            found = store.audit.message(row["id"])
         finally:
             store.close()
         assert found

@@ -79,11 +79,11 @@ def test_of_a_flood_ten_are_applied_and_the_rest_waits_for_a_person(sandbox: Run
         assert states(bridge) == {"created": 60, "deactivated": 10, "held": 50}
         assert inactive(sandbox) == 10
         with store_of(bridge) as store:
-            holds = store.holds(limit=100)
+            holds = store.held.holds(limit=100)
             assert Counter(hold["local"] for hold in holds) == {"brake": 49, "protected": 1}
-            kinds = Counter(task["kind"] for task in store.tasks(state="open", limit=100))
+            kinds = Counter(task["kind"] for task in store.worklist.tasks(state="open", limit=100))
             assert kinds == {"leaver-access": 10, "protected-person": 1, "brake": 1}
-            told = [store.message(hold["message_id"])["history"] for hold in holds]  # type: ignore[index]
+            told = [store.audit.message(hold["message_id"])["history"] for hold in holds]  # type: ignore[index]
             assert sum(row["event"] == "brake" for history in told for row in history) == 1
         [alert] = logged(bridge, "brake: ")
         assert (alert["text"], alert["level"]) == ("deactivations_per_hour = 10, share_of_file = 0", "error")
@@ -127,8 +127,8 @@ def test_a_server_that_offers_no_writes_gets_none(sandbox: RunningSandbox, tmp_p
         bridge.wait_delivered()
         assert states(bridge) == {"held": 12}
         with store_of(bridge) as store:
-            assert {task["kind"] for task in store.tasks(limit=100)} >= {"write-by-hand"}
-            assert list(store.latches("fhir")) == ["Practitioner create"]
+            assert {task["kind"] for task in store.worklist.tasks(limit=100)} >= {"write-by-hand"}
+            assert list(store.modes.latches("fhir")) == ["Practitioner create"]
         sandbox.post(
             {"resourceType": "Practitioner", "identifier": [{"system": KEY_SYSTEM, "value": "B040"}], "active": True}
         )
@@ -143,7 +143,7 @@ def test_a_server_that_offers_no_writes_gets_none(sandbox: RunningSandbox, tmp_p
         assert sandbox.journal(since) == []
         assert writes(sandbox, there) == []
         with store_of(bridge) as store:
-            assert [task["kind"] for task in store.tasks(kind="writes-refused")] == ["writes-refused"]
+            assert [task["kind"] for task in store.worklist.tasks(kind="writes-refused")] == ["writes-refused"]
         assert len(logged(bridge, "writes refused")) == 2, "one for what is held, one for the pause"
 
         sandbox.habits(writes_refused=0)

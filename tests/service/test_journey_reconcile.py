@@ -42,8 +42,8 @@ def test_by_the_clock_who_is_active_though_she_left_and_who_is_absent(tmp_path: 
         wait_until(lambda: logged(bridge, "full file compared"), 30, bridge.log_end)
         store = open_store(bridge.store_path)
         try:
-            assert len(store.tasks(kind="drift", state="open")) == 1  # one, however often it is seen
-            assert [hold["source_key"] for hold in store.holds(local="full-file-missing")] == ["E2"]
+            assert len(store.worklist.tasks(kind="drift", state="open")) == 1  # one, however often it is seen
+            assert [hold["source_key"] for hold in store.held.holds(local="full-file-missing")] == ["E2"]
         finally:
             store.close()
         wanted = {one["identifier"][0]["value"]: one["active"] for one in sandbox.all("Practitioner")}

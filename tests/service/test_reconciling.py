@@ -63,7 +63,7 @@ class World:
         system = KEY_SYSTEM if feed == "staff" else OTHER_SYSTEM
         policy = FeedPolicy(feed, FeedRules(system), {NAME: self.destination})
         new = [one.new for one in Intake(policy, b"x" * 32).prepare(body, "test")]
-        self.store.accept([one for one in new if one], time.time())
+        self.store.inbox.accept([one for one in new if one], time.time())
 
     def send(self, *records: str, feed: str = "staff") -> None:
         """A message, taken and delivered."""
@@ -74,12 +74,12 @@ class World:
     def deliver(self, held: frozenset[str] = frozenset()) -> None:
         """What the delivery role does; the changes of `held` people are held, as the brake would."""
         store, now = self.store, time.time()
-        store.join("test", 60, now)
+        store.queue.join("test", 60, now)
 
         def lane_of(change: Any, feed: str) -> tuple[str, ...]:
             return lane_keys(change, feed, self.rules)
 
-        while claimed := store.claim(NAME, "test", 50, now, lane_of):
+        while claimed := store.queue.claim(NAME, "test", 50, now, lane_of):
             for one in claimed:
                 if one.change.source_key in held:
                     outcome, state = Outcome(Result.HELD, "207", "brake", "held"), DeliveryState.HELD
@@ -90,12 +90,12 @@ class World:
                         one.feed,
                         self.rules,
                         self.client,
-                        partial(store.written_by, NAME),
+                        partial(store.crosswalk.written_by, NAME),
                         datetime.now(UTC),
                     )
                     state = DeliveryState.HELD if outcome.result is Result.HELD else DeliveryState.ENDED
-                assert store.settle([Settlement(one, outcome, state)], now) == []
-        store.leave("test", now)
+                assert store.settling.settle([Settlement(one, outcome, state)], now) == []
+        store.queue.leave("test", now)
 
     def people(self, key: str, resource_type: str = "Practitioner") -> JsonObject:
         """The Practitioner of a staff key, or their only role, as a copy."""
@@ -218,11 +218,11 @@ def test_exactly_the_seeded_drift_is_found(staffed: World) -> None:
     assert (telecom.before["value"], telecom.after["value"]) == ("555 9999", "5550100")
 
     # Kept, with the time at which each was looked at.
-    run, kept = world.store.last_reconciliation(NAME) or pytest.fail("not kept")
+    run, kept = world.store.compared.last_reconciliation(NAME) or pytest.fail("not kept")
     assert (run, tuple(kept)) == (scanned.run, scanned.found)
     assert all(run.began <= one.verified <= run.ended for one in kept)
     assert run.people == len(PEOPLE)
-    [task] = world.store.tasks(kind="drift", state="open")
+    [task] = world.store.worklist.tasks(kind="drift", state="open")
     assert "one person is" in task["title"]
 
 
@@ -273,7 +273,7 @@ def test_what_somebody_did_by_hand_closes_the_steps_of_a_leaver_s_task(
     world.send(record("E003", "MDC", flag="I"))
 
     def steps() -> list[str]:
-        (task,) = world.store.tasks(kind="leaver-access")
+        (task,) = world.store.worklist.tasks(kind="leaver-access")
         return [item["state"] for item in task["items"] if item["fact"]]
 
     world.reconcile()
@@ -284,7 +284,7 @@ def test_what_somebody_did_by_hand_closes_the_steps_of_a_leaver_s_task(
     world.server.put({**world.people("E003", "PractitionerRole"), "active": False})
     world.reconcile()
     assert steps() == ["verified", "verified"]
-    (task,) = world.store.tasks(kind="leaver-access")
+    (task,) = world.store.worklist.tasks(kind="leaver-access")
     assert task["items"][-2]["evidence"] == f"Practitioner/{world.people('E003')['id']}, reconciled"
 
 
@@ -314,7 +314,7 @@ def test_one_person_now(staffed: World) -> None:
     world.reconcile()
     assert world.found(source_key="E001") == Counter()
     assert len(world.found(source_key="E003")) == 1
-    run, found = world.store.last_reconciliation(NAME) or pytest.fail("not kept")
+    run, found = world.store.compared.last_reconciliation(NAME) or pytest.fail("not kept")
     assert (run.people, len(found)) == (len(PEOPLE), 1)  # the last run of all stands
 
 
@@ -393,12 +393,12 @@ def test_as_a_job(staffed: World) -> None:
         nightly.run(Turn(world.store, lambda: True))
     assert [line["text"] for line in said] == ["no difference", "inactive-at-server 1", "no difference"]
     assert all(set(line) - {"log_level"} <= logs.SAFE_KEYS for line in said)
-    run, found = world.store.last_reconciliation(NAME) or pytest.fail("not kept")
+    run, found = world.store.compared.last_reconciliation(NAME) or pytest.fail("not kept")
     assert (run.scanned, run.people, found) == (True, len(PEOPLE), [])
     asked = len(world.server.journal)
     nightly.run(Turn(world.store, lambda: False))  # the service stops
     assert len(world.server.journal) == asked
-    assert (world.store.last_reconciliation(NAME) or pytest.fail("not kept"))[0] == run
+    assert (world.store.compared.last_reconciliation(NAME) or pytest.fail("not kept"))[0] == run
     with pytest.raises(CutOff):
         world.reconcile(go_on=lambda: False)
 
@@ -440,7 +440,7 @@ def test_without_drift_nothing_is_found_whatever_happened(
     for key, action, phone, flag, unit in story:
         world.send(record(key, action, phone=phone, flag=flag, unit=unit))
     found = world.found(scan=True)
-    assert {one for one in found if one[1] not in {hold["source_key"] for hold in world.store.holds()}} == set()
+    assert {one for one in found if one[1] not in {hold["source_key"] for hold in world.store.held.holds()}} == set()
 
 
 @pytest.mark.skipif(not SAMPLES, reason="there are no sample messages")
@@ -449,7 +449,7 @@ def test_after_every_sample_nothing_is_found(make: Callable[..., World]) -> None
     for sample in SAMPLES:
         world.take(sample.read_bytes())
         world.deliver()
-    held = {hold["source_key"] for hold in world.store.holds(limit=1000)}
+    held = {hold["source_key"] for hold in world.store.held.holds(limit=1000)}
     found = world.found(scan=True)
     assert {one for one in found if one[1] not in held} == set()
-    assert world.store.people(NAME)
+    assert world.store.compared.people(NAME)

@@ -97,15 +97,15 @@ def test_it_is_told_once_and_ends_when_the_store_hands_out_again(tmp_path: Path)
     store = open_store(tmp_path / "store.db")
     guards, others = safeguards(), safeguards()
     guards.tell(store)
-    assert store.paused() == {}
+    assert store.audit.paused() == {}
     for one in (guards, others):
         one.judge(claimed("A"), NOT_OFFERED)
         one.resumed(store)
         assert one.latched, "what was claimed before it was told does not end it"
         one.tell(store)
         one.tell(store)
-    assert store.paused() == {"fhir": WRITES_REFUSED}
-    assert len(store.tasks()) == 1
+    assert store.audit.paused() == {"fhir": WRITES_REFUSED}
+    assert len(store.worklist.tasks()) == 1
     guards.resumed(store)
     assert not guards.latched
     store.close()
@@ -117,8 +117,8 @@ def test_each_interaction_is_latched_by_itself(tmp_path: Path) -> None:
     guards = safeguards()
     assert guards.judge(claimed("A"), NO_CREATE) == NO_CREATE, "held, with its task"
     guards.tell(store)
-    assert store.latches("fhir") == {"Practitioner create": NO_CREATE.text}
-    assert store.paused() == {}
+    assert store.modes.latches("fhir") == {"Practitioner create": NO_CREATE.text}
+    assert store.audit.paused() == {}
     held = guards.permit(claimed("B"), POST, False, no_store)
     assert held is not None
     assert (held.result, held.local, held.refused) == (Result.HELD, "not-offered", "Practitioner create")
@@ -130,7 +130,7 @@ def test_each_interaction_is_latched_by_itself(tmp_path: Path) -> None:
     assert again.permit(claimed("B"), POST, False, no_store) == held, "a restart does not forget it"
     again.resumed(store)
     assert again.permit(claimed("B"), POST, False, no_store) == held, "nor does a claim"
-    assert store.unlatch("fhir", 1.0, who="ana", note="granted") == ["Practitioner create"]
+    assert store.modes.unlatch("fhir", 1.0, who="ana", note="granted") == ["Practitioner create"]
     again.resumed(store)
     assert again.permit(claimed("B"), POST, False, no_store) is None
     store.close()

@@ -124,13 +124,13 @@ def test_one_process_at_a_time_and_another_when_it_died(store: Store) -> None:
     job = Job("often", every(10), kept)
     schedule_of(store, clock, job).look(store)
     clock.now += 10
-    assert store.begin_job("often", "somebody else", LEASE, clock.now)
+    assert store.schedule.begin_job("often", "somebody else", LEASE, clock.now)
     schedule_of(store, clock, job).look(store)
     assert kept.runs == []
     clock.now += LEASE
     schedule_of(store, clock, job).look(store)
     assert len(kept.runs) == 1
-    assert not store.renew_job("often", "somebody else", LEASE, clock.now)
+    assert not store.schedule.renew_job("often", "somebody else", LEASE, clock.now)
 
 
 def test_a_long_run_keeps_its_turn_and_stops_when_it_lost_it(store: Store) -> None:

@@ -40,7 +40,7 @@ class Feed:
     def started(self) -> Intake:
         """A listener of this feed that has just started."""
         known = KnownPractitioners(self.policy.recheck)
-        known.load(self.store.known_practitioners("visits", self.now - self.policy.recheck))
+        known.load(self.store.inbox.known_practitioners("visits", self.now - self.policy.recheck))
         return Intake(self.policy, b"k" * 32, lambda: self.now, known)
 
     def prepare(self, raw: bytes) -> Prepared:
@@ -50,14 +50,14 @@ class Feed:
     def take(self, *bodies: bytes, noticed: bool = True) -> list[Accepted]:
         """Prepare all, commit all at once, then let the listener know, as the writer does."""
         news = [prepared.new for body in bodies for prepared in self.intake.prepare(body, "peer") if prepared.new]
-        accepted = self.store.accept(news, self.now)
+        accepted = self.store.inbox.accept(news, self.now)
         for new in news if noticed else ():
             self.intake.stored(new)
         return accepted
 
     def asked(self) -> int:
         """Deliveries that there are."""
-        return sum(sum(states.values()) for states in self.store.counts()["deliveries"].values())
+        return sum(sum(states.values()) for states in self.store.audit.counts()["deliveries"].values())
 
 
 @pytest.fixture
@@ -147,8 +147,8 @@ def test_a_header_that_may_hold_a_patient_is_not_stored(feed: Feed) -> None:
     assert prepared.new is not None
     assert set(prepared.new.header.values()) == {""}
     assert not prepared.new.keep_answers
-    (accepted,) = feed.store.accept([prepared.new], NOW)
-    assert [one.body for one in feed.store.acknowledgments(accepted.message_id)] == [b""]
+    (accepted,) = feed.store.inbox.accept([prepared.new], NOW)
+    assert [one.body for one in feed.store.audit.acknowledgments(accepted.message_id)] == [b""]
 
 
 @pytest.mark.parametrize(("unsupported", "code"), [("ignore", b"AA"), ("reject", b"AR")])
@@ -175,25 +175,25 @@ def test_a_staff_feed_takes_no_patients(tmp_path: Path) -> None:
 
 def test_the_first_mention_asks_and_the_others_are_counted(feed: Feed) -> None:
     (first,) = feed.take(adt(pv1(f7=ADA)))
-    kept = feed.store.body(first.message_id)
+    kept = feed.store.audit.body(first.message_id)
     assert kept is not None
     assert b"Canary" not in kept
     for _ in range(3):
         (later,) = feed.take(adt(pv1(f8=ADA)))
-        message = feed.store.message(later.message_id)
+        message = feed.store.audit.message(later.message_id)
         assert message is not None
         assert (message["state"], message["records"], message["acknowledgments"]) == ("counted", [], [])
-        assert feed.store.body(later.message_id) is None
+        assert feed.store.audit.body(later.message_id) is None
     assert feed.asked() == 1
-    assert [row["id"] for row in feed.store.messages(feed="visits")] == [first.message_id]
-    assert len(feed.store.messages(state="counted")) == 3
-    assert len(feed.store.messages(control_id="C1")) == 4
+    assert [row["id"] for row in feed.store.audit.messages(feed="visits")] == [first.message_id]
+    assert len(feed.store.audit.messages(state="counted")) == 3
+    assert len(feed.store.audit.messages(control_id="C1")) == 4
 
 
 def test_only_the_unknown_of_a_message_are_asked_about(feed: Feed) -> None:
     feed.take(adt(pv1(f7=ADA)))
     (second,) = feed.take(adt(pv1(f7=ADA, f9=RUNA)))
-    message = feed.store.message(second.message_id)
+    message = feed.store.audit.message(second.message_id)
     assert message is not None
     assert [len(record["deliveries"]) for record in message["records"]] == [0, 1]
     assert feed.asked() == 2
@@ -223,7 +223,7 @@ def test_whom_patients_mention_no_staff_source_answers_for(feed: Feed) -> None:
     """Else a whole file of the staff on the same feed would miss them, and a reconciliation find them active."""
     feed.take(adt(pv1(f7=ADA)), staff_message(mfe(), stf()))
     assert feed.asked() == 2
-    assert feed.store.people("fhir") == [("visits", "K1")]
+    assert feed.store.compared.people("fhir") == [("visits", "K1")]
 
 
 def test_what_is_not_committed_is_not_known(feed: Feed) -> None:
@@ -264,14 +264,14 @@ def test_rows_of_counted_messages_go_after_some_days(feed: Feed) -> None:
     feed.now += 8 * DAY
     for _ in range(7):
         feed.take(adt(event="A11"))
-        left.append(feed.store.counts()["messages"]["counted"])
+        left.append(feed.store.audit.counts()["messages"]["counted"])
     assert left == [9, 8, 7, 6, 5, 6, 7]  # two go for one that comes, until none is old
 
 
 def test_the_stored_message_is_read_to_the_same_records(feed: Feed) -> None:
     raw = adt(pv1(f7=f"{ADA}~Canary^X", f9=f"{RUNA}~H88^Bello^Ife^^^^^^NORTH"))
     (accepted,) = feed.take(raw)
-    body = feed.store.body(accepted.message_id)
+    body = feed.store.audit.body(accepted.message_id)
     assert body is not None
     again = staff.translate(Message(body), feed.rules, MOMENT).records
     found = staff.translate(Message(raw), feed.rules, MOMENT).records
@@ -319,7 +319,7 @@ def test_no_published_patient_reaches_the_disk(tmp_path: Path) -> None:
             continue
         for prepared in feed.intake.prepare(raw, "peer"):
             if prepared.new is not None:
-                feed.store.accept([prepared.new], NOW)
+                feed.store.inbox.accept([prepared.new], NOW)
                 codes.update(one.code for one in prepared.new.acknowledgments if path.parent.name == "adt")
         patients |= words_about_patients(raw)
         others.update(

@@ -64,46 +64,46 @@ def test_nothing_is_sent_during_a_window_and_everything_after(bench: Bench) -> N
     watch = bench.watch(maintenance=(SUNDAY,))
     bench.now = START - 1
     assert watch.look(bench.store)
-    assert (watch.refusal(), bench.store.paused()) == (None, {})
+    assert (watch.refusal(), bench.store.audit.paused()) == (None, {})
     bench.now = START
     assert not watch.look(bench.store)
     assert not watch.look(bench.store)
-    assert bench.store.pauses()["main"]["until"] == START + 7200
-    assert bench.store.paused() == {"main": MAINTENANCE}
+    assert bench.store.pausing.pauses()["main"]["until"] == START + 7200
+    assert bench.store.audit.paused() == {"main": MAINTENANCE}
     refusal = watch.refusal()
     assert refusal
     assert (refusal.result, refusal.local) == (Result.PAUSED, MAINTENANCE)
     assert bench.log.events() == ["maintenance window, nothing is sent"]
-    bench.store.resume("main", START + 5, who="ana")
+    bench.store.pausing.resume("main", START + 5, who="ana")
     assert not watch.look(bench.store), "a person cannot open it"
-    assert bench.store.paused() == {"main": MAINTENANCE}
+    assert bench.store.audit.paused() == {"main": MAINTENANCE}
     bench.now = START + 7200
     assert watch.look(bench.store)
-    bench.store.join("w", 60, bench.now)
+    bench.store.queue.join("w", 60, bench.now)
     accept_one(bench.store, change("A"), now=START)
-    assert len(bench.store.claim("main", "w", 5, bench.now)) == 1, "the pause ends by itself"
+    assert len(bench.store.queue.claim("main", "w", 5, bench.now)) == 1, "the pause ends by itself"
 
 
 def test_a_window_does_not_end_what_a_person_paused(bench: Bench) -> None:
-    bench.store.pause("main", "paused-by-person", START, who="ana")
+    bench.store.pausing.pause("main", "paused-by-person", START, who="ana")
     watch = bench.watch(maintenance=(SUNDAY,))
     assert not watch.look(bench.store)
     bench.now = START + 7200
     assert watch.look(bench.store)
-    assert bench.store.paused() == {"main": "paused-by-person"}
+    assert bench.store.audit.paused() == {"main": "paused-by-person"}
 
 
 @pytest.mark.parametrize(("reason", "stays"), [(SCOPE_REFUSED, False), (MAINTENANCE, False), ("writes-refused", True)])
 def test_what_new_settings_may_have_cured_is_tried_again_by_a_new_process(
     bench: Bench, reason: str, stays: bool
 ) -> None:
-    bench.store.pause("main", reason, START)
+    bench.store.pausing.pause("main", reason, START)
     watch = bench.watch()
     assert watch.look(bench.store)
-    assert bool(bench.store.paused()) is stays
-    bench.store.pause("main", reason, START)
+    assert bool(bench.store.audit.paused()) is stays
+    bench.store.pausing.pause("main", reason, START)
     watch.look(bench.store)
-    assert bench.store.paused() == {"main": reason}, "but not again and again"
+    assert bench.store.audit.paused() == {"main": reason}, "but not again and again"
 
 
 # -- leavers and overdue tasks --
@@ -130,7 +130,7 @@ def test_a_site_sets_when_a_leaver_is_late(bench: Bench) -> None:
     accept_one(bench.store, change("L", Action.DEACTIVATE, active=False), now=START, received=START)
     bench.now = START + 60
     watch.look(bench.store)
-    assert len(bench.store.tasks(kind=LEAVER_UNVERIFIED)) == 1
+    assert len(bench.store.worklist.tasks(kind=LEAVER_UNVERIFIED)) == 1
 
 
 # -- odd hours --
@@ -149,7 +149,7 @@ def test_a_mass_of_changes_at_odd_hours_is_told_once_an_hour(bench: Bench) -> No
         bench.now += 1
         watch.settled(bench.store, [WRITTEN])
     assert bench.log.events() == ["mass of changes outside of office hours"]
-    assert [task["kind"] for task in bench.store.tasks()] == ["off-hours"]
+    assert [task["kind"] for task in bench.store.worklist.tasks()] == ["off-hours"]
     bench.now += HOUR
     watch.settled(bench.store, [WRITTEN] * 49)
     assert len(bench.log.lines) == 1, "those of an hour ago do not count"
@@ -162,7 +162,7 @@ def test_a_mass_of_changes_is_nothing_to_tell_else(bench: Bench, office) -> None
     bench.now = MONDAY_NOON
     watch = bench.watch(office=office, off_hours_changes=1)
     watch.settled(bench.store, [WRITTEN] * 500)
-    assert (bench.log.events(), bench.store.tasks()) == ([], [])
+    assert (bench.log.events(), bench.store.worklist.tasks()) == ([], [])
 
 
 # -- outages --

@@ -65,14 +65,14 @@ def test_answers_come_in_order_and_a_duplicate_finds_the_first(tmp_path: Path) -
 def test_a_commit_that_fails_refuses_its_batch_and_the_thread_goes_on(tmp_path: Path, error: Exception) -> None:
     answers, said = Answers(), []
     store = open_store(tmp_path / "store.db")
-    accept, failing = store.accept, [True]
+    accept, failing = store.inbox.accept, [True]
 
     def sometimes(messages, now):
         if failing[0]:
             raise error
         return accept(messages, now)
 
-    store.accept = sometimes
+    store.inbox.accept = sometimes
     writer = writer_on(lambda: store, failed=said.append)
     writer.put(new("a"), answers.to("a"))
     assert answers.next() == ("a", None)
@@ -101,7 +101,7 @@ def test_what_became_of_an_answer_is_written_down(tmp_path: Path) -> None:
     writer.stop()
     writer.join(20)
     store = open_store(tmp_path / "store.db")
-    assert store.acknowledgments(accepted.message_id)[0].state is AcknowledgmentState.NOT_SENT
+    assert store.audit.acknowledgments(accepted.message_id)[0].state is AcknowledgmentState.NOT_SENT
     store.close()
 
 

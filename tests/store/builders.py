@@ -197,7 +197,7 @@ def accept_one(store: Store, *changes: StaffChange | None, now: float = NOW, **g
     if "control_id" not in given:
         accept_one.count += 1  # type: ignore[attr-defined]
         given["control_id"] = f"A{accept_one.count}"  # type: ignore[attr-defined]
-    return store.accept([message(*changes, **given)], now)[0].message_id  # type: ignore[arg-type]
+    return store.inbox.accept([message(*changes, **given)], now)[0].message_id  # type: ignore[arg-type]
 
 
 accept_one.count = 0  # type: ignore[attr-defined]
@@ -207,14 +207,14 @@ def claim(
     store: Store, now: float = NOW, limit: int = 64, owner: str = "w", destination: str = "main"
 ) -> list[Claimed]:
     """Claim as a worker that joins first (or renews)."""
-    if not store.renew(owner, 60, now):
-        store.join(owner, 60, now)
-    return store.claim(destination, owner, limit, now)
+    if not store.queue.renew(owner, 60, now):
+        store.queue.join(owner, 60, now)
+    return store.queue.claim(destination, owner, limit, now)
 
 
 def deliveries(store: Store, message_id: int) -> list[dict[str, object]]:
     """The deliveries of a message as people see them."""
-    found = store.message(message_id)
+    found = store.audit.message(message_id)
     assert found
     return [delivery for record in found["records"] for delivery in record["deliveries"]]
 
@@ -227,6 +227,6 @@ def state_of(store: Store, message_id: int) -> str:
 
 def events(store: Store, message_id: int) -> list[str]:
     """The history of a message, event by event."""
-    found = store.message(message_id)
+    found = store.audit.message(message_id)
     assert found
     return [row["event"] for row in found["history"]]

@@ -93,7 +93,7 @@ def accepting(folder: Path) -> None:
 
 def accept(store: SqliteStore, messages: Sequence[NewMessage], batch: int) -> None:
     for first in range(0, len(messages), batch):
-        store.accept(messages[first : first + batch], time.time())
+        store.inbox.accept(messages[first : first + batch], time.time())
 
 
 class NoTurn:
@@ -120,7 +120,7 @@ def opened(path: Path, turns: bool) -> SqliteStore:
 def saturate(path: Path, turns: bool, batch: int, stop: Event, count: object) -> None:
     store, first = opened(path, turns), 10_000_000
     while not stop.is_set():
-        store.accept(made(batch, first), time.time())
+        store.inbox.accept(made(batch, first), time.time())
         first += batch
         count.value += batch  # type: ignore[attr-defined]
     store.close()
@@ -134,7 +134,7 @@ def turns(folder: Path) -> None:
             with opened(path, with_turns) as store:
                 backlog = 6400
                 accept(store, made(backlog), 256)
-                store.join("w", 1e9, time.time())
+                store.queue.join("w", 1e9, time.time())
                 stop, count = multiprocessing.Event(), multiprocessing.Value("l", 0)
                 child = multiprocessing.Process(target=saturate, args=(path, with_turns, batch, stop, count))
                 child.start()
@@ -147,12 +147,12 @@ def turns(folder: Path) -> None:
                 claims, settlements = [], []
                 while time.perf_counter() - began < 4 and settled < backlog:
                     start = time.perf_counter()
-                    claimed = store.claim("main", "w", 64, time.time())
+                    claimed = store.queue.claim("main", "w", 64, time.time())
                     claims.append(time.perf_counter() - start)
                     time.sleep(DELIVERY)
                     outcomes = [settlement(one, outcome=full_outcome("p" + one.change.source_key)) for one in claimed]
                     start = time.perf_counter()
-                    store.settle(outcomes, time.time())
+                    store.settling.settle(outcomes, time.time())
                     settlements.append(time.perf_counter() - start)
                     settled += len(claimed)
                 seconds = time.perf_counter() - began
@@ -176,20 +176,20 @@ def claiming(folder: Path) -> None:
     for name, messages in cases:
         with SqliteStore(folder / f"claim-{time.time_ns()}.db") as store:
             accept(store, messages, 256)
-            store.join("w", 1e9, time.time())
+            store.queue.join("w", 1e9, time.time())
             began = time.perf_counter()
-            (first,) = store.claim("main", "w", 1, time.time())
+            (first,) = store.queue.claim("main", "w", 1, time.time())
             lined_up = time.perf_counter() - began
             # The head of the line is retried for ever.
-            store.settle([settlement(first, DeliveryState.RETRY, next_attempt=1e12)], time.time())
+            store.settling.settle([settlement(first, DeliveryState.RETRY, next_attempt=1e12)], time.time())
             claims, settlements = [], []
             for _ in range(50):
                 began = time.perf_counter()
-                claimed = store.claim("main", "w", 64, time.time())
+                claimed = store.queue.claim("main", "w", 64, time.time())
                 claims.append(time.perf_counter() - began)
                 outcomes = [settlement(one, outcome=full_outcome("p-" + one.change.source_key)) for one in claimed]
                 began = time.perf_counter()
-                store.settle(outcomes, time.time())
+                store.settling.settle(outcomes, time.time())
                 settlements.append(time.perf_counter() - began)
             print(
                 f"  {name}: claim {statistics.median(claims) * 1e3:.1f} {max(claims) * 1e3:.1f},"

@@ -27,11 +27,11 @@ def large(keys: Sequence[str], *, size: int = 2, answer: Acknowledgment = POSITI
 def claim_all(store: SqliteStore) -> list[str]:
     """Claim and end everything, one at a time; the source keys and messages in the order in which they were handed out."""
     order = []
-    store.join("w", 60.0, NOW)
-    while handed := store.claim("main", "w", 1, NOW):
+    store.queue.join("w", 60.0, NOW)
+    while handed := store.queue.claim("main", "w", 1, NOW):
         (one,) = handed
         order.append(f"{one.message_id}:{one.change.source_key}")
-        assert store.settle([settlement(one)], NOW) == []
+        assert store.settling.settle([settlement(one)], NOW) == []
     return order
 
 
@@ -47,7 +47,7 @@ def test_what_is_packed_is_unpacked(keys: list[str]) -> None:
 
 def test_it_is_delivered_in_order_with_what_came_before_and_after(store: SqliteStore) -> None:
     accept_one(store, change("a"), control_id="before")
-    (big,) = store.accept([large(["a", "b", "a", "c", "b"])], NOW)
+    (big,) = store.inbox.accept([large(["a", "b", "a", "c", "b"])], NOW)
     accept_one(store, change("a"), control_id="after")
     order = claim_all(store)
     first, last = big.message_id - 1, big.message_id + 1
@@ -57,33 +57,33 @@ def test_it_is_delivered_in_order_with_what_came_before_and_after(store: SqliteS
 
 
 def test_lists_and_counts_know_of_what_is_not_written_out(store: SqliteStore) -> None:
-    (big,) = store.accept([large(["a", "b", "c"], answer=PENDING)], NOW)
-    (listed,) = store.messages()
+    (big,) = store.inbox.accept([large(["a", "b", "c"], answer=PENDING)], NOW)
+    (listed,) = store.audit.messages()
     assert (listed["records"], listed["open_deliveries"]) == (3, 3)
-    assert store.counts()["deliveries"] == {"main": {"queued": 3}}
-    (pending,) = store.pending_acknowledgments()
+    assert store.audit.counts()["deliveries"] == {"main": {"queued": 3}}
+    (pending,) = store.audit.pending_acknowledgments()
     assert pending.is_open
-    before = store.statuses([big.message_id])[big.message_id]
+    before = store.audit.statuses([big.message_id])[big.message_id]
     assert [status.record.position for status in before] == [1, 2, 3]
     assert {d.state for status in before for d in status.deliveries.values()} == {DeliveryState.QUEUED}
     claim(store)
-    after = store.statuses([big.message_id])[big.message_id]
+    after = store.audit.statuses([big.message_id])[big.message_id]
     assert [status.record for status in after] == [status.record for status in before]
     ids = [[d.delivery_id for d in status.deliveries.values()] for status in before]
     assert [[d.delivery_id for d in status.deliveries.values()] for status in after] == ids
 
 
 def test_sent_again_it_is_a_duplicate_and_leaves_no_parts(store: SqliteStore) -> None:
-    (first,) = store.accept([large(["a", "b", "c"])], NOW)
-    (again,) = store.accept([large(["a", "b", "c"])], NOW + 1)
+    (first,) = store.inbox.accept([large(["a", "b", "c"])], NOW)
+    (again,) = store.inbox.accept([large(["a", "b", "c"])], NOW + 1)
     assert (again.duplicate_of, len(claim_all(store))) == (first.message_id, 3)
 
 
 def test_withdrawn_before_it_is_written_out_nothing_of_it_goes(store: SqliteStore) -> None:
-    (big,) = store.accept([large(["a", "b", "c"])], NOW)
-    assert store.withdraw(big.message_id, NOW)
+    (big,) = store.inbox.accept([large(["a", "b", "c"])], NOW)
+    assert store.settling.withdraw(big.message_id, NOW)
     assert claim_all(store) == []
-    message = store.message(big.message_id)
+    message = store.audit.message(big.message_id)
     assert message is not None
     assert (message["not_written_out"], len(message["records"])) == (0, 3)
 
@@ -109,16 +109,16 @@ def test_dates_of_younger_messages_replace_those_of_a_file_as_if_it_had_been_wri
 ) -> None:
     accept_one(store, change("small", in_file, active=None), not_before=file_due)
     whole = message(change("large", in_file, active=None), control_id="BIG", not_before=file_due)
-    store.accept([replace(whole, records=(), parts=(pack(whole.records),))], NOW)
+    store.inbox.accept([replace(whole, records=(), parts=(pack(whole.records),))], NOW)
     for key in ("small", "large"):
         accept_one(store, change(key, since, active=None), not_before=since_due)
     done: dict[str, list[Action]] = {"small": [], "large": []}
     for now in (NOW, LATER):
-        store.join("w", 60.0, now)
-        while claimed := store.claim("main", "w", 9, now):
+        store.queue.join("w", 60.0, now)
+        while claimed := store.queue.claim("main", "w", 9, now):
             for one in claimed:
                 done[one.change.source_key].append(one.change.action)
-            store.settle([settlement(one) for one in claimed], now)
+            store.settling.settle([settlement(one) for one in claimed], now)
     assert done["large"] == done["small"]
 
 
@@ -126,7 +126,7 @@ def test_dates_of_younger_messages_replace_those_of_a_file_as_if_it_had_been_wri
 def test_a_stop_in_between_loses_nothing(tmp_path: Path, parts_done: int) -> None:
     path = tmp_path / "store.db"
     store = SqliteStore(path)
-    store.accept([large(["a", "b", "c", "d", "e"])], NOW)
+    store.inbox.accept([large(["a", "b", "c", "d", "e"])], NOW)
     for _ in range(parts_done):
         with store.connection.writing():
             assert store.arrivals.write_out(NOW)

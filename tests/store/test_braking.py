@@ -33,7 +33,7 @@ def leavers(store: Store, count: int, *, together: bool = False, destination: st
     ],
 )
 def test_so_many_in_an_hour(store: Store, limit: int, answers: list[Braked]) -> None:
-    assert [store.may_end(one, limit, 0, NOW) for one in leavers(store, 5)] == answers
+    assert [store.brake.may_end(one, limit, 0, NOW) for one in leavers(store, 5)] == answers
 
 
 @pytest.mark.parametrize(
@@ -51,33 +51,33 @@ def test_so_many_in_an_hour(store: Store, limit: int, answers: list[Braked]) -> 
     ],
 )
 def test_such_a_share_of_a_file(store: Store, records: int, share: float, free: int) -> None:
-    answers = [store.may_end(one, 0, share, NOW) for one in leavers(store, records, together=True)]
+    answers = [store.brake.may_end(one, 0, share, NOW) for one in leavers(store, records, together=True)]
     assert len(answers) == records
     assert answers == [*[FREE] * free, *[TOLD][: records - free], *[HELD] * (records - free - 1)]
 
 
 def test_the_same_delivery_counts_once(store: Store) -> None:
     first, second, third = leavers(store, 3)
-    assert [store.may_end(one, 2, 0, NOW) for one in (first, first, second, first, second)] == [FREE] * 5
-    assert store.may_end(third, 2, 0, NOW) is TOLD
+    assert [store.brake.may_end(one, 2, 0, NOW) for one in (first, first, second, first, second)] == [FREE] * 5
+    assert store.brake.may_end(third, 2, 0, NOW) is TOLD
 
 
 def test_the_hour_moves_on(store: Store) -> None:
     one, two, three, four = leavers(store, 4)
-    assert store.may_end(one, 2, 0, NOW) is FREE
-    assert store.may_end(two, 2, 0, NOW + 1800) is FREE
-    assert store.may_end(three, 2, 0, NOW + HOUR - 1) is TOLD
-    assert store.may_end(three, 2, 0, NOW + HOUR) is FREE
-    assert store.may_end(four, 2, 0, NOW + HOUR) is HELD, "told one second ago"
-    assert store.may_end(four, 2, 0, NOW + 1800 + HOUR) is FREE
+    assert store.brake.may_end(one, 2, 0, NOW) is FREE
+    assert store.brake.may_end(two, 2, 0, NOW + 1800) is FREE
+    assert store.brake.may_end(three, 2, 0, NOW + HOUR - 1) is TOLD
+    assert store.brake.may_end(three, 2, 0, NOW + HOUR) is FREE
+    assert store.brake.may_end(four, 2, 0, NOW + HOUR) is HELD, "told one second ago"
+    assert store.brake.may_end(four, 2, 0, NOW + 1800 + HOUR) is FREE
 
 
 def test_an_attempt_that_goes_on_for_long_counts_when_it_is_made(store: Store) -> None:
     """A server that refuses to write for hours must not gather admitted ones that then all go at once."""
     one, two = leavers(store, 2)
-    assert store.may_end(one, 1, 0, NOW) is FREE
-    assert store.may_end(two, 1, 0, NOW + HOUR) is FREE
-    assert store.may_end(one, 1, 0, NOW + HOUR + 1) is TOLD
+    assert store.brake.may_end(one, 1, 0, NOW) is FREE
+    assert store.brake.may_end(two, 1, 0, NOW + HOUR) is FREE
+    assert store.brake.may_end(one, 1, 0, NOW + HOUR + 1) is TOLD
 
 
 @pytest.mark.parametrize(
@@ -96,34 +96,34 @@ def test_what_wrote_nothing_gives_its_place_back(
     store: Store, state: DeliveryState, result: Result, counts: bool
 ) -> None:
     one, two = leavers(store, 2)
-    assert store.may_end(one, 1, 0, NOW) is FREE
-    store.settle([settlement(one, state, outcome=outcome(result), next_attempt=NOW + 9)], NOW)
-    assert store.may_end(two, 1, 0, NOW) is (TOLD if counts else FREE)
+    assert store.brake.may_end(one, 1, 0, NOW) is FREE
+    store.settling.settle([settlement(one, state, outcome=outcome(result), next_attempt=NOW + 9)], NOW)
+    assert store.brake.may_end(two, 1, 0, NOW) is (TOLD if counts else FREE)
 
 
 def test_processes_count_together_and_restarts_forget_nothing(open_store: OpenStore) -> None:
     first, second = open_store(), open_store()
     claimed = leavers(first, 6)
-    answers = [store.may_end(one, 4, 0, NOW) for one, store in zip(claimed, [first, second] * 3, strict=True)]
+    answers = [store.brake.may_end(one, 4, 0, NOW) for one, store in zip(claimed, [first, second] * 3, strict=True)]
     assert answers == [FREE, FREE, FREE, FREE, TOLD, HELD]
     first.close()
-    assert open_store().may_end(claimed[5], 4, 0, NOW) is HELD
+    assert open_store().brake.may_end(claimed[5], 4, 0, NOW) is HELD
 
 
 def test_each_destination_has_its_own(store: Store) -> None:
     here, there = leavers(store, 2), leavers(store, 2, destination="other")
-    assert [store.may_end(one, 1, 0, NOW) for one in here + there] == [FREE, TOLD, FREE, TOLD]
+    assert [store.brake.may_end(one, 1, 0, NOW) for one in here + there] == [FREE, TOLD, FREE, TOLD]
 
 
 def test_one_task_and_one_line_of_history_an_hour(store: Store) -> None:
     claimed = leavers(store, 9)
-    assert [store.may_end(one, 1, 0, NOW) for one in claimed].count(TOLD) == 1
-    (task,) = store.tasks(kind="brake")
+    assert [store.brake.may_end(one, 1, 0, NOW) for one in claimed].count(TOLD) == 1
+    (task,) = store.worklist.tasks(kind="brake")
     assert (task["destination"], task["due"], task["source_key"]) == ("main", NOW + 900, "")
-    told = store.message(claimed[1].message_id)
+    told = store.audit.message(claimed[1].message_id)
     assert told
     assert [row["event"] for row in told["history"]].count("brake") == 1
-    assert store.may_end(claimed[8], 1, 0, NOW + HOUR - 1) is HELD
+    assert store.brake.may_end(claimed[8], 1, 0, NOW + HOUR - 1) is HELD
 
 
 def test_many_who_ask_at_once_are_counted_one_by_one(open_store: OpenStore) -> None:
@@ -131,7 +131,9 @@ def test_many_who_ask_at_once_are_counted_one_by_one(open_store: OpenStore) -> N
     stores = [open_store() for _ in range(8)]
     with ThreadPoolExecutor(len(stores)) as pool:
         parts = [
-            pool.submit(lambda store, mine: [store.may_end(one, 10, 0, NOW) for one in mine], store, claimed[n::8])
+            pool.submit(
+                lambda store, mine: [store.brake.may_end(one, 10, 0, NOW) for one in mine], store, claimed[n::8]
+            )
             for n, store in enumerate(stores)
         ]
         answers = Counter(answer for part in parts for answer in part.result())
@@ -141,19 +143,19 @@ def test_many_who_ask_at_once_are_counted_one_by_one(open_store: OpenStore) -> N
 @pytest.mark.parametrize("last", ["released", "discarded", "superseded"])
 def test_the_task_closes_with_the_last_that_the_brake_held(store: Store, last: str) -> None:
     held = leavers(store, 3)
-    assert [store.may_end(one, 1, 0, NOW) for one in held] == [FREE, TOLD, HELD]
+    assert [store.brake.may_end(one, 1, 0, NOW) for one in held] == [FREE, TOLD, HELD]
     for one in held[1:]:
-        store.settle([settlement(one, DeliveryState.HELD, outcome=outcome(Result.HELD, local="brake"))], NOW)
-    [task] = store.tasks(kind="brake")
-    assert store.discard(held[1].delivery_id, NOW + 1, who="op", reason="not announced")
-    assert [one["state"] for one in store.tasks(kind="brake")] == ["open"]
+        store.settling.settle([settlement(one, DeliveryState.HELD, outcome=outcome(Result.HELD, local="brake"))], NOW)
+    [task] = store.worklist.tasks(kind="brake")
+    assert store.held.discard(held[1].delivery_id, NOW + 1, who="op", reason="not announced")
+    assert [one["state"] for one in store.worklist.tasks(kind="brake")] == ["open"]
     if last == "released":
-        store.release(held[2].delivery_id, NOW + 2, who="op", reason="announced")
+        store.held.release(held[2].delivery_id, NOW + 2, who="op", reason="announced")
     elif last == "discarded":
-        store.discard(held[2].delivery_id, NOW + 2, who="op", reason="not announced")
+        store.held.discard(held[2].delivery_id, NOW + 2, who="op", reason="not announced")
     else:  # whoever is back needs no end any more
         accept_one(store, change("L2", Action.REACTIVATE), now=NOW + 2)
         [back] = claim(store, NOW + 2)
-        store.settle([settlement(back)], NOW + 3)
-    [closed] = store.tasks(task_id=task["id"])
+        store.settling.settle([settlement(back)], NOW + 3)
+    [closed] = store.worklist.tasks(task_id=task["id"])
     assert (closed["state"], closed["closed_by"]) == ("done", "hl7bridge")

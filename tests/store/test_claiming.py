@@ -31,7 +31,7 @@ def test_persons_go_side_by_side_one_change_each(store: Store) -> None:
     first = claim(store)
     assert ids(first) == [a1, b1]
     assert claim(store) == []
-    store.settle([settlement(first[0])], NOW)
+    store.settling.settle([settlement(first[0])], NOW)
     assert ids(claim(store)) == [a2]
 
 
@@ -59,7 +59,7 @@ def test_one_shared_key_makes_one_lane(store: Store) -> None:
     alone = accept_one(store, change("78"), feed="badge", lane=("badge/78",))
     first = claim(store)
     assert ids(first) == [hr, alone]
-    store.settle([settlement(first[0])], NOW)
+    store.settling.settle([settlement(first[0])], NOW)
     assert ids(claim(store)) == [badge]
 
 
@@ -69,7 +69,7 @@ def test_a_chain_of_shared_keys_keeps_its_order(store: Store) -> None:
     while claimed := claim(store):
         assert len(claimed) == 1
         seen += ids(claimed)
-        store.settle([settlement(claimed[0])], NOW)
+        store.settling.settle([settlement(claimed[0])], NOW)
     assert seen == chain
 
 
@@ -90,7 +90,7 @@ def test_leavers_lanes_go_first_and_no_lane_is_reordered(store: Store) -> None:
     assert ids(claim(store, limit=2)) == [c_leaves, d_leaves]
     (first,) = claim(store, limit=1)
     assert first.message_id == a_update  # A's leaver waits behind A's update
-    store.settle([settlement(first)], NOW)
+    store.settling.settle([settlement(first)], NOW)
     assert ids(claim(store, limit=1)) == [a_leaves]
 
 
@@ -100,16 +100,16 @@ def test_what_is_tried_again_keeps_its_lane_waiting(store: Store, state: Deliver
     second = accept_one(store, change("A"))
     other = accept_one(store, change("B"))
     one, b = claim(store)
-    store.settle([settlement(one, state, next_attempt=NOW + 30), settlement(b)], NOW)
+    store.settling.settle([settlement(one, state, next_attempt=NOW + 30), settlement(b)], NOW)
     assert state_of(store, first) == state.value
     assert claim(store, NOW + 29) == []
-    assert store.next_due("main", NOW) == NOW + 30
+    assert store.queue.next_due("main", NOW) == NOW + 30
     (again,) = claim(store, NOW + 30)
     assert again.message_id == first
     assert again.known.attempts == 1
     assert again.known.ambiguous is (state is DeliveryState.UNKNOWN)
     assert again.fence > one.fence
-    store.settle([settlement(again)], NOW + 30)
+    store.settling.settle([settlement(again)], NOW + 30)
     assert ids(claim(store, NOW + 30)) == [second]
     assert state_of(store, other) == "updated"
 
@@ -117,9 +117,9 @@ def test_what_is_tried_again_keeps_its_lane_waiting(store: Store, state: Deliver
 def test_a_doubt_remains_until_the_end(store: Store) -> None:
     accept_one(store, change("A"))
     (one,) = claim(store)
-    store.settle([settlement(one, DeliveryState.UNKNOWN, next_attempt=NOW)], NOW)
+    store.settling.settle([settlement(one, DeliveryState.UNKNOWN, next_attempt=NOW)], NOW)
     (one,) = claim(store)
-    store.settle([settlement(one, DeliveryState.RETRY, next_attempt=NOW)], NOW)
+    store.settling.settle([settlement(one, DeliveryState.RETRY, next_attempt=NOW)], NOW)
     (one,) = claim(store)
     assert one.known.ambiguous
     assert one.known.attempts == 2
@@ -129,7 +129,7 @@ def test_a_held_change_leaves_the_lane(store: Store) -> None:
     first = accept_one(store, change("A"))
     second = accept_one(store, change("A"))
     (one,) = claim(store)
-    store.settle([settlement(one, DeliveryState.HELD)], NOW)
+    store.settling.settle([settlement(one, DeliveryState.HELD)], NOW)
     assert state_of(store, first) == "held"
     assert ids(claim(store)) == [second]
 
@@ -138,7 +138,7 @@ def test_given_back_it_is_first_again(store: Store) -> None:
     first = accept_one(store, change("A"))
     accept_one(store, change("A"))
     (one,) = claim(store)
-    store.settle([settlement(one, DeliveryState.QUEUED)], NOW)
+    store.settling.settle([settlement(one, DeliveryState.QUEUED)], NOW)
     (again,) = claim(store)
     assert again.message_id == first
     assert again.known.attempts == 0
@@ -151,21 +151,21 @@ def test_present_settings_join_the_lane(store: Store) -> None:
     """Accepted under one set of identifiers, claimed under another."""
     a = accept_one(store, change("A"))
     b = accept_one(store, change("B"))
-    store.join("w", 60, NOW)
+    store.queue.join("w", 60, NOW)
 
     def lane_of(given: StaffChange, feed: str) -> tuple[str, ...]:
         assert feed == "hr"
         return (f"{feed}/{given.source_key}", "npi/1")
 
-    first = store.claim("main", "w", 9, NOW, lane_of)
+    first = store.queue.claim("main", "w", 9, NOW, lane_of)
     assert ids(first) == [a]
-    store.settle([settlement(first[0], DeliveryState.RETRY, next_attempt=NOW + 5)], NOW)
-    assert store.claim("main", "w", 9, NOW, lane_of) == []  # B learned that it stands behind A
-    assert store.claim("main", "w", 9, NOW, None) == []
-    (again,) = store.claim("main", "w", 9, NOW + 5, lane_of)
+    store.settling.settle([settlement(first[0], DeliveryState.RETRY, next_attempt=NOW + 5)], NOW)
+    assert store.queue.claim("main", "w", 9, NOW, lane_of) == []  # B learned that it stands behind A
+    assert store.queue.claim("main", "w", 9, NOW, None) == []
+    (again,) = store.queue.claim("main", "w", 9, NOW + 5, lane_of)
     assert again.message_id == a
-    store.settle([settlement(again)], NOW + 5)
-    assert ids(store.claim("main", "w", 9, NOW + 5, lane_of)) == [b]
+    store.settling.settle([settlement(again)], NOW + 5)
+    assert ids(store.queue.claim("main", "w", 9, NOW + 5, lane_of)) == [b]
 
 
 def test_the_crosswalk_joins_the_lane(store: Store) -> None:
@@ -173,16 +173,16 @@ def test_the_crosswalk_joins_the_lane(store: Store) -> None:
     for feed in ("hr", "badge"):
         accept_one(store, change("A"), feed=feed)
     for one in claim(store):
-        store.settle([settlement(one, outcome=full_outcome("p1"))], NOW)
+        store.settling.settle([settlement(one, outcome=full_outcome("p1"))], NOW)
     hr = accept_one(store, change("A"), feed="hr")
     badge = accept_one(store, change("A"), feed="badge")
     (one,) = claim(store)
     assert one.message_id == hr
     assert one.known.person_id == "p1"
-    store.settle([settlement(one, DeliveryState.RETRY, next_attempt=NOW + 9)], NOW)
+    store.settling.settle([settlement(one, DeliveryState.RETRY, next_attempt=NOW + 9)], NOW)
     assert claim(store) == []
     (one,) = claim(store, NOW + 9)
-    store.settle([settlement(one)], NOW + 9)
+    store.settling.settle([settlement(one)], NOW + 9)
     assert ids(claim(store, NOW + 9)) == [badge]
 
 
@@ -190,7 +190,7 @@ def test_a_later_one_that_is_under_way_is_waited_for(store: Store) -> None:
     """The earlier learns a key while a later one, claimed before, works on it."""
     early = accept_one(store, change("A"))
     (one,) = claim(store)
-    store.settle([settlement(one, DeliveryState.RETRY, next_attempt=NOW + 5)], NOW)
+    store.settling.settle([settlement(one, DeliveryState.RETRY, next_attempt=NOW + 5)], NOW)
     late = accept_one(store, change("B"), lane=("npi/1",))
     (other,) = claim(store)
     assert other.message_id == late
@@ -198,23 +198,23 @@ def test_a_later_one_that_is_under_way_is_waited_for(store: Store) -> None:
     def lane_of(given: StaffChange, feed: str) -> tuple[str, ...]:
         return ("npi/1",)
 
-    assert store.claim("main", "w", 9, NOW + 5, lane_of) == []
-    store.settle([settlement(other, DeliveryState.RETRY, next_attempt=NOW)], NOW + 5)
-    assert ids(store.claim("main", "w", 9, NOW + 5, lane_of)) == [early]
+    assert store.queue.claim("main", "w", 9, NOW + 5, lane_of) == []
+    store.settling.settle([settlement(other, DeliveryState.RETRY, next_attempt=NOW)], NOW + 5)
+    assert ids(store.queue.claim("main", "w", 9, NOW + 5, lane_of)) == [early]
 
 
 def test_a_claim_survives_that_others_leave_its_lane(store: Store) -> None:
     """As above, and meanwhile somebody behind the one under way is withdrawn."""
     early = accept_one(store, change("A"))
     (one,) = claim(store)
-    store.settle([settlement(one, DeliveryState.RETRY, next_attempt=NOW + 5)], NOW)
+    store.settling.settle([settlement(one, DeliveryState.RETRY, next_attempt=NOW + 5)], NOW)
     accept_one(store, change("B"), lane=("npi/1",))
     behind = accept_one(store, change("C"), lane=("npi/1",))
     (other,) = claim(store)
-    assert store.withdraw(behind, NOW)
-    assert store.claim("main", "w", 9, NOW + 5, lambda given, feed: ("npi/1",)) == []
-    store.settle([settlement(other)], NOW + 5)
-    assert ids(store.claim("main", "w", 9, NOW + 5, lambda given, feed: ("npi/1",))) == [early]
+    assert store.settling.withdraw(behind, NOW)
+    assert store.queue.claim("main", "w", 9, NOW + 5, lambda given, feed: ("npi/1",)) == []
+    store.settling.settle([settlement(other)], NOW + 5)
+    assert ids(store.queue.claim("main", "w", 9, NOW + 5, lambda given, feed: ("npi/1",))) == [early]
 
 
 # -- leases --
@@ -223,58 +223,58 @@ def test_a_claim_survives_that_others_leave_its_lane(store: Store) -> None:
 def test_only_who_has_joined_may_claim(store: Store) -> None:
     accept_one(store, change())
     with pytest.raises(ClaimLost):
-        store.claim("main", "stranger", 1, NOW)
-    store.join("w", 10, NOW)
+        store.queue.claim("main", "stranger", 1, NOW)
+    store.queue.join("w", 10, NOW)
     with pytest.raises(ClaimLost):
-        store.claim("main", "w", 1, NOW + 10)
-    assert not store.renew("w", 10, NOW + 10)
-    store.join("w", 10, NOW + 10)
-    assert store.renew("w", 10, NOW + 19)
-    assert len(store.claim("main", "w", 1, NOW + 28)) == 1
+        store.queue.claim("main", "w", 1, NOW + 10)
+    assert not store.queue.renew("w", 10, NOW + 10)
+    store.queue.join("w", 10, NOW + 10)
+    assert store.queue.renew("w", 10, NOW + 19)
+    assert len(store.queue.claim("main", "w", 1, NOW + 28)) == 1
 
 
 def test_a_dead_workers_claims_are_taken_over(open_store: OpenStore) -> None:
     store, other = open_store(), open_store()
     first = accept_one(store, change("A"))
     accept_one(store, change("A"))
-    store.join("dead", 10, NOW)
-    (lost,) = store.claim("main", "dead", 9, NOW)
-    other.join("heir", 100, NOW)
-    assert other.claim("main", "heir", 9, NOW + 9) == []
-    assert other.next_due("main", NOW + 9) == NOW + 10
-    (taken,) = other.claim("main", "heir", 9, NOW + 10)
+    store.queue.join("dead", 10, NOW)
+    (lost,) = store.queue.claim("main", "dead", 9, NOW)
+    other.queue.join("heir", 100, NOW)
+    assert other.queue.claim("main", "heir", 9, NOW + 9) == []
+    assert other.queue.next_due("main", NOW + 9) == NOW + 10
+    (taken,) = other.queue.claim("main", "heir", 9, NOW + 10)
     assert taken.message_id == first
     assert taken.known.ambiguous
     assert taken.known.attempts == 1
     assert taken.fence > lost.fence
-    assert store.settle([settlement(lost)], NOW + 10) == [lost.delivery_id]
+    assert store.settling.settle([settlement(lost)], NOW + 10) == [lost.delivery_id]
     assert state_of(store, first) == "claimed"
-    assert other.settle([settlement(taken)], NOW + 11) == []
+    assert other.settling.settle([settlement(taken)], NOW + 11) == []
     assert events(store, first) == ["accepted", "claimed", "taken over", "claimed", "ended"]
 
 
 def test_a_settlement_after_the_lease_is_lost_even_if_nobody_took_over(store: Store) -> None:
     message_id = accept_one(store, change())
-    store.join("w", 10, NOW)
-    (one,) = store.claim("main", "w", 1, NOW)
-    assert store.settle([settlement(one, outcome=full_outcome())], NOW + 10) == [one.delivery_id]
+    store.queue.join("w", 10, NOW)
+    (one,) = store.queue.claim("main", "w", 1, NOW)
+    assert store.settling.settle([settlement(one, outcome=full_outcome())], NOW + 10) == [one.delivery_id]
     assert state_of(store, message_id) == "claimed"
-    assert store.written_by("main", "Practitioner", "p1") == ()
-    assert store.counts()["tasks"] == 0
+    assert store.crosswalk.written_by("main", "Practitioner", "p1") == ()
+    assert store.audit.counts()["tasks"] == 0
 
 
 def test_a_settlement_counts_once(store: Store) -> None:
     accept_one(store, change())
     (one,) = claim(store)
-    assert store.settle([settlement(one), settlement(one, result=Result.CREATED)], NOW) == [one.delivery_id]
-    assert store.settle([settlement(one)], NOW) == [one.delivery_id]
+    assert store.settling.settle([settlement(one), settlement(one, result=Result.CREATED)], NOW) == [one.delivery_id]
+    assert store.settling.settle([settlement(one)], NOW) == [one.delivery_id]
 
 
 def test_the_same_owner_in_a_new_life(store: Store) -> None:
     accept_one(store, change())
     (one,) = claim(store)
-    store.join("w", 60, NOW)
-    assert store.settle([settlement(one)], NOW) == [one.delivery_id]
+    store.queue.join("w", 60, NOW)
+    assert store.settling.settle([settlement(one)], NOW) == [one.delivery_id]
     (again,) = claim(store)
     assert again.known.ambiguous
 
@@ -282,8 +282,8 @@ def test_the_same_owner_in_a_new_life(store: Store) -> None:
 def test_leaving_gives_back_what_was_not_begun(store: Store) -> None:
     a, b = accept_one(store, change("A")), accept_one(store, change("B"))
     first = claim(store)
-    store.leave("w", NOW, begun=[first[1].delivery_id])
-    assert not store.renew("w", 60, NOW)
+    store.queue.leave("w", NOW, begun=[first[1].delivery_id])
+    assert not store.queue.renew("w", 60, NOW)
     again = claim(store, owner="next")
     assert [(one.message_id, one.known.ambiguous, one.known.attempts) for one in again] == [(a, False, 0), (b, True, 1)]
 
@@ -291,60 +291,60 @@ def test_leaving_gives_back_what_was_not_begun(store: Store) -> None:
 def test_a_claim_after_leaving_is_lost(store: Store) -> None:
     accept_one(store, change())
     (one,) = claim(store)
-    store.leave("w", NOW)
-    store.join("w", 60, NOW)
-    assert store.settle([settlement(one)], NOW) == [one.delivery_id]
+    store.queue.leave("w", NOW)
+    store.queue.join("w", 60, NOW)
+    assert store.settling.settle([settlement(one)], NOW) == [one.delivery_id]
 
 
 # -- when to look again --
 
 
 def test_next_due(store: Store) -> None:
-    assert store.next_due("main", NOW) is None
+    assert store.queue.next_due("main", NOW) is None
     accept_one(store, change("A"))
-    assert store.next_due("main", NOW) == NOW
-    assert store.next_due("lab", NOW) is None
-    store.join("w", 60, NOW)
-    (one,) = store.claim("main", "w", 9, NOW)
-    assert store.next_due("main", NOW) == NOW + 60  # the lease
-    store.settle([settlement(one, DeliveryState.RETRY, next_attempt=NOW + 7)], NOW)
-    assert store.next_due("main", NOW) == NOW + 7
+    assert store.queue.next_due("main", NOW) == NOW
+    assert store.queue.next_due("lab", NOW) is None
+    store.queue.join("w", 60, NOW)
+    (one,) = store.queue.claim("main", "w", 9, NOW)
+    assert store.queue.next_due("main", NOW) == NOW + 60  # the lease
+    store.settling.settle([settlement(one, DeliveryState.RETRY, next_attempt=NOW + 7)], NOW)
+    assert store.queue.next_due("main", NOW) == NOW + 7
     accept_one(store, change("B"), not_before=NOW + 5)
-    assert store.next_due("main", NOW) == NOW + 5
+    assert store.queue.next_due("main", NOW) == NOW + 5
 
 
 def test_nothing_while_the_destination_is_paused(store: Store) -> None:
     accept_one(store, change("A"))
     accept_one(store, change("B"))
     a, b = claim(store)
-    store.settle([settlement(a, DeliveryState.QUEUED, pause="token refused", pause_until=NOW + 60)], NOW)
-    store.settle([settlement(b, DeliveryState.QUEUED, pause="token refused", pause_until=NOW + 50)], NOW)
-    assert store.paused() == {"main": "token refused"}
-    assert store.counts()["paused"] == {"main": "token refused"}
+    store.settling.settle([settlement(a, DeliveryState.QUEUED, pause="token refused", pause_until=NOW + 60)], NOW)
+    store.settling.settle([settlement(b, DeliveryState.QUEUED, pause="token refused", pause_until=NOW + 50)], NOW)
+    assert store.audit.paused() == {"main": "token refused"}
+    assert store.audit.counts()["paused"] == {"main": "token refused"}
     assert claim(store, NOW + 59) == []
-    assert store.next_due("main", NOW) == NOW + 60
+    assert store.queue.next_due("main", NOW) == NOW + 60
     assert len(claim(store, NOW + 60)) == 2
-    assert store.paused() == {}
+    assert store.audit.paused() == {}
 
 
 def test_a_pause_ends_though_nothing_waits(store: Store) -> None:
     accept_one(store, change("A"))
     (one,) = claim(store)
-    store.settle([settlement(one, pause="resting", pause_until=NOW + 60)], NOW)
-    assert store.paused() == {"main": "resting"}
+    store.settling.settle([settlement(one, pause="resting", pause_until=NOW + 60)], NOW)
+    assert store.audit.paused() == {"main": "resting"}
     assert claim(store, NOW + 60) == []
-    assert store.paused() == {}
-    assert store.next_due("main", NOW + 60) is None
+    assert store.audit.paused() == {}
+    assert store.queue.next_due("main", NOW + 60) is None
 
 
 def test_a_pause_without_end_waits_for_a_person(store: Store) -> None:
     accept_one(store, change("A"))
     (one,) = claim(store)
-    store.settle([settlement(one, DeliveryState.QUEUED, pause="writes refused")], NOW)
-    assert store.next_due("main", NOW) is None
+    store.settling.settle([settlement(one, DeliveryState.QUEUED, pause="writes refused")], NOW)
+    assert store.queue.next_due("main", NOW) is None
     assert claim(store, NOW + 10**9) == []
-    store.resume("main", NOW)
-    store.resume("main", NOW)
+    store.pausing.resume("main", NOW)
+    store.pausing.resume("main", NOW)
     assert len(claim(store)) == 1
 
 
@@ -352,7 +352,7 @@ def test_many_at_once_are_lined_up_in_order(store: Store) -> None:
     """More than one transaction lines up; leavers at the end of the queue go first all the same."""
     made = [message(change(f"P{n % 700}"), control_id=f"C{n}") for n in range(2500)]
     made.append(message(change("L", Action.DEACTIVATE), control_id="L"))
-    accepted = [one.message_id for one in store.accept(made, NOW)]
+    accepted = [one.message_id for one in store.inbox.accept(made, NOW)]
     first = claim(store, limit=1)
     assert ids(first) == accepted[-1:]
     assert ids(claim(store, limit=2000)) == accepted[:700]
@@ -363,4 +363,4 @@ def test_states_that_no_attempt_ends_in(store: Store, state: DeliveryState) -> N
     accept_one(store, change("A"))
     (one,) = claim(store)
     with pytest.raises(ValueError, match="settled"):
-        store.settle([settlement(one, state, Result.RETRY)], NOW)
+        store.settling.settle([settlement(one, state, Result.RETRY)], NOW)

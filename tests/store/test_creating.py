@@ -37,7 +37,7 @@ def one(store: SqliteStore, key: str = "S1", now: float = NOW, **given: Any) -> 
 def settle(
     store: SqliteStore, claimed: Claimed, outcome: Outcome, state: Any = DeliveryState.ENDED, now: float = NOW
 ) -> None:
-    assert store.settle([replace(settlement(claimed, state), outcome=outcome, next_attempt=now)], now) == []
+    assert store.settling.settle([replace(settlement(claimed, state), outcome=outcome, next_attempt=now)], now) == []
 
 
 LOST = Outcome(Result.UNKNOWN, unanswered="Practitioner")
@@ -71,7 +71,7 @@ def test_a_create_without_an_answer_is_told_to_all_who_share_an_identifier(
         (again,) = claim(store, NOW + 5)
         assert (again.known.unsure_since or again.known.unsure_roles_since) == NOW
         settle(store, again, Outcome(Result.HELD), DeliveryState.HELD, NOW + 5)
-    store.discard(first.delivery_id, NOW + 6, who="ana", reason="test")
+    store.held.discard(first.delivery_id, NOW + 6, who="ana", reason="test")
     other = one(store, "OTHER", feed="second", lane=("OTHER", "npi"), now=NOW + 7)
     known = other.known
     assert (known.unsure_since, known.unsure_roles_since) == ((NOW, 0.0) if what == "Practitioner" else (0.0, NOW))
@@ -87,8 +87,8 @@ def test_looking_again_does_not_put_off_the_end_of_the_wait(store: SqliteStore) 
 
 def test_a_worker_that_was_killed_may_have_created_anything(store: SqliteStore) -> None:
     one(store)
-    store.join("successor", 60, NOW + 100)
-    (again,) = store.claim("main", "successor", 8, NOW + 100)
+    store.queue.join("successor", 60, NOW + 100)
+    (again,) = store.queue.claim("main", "successor", 8, NOW + 100)
     assert (again.known.ambiguous, again.known.unsure_since, again.known.unsure_roles_since) == (
         True,
         NOW + 100,
@@ -99,7 +99,7 @@ def test_a_worker_that_was_killed_may_have_created_anything(store: SqliteStore) 
 def test_it_survives_a_restart(tmp_path: Any) -> None:
     with SqliteStore(tmp_path / "store.db") as store:
         settle(store, one(store), LOST, DeliveryState.UNKNOWN)
-        store.leave("w", NOW)
+        store.queue.leave("w", NOW)
     with SqliteStore(tmp_path / "store.db") as store:
         (again,) = claim(store, NOW + 1)
         assert again.known.unsure_since == NOW
@@ -109,7 +109,7 @@ def test_it_survives_a_restart(tmp_path: Any) -> None:
 
 
 def due(store: SqliteStore, now: float) -> list[SecondLook]:
-    return store.second_looks("main", now, 50)
+    return store.created.second_looks("main", now, 50)
 
 
 def test_what_was_created_is_looked_for_early_once_an_hour_and_else_when_the_index_has_it(store: SqliteStore) -> None:
@@ -117,16 +117,16 @@ def test_what_was_created_is_looked_for_early_once_an_hour_and_else_when_the_ind
     settle(store, one(store, "S2"), created("p2"))
     (early,) = due(store, NOW + 5)
     assert (early.resource_id, early.created, early.until, early.looks) == ("p1", NOW, NOW + 60, 0)
-    store.looked("main", [Looked(early, True)], NOW + 7)
-    lag = store.index_lag("main")
+    store.created.looked("main", [Looked(early, True)], NOW + 7)
+    lag = store.created.index_lag("main")
     assert lag is not None
     assert (lag.latest, lag.longest, lag.at) == (7.0, 7.0, NOW + 7)
     assert due(store, NOW + 59) == []
     both = due(store, NOW + 60)
     assert [look.resource_id for look in both] == ["p1", "p2"]
-    store.looked("main", [Looked(look, True) for look in both], NOW + 60)
+    store.created.looked("main", [Looked(look, True) for look in both], NOW + 60)
     assert due(store, NOW + 10**6) == []
-    after = store.index_lag("main")
+    after = store.created.index_lag("main")
     assert after is not None
     assert after.latest == 7.0  # found at the first look after a minute: no measurement
 
@@ -138,13 +138,13 @@ def test_what_is_not_found_is_looked_for_at_growing_intervals_and_measured(store
     while now < NOW + 100:
         (look,) = due(store, now)
         times.append(now - NOW)
-        store.looked("main", [Looked(look, False)], now)
+        store.created.looked("main", [Looked(look, False)], now)
         assert due(store, now) == []
         now += now - NOW
     assert times == [5.0, 10.0, 20.0, 40.0, 80.0]
     (look,) = due(store, now)
-    store.looked("main", [Looked(look, True)], now)
-    lag = store.index_lag("main")
+    store.created.looked("main", [Looked(look, True)], now)
+    lag = store.created.index_lag("main")
     assert lag is not None
     assert lag.longest == 160.0
     assert due(store, NOW + 10**6) == []
@@ -153,21 +153,21 @@ def test_what_is_not_found_is_looked_for_at_growing_intervals_and_measured(store
 def test_no_answer_is_no_measurement_and_at_last_nothing_is_looked_for_any_more(store: SqliteStore) -> None:
     settle(store, one(store), created())
     (look,) = due(store, NOW + 60)
-    store.looked("main", [Looked(look, None)], NOW + 60)
+    store.created.looked("main", [Looked(look, None)], NOW + 60)
     assert due(store, NOW + 119) == []
     (look,) = due(store, NOW + 120)
     assert look.looks == 0
-    store.looked("main", [Looked(look, False)], NOW + 90_000)
+    store.created.looked("main", [Looked(look, False)], NOW + 90_000)
     assert due(store, NOW + 10**6) == []
-    assert store.index_lag("main") is None
+    assert store.created.index_lag("main") is None
 
 
 def test_a_second_one_is_asked_about_once(store: SqliteStore) -> None:
     settle(store, one(store), created())
     for now in (NOW + 5, NOW + 60):
         (look,) = due(store, now)
-        store.looked("main", [Looked(look, True, SECOND)], now)
-    (task,) = store.tasks(kind="second-at-server")
+        store.created.looked("main", [Looked(look, True, SECOND)], now)
+    (task,) = store.worklist.tasks(kind="second-at-server")
     assert (task["source_key"], task["feed"], task["delivery_id"]) == ("S1", "hr", look.delivery_id)
 
 

@@ -58,7 +58,7 @@ assert driver.SAFE == (sqlite3.sqlite_version_info >= (3, 51, 3))
 from hl7bridge.store.sqlite import SqliteStore
 from hl7bridge.store.sqlite.turn import Turn
 with SqliteStore(sys.argv[1]) as store:
-    assert store.messages() == []
+    assert store.audit.messages() == []
     assert store.connection.execute("PRAGMA wal_autocheckpoint").fetchone() == (4000 if driver.SAFE else 0,)
 print(driver.in_words())
 """
@@ -131,7 +131,7 @@ def opened(path: Path) -> SqliteStore:
 
 def fill(store: SqliteStore, name: str, count: int) -> None:
     for number in range(count):
-        store.accept([message(change(f"{name}{number}"), control_id=f"{name}{number}", body=b"x" * 4000)], NOW)
+        store.inbox.accept([message(change(f"{name}{number}"), control_id=f"{name}{number}", body=b"x" * 4000)], NOW)
 
 
 @pytest.mark.usefixtures("unsafe")
@@ -162,7 +162,7 @@ def test_nobody_writes_while_one_checkpoints(tmp_path: Path) -> None:
         thread.join()
     assert set(seen) <= set(stores)
     assert len(seen) > 1
-    assert sum(stores["a"].counts()["messages"].values()) == 24
+    assert sum(stores["a"].audit.counts()["messages"].values()) == 24
     assert stores["a"].connection._files.log.stat().st_size < 40 * connection.PAGE
     probe.close()
     for store in stores.values():
@@ -181,4 +181,4 @@ def test_a_reader_keeps_the_log_and_not_the_commit(tmp_path: Path) -> None:
             assert reader.connection.execute("SELECT COUNT(*) FROM message").fetchone() == (0,)
         fill(writer, "b", 1)
         assert writer.connection._files.log.stat().st_size == 0
-        assert sum(reader.counts()["messages"].values()) == 9
+        assert sum(reader.audit.counts()["messages"].values()) == 9

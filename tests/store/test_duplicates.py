@@ -27,11 +27,11 @@ SILENT_NEGATIVE = replace(SILENT, code="AE", positive=False)
 
 
 def take(store: Store, *messages: NewMessage) -> list[Accepted]:
-    return store.accept(list(messages), NOW)
+    return store.inbox.accept(list(messages), NOW)
 
 
 def take_one_by_one(store: Store, *messages: NewMessage) -> list[Accepted]:
-    return [store.accept([one], NOW)[0] for one in messages]
+    return [store.inbox.accept([one], NOW)[0] for one in messages]
 
 
 @pytest.fixture(params=[take, take_one_by_one], ids=["one-batch", "one-by-one"])
@@ -46,9 +46,9 @@ def test_the_same_again_has_no_effect(store: Store, accept) -> None:  # type: ig
     assert again.acknowledgments == (POSITIVE,)
     assert again.message_id not in (first.message_id, once_more.message_id)
     assert len(claim(store)) == 1
-    assert store.acknowledgments(again.message_id) == (POSITIVE,)
-    assert store.body(again.message_id) == store.body(first.message_id)
-    found = store.message(again.message_id)
+    assert store.audit.acknowledgments(again.message_id) == (POSITIVE,)
+    assert store.audit.body(again.message_id) == store.audit.body(first.message_id)
+    found = store.audit.message(again.message_id)
     assert found
     assert (found["state"], found["duplicate_of"], found["records"]) == ("duplicate", first.message_id, [])
     assert found["history"][0]["detail"] == {"of": first.message_id}
@@ -91,7 +91,7 @@ def test_a_negative_answer_is_never_given_again(store: Store, accept, state, ack
     assert again.duplicate_of == 0
     assert (again.repeat_of, again.same_content) == (first.message_id, True)
     assert third.duplicate_of == again.message_id
-    found = store.message(again.message_id)
+    found = store.audit.message(again.message_id)
     assert found
     assert (found["repeat_of"], found["same_content"]) == (first.message_id, True)
 
@@ -110,7 +110,7 @@ def test_same_id_new_content_is_processed_and_flagged(store: Store, accept) -> N
     )
     assert (other.duplicate_of, other.repeat_of, other.same_content) == (0, first.message_id, False)
     assert (third.repeat_of, third.same_content) == (other.message_id, False)
-    assert store.counts()["deliveries"]["main"] == {"queued": 3}
+    assert store.audit.counts()["deliveries"]["main"] == {"queued": 3}
 
 
 def test_each_content_of_one_id_has_its_own_first_answer(store: Store, accept) -> None:  # type: ignore[no-untyped-def]
@@ -156,7 +156,7 @@ def test_outside_the_rule(store: Store, accept) -> None:  # type: ignore[no-unty
     first = accept_one(store, change(), control_id="B")
     replay = accept(store, message(change(), control_id="B", window=0, replay_of=first))[0]
     assert (replay.duplicate_of, replay.repeat_of) == (0, 0)
-    found = store.message(replay.message_id)
+    found = store.audit.message(replay.message_id)
     assert found
     assert found["replay_of"] == first
     assert accept(store, message(change(), control_id="B"))[0].duplicate_of == first
@@ -164,25 +164,25 @@ def test_outside_the_rule(store: Store, accept) -> None:  # type: ignore[no-unty
 
 def test_the_answer_that_was_built_meanwhile_counts(store: Store) -> None:
     first = accept_one(store, change(), control_id="C", acknowledgments=[PENDING])
-    assert store.accept([message(change(), control_id="C")], NOW)[0].duplicate_of == first
-    store.acknowledged(first, "original", NEGATIVE, NOW)
-    again = store.accept([message(change(), control_id="C")], NOW)[0]
+    assert store.inbox.accept([message(change(), control_id="C")], NOW)[0].duplicate_of == first
+    store.inbox.acknowledged(first, "original", NEGATIVE, NOW)
+    again = store.inbox.accept([message(change(), control_id="C")], NOW)[0]
     assert (again.duplicate_of, again.repeat_of, again.same_content) == (0, first, True)
 
 
 def test_withdrawn_and_refused_then_sent_again(store: Store) -> None:
     first = accept_one(store, change(), control_id="C", acknowledgments=[PENDING])
-    assert store.withdraw(first, NOW)
-    store.acknowledged(first, "original", NEGATIVE, NOW)
-    again = store.accept([message(change(), control_id="C")], NOW)[0]
+    assert store.settling.withdraw(first, NOW)
+    store.inbox.acknowledged(first, "original", NEGATIVE, NOW)
+    again = store.inbox.accept([message(change(), control_id="C")], NOW)[0]
     assert again.repeat_of == first
     (one,) = claim(store)
     assert one.message_id == again.message_id
-    store.settle([settlement(one)], NOW)
+    store.settling.settle([settlement(one)], NOW)
     assert events(store, again.message_id)[-1] == "ended"
 
 
 def test_a_first_beyond_the_window_inside_a_batch(store: Store) -> None:
-    first, late = store.accept([message(change(), received=NOW), message(change(), received=NOW + 30 * DAY)], NOW)
+    first, late = store.inbox.accept([message(change(), received=NOW), message(change(), received=NOW + 30 * DAY)], NOW)
     assert (late.duplicate_of, late.repeat_of) == (0, 0)
     assert first.message_id < late.message_id

@@ -161,7 +161,7 @@ class LaneMachine(RuleBasedStateMachine):
             not_before=not_before,
             force=force,
         )
-        message_id = self.store.accept([given], self.model.now)[0].message_id
+        message_id = self.store.inbox.accept([given], self.model.now)[0].message_id
         for _ in range(count):
             for d in self.model.deliveries:
                 replaced = (not_before and d.not_before == not_before) or (action in LIFECYCLE and d.action is action)
@@ -190,10 +190,10 @@ class LaneMachine(RuleBasedStateMachine):
     def claim_as(self, owner: str, limit: int) -> None:
         model = self.model
         if not model.alive(owner):
-            self.store.join(owner, LEASE, model.now)
+            self.store.queue.join(owner, LEASE, model.now)
             model.take_over(lambda other: other == owner)
             model.leases[owner] = model.now + LEASE
-        claimed = self.store.claim("main", owner, limit, model.now)
+        claimed = self.store.queue.claim("main", owner, limit, model.now)
         model.promote()
         model.take_over(lambda other: not model.alive(other))
         stale = self.apply_stale()
@@ -235,8 +235,8 @@ class LaneMachine(RuleBasedStateMachine):
         model, one = self.model, d.claimed
         assert one
         given = Settlement(one, outcome(result), state, next_attempt=model.now + 5)
-        lost = self.store.settle([given], model.now)
-        assert self.store.settle([given], model.now) == [one.delivery_id]  # never twice
+        lost = self.store.settling.settle([given], model.now)
+        assert self.store.settling.settle([given], model.now) == [one.delivery_id]  # never twice
         if not model.alive(d.owner):
             assert lost == [one.delivery_id]
             return
@@ -258,7 +258,7 @@ class LaneMachine(RuleBasedStateMachine):
 
     def renew(self, dice: random.Random) -> None:
         owner = dice.choice(["w1", "w2"])
-        assert self.store.renew(owner, LEASE, self.model.now) is self.model.alive(owner)
+        assert self.store.queue.renew(owner, LEASE, self.model.now) is self.model.alive(owner)
         if self.model.alive(owner):
             self.model.leases[owner] = self.model.now + LEASE
 
@@ -266,7 +266,7 @@ class LaneMachine(RuleBasedStateMachine):
         owner = dice.choice(["w1", "w2"])
         mine = [d for d in self.model.deliveries if d.state is DeliveryState.CLAIMED and d.owner == owner]
         begun = [d for d in mine if dice.random() < 0.5]
-        self.store.leave(owner, self.model.now, [d.claimed.delivery_id for d in begun if d.claimed])
+        self.store.queue.leave(owner, self.model.now, [d.claimed.delivery_id for d in begun if d.claimed])
         self.model.leases.pop(owner, None)
         for d in mine:
             if d not in begun:
@@ -279,7 +279,7 @@ class LaneMachine(RuleBasedStateMachine):
         message_id = dice.choice(self.model.deliveries).message_id
         mine = [d for d in self.model.deliveries if d.message_id == message_id]
         unsent = not any(d.sent or d.state is DeliveryState.CLAIMED for d in mine)
-        assert self.store.withdraw(message_id, self.model.now) is unsent
+        assert self.store.settling.withdraw(message_id, self.model.now) is unsent
         for d in mine:
             gone = (DeliveryState.QUEUED, DeliveryState.RETRY, DeliveryState.SCHEDULED, DeliveryState.HELD)
             if d.state in gone and not d.sent:
@@ -299,7 +299,7 @@ class LaneMachine(RuleBasedStateMachine):
     def looking_is_worth_it_when_something_may_go(self) -> None:
         if not hasattr(self, "store"):
             return
-        due = self.store.next_due("main", self.model.now)
+        due = self.store.queue.next_due("main", self.model.now)
         if self.model.may_go():
             assert due is not None
             assert due <= self.model.now
@@ -315,7 +315,7 @@ class LaneMachine(RuleBasedStateMachine):
                     self.settle_as(d, DeliveryState.ENDED, Result.UNCHANGED)
         assert all(d.state in (DeliveryState.ENDED, DeliveryState.HELD) for d in model.deliveries)
         self.both_agree()
-        assert self.store.next_due("main", model.now) is None
+        assert self.store.queue.next_due("main", model.now) is None
 
     # -- looking --
 
@@ -331,7 +331,7 @@ class LaneMachine(RuleBasedStateMachine):
         ids = sorted({d.message_id for d in self.model.deliveries})
         return {
             (message_id, status.position): (there.state, there.result if there.state is DeliveryState.ENDED else None)
-            for message_id, statuses in self.store.statuses(ids).items()
+            for message_id, statuses in self.store.audit.statuses(ids).items()
             for status in statuses
             for there in status.deliveries.values()
         }

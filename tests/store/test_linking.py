@@ -21,7 +21,7 @@ DECIDED = {"who": "ana", "reason": "asked HR"}
 def hold(store: Store, local: str = "several-people", **given: object) -> int:
     (one,) = claim(store)
     held = replace(outcome(Result.HELD), local=local, candidates=CANDIDATES, **given)
-    store.settle([settlement(one, DeliveryState.HELD, outcome=held)], NOW)
+    store.settling.settle([settlement(one, DeliveryState.HELD, outcome=held)], NOW)
     return one.delivery_id
 
 
@@ -35,26 +35,26 @@ def test_both_sides_of_a_quarantined_record_are_kept(store: Store) -> None:
     delivery_id = hold(store)
     accept_one(store, change("S2"))
     hold(store, "forbidden")
-    (row,) = store.quarantined(QUARANTINE)
+    (row,) = store.links.quarantined(QUARANTINE)
     assert (row["id"], row["local"], row["source_key"], row["linked"]) == (delivery_id, "several-people", "S1", "")
     assert row["candidates"] == list(CANDIDATES)
     assert row["candidates"][0]["identifier"][0]["rank"].text == "1.10"
     assert row["change"]["source_key"] == "S1"
-    assert store.quarantined(QUARANTINE, delivery_id=99) == []
-    assert store.quarantined(QUARANTINE, destination="lab") == []
-    assert store.quarantined(QUARANTINE, destination="main", delivery_id=delivery_id) == [row]
+    assert store.links.quarantined(QUARANTINE, delivery_id=99) == []
+    assert store.links.quarantined(QUARANTINE, destination="lab") == []
+    assert store.links.quarantined(QUARANTINE, destination="main", delivery_id=delivery_id) == [row]
 
 
 def test_a_link_is_known_to_the_next_delivery_and_audited(store: SqliteStore) -> None:
-    assert store.link("main", "hr", "S1", "p7", Link.LINKED, NOW, **DECIDED)
+    assert store.links.link("main", "hr", "S1", "p7", Link.LINKED, NOW, **DECIDED)
     accept_one(store, change())
     (one,) = claim(store)
     assert (one.known.person_id, one.known.link) == ("p7", Link.LINKED)
-    assert store.known("main", "hr", "S1").link is Link.LINKED
-    assert store.known("lab", "hr", "S1").person_id == ""
-    store.settle([settlement(one, outcome=outcome(person_id="p7"))], NOW)
-    assert store.known("main", "hr", "S1").link is Link.LINKED
-    assert store.link("main", "hr", "S1", "p8", Link.FORCED, NOW, **DECIDED)
+    assert store.crosswalk.known("main", "hr", "S1").link is Link.LINKED
+    assert store.crosswalk.known("lab", "hr", "S1").person_id == ""
+    store.settling.settle([settlement(one, outcome=outcome(person_id="p7"))], NOW)
+    assert store.crosswalk.known("main", "hr", "S1").link is Link.LINKED
+    assert store.links.link("main", "hr", "S1", "p8", Link.FORCED, NOW, **DECIDED)
     first, second = history(store, "linked")
     assert first["before"] == {"person_id": "", "link": ""}
     assert second["before"] == {"person_id": "p7", "link": "linked"}
@@ -63,20 +63,20 @@ def test_a_link_is_known_to_the_next_delivery_and_audited(store: SqliteStore) ->
 
 
 def test_a_delivery_that_finds_somebody_else_ends_the_link(store: Store) -> None:
-    store.link("main", "hr", "S1", "p7", Link.LINKED, NOW, **DECIDED)
+    store.links.link("main", "hr", "S1", "p7", Link.LINKED, NOW, **DECIDED)
     accept_one(store, change())
     (one,) = claim(store)
-    store.settle([settlement(one, outcome=outcome(person_id="p9"))], NOW)
-    known = store.known("main", "hr", "S1")
+    store.settling.settle([settlement(one, outcome=outcome(person_id="p9"))], NOW)
+    known = store.crosswalk.known("main", "hr", "S1")
     assert (known.person_id, known.link) == ("p9", Link.FOUND)
 
 
 def test_an_unlink_leaves_what_was_applied_last(store: SqliteStore) -> None:
     accept_one(store, change(), order_time="2027-01-02T00:00:00Z")
     (one,) = claim(store)
-    store.settle([settlement(one, outcome=outcome(person_id="p1"))], NOW)
-    assert store.link("main", "hr", "S1", "", Link.FOUND, NOW, **DECIDED)
-    entry = store.link_of("main", "hr", "S1")
+    store.settling.settle([settlement(one, outcome=outcome(person_id="p1"))], NOW)
+    assert store.links.link("main", "hr", "S1", "", Link.FOUND, NOW, **DECIDED)
+    entry = store.links.link_of("main", "hr", "S1")
     assert entry is not None
     assert entry["person_id"] == ""
     assert [row["event"] for row in store.connection.dicts("SELECT event FROM history WHERE event = 'unlinked'")] == [
@@ -84,51 +84,51 @@ def test_an_unlink_leaves_what_was_applied_last(store: SqliteStore) -> None:
     ]
     accept_one(store, change(), order_time="2027-01-01T00:00:00Z")
     assert claim(store) == []  # stale still
-    assert store.link_of("main", "hr", "S9") is None
+    assert store.links.link_of("main", "hr", "S9") is None
 
 
 def test_nobody_links_while_a_delivery_is_under_way(store: Store) -> None:
     accept_one(store, change())
     claim(store)
-    assert not store.link("main", "hr", "S1", "p7", Link.LINKED, NOW, **DECIDED)
-    assert store.link("main", "hr", "S2", "p7", Link.LINKED, NOW, **DECIDED)
+    assert not store.links.link("main", "hr", "S1", "p7", Link.LINKED, NOW, **DECIDED)
+    assert store.links.link("main", "hr", "S2", "p7", Link.LINKED, NOW, **DECIDED)
 
 
 def test_who_is_linked_to_one_practitioner(store: Store) -> None:
     for feed, key in (("hr", "S2"), ("hr", "S1"), ("badge", "9")):
-        store.link("main", feed, key, "p7", Link.LINKED, NOW, **DECIDED)
-    store.link("lab", "hr", "S1", "p7", Link.LINKED, NOW, **DECIDED)
-    assert [(row["feed"], row["source_key"]) for row in store.linked_to("main", "p7")] == [
+        store.links.link("main", feed, key, "p7", Link.LINKED, NOW, **DECIDED)
+    store.links.link("lab", "hr", "S1", "p7", Link.LINKED, NOW, **DECIDED)
+    assert [(row["feed"], row["source_key"]) for row in store.links.linked_to("main", "p7")] == [
         ("badge", "9"), ("hr", "S1"), ("hr", "S2"),
     ]  # fmt: skip
 
 
 def test_a_map_of_ids_is_taken_in_where_nobody_is_known(store: SqliteStore) -> None:
-    store.link("main", "hr", "S1", "p1", Link.LINKED, NOW, **DECIDED)
-    store.link("main", "hr", "S2", "", Link.FOUND, NOW, **DECIDED)
+    store.links.link("main", "hr", "S1", "p1", Link.LINKED, NOW, **DECIDED)
+    store.links.link("main", "hr", "S2", "", Link.FOUND, NOW, **DECIDED)
     rows = [("hr", "S1", "other"), ("hr", "S2", "p2"), ("hr", "S3", "p3")]
-    assert store.import_ids("main", rows, NOW, **DECIDED) == (2, 1)
-    assert store.import_ids("main", rows, NOW, **DECIDED) == (0, 1)
-    exported = [(row["source_key"], row["person_id"], row["link"]) for row in store.id_map("main")]
+    assert store.links.import_ids("main", rows, NOW, **DECIDED) == (2, 1)
+    assert store.links.import_ids("main", rows, NOW, **DECIDED) == (0, 1)
+    exported = [(row["source_key"], row["person_id"], row["link"]) for row in store.links.id_map("main")]
     assert exported == [("S1", "p1", "linked"), ("S2", "p2", ""), ("S3", "p3", "")]
-    assert list(store.id_map("lab")) == []
+    assert list(store.links.id_map("lab")) == []
 
 
 def test_a_base_of_another_record_does_not_make_a_link(store: Store) -> None:
     accept_one(store, change())
     (one,) = claim(store)
     given = outcome(person_id="p1", written=(Written("Practitioner", "p1"),))
-    store.settle([settlement(one, outcome=given)], NOW)
-    assert store.known("main", "hr", "S1").link is Link.FOUND
+    store.settling.settle([settlement(one, outcome=given)], NOW)
+    assert store.crosswalk.known("main", "hr", "S1").link is Link.FOUND
 
 
 def test_who_was_set_apart_stays_so_once_there_is_a_person(store: SqliteStore) -> None:
-    assert store.link("main", "hr", "S1", "", Link.APART, NOW, **DECIDED)
+    assert store.links.link("main", "hr", "S1", "", Link.APART, NOW, **DECIDED)
     accept_one(store, change())
     (one,) = claim(store)
     assert (one.known.person_id, one.known.link) == ("", Link.APART)
-    store.settle([settlement(one, outcome=outcome(person_id="p9"))], NOW)
-    known = store.known("main", "hr", "S1")
+    store.settling.settle([settlement(one, outcome=outcome(person_id="p9"))], NOW)
+    known = store.crosswalk.known("main", "hr", "S1")
     assert (known.person_id, known.link) == ("p9", Link.APART)
 
 
@@ -145,8 +145,8 @@ def test_what_the_last_applied_records_said_of_a_person_is_at_hand(store: Store)
         accept_one(store, one)
         (claimed,) = claim(store)
         held = outcome(Result.HELD) if state is DeliveryState.HELD else outcome()
-        store.settle([settlement(claimed, state, outcome=held)], NOW)
+        store.settling.settle([settlement(claimed, state, outcome=held)], NOW)
     accept_one(store, change("S2"))
-    found = {value.element: value.value for value in store.said_by("main", "hr", "S1")}
+    found = {value.element: value.value for value in store.links.said_by("main", "hr", "S1")}
     assert found == {"name": {"family": "Brandt"}, "gender": "female", "birthDate": "1980-02-01"}
-    assert store.said_by("lab", "hr", "S1") == store.said_by("main", "badge", "S1") == ()
+    assert store.links.said_by("lab", "hr", "S1") == store.links.said_by("main", "badge", "S1") == ()

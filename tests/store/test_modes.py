@@ -14,13 +14,15 @@ REPORT = {"mode": "report"}
 def report(store: Store) -> None:
     """Report all that is due."""
     while claimed := claim(store):
-        store.settle([settlement(one, result=Result.REPORTED) for one in claimed], NOW)
+        store.settling.settle([settlement(one, result=Result.REPORTED) for one in claimed], NOW)
 
 
 def went_live(store: Store) -> list[tuple[str, Action]]:
     """Queue all that was reported; then who is handed out, one after the other."""
-    found = store.reported("main")
-    assert list(store.go_live("main", [one.delivery_id for one in found], NOW, who="ana", reason="go")) == [len(found)]
+    found = store.modes.reported("main")
+    assert list(store.modes.go_live("main", [one.delivery_id for one in found], NOW, who="ana", reason="go")) == [
+        len(found)
+    ]
     return deliver_all(store)
 
 
@@ -28,7 +30,7 @@ def deliver_all(store: Store) -> list[tuple[str, Action]]:
     order = []
     while claimed := claim(store, limit=1):
         order += [(one.change.source_key, one.change.action) for one in claimed]
-        store.settle([settlement(one) for one in claimed], NOW)
+        store.settling.settle([settlement(one) for one in claimed], NOW)
     return order
 
 
@@ -39,22 +41,22 @@ def test_the_reported_go_first_each_in_its_lane_and_leavers_before_others(store:
     accept_one(store, change("S2", Action.DEACTIVATE))
     accept_one(store, change("S3", Action.DEACTIVATE))
     report(store)
-    assert [one.source_key for one in store.reported("main")] == ["S1", "S1", "S2", "S2", "S3"]
+    assert [one.source_key for one in store.modes.reported("main")] == ["S1", "S1", "S2", "S2", "S3"]
     accept_one(store, change("S1", Action.DEACTIVATE))
     order = went_live(store)
     assert order[0] == ("S3", Action.DEACTIVATE), "a leaver whose lane is free"
     assert [action for key, action in order if key == "S1"] == [Action.ADD, Action.UPDATE, Action.DEACTIVATE]
     assert [action for key, action in order if key == "S2"] == [Action.UPDATE, Action.DEACTIVATE]
-    assert not store.has_reported("main")
+    assert not store.modes.has_reported("main")
 
 
 def test_what_was_lined_up_meanwhile_waits_for_the_reported_of_its_person(store: Store) -> None:
     accept_one(store, change("S1", Action.ADD))
     report(store)
     accept_one(store, change("S1", Action.UPDATE))
-    store.join("w", 60, NOW)
-    [claimed] = store.claim("main", "w", 10, NOW)
-    store.leave("w", NOW)  # back in its lane, and marked as the first
+    store.queue.join("w", 60, NOW)
+    [claimed] = store.queue.claim("main", "w", 10, NOW)
+    store.queue.leave("w", NOW)  # back in its lane, and marked as the first
     assert claimed.change.action is Action.UPDATE
     assert went_live(store) == [("S1", Action.ADD), ("S1", Action.UPDATE)]
 
@@ -72,10 +74,10 @@ def test_what_was_applied_since_overtakes_it(store: Store, earlier: Action, late
     report(store)
     accept_one(store, change("S1", later, active=None))
     assert deliver_all(store) == [("S1", later)]
-    [one] = store.reported("main")
+    [one] = store.modes.reported("main")
     assert one.overtaken is not left
     assert went_live(store) == ([("S1", earlier)] if left else [])
-    assert not store.has_reported("main")
+    assert not store.modes.has_reported("main")
 
 
 def test_what_came_out_of_order_is_told_before(store: Store) -> None:
@@ -83,7 +85,7 @@ def test_what_came_out_of_order_is_told_before(store: Store) -> None:
     report(store)
     accept_one(store, change("S1"), order_time="2027-01-02T00:00:00+00:00")
     deliver_all(store)
-    assert [one.overtaken for one in store.reported("main")] == [True]
+    assert [one.overtaken for one in store.modes.reported("main")] == [True]
 
 
 EARLY, LATE = "2027-01-01T00:00:00+00:00", "2027-01-02T00:00:00+00:00"
@@ -106,24 +108,24 @@ def test_a_leaver_who_was_only_reported_is_not_stale_for_an_update_that_was_writ
     if since:
         accept_one(store, change("S1", since, active=None), order_time=LATE)
         deliver_all(store)
-    shown = store.reported("main")[-1]
+    shown = store.modes.reported("main")[-1]
     assert shown.overtaken is (since is Action.REACTIVATE)
     assert (("S1", Action.DEACTIVATE) in went_live(store)) is ends
 
 
 def test_as_what_it_ran_is_remembered(store: Store) -> None:
-    assert store.ran_as("main") is None
-    store.remember_ran_as("main", REPORT, NOW)
-    assert (store.ran_as("main"), store.ran_as("other")) == (REPORT, None)
+    assert store.modes.ran_as("main") is None
+    store.modes.remember_ran_as("main", REPORT, NOW)
+    assert (store.modes.ran_as("main"), store.modes.ran_as("other")) == (REPORT, None)
 
 
 def test_a_latch_is_told_once_and_ended_by_a_person(store: Store) -> None:
-    assert store.latch("main", "Practitioner create", "no", NOW)
-    assert not store.latch("main", "Practitioner create", "no, again", NOW)
-    assert store.latches("main") == {"Practitioner create": "no"}
-    assert store.unlatch("main", NOW, who="ana", note="granted") == ["Practitioner create"]
-    assert store.unlatch("main", NOW, who="ana", note="granted") == []
-    assert store.latches("main") == {}
+    assert store.modes.latch("main", "Practitioner create", "no", NOW)
+    assert not store.modes.latch("main", "Practitioner create", "no, again", NOW)
+    assert store.modes.latches("main") == {"Practitioner create": "no"}
+    assert store.modes.unlatch("main", NOW, who="ana", note="granted") == ["Practitioner create"]
+    assert store.modes.unlatch("main", NOW, who="ana", note="granted") == []
+    assert store.modes.latches("main") == {}
 
 
 @pytest.mark.parametrize(
@@ -146,13 +148,13 @@ ACCESS = Task("leaver-access", "End a leaver's access")
 
 
 def tasks_of(store: Store) -> list[str]:
-    return [task["state"] for task in store.tasks(kind="leaver-access", limit=100)]
+    return [task["state"] for task in store.worklist.tasks(kind="leaver-access", limit=100)]
 
 
 def report_leaver(store: Store, action: Action = Action.DEACTIVATE) -> None:
     accept_one(store, change("S1", action, active=None))
     told = (ACCESS,) if action is Action.DEACTIVATE else ()
-    store.settle([settlement(one, outcome=outcome(Result.REPORTED, tasks=told)) for one in claim(store)], NOW)
+    store.settling.settle([settlement(one, outcome=outcome(Result.REPORTED, tasks=told)) for one in claim(store)], NOW)
 
 
 def test_a_leaver_who_is_reported_again_is_asked_of_people_once(store: Store) -> None:
@@ -160,8 +162,8 @@ def test_a_leaver_who_is_reported_again_is_asked_of_people_once(store: Store) ->
     report_leaver(store)
     report_leaver(store)
     assert tasks_of(store) == ["open"]
-    [task] = store.tasks(kind="leaver-access")
-    assert store.finish_task(task["id"], NOW, who="ana", evidence="login disabled")
+    [task] = store.worklist.tasks(kind="leaver-access")
+    assert store.worklist.finish_task(task["id"], NOW, who="ana", evidence="login disabled")
     report_leaver(store)
     report_leaver(store, Action.UPDATE)
     report_leaver(store)

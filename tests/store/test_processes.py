@@ -48,8 +48,8 @@ def lines(path: Path) -> list[list[object]]:
 
 def check(store: Store) -> None:
     """Every state is explained by history, and no delivery has two results."""
-    for row in store.messages(limit=100_000):
-        found = store.message(row["id"])
+    for row in store.audit.messages(limit=100_000):
+        found = store.audit.message(row["id"])
         assert found
         for record in found["records"]:
             for delivery in record["deliveries"]:
@@ -84,22 +84,22 @@ def test_killed_at_any_moment(new_location: Callable[[], str], tmp_path: Path) -
             if line[0] == "accepted":
                 reported += line[1]  # type: ignore[arg-type]
     store = open_at(location)
-    stored = {row["id"] for row in store.messages(limit=100_000)}
+    stored = {row["id"] for row in store.audit.messages(limit=100_000)}
     assert set(reported) <= stored, f"lost after an answer, seed {drawn}"
     assert len(reported) == len(set(reported))
     assert reported == sorted(reported)
     check(store)
     drain(store)
     check(store)
-    assert set(store.counts()["deliveries"].get("main", {})) <= {"updated", "held", "superseded"}
+    assert set(store.audit.counts()["deliveries"].get("main", {})) <= {"updated", "held", "superseded"}
     store.close()
 
 
 def drain(store: Store) -> None:
     later = time.time() + 3600
     while claimed := claim(store, later, owner="last"):
-        assert store.settle([settlement(one) for one in claimed], later) == []
-    assert store.next_due("main", later) is None
+        assert store.settling.settle([settlement(one) for one in claimed], later) == []
+    assert store.queue.next_due("main", later) is None
 
 
 def test_two_processes_never_hold_one_lane(new_location: Callable[[], str], tmp_path: Path) -> None:
@@ -114,9 +114,9 @@ def test_two_processes_never_hold_one_lane(new_location: Callable[[], str], tmp_
     count = 300
     made = [message(change(f"P{n % PERSONS}"), control_id=f"C{n}", lane=(f"hr/P{n % PERSONS}",)) for n in range(count)]
     for first in range(0, count, 30):
-        store.accept(made[first : first + 30], time.time())
+        store.inbox.accept(made[first : first + 30], time.time())
     deadline = time.monotonic() + 30
-    while set(store.counts()["deliveries"]["main"]) - {"updated", "held", "superseded"}:
+    while set(store.audit.counts()["deliveries"]["main"]) - {"updated", "held", "superseded"}:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     for child in children:
@@ -162,7 +162,7 @@ def saturated(location: str, log: Path) -> tuple[int, int]:
         before = len(lines(log))
         writes = 60
         for n in range(writes):
-            store.join(f"worker {n}", 60, time.time())
+            store.queue.join(f"worker {n}", 60, time.time())
         meanwhile = len(lines(log)) - before
         assert child.stdin
         child.stdin.close()
@@ -187,7 +187,7 @@ def test_many_open_a_new_store_at_once(new_location: Callable[[], str], processe
         child.stdout.close()
         assert child.wait(30) == 0
     store = open_at(location)
-    assert store.messages()
+    assert store.audit.messages()
     (one, *_) = claim(store, time.time())
-    assert store.settle([settlement(one, result=Result.UPDATED)], time.time()) == []
+    assert store.settling.settle([settlement(one, result=Result.UPDATED)], time.time()) == []
     store.close()

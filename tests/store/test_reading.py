@@ -19,13 +19,13 @@ from tests.store.builders import (
 
 def test_newest_first_and_limited(store: Store) -> None:
     made = [accept_one(store, change()) for _ in range(5)]
-    assert [row["id"] for row in store.messages()] == made[::-1]
-    assert [row["id"] for row in store.messages(limit=2)] == made[:2:-1]
+    assert [row["id"] for row in store.audit.messages()] == made[::-1]
+    assert [row["id"] for row in store.audit.messages(limit=2)] == made[:2:-1]
 
 
 def test_a_row_of_the_list(store: Store) -> None:
     accept_one(store, change(), None, control_id="C7", acknowledgments=[NEGATIVE], destinations=("main", "lab"))
-    (row,) = store.messages()
+    (row,) = store.audit.messages()
     assert row["control_id"] == "C7"
     assert row["acknowledgment"] == "AE"
     assert (row["records"], row["open_deliveries"]) == (2, 2)
@@ -40,7 +40,7 @@ def test_filters(store: Store) -> None:
     third = accept_one(store, None, state=MessageState.REFUSED, received=NOW + 20)
 
     def found(**given: object) -> list[int]:
-        return [row["id"] for row in store.messages(**given)]  # type: ignore[arg-type]
+        return [row["id"] for row in store.audit.messages(**given)]  # type: ignore[arg-type]
 
     assert found(source_key="A") == [second, first]
     assert found(feed="badge") == [second]
@@ -52,14 +52,14 @@ def test_filters(store: Store) -> None:
 
 
 def test_no_such_message(store: Store) -> None:
-    assert store.message(1) is None
-    assert store.body(1) is None
-    assert store.acknowledgments(1) == ()
+    assert store.audit.message(1) is None
+    assert store.audit.body(1) is None
+    assert store.audit.acknowledgments(1) == ()
 
 
 def test_a_message_is_json(store: Store) -> None:
     message_id = accept_one(store, change("A"), None)
-    found = store.message(message_id)
+    found = store.audit.message(message_id)
     text = write_json(found)
     assert "1.10" in text  # numbers keep their text
     assert found
@@ -73,10 +73,10 @@ def test_counts(store: Store) -> None:
         accept_one(store, change(f"P{n}"), acknowledgments=[PENDING])
     accept_one(store, change("P9"), not_before=NOW + 9)
     accept_one(store, change("P8"), destinations=("lab",))
-    store.accept([message(change(), control_id="D"), message(change(), control_id="D")], NOW)
+    store.inbox.accept([message(change(), control_id="D"), message(change(), control_id="D")], NOW)
     a, b, *_ = claim(store, limit=3)
-    store.settle([settlement(a), settlement(b, result=Result.UNCHANGED)], NOW)
-    counts = store.counts()
+    store.settling.settle([settlement(a), settlement(b, result=Result.UNCHANGED)], NOW)
+    counts = store.audit.counts()
     assert counts["messages"] == {"accepted": 7, "duplicate": 1}
     assert counts["deliveries"] == {
         "lab": {"queued": 1},
@@ -89,10 +89,10 @@ def test_counts(store: Store) -> None:
 
 def test_a_secret_is_made_once(open_store: OpenStore) -> None:
     first, second = open_store(), open_store()
-    made = first.secret("adt")
+    made = first.audit.secret("adt")
     assert len(made) == 32
-    assert second.secret("adt") == made
-    assert second.secret("other") != made
+    assert second.audit.secret("adt") == made
+    assert second.audit.secret("other") != made
 
 
 def test_closing_twice(store: Store) -> None:

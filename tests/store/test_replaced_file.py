@@ -38,12 +38,12 @@ def replaced(path: Path) -> None:
 def test_nothing_more_is_accepted(tmp_path: Path, happens: Callable[[Path], None]) -> None:
     path = tmp_path / "store.db"
     store = SqliteStore(path)
-    store.accept([message()], NOW)
+    store.inbox.accept([message()], NOW)
     happens(path)
     for _ in range(2):
         with pytest.raises(StoreError, match="moved, removed or replaced under the service"):
-            store.accept([message()], NOW)
-    assert store.counts()["messages"] == {"accepted": 1}
+            store.inbox.accept([message()], NOW)
+    assert store.audit.counts()["messages"] == {"accepted": 1}
     store.close()
 
 
@@ -78,10 +78,10 @@ def test_nothing_more_is_accepted_without_the_log_or_its_index(
     path = tmp_path / "store.db"
     run_killed(path, f"{happens.__name__}", suffix)
     with SqliteStore(path) as store:
-        assert {row["control_id"] for row in store.messages()} == {"before"}
-        store.accept([message(control_id="after")], NOW)
+        assert {row["control_id"] for row in store.audit.messages()} == {"before"}
+        store.inbox.accept([message(control_id="after")], NOW)
     with SqliteStore(path) as store:
-        assert {row["control_id"] for row in store.messages()} == {"before", "after"}
+        assert {row["control_id"] for row in store.audit.messages()} == {"before", "after"}
         assert store.connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
@@ -97,7 +97,7 @@ def run_killed(path: Path, happens: str, suffix: str) -> None:
 def lose(path: Path, happens: str, suffix: str) -> None:
     """Two connections, one message; then it happens, and neither takes another."""
     one, other = SqliteStore(path), SqliteStore(path)
-    one.accept([message(control_id="before")], NOW)
+    one.inbox.accept([message(control_id="before")], NOW)
     globals()[happens](path.with_name(path.name + suffix))
     for store in (one, other, one, other):
         refused(store, f"{path.name}{suffix}")
@@ -106,31 +106,31 @@ def lose(path: Path, happens: str, suffix: str) -> None:
 
 def refused(store: SqliteStore, name: str) -> None:
     with pytest.raises(StoreError, match=f"{name}.*start the service again"):
-        store.accept([message(control_id="during")], NOW)
+        store.inbox.accept([message(control_id="during")], NOW)
 
 
 def test_a_log_that_is_gone_is_saved_and_nobody_opens_the_store_before_the_service_ends(tmp_path: Path) -> None:
     """Whoever opened it then would make a log of their own, and two logs would be written under one index."""
     path = tmp_path / "store.db"
     store = SqliteStore(path)
-    store.accept([message(control_id="before")], NOW)
+    store.inbox.accept([message(control_id="before")], NOW)
     gone(store.connection._files.log)
     with pytest.raises(StoreError, match="removed under a service that runs"):
         SqliteStore(path)
     with pytest.raises(StoreError, match="what it held was written into the store"):
-        store.check_files()
+        store.connection.check()
     with pytest.raises(StoreError, match="removed under a service that runs"):
         SqliteStore(path)
     store.close()
     with SqliteStore(path) as again:
-        assert [row["control_id"] for row in again.messages()] == ["before"]
+        assert [row["control_id"] for row in again.audit.messages()] == ["before"]
 
 
 def test_an_emptied_log_is_noticed(tmp_path: Path) -> None:
     """Emptied in its place it is the same file; what is written on into it has no beginning and is read by nobody."""
     path = tmp_path / "store.db"
     with SqliteStore(path) as store:
-        store.accept([message(control_id="before")], NOW)
+        store.inbox.accept([message(control_id="before")], NOW)
         emptied(store.connection._files.log)
         for _ in range(2):
             refused(store, "store.db-wal")
@@ -139,12 +139,12 @@ def test_an_emptied_log_is_noticed(tmp_path: Path) -> None:
 def test_a_log_that_a_checkpoint_emptied_is_none(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     with SqliteStore(path) as store, SqliteStore(path) as other:
-        store.accept([message(control_id="a")], NOW)
+        store.inbox.accept([message(control_id="a")], NOW)
         assert other.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
         assert store.connection._files.log.stat().st_size == 0
-        store.check_files()
-        store.accept([message(control_id="b")], NOW)
-        assert len(other.messages()) == 2
+        store.connection.check()
+        store.inbox.accept([message(control_id="b")], NOW)
+        assert len(other.audit.messages()) == 2
 
 
 def test_what_remains_of_a_killed_service_whose_log_was_removed_opens(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_what_remains_of_a_killed_service_whose_log_was_removed_opens(tmp_path: 
     SqliteStore(path).close()
     path.with_name("store.db-shm").write_bytes(b"\0" * 32768)
     with SqliteStore(path) as store:
-        store.accept([message()], NOW)
+        store.inbox.accept([message()], NOW)
 
 
 def test_many_connections_come_and_go(tmp_path: Path) -> None:
@@ -164,12 +164,12 @@ def test_many_connections_come_and_go(tmp_path: Path) -> None:
     def use(name: str) -> None:
         for number in range(15):
             with SqliteStore(path) as store:
-                store.accept([message(control_id=f"{name}{number}")], NOW)
+                store.inbox.accept([message(control_id=f"{name}{number}")], NOW)
 
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(use, "abc"))
     with SqliteStore(path) as store:
-        assert len(store.messages()) == 45
+        assert len(store.audit.messages()) == 45
 
 
 def test_a_relative_path_means_the_same_file_wherever_the_process_stands(
@@ -179,7 +179,7 @@ def test_a_relative_path_means_the_same_file_wherever_the_process_stands(
     store = SqliteStore("store.db")
     (tmp_path / "below").mkdir()
     monkeypatch.chdir(tmp_path / "below")
-    assert store.accept([message()], NOW)
+    assert store.inbox.accept([message()], NOW)
     store.close()
 
 

@@ -24,17 +24,17 @@ from tests.store.builders import (
 
 def deliver(store: Store, now: float = NOW, result: Result = Result.UPDATED, **given: object) -> None:
     """Claim all that is due and end it."""
-    store.settle([settlement(one, outcome=outcome(result, **given)) for one in claim(store, now)], now)
+    store.settling.settle([settlement(one, outcome=outcome(result, **given)) for one in claim(store, now)], now)
 
 
 def test_everything_is_kept(store: Store) -> None:
     message_id = accept_one(store, change())
     (one,) = claim(store)
     given = full_outcome("p1")
-    assert store.settle([settlement(one, outcome=given)], NOW + 1) == []
-    status = store.statuses([message_id])[message_id][0].deliveries["main"]
+    assert store.settling.settle([settlement(one, outcome=given)], NOW + 1) == []
+    status = store.audit.statuses([message_id])[message_id][0].deliveries["main"]
     assert (status.state, status.result, status.ended) == (DeliveryState.ENDED, Result.UPDATED, NOW + 1)
-    found = store.message(message_id)
+    found = store.audit.message(message_id)
     assert found
     (delivery,) = found["records"][0]["deliveries"]
     assert (delivery["person_id"], delivery["version"], delivery["http_status"]) == ("p1", "2", 200)
@@ -58,7 +58,7 @@ def test_everything_is_kept(store: Store) -> None:
         "open",
         ["Open the console.", "Disable the login."],
     )
-    assert store.counts()["tasks"] == 1
+    assert store.audit.counts()["tasks"] == 1
     assert events(store, message_id) == ["accepted", "claimed", "task opened", "ended"]
 
 
@@ -66,27 +66,27 @@ def test_the_next_delivery_knows_what_was_written(store: Store) -> None:
     accept_one(store, change())
     (one,) = claim(store)
     given = full_outcome("p1")
-    store.settle([settlement(one, outcome=given)], NOW)
+    store.settling.settle([settlement(one, outcome=given)], NOW)
     accept_one(store, change())
     (again,) = claim(store)
     expected = tuple(replace(written, feed="hr", source_key="S1") for written in given.written)
     assert again.known.person_id == "p1"
     assert again.known.own == expected
-    assert store.written_by("main", "Practitioner", "p1") == expected[:1]
-    assert store.written_by("main", "PractitionerRole", "r-p1") == expected[1:]
-    assert store.written_by("lab", "Practitioner", "p1") == ()
+    assert store.crosswalk.written_by("main", "Practitioner", "p1") == expected[:1]
+    assert store.crosswalk.written_by("main", "PractitionerRole", "r-p1") == expected[1:]
+    assert store.crosswalk.written_by("lab", "Practitioner", "p1") == ()
 
 
 def test_a_base_is_replaced_and_other_feeds_keep_theirs(store: Store) -> None:
     for feed in ("hr", "badge"):
         accept_one(store, change(), feed=feed)
         (one,) = claim(store)
-        store.settle([settlement(one, outcome=full_outcome("p1"))], NOW)
+        store.settling.settle([settlement(one, outcome=full_outcome("p1"))], NOW)
     accept_one(store, change())
     (one,) = claim(store)
     base = Written("Practitioner", "p1", (ElementValue("gender", "male", "STF-5"),), holds_active=False, version="9")
-    store.settle([settlement(one, outcome=outcome(written=(base,), person_id="p1"))], NOW)
-    badge, hr = store.written_by("main", "Practitioner", "p1")
+    store.settling.settle([settlement(one, outcome=outcome(written=(base,), person_id="p1"))], NOW)
+    badge, hr = store.crosswalk.written_by("main", "Practitioner", "p1")
     assert (badge.feed, badge.version, badge.holds_active) == ("badge", "2", True)
     assert hr == replace(base, feed="hr", source_key="S1")
 
@@ -96,12 +96,12 @@ def test_half_an_attempt_leaves_its_bases(store: Store) -> None:
     accept_one(store, change())
     (one,) = claim(store)
     half = replace(full_outcome("p1", Result.RETRY), tasks=())
-    store.settle([settlement(one, DeliveryState.RETRY, outcome=half, next_attempt=NOW)], NOW)
+    store.settling.settle([settlement(one, DeliveryState.RETRY, outcome=half, next_attempt=NOW)], NOW)
     (again,) = claim(store)
     assert again.known.person_id == "p1"
     assert len(again.known.own) == 2
-    store.settle([settlement(again)], NOW)
-    found = store.message(again.message_id)
+    store.settling.settle([settlement(again)], NOW)
+    found = store.audit.message(again.message_id)
     assert found
     assert [tried["number"] for tried in found["records"][0]["deliveries"][0]["tried"]] == [1, 2]
 
@@ -111,7 +111,7 @@ def test_what_was_not_applied_makes_no_crosswalk(store: Store, result: Result) -
     accept_one(store, change())
     (one,) = claim(store)
     state = DeliveryState.HELD if result is Result.HELD else DeliveryState.ENDED
-    store.settle([settlement(one, state, outcome=outcome(result, person_id="candidate"))], NOW)
+    store.settling.settle([settlement(one, state, outcome=outcome(result, person_id="candidate"))], NOW)
     accept_one(store, change())
     assert claim(store)[0].known.person_id == ""
 
@@ -121,18 +121,18 @@ def test_one_task_for_many_attempts(store: Store) -> None:
     for _ in range(3):
         (one,) = claim(store)
         retry = replace(full_outcome(), result=Result.RETRY)
-        store.settle([settlement(one, DeliveryState.RETRY, outcome=retry, next_attempt=NOW)], NOW)
-    assert store.counts()["tasks"] == 1
+        store.settling.settle([settlement(one, DeliveryState.RETRY, outcome=retry, next_attempt=NOW)], NOW)
+    assert store.audit.counts()["tasks"] == 1
 
 
 def test_a_held_change_says_why(store: Store) -> None:
     message_id = accept_one(store, change())
     (one,) = claim(store)
     held = outcome(Result.HELD, code="207", local="ambiguous", text="Two candidates", http_status=0)
-    store.settle([settlement(one, DeliveryState.HELD, outcome=held)], NOW)
-    status = store.statuses([message_id])[message_id][0].deliveries["main"]
+    store.settling.settle([settlement(one, DeliveryState.HELD, outcome=held)], NOW)
+    status = store.audit.statuses([message_id])[message_id][0].deliveries["main"]
     assert (status.code, status.local, status.text, status.ended) == ("207", "ambiguous", "Two candidates", 0)
-    assert store.counts()["deliveries"] == {"main": {"held": 1}}
+    assert store.audit.counts()["deliveries"] == {"main": {"held": 1}}
 
 
 # -- supersession --
@@ -143,11 +143,11 @@ def test_once_a_later_change_is_applied_the_held_one_is_superseded(store: Store,
     first = accept_one(store, change())
     (one,) = claim(store)
     held = replace(full_outcome(), result=Result.HELD, tasks=(Task("write-by-hand", "Write it", ()),))
-    store.settle([settlement(one, DeliveryState.HELD, outcome=held)], NOW)
+    store.settling.settle([settlement(one, DeliveryState.HELD, outcome=held)], NOW)
     second = accept_one(store, change())
     deliver(store, result=result)
     assert state_of(store, first) == "superseded"
-    found = store.message(first)
+    found = store.audit.message(first)
     assert found
     assert found["history"][-1]["event"] == "superseded"
     assert found["history"][-1]["detail"] == {"was": "held", "by": deliveries(store, second)[0]["id"]}
@@ -158,7 +158,7 @@ def test_once_a_later_change_is_applied_the_held_one_is_superseded(store: Store,
 def test_what_is_not_applied_supersedes_nothing(store: Store, result: Result) -> None:
     first = accept_one(store, change())
     (one,) = claim(store)
-    store.settle([settlement(one, DeliveryState.HELD)], NOW)
+    store.settling.settle([settlement(one, DeliveryState.HELD)], NOW)
     accept_one(store, change())
     deliver(store, result=result)
     assert state_of(store, first) == "held"
@@ -169,9 +169,9 @@ def test_other_persons_feeds_and_destinations_stay_held(store: Store) -> None:
         accept_one(store, change("OTHER")),
         accept_one(store, change(), feed="badge"),
     ]
-    store.settle([settlement(one, DeliveryState.HELD) for one in claim(store)], NOW)
+    store.settling.settle([settlement(one, DeliveryState.HELD) for one in claim(store)], NOW)
     lab = accept_one(store, change(), destinations=("lab",))
-    store.settle([settlement(one, DeliveryState.HELD) for one in claim(store, destination="lab")], NOW)
+    store.settling.settle([settlement(one, DeliveryState.HELD) for one in claim(store, destination="lab")], NOW)
     accept_one(store, change())
     deliver(store)
     assert [state_of(store, message_id) for message_id in [*others, lab]] == ["held"] * 3
@@ -181,8 +181,8 @@ def test_a_later_held_change_is_not_superseded_by_an_earlier_one(store: Store) -
     first = accept_one(store, change(), lane=("x",))
     second = accept_one(store, change(), lane=("y",))
     a, b = claim(store)
-    store.settle([settlement(b, DeliveryState.HELD)], NOW)
-    store.settle([settlement(a)], NOW)
+    store.settling.settle([settlement(b, DeliveryState.HELD)], NOW)
+    store.settling.settle([settlement(a)], NOW)
     assert [state_of(store, first), state_of(store, second)] == ["updated", "held"]
 
 
@@ -200,7 +200,7 @@ def test_older_than_the_last_applied_is_stale(store: Store) -> None:
     assert [one.message_id for one in claim(store)] == [equal]
     assert state_of(store, stale) == "stale"
     assert events(store, stale) == ["accepted", "stale"]
-    assert store.counts()["tasks"] == 0
+    assert store.audit.counts()["tasks"] == 0
     assert state_of(store, missing) == "queued"
 
 
@@ -247,11 +247,11 @@ def test_how_far_clocks_may_differ_is_the_destinations_to_say(store: Store) -> N
     deliver(store)
     told: list[tuple[int, int]] = []
     older = accept_one(store, change(), order_time="2027-01-15T08:59:50.000+00:00")
-    assert store.claim("main", "w", 9, NOW, None, 5.0, lambda *ids: told.append(ids)) == []
+    assert store.queue.claim("main", "w", 9, NOW, None, 5.0, lambda *ids: told.append(ids)) == []
     assert state_of(store, older) == "stale"
     assert [message_id for _, message_id in told] == [older]
     accept_one(store, change(), order_time="2027-01-14T09:00:00.000+00:00")
-    [claimed] = store.claim("main", "w", 9, NOW, None, 2 * 86400.0)
+    [claimed] = store.queue.claim("main", "w", 9, NOW, None, 2 * 86400.0)
     assert claimed.known.late
 
 
@@ -260,7 +260,7 @@ def test_a_leaver_by_flag_who_is_stale_leaves_a_task_too(store: Store) -> None:
     deliver(store)
     stale = accept_one(store, change(active=False), order_time=EIGHT)
     assert claim(store) == []
-    assert [task["kind"] for task in store.message(stale)["tasks"]] == ["stale-lifecycle"]
+    assert [task["kind"] for task in store.audit.message(stale)["tasks"]] == ["stale-lifecycle"]
 
 
 def test_a_late_one_that_changed_nothing_ends_no_hold(store: Store) -> None:
@@ -268,7 +268,9 @@ def test_a_late_one_that_changed_nothing_ends_no_hold(store: Store) -> None:
     accept_one(store, change(), order_time="2027-01-15T08:30:00.000+00:00")
     deliver(store)
     leaver = accept_one(store, change(action=Action.DEACTIVATE), order_time=NINE)
-    store.settle([settlement(one, DeliveryState.HELD, outcome=outcome(Result.HELD)) for one in claim(store)], NOW)
+    store.settling.settle(
+        [settlement(one, DeliveryState.HELD, outcome=outcome(Result.HELD)) for one in claim(store)], NOW
+    )
     accept_one(store, change(), order_time="2027-01-15T08:10:00.000+00:00")
     deliver(store, result=Result.UNCHANGED)
     assert state_of(store, leaver) == "held"
@@ -280,7 +282,7 @@ def test_a_stale_lifecycle_change_opens_a_task(store: Store, action: Action) -> 
     deliver(store)
     stale = accept_one(store, change(action=action), order_time=EIGHT)
     assert claim(store) == []
-    found = store.message(stale)
+    found = store.audit.message(stale)
     assert found
     assert [task["kind"] for task in found["tasks"]] == ["stale-lifecycle"]
     assert found["tasks"][0]["state"] == "open"
@@ -322,7 +324,7 @@ def test_a_scheduled_change_waits_outside_its_lane(store: Store) -> None:
     now = accept_one(store, change())
     assert state_of(store, later) == "scheduled"
     assert [one.message_id for one in claim(store)] == [now]
-    found = store.message(later)
+    found = store.audit.message(later)
     assert found
     assert found["history"][0]["detail"] == {"scheduled": [deliveries(store, later)[0]["id"]]}
 
@@ -333,10 +335,10 @@ def test_when_due_it_lines_up_behind_what_is_there(store: Store) -> None:
     first = claim(store, NOW + 100)
     assert [one.message_id for one in first] == [earlier]
     after = accept_one(store, change())
-    store.settle([settlement(first[0])], NOW + 100)
+    store.settling.settle([settlement(first[0])], NOW + 100)
     (second,) = claim(store, NOW + 100)
     assert second.message_id == later
-    store.settle([settlement(second)], NOW + 100)
+    store.settling.settle([settlement(second)], NOW + 100)
     assert [one.message_id for one in claim(store, NOW + 100)] == [after]
     assert events(store, later) == ["accepted", "due", "claimed", "ended"]
 
@@ -346,7 +348,7 @@ def test_due_in_order_of_their_times(store: Store) -> None:
     first = accept_one(store, change(action=Action.ADD), not_before=NOW + 100)
     (one,) = claim(store, NOW + 300)
     assert one.message_id == first
-    store.settle([settlement(one)], NOW + 300)
+    store.settling.settle([settlement(one)], NOW + 300)
     assert [one.message_id for one in claim(store, NOW + 300)] == [second]
 
 
@@ -378,7 +380,7 @@ def test_a_lifecycle_change_replaces_its_kind(store: Store, action: Action, not_
     other = accept_one(store, change(action=Action.UPDATE), not_before=NOW + 99)
     second = accept_one(store, change(action=action), not_before=not_before)
     assert state_of(store, first) == "superseded"
-    found = store.message(first)
+    found = store.audit.message(first)
     assert found
     assert found["history"][-1]["detail"] == {"was": "scheduled", "by": deliveries(store, second)[0]["id"]}
     assert state_of(store, other) == "scheduled"
@@ -391,10 +393,10 @@ def test_withdrawing_what_was_not_sent(store: Store) -> None:
     message_id = accept_one(store, change("A"), change("B"), change("C"))
     next_one = accept_one(store, change("A"))
     held = claim(store, limit=1)
-    store.settle([settlement(held[0], DeliveryState.HELD)], NOW)
-    assert store.withdraw(message_id, NOW)
+    store.settling.settle([settlement(held[0], DeliveryState.HELD)], NOW)
+    assert store.settling.withdraw(message_id, NOW)
     assert [delivery["result"] for delivery in deliveries(store, message_id)] == ["withdrawn"] * 3
-    assert store.messages()[1]["state"] == "withdrawn"
+    assert store.audit.messages()[1]["state"] == "withdrawn"
     assert [one.message_id for one in claim(store)] == [next_one]
     assert events(store, message_id)[-1] == "withdrawn"
 
@@ -403,47 +405,47 @@ def test_withdrawing_scheduled_and_retried_ones(store: Store) -> None:
     scheduled = accept_one(store, change("A"), not_before=NOW + 100)
     retried = accept_one(store, change("B"))
     (one,) = claim(store)
-    store.settle([settlement(one, DeliveryState.RETRY, next_attempt=NOW + 5)], NOW)
-    assert store.withdraw(scheduled, NOW)
-    assert store.withdraw(retried, NOW)
+    store.settling.settle([settlement(one, DeliveryState.RETRY, next_attempt=NOW + 5)], NOW)
+    assert store.settling.withdraw(scheduled, NOW)
+    assert store.settling.withdraw(retried, NOW)
     assert claim(store, NOW + 1000) == []
 
 
 def test_what_may_have_been_sent_goes_on(store: Store) -> None:
     message_id = accept_one(store, change("A"), change("B"), change("C"), change("D"))
     claimed = claim(store, limit=3)
-    store.settle(
+    store.settling.settle(
         [
             settlement(claimed[0]),
             settlement(claimed[1], DeliveryState.UNKNOWN, next_attempt=NOW + 5),
         ],
         NOW,
     )
-    assert not store.withdraw(message_id, NOW)
+    assert not store.settling.withdraw(message_id, NOW)
     assert [d["result"] or d["state"] for d in deliveries(store, message_id)] == [
         "updated",
         "unknown",
         "claimed",
         "withdrawn",
     ]
-    assert store.settle([settlement(claimed[2])], NOW) == []
+    assert store.settling.settle([settlement(claimed[2])], NOW) == []
 
 
 def test_a_doubtful_or_half_written_one_goes_on(store: Store) -> None:
     doubtful = accept_one(store, change("A"))
     half = accept_one(store, change("B"))
     a, b = claim(store)
-    store.settle([settlement(a, DeliveryState.UNKNOWN, next_attempt=NOW)], NOW)
+    store.settling.settle([settlement(a, DeliveryState.UNKNOWN, next_attempt=NOW)], NOW)
     (a,) = claim(store)
-    store.settle(
+    store.settling.settle(
         [
             settlement(a, DeliveryState.RETRY, next_attempt=NOW),
             settlement(b, DeliveryState.RETRY, outcome=replace(full_outcome(), result=Result.RETRY), next_attempt=NOW),
         ],
         NOW,
     )
-    assert not store.withdraw(doubtful, NOW)
-    assert not store.withdraw(half, NOW)
+    assert not store.settling.withdraw(doubtful, NOW)
+    assert not store.settling.withdraw(half, NOW)
     assert [one.message_id for one in claim(store)] == [doubtful, half]
 
 
@@ -453,14 +455,14 @@ def test_withdrawing_behind_one_that_is_claimed(store: Store) -> None:
     second = accept_one(store, change())
     third = accept_one(store, change())
     (one,) = claim(store)
-    assert store.withdraw(second, NOW)
+    assert store.settling.withdraw(second, NOW)
     assert claim(store) == []
-    assert store.settle([settlement(one)], NOW) == []
+    assert store.settling.settle([settlement(one)], NOW) == []
     assert [one.message_id for one in claim(store)] == [third]
     assert state_of(store, first) == "updated"
 
 
 def test_nothing_to_withdraw(store: Store) -> None:
     message_id = accept_one(store, None)
-    assert store.withdraw(message_id, NOW)
-    assert store.messages()[0]["state"] == "accepted"
+    assert store.settling.withdraw(message_id, NOW)
+    assert store.audit.messages()[0]["state"] == "accepted"

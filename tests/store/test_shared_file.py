@@ -10,7 +10,7 @@ first = open_store(sys.argv[1])
 second = open_store(sys.argv[1])      # another thread's connection in the same process
 print("open", flush=True)
 sys.stdin.readline()                  # meanwhile another program opened and closed the store
-print(first.secret("written-after").hex(), flush=True)
+print(first.audit.secret("written-after").hex(), flush=True)
 sys.stdin.readline()
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -19,7 +19,7 @@ LOOK = """
 import sys
 from hl7bridge.store.opening import open_store
 store = open_store(sys.argv[1])
-print(store.secret(sys.argv[2]).hex())
+print(store.audit.secret(sys.argv[2]).hex())
 store.close()
 """
 

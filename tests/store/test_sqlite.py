@@ -115,7 +115,7 @@ def test_damage(tmp_path: Path) -> None:
 
 def read_and_accept(path: Path) -> None:
     with SqliteStore(path) as store:
-        store.messages()
+        store.audit.messages()
         accept_one(store, change())
 
 
@@ -143,7 +143,7 @@ def test_busy(tmp_path: Path) -> None:
         with pytest.raises(StoreBusy) as failure:
             accept_one(other, change())
         says(failure, "busy for 0.02 s")
-        assert other.messages() == []  # reading goes on
+        assert other.audit.messages() == []  # reading goes on
 
 
 def test_a_turn_that_is_never_given(tmp_path: Path) -> None:
@@ -165,14 +165,14 @@ def test_it_waits_for_another_thread(tmp_path: Path) -> None:
             thread = threading.Thread(target=accept_one, args=(other, change()))
             thread.start()
         thread.join()
-        assert len(holder.messages()) == 1
+        assert len(holder.audit.messages()) == 1
 
 
 def test_closed(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "store.db")
     store.close()
     with pytest.raises(StoreError) as failure:
-        store.messages()
+        store.audit.messages()
     says(failure, "closed")
 
 
@@ -181,7 +181,7 @@ def test_content_in_an_unknown_codec(tmp_path: Path) -> None:
         message_id = accept_one(store, change())
         store.connection.execute("UPDATE body SET codec = 9")
         with pytest.raises(StoreError) as failure:
-            store.body(message_id)
+            store.audit.body(message_id)
         says(failure, "codec 9")
 
 
@@ -193,13 +193,13 @@ def test_findings_round_trip() -> None:
 def test_an_exception_of_the_caller_leaves_nothing(tmp_path: Path) -> None:
     with SqliteStore(tmp_path / "store.db") as store:
         accept_one(store, change())
-        store.join("w", 60, NOW)
+        store.queue.join("w", 60, NOW)
 
         def lane_of(given: object, feed: str) -> tuple[str, ...]:
             raise KeyError("lane")
 
         with pytest.raises(KeyError):
-            store.claim("main", "w", 1, NOW, lane_of)
+            store.queue.claim("main", "w", 1, NOW, lane_of)
         assert len(claim(store)) == 1
 
 
@@ -213,7 +213,7 @@ def fill(store: SqliteStore, content: bytes) -> int:
     def accept_more() -> None:
         nonlocal accepted
         while True:
-            store.accept([message(change(f"P{accepted}"), control_id=f"C{accepted}", body=content)], NOW)
+            store.inbox.accept([message(change(f"P{accepted}"), control_id=f"C{accepted}", body=content)], NOW)
             accepted += 1
 
     with pytest.raises(StoreError) as failure:
@@ -226,7 +226,7 @@ def test_full_by_page_count(tmp_path: Path) -> None:
     with SqliteStore(tmp_path / "store.db") as store:
         store.connection.execute("PRAGMA max_page_count = 200")
         accepted = fill(store, b"x" * 9000)
-        assert len(store.messages(limit=10_000)) == accepted
+        assert len(store.audit.messages(limit=10_000)) == accepted
         store.connection.execute("PRAGMA max_page_count = 100000")
         accept_one(store, change())
         assert len(claim(store, limit=10_000)) == accepted + 1
@@ -247,12 +247,12 @@ def test_full_disk(tmp_path: Path) -> None:
         with SqliteStore(room / "store.db") as store:
             accepted = fill(store, b"x" * 20_000)
             assert accepted > 5
-            assert len(store.messages(limit=10_000)) == accepted
+            assert len(store.audit.messages(limit=10_000)) == accepted
             ballast.unlink()
             message_id = accept_one(store, change())  # goes on by itself
         with SqliteStore(room / "store.db") as store:
-            assert store.messages(limit=1)[0]["id"] == message_id
-            assert len(store.messages(limit=10_000)) == accepted + 1
+            assert store.audit.messages(limit=1)[0]["id"] == message_id
+            assert len(store.audit.messages(limit=10_000)) == accepted + 1
     finally:
         subprocess.run(["umount", str(room)], check=True)
 
@@ -277,15 +277,15 @@ def test_a_store_of_each_version_opens_with_its_content(tmp_path: Path, version:
     connection.executescript(script.read_text(encoding="utf-8"))
     connection.close()
     with SqliteStore(path) as store:
-        states = {row["control_id"]: row["state"] for row in store.messages()}
+        states = {row["control_id"]: row["state"] for row in store.audit.messages()}
         assert states == {"V1": "accepted", "V2": "accepted", "V3": "refused"}
         (one,) = claim(store)
         assert one.change.source_key == "S2"
         assert one.known.attempts == 1
-        assert store.settle([settlement(one)], NOW) == []
-        assert store.written_by("main", "Practitioner", "p1")[0].feed == "hr"
-        assert store.accept([message(change("S1"), control_id="V1")], NOW)[0].duplicate_of
-        assert len(store.secret("adt")) == 32
+        assert store.settling.settle([settlement(one)], NOW) == []
+        assert store.crosswalk.written_by("main", "Practitioner", "p1")[0].feed == "hr"
+        assert store.inbox.accept([message(change("S1"), control_id="V1")], NOW)[0].duplicate_of
+        assert len(store.audit.secret("adt")) == 32
     assert bool(list(tmp_path.glob("*.before-*"))) is (version < LATEST)
 
 
@@ -310,7 +310,7 @@ def test_an_upgrade_keeps_a_copy(tmp_path: Path, migrations: Path) -> None:
     next_migration(migrations, "CREATE TABLE another (\n    id INTEGER\n);\nINSERT INTO another VALUES (7);\n")
     with SqliteStore(path, migrations=migrations) as store:
         assert store.connection.execute("SELECT id FROM another").fetchone()[0] == 7
-        found = store.message(message_id)
+        found = store.audit.message(message_id)
         assert found
         assert "more" in found
     copy = tmp_path / f"store.db.before-{LATEST + 1:04}"
@@ -318,7 +318,7 @@ def test_an_upgrade_keeps_a_copy(tmp_path: Path, migrations: Path) -> None:
     if os.name == "posix":
         assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     with SqliteStore(copy) as old:
-        assert old.messages()[0]["id"] == message_id
+        assert old.audit.messages()[0]["id"] == message_id
     with SqliteStore(path, migrations=migrations):
         pass
     with pytest.raises(StoreError, match="newer hl7bridge"):
@@ -333,7 +333,7 @@ def test_a_failing_upgrade_leaves_the_store_as_it_was(tmp_path: Path, migrations
     with pytest.raises(StoreError):
         SqliteStore(path, migrations=migrations)
     with SqliteStore(path) as store:
-        assert len(store.messages()) == 1
+        assert len(store.audit.messages()) == 1
         assert store.connection.execute("SELECT COUNT(*) FROM sqlite_master WHERE name = 'another'").fetchone()[0] == 0
 
 
@@ -399,7 +399,7 @@ def test_a_claim_looks_at_what_it_hands_out(tmp_path: Path) -> None:
     with SqliteStore(tmp_path / "store.db") as store:
         one_lane = [message(change("BIG"), control_id=f"B{n}", lane=("hr/BIG",)) for n in range(1500)]
         others = [message(change(f"P{n}"), control_id=f"P{n}") for n in range(500)]
-        store.accept(one_lane + others, NOW)
+        store.inbox.accept(one_lane + others, NOW)
         claimed = claim(store, limit=2)  # lines everything up
         assert [one.change.source_key for one in claimed] == ["BIG", "P0"]
         assert store.connection._connection
@@ -414,7 +414,7 @@ def test_a_vast_backlog_is_lined_up_over_several_claims(tmp_path: Path, monkeypa
     monkeypatch.setattr(claiming, "LINE_UPS", 2)
     monkeypatch.setattr(lanes, "LINED_UP", 5)
     with SqliteStore(tmp_path / "store.db") as store:
-        store.accept([message(change(f"P{n}"), control_id=f"C{n}") for n in range(23)], NOW)
+        store.inbox.accept([message(change(f"P{n}"), control_id=f"C{n}") for n in range(23)], NOW)
         handed_out = [len(claim(store)) for _ in range(3)]
         assert handed_out == [10, 10, 3]
-        assert store.next_due("main", NOW) == NOW + 60
+        assert store.queue.next_due("main", NOW) == NOW + 60

@@ -82,7 +82,7 @@ def test_a_delivery_that_stands_elsewhere_is_not_moved_and_neither_are_the_other
         move(store.connection, DeliveryEvent.CLAIMED, moves, NOW)
     assert (only(store, first)[1], only(store, second)[1]) == ("claimed", "queued")
     assert events(store, second) == ["accepted"]
-    assert store.settle([settlement(claimed)], NOW) == []
+    assert store.settling.settle([settlement(claimed)], NOW) == []
 
 
 def test_moves_that_write_different_columns_do_not_go_together(store: SqliteStore) -> None:
@@ -133,16 +133,18 @@ class Everything:
         )
         if dice.random() < 0.1:
             given = replace(given, records=(), parts=(pack(given.records),))
-        self.store.accept([given], self.now)
+        self.store.inbox.accept([given], self.now)
 
     def anything(self, dice: random.Random, source_key: str) -> StaffChange:
         return change(source_key, dice.choice(list(Action)), active=None)
 
     def claim(self, dice: random.Random) -> None:
         owner = dice.choice(["w1", "w2"])
-        if not self.store.renew(owner, 20.0, self.now):
-            self.store.join(owner, 20.0, self.now)
-        found = self.store.claim("main", owner, dice.randint(1, 4), self.now, clock_tolerance=dice.choice([0.0, 1e9]))
+        if not self.store.queue.renew(owner, 20.0, self.now):
+            self.store.queue.join(owner, 20.0, self.now)
+        found = self.store.queue.claim(
+            "main", owner, dice.randint(1, 4), self.now, clock_tolerance=dice.choice([0.0, 1e9])
+        )
         self.claimed |= {one.delivery_id: one for one in found}
 
     def settle(self, dice: random.Random) -> None:
@@ -162,37 +164,37 @@ class Everything:
             Settlement(self.claimed.pop(n), outcome(result), state, next_attempt=self.now + dice.choice([0, 5]))
             for n in some
         ]
-        self.store.settle(given, self.now)
+        self.store.settling.settle(given, self.now)
 
     def time_passes(self, dice: random.Random) -> None:
         self.now += dice.choice([1.0, 12.0, 25.0])
 
     def leave(self, dice: random.Random) -> None:
         begun = [n for n in self.claimed if dice.random() < 0.5]
-        self.store.leave(dice.choice(["w1", "w2"]), self.now, begun)
+        self.store.queue.leave(dice.choice(["w1", "w2"]), self.now, begun)
 
     def withdraw(self, dice: random.Random) -> None:
-        if found := self.store.messages(limit=30):
-            self.store.withdraw(int(dice.choice(found)["id"]), self.now)
+        if found := self.store.audit.messages(limit=30):
+            self.store.settling.withdraw(int(dice.choice(found)["id"]), self.now)
 
     def decide(self, dice: random.Random) -> None:
-        if found := self.store.holds():
+        if found := self.store.held.holds():
             delivery_id = int(dice.choice(found)["id"])
             if dice.random() < 0.3:
-                self.store.discard(delivery_id, self.now, who="ana", reason="no")
+                self.store.held.discard(delivery_id, self.now, who="ana", reason="no")
             else:
-                self.store.release(delivery_id, self.now, who="ana", reason="yes")
+                self.store.held.release(delivery_id, self.now, who="ana", reason="yes")
 
     def go_live(self, dice: random.Random) -> None:
-        found = [one.delivery_id for one in self.store.reported("main") if dice.random() < 0.8]
-        list(self.store.go_live("main", found, self.now, who="ana", reason="go"))
+        found = [one.delivery_id for one in self.store.modes.reported("main") if dice.random() < 0.8]
+        list(self.store.modes.go_live("main", found, self.now, who="ana", reason="go"))
 
     def whole_file(self, dice: random.Random) -> None:
-        if found := self.store.messages(limit=5):
+        if found := self.store.audit.messages(limit=5):
             file = FullFile(int(dice.choice(found)["id"]), "hr", self.now, "", 1, 0, 0, 0)
             source_key = dice.choice("ABC")
             end = HeldEnd(change(source_key, Action.DEACTIVATE), {"main": (f"hr/{source_key}",)})
-            self.store.decide_full_file(file, "held", [source_key], 3, self.now, hold=[end], text="absent")
+            self.store.whole_files.decide_full_file(file, "held", [source_key], 3, self.now, hold=[end], text="absent")
 
     def look(self) -> None:
         """Each change since the last look is in the table, and in the history as the event that leads there."""
@@ -265,7 +267,7 @@ def test_all_that_the_table_knows_happens(tmp_path: Path) -> None:
     store, later = everything.store, NOW + 50
 
     def settled(state: DeliveryState, result: Result | None = None, now: float = NOW) -> None:
-        store.settle([settlement(one, state, result) for one in claim(store, now)], now)
+        store.settling.settle([settlement(one, state, result) for one in claim(store, now)], now)
 
     def attempted(source_key: str, state: DeliveryState, result: Result | None = None, order_time: str = "") -> int:
         message_id = accept_one(store, change(source_key), order_time=order_time)
@@ -275,9 +277,9 @@ def test_all_that_the_table_knows_happens(tmp_path: Path) -> None:
     try:
         accept_one(store, change("A", Action.DEACTIVATE), not_before=later)
         scheduled = accept_one(store, change("A", Action.DEACTIVATE), not_before=later)  # the first is superseded
-        store.withdraw(scheduled, NOW)
-        store.withdraw(accept_one(store, change("A")), NOW)
-        store.withdraw(attempted("B", DeliveryState.RETRY), NOW)
+        store.settling.withdraw(scheduled, NOW)
+        store.settling.withdraw(accept_one(store, change("A")), NOW)
+        store.settling.withdraw(attempted("B", DeliveryState.RETRY), NOW)
         accept_one(store, change("A"), not_before=later)
         settled(DeliveryState.ENDED, now=later)  # it was due
 
@@ -297,25 +299,25 @@ def test_all_that_the_table_knows_happens(tmp_path: Path) -> None:
                 store.connection.execute("DELETE FROM crosswalk WHERE source_key = 'C'")
 
         held = attempted("D", DeliveryState.HELD)
-        store.release(only(store, held)[0], NOW, who="ana", reason="yes")
+        store.held.release(only(store, held)[0], NOW, who="ana", reason="yes")
         settled(DeliveryState.QUEUED)  # given back
         settled(DeliveryState.HELD)
         attempted("D", DeliveryState.ENDED)  # what was held is superseded
-        store.discard(only(store, attempted("E", DeliveryState.HELD))[0], NOW, who="ana", reason="no")
+        store.held.discard(only(store, attempted("E", DeliveryState.HELD))[0], NOW, who="ana", reason="no")
 
         accept_one(store, change("F"))
         [begun] = claim(store)
-        store.leave("w", NOW, [begun.delivery_id])  # taken over
+        store.queue.leave("w", NOW, [begun.delivery_id])  # taken over
         settled(DeliveryState.ENDED, Result.REPORTED)
-        reported = [one.delivery_id for one in store.reported("main")]
-        assert list(store.go_live("main", reported, NOW, who="ana", reason="go")) == [1]
+        reported = [one.delivery_id for one in store.modes.reported("main")]
+        assert list(store.modes.go_live("main", reported, NOW, who="ana", reason="go")) == [1]
         settled(DeliveryState.ENDED, Result.REPORTED)
         attempted("F", DeliveryState.ENDED)
-        assert list(store.go_live("main", reported, NOW, who="ana", reason="go")) == [1]  # superseded by now
+        assert list(store.modes.go_live("main", reported, NOW, who="ana", reason="go")) == [1]  # superseded by now
 
         file = FullFile(held, "hr", NOW, "", 1, 0, 0, 0)
         end = HeldEnd(change("G", Action.DEACTIVATE), {"main": ("hr/G",)})
-        assert store.decide_full_file(file, "held", ["G"], 3, NOW, hold=[end], text="absent")
+        assert store.whole_files.decide_full_file(file, "held", ["G"], 3, NOW, hold=[end], text="absent")
         everything.look()
     finally:
         everything.close()

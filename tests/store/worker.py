@@ -35,7 +35,7 @@ def accept_batch(store: Store, numbers: itertools.count[int]) -> None:
         message(change(f"P{number % PERSONS}"), control_id=f"C{number}", lane=(f"hr/P{number % PERSONS}",))
         for number in itertools.islice(numbers, random.randint(1, 6))
     ]
-    accepted = store.accept(made, time.time())
+    accepted = store.inbox.accept(made, time.time())
     report("accepted", [one.message_id for one in accepted])
 
 
@@ -51,10 +51,10 @@ def outcome_of(one: Claimed) -> Settlement:
 
 def deliver_some(store: Store, owner: str) -> bool:
     now = time.time()
-    if not store.renew(owner, LEASE, now):
-        store.join(owner, LEASE, now)
+    if not store.queue.renew(owner, LEASE, now):
+        store.queue.join(owner, LEASE, now)
     try:
-        claimed = store.claim("main", owner, 4, time.time())
+        claimed = store.queue.claim("main", owner, 4, time.time())
     except ClaimLost:
         return True
     for one in claimed:
@@ -63,7 +63,7 @@ def deliver_some(store: Store, owner: str) -> bool:
     # Reported before the commit: between these lines and the settlement nobody else may report a claim of the lane.
     for one in claimed:
         report(owner, "settling", one.delivery_id, one.change.source_key, one.fence)
-    lost = store.settle(settlements, time.time())
+    lost = store.settling.settle(settlements, time.time())
     for delivery_id in lost:
         report(owner, "lost", delivery_id, "", 0)
     return bool(claimed)

@@ -183,11 +183,11 @@ class Stage:
         for prepared in self._intake.prepare(body, "map test"):
             if prepared.new is None:
                 continue
-            (accepted,) = self._store.accept([prepared.new], self._now)
+            (accepted,) = self._store.inbox.accept([prepared.new], self._now)
             self._deliver()
             message_id = accepted.duplicate_of or accepted.message_id
-            answers += [ack.body for ack in self._store.acknowledgments(message_id) if ack.body]
-            for status in self._store.statuses([message_id])[message_id]:
+            answers += [ack.body for ack in self._store.audit.acknowledgments(message_id) if ack.body]
+            for status in self._store.audit.statuses([message_id])[message_id]:
                 record = samples.record_of(status)
                 outcome.records.append({"event": record.event, "person": record.person, "result": record.result})
                 people.add(record.person)
@@ -211,15 +211,15 @@ class Stage:
         from hl7bridge.store.store import DeliveryState, Settlement
 
         now, moment = self._now, datetime.fromtimestamp(self._now, UTC)
-        self._store.join("map test", 3600, now)
+        self._store.queue.join("map test", 3600, now)
         ledger = ledger_of(self._store, _SERVER)
-        while claimed := self._store.claim(_SERVER, "map test", 8, now, self._destination.lane_keys):
+        while claimed := self._store.queue.claim(_SERVER, "map test", 8, now, self._destination.lane_keys):
             settlements = []
             for one in claimed:
                 [outcome] = self._destination.deliver([Work(one.change, one.feed, one.known)], ledger, moment)
                 ended = outcome.result in ENDED_WELL
                 settlements.append(Settlement(one, outcome, DeliveryState.ENDED if ended else DeliveryState.HELD))
-            self._store.settle(settlements, now)
+            self._store.settling.settle(settlements, now)
 
     def _resources(self, people: set[str]) -> list[dict[str, Any]]:
         """The resources of people by staff key, without ids and meta, roles after their person."""

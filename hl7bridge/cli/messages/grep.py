@@ -110,10 +110,10 @@ def _in_store(
     if feed:
         stored.feed_named(settings, feed)
     with stored.opened(settings) as store:
-        rows = store.messages(feed=feed, since=time.time() - age(since) if since else 0.0, limit=limit)
+        rows = store.audit.messages(feed=feed, since=time.time() - age(since) if since else 0.0, limit=limit)
         with output.progress("messages", len(rows)) as advance:
             for row in rows:
-                body = store.body(row["id"])
+                body = store.audit.body(row["id"])
                 if body is not None:
                     yield str(row["id"]), body, charset or charset_of(settings, row["feed"])
                 advance()

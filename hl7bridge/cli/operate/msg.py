@@ -148,7 +148,7 @@ def show_message(
                 f" there are also {', '.join(map(str, namesakes))}."
             )
         message = stored.message_of(store, message_id)
-        body = store.body(message_id) if raw else None
+        body = store.audit.body(message_id) if raw else None
     for acknowledgment in message["acknowledgments"]:
         sent = acknowledgment["body"] if raw else acknowledgment.pop("body")
         acknowledgment["text"] = text_of_answer(sent)

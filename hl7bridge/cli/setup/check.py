@@ -260,8 +260,8 @@ def _files_of(feed: Feed, store: Store) -> Iterator[Line]:
 
     rules = feed_rules(feed)
     count: Counter[tuple[Names, str]] = Counter()
-    for row in store.messages(feed=feed.name, limit=LOOKED_AT):
-        message = _opening_of(store.body(row["id"]) or b"", feed) if row["message_type"] == "MFN" else None
+    for row in store.audit.messages(feed=feed.name, limit=LOOKED_AT):
+        message = _opening_of(store.audit.body(row["id"]) or b"", feed) if row["message_type"] == "MFN" else None
         mfi = message.first("MFI") if message is not None else None
         if message is not None and mfi is not None:
             reader = FieldReader(message.separators, message.codec)

@@ -200,7 +200,7 @@ def _store(settings: Settings) -> dict[str, Any]:
 
     try:
         with stored.opened(settings) as store:
-            return {"schema": len(numbered(MIGRATIONS)), **store.counts()}
+            return {"schema": len(numbered(MIGRATIONS)), **store.audit.counts()}
     except (ConfigError, StoreError) as error:
         return {"error": type(error).__name__}
 

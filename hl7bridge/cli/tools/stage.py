@@ -201,13 +201,13 @@ class Stage:
         deadline = time.monotonic() + seconds
         records: list[SampleRecord] = []
         while time.monotonic() < deadline:
-            newest = self._store.messages(limit=1)
+            newest = self._store.audit.messages(limit=1)
             if newest and newest[0]["id"] > self._last_message:
                 message_id = int(newest[0]["id"])
                 if newest[0]["state"] == MessageState.DUPLICATE:
                     self._last_message = message_id
                     return [SampleRecord(r.event, r.person, samples.DUPLICATE) for r in sample.records], []
-                statuses = self._store.statuses([message_id]).get(message_id, [])
+                statuses = self._store.audit.statuses([message_id]).get(message_id, [])
                 records = [samples.record_of(status) for status in statuses]
                 if all(d.state in _SETTLED for status in statuses for d in status.deliveries.values()):
                     self._last_message = message_id

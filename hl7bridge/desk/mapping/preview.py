@@ -93,14 +93,14 @@ def preview(
 ) -> MappingPreview:
     """Translate the last stored messages again, of one feed or of all."""
     policies = {name: feed_policy(one, settings) for name, one in settings.feeds.items()}
-    rows = [row for row in store.messages(feed=feed, limit=last) if row["feed"] in policies]
+    rows = [row for row in store.audit.messages(feed=feed, limit=last) if row["feed"] in policies]
     looked_at = without_bytes = 0
     messages: list[dict[str, Any]] = []
     counts: Counter[str] = Counter()
     with progress("reading", len(rows)) as advance:
         for row in rows:
-            body = store.body(row["id"])
-            first = store.message(row["id"])
+            body = store.audit.body(row["id"])
+            first = store.audit.message(row["id"])
             advance()
             if row["duplicate_of"]:
                 continue  # the first of them is looked at, or is too old

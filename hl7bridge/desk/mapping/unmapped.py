@@ -119,7 +119,7 @@ def find(
 ) -> UnmappedCodes:
     """Every code and authority that was unmapped when a message came: of the newest `limit` messages, of one feed or of all,
     received after `since` (Unix seconds)."""
-    rows = store.messages(feed=feed, since=since, limit=limit)
+    rows = store.audit.messages(feed=feed, since=since, limit=limit)
     return UnmappedCodes(tuple(_gathered(store, settings, rows, progress)), len(rows), len(rows) == limit)
 
 
@@ -129,12 +129,12 @@ def _gathered(store: Store, settings: Settings, rows: Sequence[dict[str, Any]], 
     with progress("messages", len(rows)) as advance:
         for begin in range(0, len(rows), _AT_ONCE):
             part = rows[begin : begin + _AT_ONCE]
-            statuses = store.statuses([row["id"] for row in part])
+            statuses = store.audit.statuses([row["id"] for row in part])
             for row in part:
                 records = [status.record for status in statuses[row["id"]]]
                 if row["feed"] in rules and any(f.local in _LOCAL for record in records for f in record.findings):
                     charset = settings.feeds[row["feed"]].hl7.charset
-                    for one in _of_message(store.body(row["id"]), row, records, rules[row["feed"]], charset):
+                    for one in _of_message(store.audit.body(row["id"]), row, records, rules[row["feed"]], charset):
                         _count(found, one)
                 advance()
     return sorted(found.values(), key=lambda one: (one.mapped, not one.lost, -one.count, one.table, one.code))

@@ -230,11 +230,11 @@ class Acknowledger(threading.Thread):
         self._expected = False
         with self._lock:
             asked = set(self._asked)  # before looking: what is committed and asked for meanwhile is not in `waiting`
-        waiting = store.pending_acknowledgments()
+        waiting = store.audit.pending_acknowledgments()
         self._hand_out_again(store, asked - {(pending.message_id, pending.kind) for pending in waiting})
         self._expected = self._expected or bool(waiting)
         ripe = [pending for pending in waiting if self._may_be_ripe(pending)]
-        statuses = store.statuses([pending.message_id for pending in ripe])
+        statuses = store.audit.statuses([pending.message_id for pending in ripe])
         for pending in ripe:
             policy = self._policies.get(pending.feed)
             if policy is None:
@@ -256,7 +256,7 @@ class Acknowledger(threading.Thread):
         with self._lock:
             self._asked -= built
         for message_id, kind in built:
-            kept = next((a for a in store.acknowledgments(message_id) if a.kind == kind), None)
+            kept = next((a for a in store.audit.acknowledgments(message_id) if a.kind == kind), None)
             body = kept.body if kept and kept.body else None
             self._send(PendingAcknowledgment(0, message_id, "", kind, 0.0), body)
 
@@ -269,9 +269,9 @@ class Acknowledger(threading.Thread):
         if verdict.code is None:
             return
         text = verdict.text
-        if verdict.withdraw and not store.withdraw(pending.message_id, now):
+        if verdict.withdraw and not store.settling.withdraw(pending.message_id, now):
             text = UNDER_WAY
-        raw = store.body(pending.message_id)
+        raw = store.audit.body(pending.message_id)
         if raw is None:
             return
         try:
@@ -295,7 +295,7 @@ class Acknowledger(threading.Thread):
                 fallback_version=policy.rules.fallback_version,
             )
             kept = Acknowledgment(pending.kind, AcknowledgmentState.OWED, verdict.code, positive, body)
-        store.acknowledged(pending.message_id, pending.kind, kept, now)
+        store.inbox.acknowledged(pending.message_id, pending.kind, kept, now)
         with self._lock:
             self._asked.discard((pending.message_id, pending.kind))
         self._send(pending, body)

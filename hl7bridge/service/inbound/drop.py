@@ -107,7 +107,7 @@ class DropFolder(threading.Thread):
     def look(self, store: Store) -> None:
         """Take every file that has settled; first move those of which only that is left. Raises StoreError, OSError."""
         self._policy.folder.mkdir(parents=True, exist_ok=True)
-        for file in reversed(store.drop_files(self._policy.feed, under_way=True, limit=1000)):
+        for file in reversed(store.drops.drop_files(self._policy.feed, under_way=True, limit=1000)):
             if file.state == READ:
                 self._try(file.name, partial(self._move, store, file))
         for path in self._settled():
@@ -164,7 +164,7 @@ class DropFolder(threading.Thread):
                 stands = os.path.samestat(os.fstat(content.fileno()), path.stat())
                 return stands and _identity(path.name, content) == (size, identity)
 
-            file = store.begin_drop_file(self._policy.feed, path.name, identity, size, self._clocks.now())
+            file = store.drops.begin_drop_file(self._policy.feed, path.name, identity, size, self._clocks.now())
             if file.state != READ:
                 with _Results(Path(f"{path}{RESULTS}"), file.taken.results) as results:
                     reading = _Reading(self, store, file, results)
@@ -173,13 +173,13 @@ class DropFolder(threading.Thread):
                 if findings is None:
                     return
                 if not same():
-                    file = store.settle_drop_file(file, CHANGED, self._clocks.now())
+                    file = store.drops.settle_drop_file(file, CHANGED, self._clocks.now())
                     text = "a dropped file was changed while it was read, it is read again"
                     self._log.warning(text, path=path.name, count=file.taken.messages)
                     return
                 folder = self._policy.failed if file.taken.refused or findings else self._policy.done
                 target = _free_name(self._policy.folder, folder, path.name)
-                file = store.settle_drop_file(file, READ, self._clocks.now(), target=target)
+                file = store.drops.settle_drop_file(file, READ, self._clocks.now(), target=target)
         self._move(store, file)
 
     def _move(self, store: Store, file: DropFile) -> None:
@@ -192,7 +192,7 @@ class DropFolder(threading.Thread):
         if results.exists():
             results.replace(f"{target}{RESULTS}")
         state = DONE if target.parent.name == self._policy.done else FAILED
-        taken = store.settle_drop_file(file, state, self._clocks.now()).taken
+        taken = store.drops.settle_drop_file(file, state, self._clocks.now()).taken
         self._log.info("dropped file taken", path=file.target, state=state, count=taken.messages, refused=taken.refused)
 
     def _trouble(self, name: str, event: str, *, error: str) -> None:
@@ -285,7 +285,7 @@ class _Reading:
             return Taken(before.messages + len(group), group[-1].end, **sums, results=results)
 
         self._results.forget_beyond(self.file.taken.results)
-        self.file = self._store.accept_from_file(self.file, new, taken, self._clocks.now())
+        self.file = self._store.drops.accept_from_file(self.file, new, taken, self._clocks.now())
         for message in new:
             if message.recheck:  # it asks about people whom nobody was asked about
                 self._folder._stored(message)

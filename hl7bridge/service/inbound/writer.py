@@ -99,7 +99,7 @@ class StoreWriter(threading.Thread):
         if self._files_gone:
             return
         try:
-            store.check_files()
+            store.connection.check()
         except StoreError as error:
             self._files_gone = True
             self._failed(str(error))
@@ -123,7 +123,7 @@ class StoreWriter(threading.Thread):
 
     def _commit(self, store: Store, entries: list[_Entry]) -> None:
         try:
-            accepted: Iterable[Accepted | None] = store.accept([entry.message for entry in entries], time.time())
+            accepted: Iterable[Accepted | None] = store.inbox.accept([entry.message for entry in entries], time.time())
         except StoreError as error:
             self._failed(str(error))
             accepted = [None] * len(entries)
@@ -151,7 +151,7 @@ class StoreWriter(threading.Thread):
             groups.setdefault((kind, state), []).append(message_id)
         try:
             for (kind, state), ids in groups.items():
-                store.mark_sent(ids, kind, state, time.time())
+                store.inbox.mark_sent(ids, kind, state, time.time())
         except Hl7BridgeError as error:
             # The answer itself left; only the note of it is late, and the next group tries again.
             self._failed(str(error))

@@ -44,18 +44,20 @@ def compare(store: Store, policies: Mapping[str, FullFilePolicy], now: float) ->
     """Compare each file whose records have all been dealt with. (file, decision, missing people) of those decided here.
     Raises StoreError."""
     decided = []
-    for file in store.full_files():
+    for file in store.whole_files.full_files():
         policy = policies.get(file.feed, FullFilePolicy(NEVER, 0.0, {}))
         reason = _not_believed(file, policy)
         if not reason and file.pending:
             continue
         active = {} if reason else _active(store, file, policy)
-        there = store.keys_of(file.message_id)
+        there = store.whole_files.keys_of(file.message_id)
         missing = sorted(key for key in active if key not in there)
         decision = reason or _decision(policy, len(active), len(missing))
         held = [active[key] for key in missing] if decision == HELD else []
         task = _task(file, decision, len(missing)) if missing else None
-        if store.decide_full_file(file, decision, missing, len(active), now, hold=held, text=TEXT, task=task):
+        if store.whole_files.decide_full_file(
+            file, decision, missing, len(active), now, hold=held, text=TEXT, task=task
+        ):
             decided.append((file, decision, len(missing)))
     return decided
 
@@ -84,8 +86,8 @@ def _active(store: Store, file: FullFile, policy: FullFilePolicy) -> dict[str, H
     came is no matter of it."""
     found: dict[str, HeldEnd] = {}
     for name, destination in policy.destinations.items():
-        for _, key in store.people(name, file.feed):
-            person = store.source_person(name, file.feed, key)
+        for _, key in store.compared.people(name, file.feed):
+            person = store.compared.source_person(name, file.feed, key)
             if person.says is False or person.away or person.latest is None or person.received > file.received:
                 continue
             if person.latest.only_if_missing:

@@ -32,16 +32,16 @@ class LeavingReport:
 
     def _look(self, store: Store) -> bool:
         name = self._name
-        before = store.ran_as(name)
+        before = store.modes.ran_as(name)
         if before != self._runs_as:
-            if writes_more(self._runs_as, before) and store.has_reported(name):
-                if store.pause(name, LEAVING_REPORT, time.time(), task=_task(name)):
+            if writes_more(self._runs_as, before) and store.modes.has_reported(name):
+                if store.pausing.pause(name, LEAVING_REPORT, time.time(), task=_task(name)):
                     event = "would write more than before, paused until a person has seen what was only reported"
                     self._log.error(event, destination=name, text=f"hl7bridge destination go-live {name}")
                 return False
-            store.remember_ran_as(name, self._runs_as, time.time())
-        if store.paused().get(name) == LEAVING_REPORT:
-            store.resume(name, time.time(), note="nothing that was reported is to be written")
+            store.modes.remember_ran_as(name, self._runs_as, time.time())
+        if store.audit.paused().get(name) == LEAVING_REPORT:
+            store.pausing.resume(name, time.time(), note="nothing that was reported is to be written")
         return True
 
 

@@ -135,7 +135,7 @@ class DestinationLoop(threading.Thread):
                 store.close()
 
     def _work(self, store: Store, pool: ThreadPoolExecutor) -> None:
-        store.join(self.owner, LEASE, time.time())
+        store.queue.join(self.owner, LEASE, time.time())
         renewed = time.monotonic()
         look = True
         first_done = 0.0
@@ -149,7 +149,7 @@ class DestinationLoop(threading.Thread):
                 if (not self._open and not self._done) or now > give_up:
                     self._settle(store)
                     # What is under way still may reach the server: whoever gets it next has to look for it first.
-                    store.leave(self.owner, time.time(), begun=set(self._open))
+                    store.queue.leave(self.owner, time.time(), begun=set(self._open))
                     return
             elif look:
                 look = self._claim(store, pool)
@@ -201,9 +201,9 @@ class DestinationLoop(threading.Thread):
         if not self._leaving.may_go(store):
             self._paused_for = LEAVING_REPORT
             return False
-        if self._outage.until > time.time() and policy.name not in store.paused():
+        if self._outage.until > time.time() and policy.name not in store.audit.paused():
             self._outage.resumed()
-        claimed = store.claim(
+        claimed = store.queue.claim(
             policy.name,
             self.owner,
             room,
@@ -215,7 +215,7 @@ class DestinationLoop(threading.Thread):
         if claimed:
             self._safeguards.resumed(store)
         else:
-            self._paused_for = store.paused().get(policy.name, self._paused_for)
+            self._paused_for = store.audit.paused().get(policy.name, self._paused_for)
         for one in claimed:
             self._open[one.delivery_id] = one
             pool.submit(self._deliver, one)
@@ -276,7 +276,7 @@ class DestinationLoop(threading.Thread):
 
     def _opened(self) -> Store:
         store = self._open_store()
-        store.word_tasks(self._target.watched.wording)
+        store.worklist.word_tasks(self._target.watched.wording)
         return store
 
     def _settle(self, store: Store) -> None:
@@ -299,7 +299,7 @@ class DestinationLoop(threading.Thread):
         in lists without end from a server) must not stop the others: it goes without its differences, at last it is held.
         """
         try:
-            return store.settle(settlements, now)
+            return store.settling.settle(settlements, now)
         except Hl7BridgeError:
             raise
         except Exception as error:
@@ -362,13 +362,13 @@ class DestinationLoop(threading.Thread):
         )
 
     def _renew(self, store: Store) -> float:
-        if not store.renew(self.owner, LEASE, time.time()):
+        if not store.queue.renew(self.owner, LEASE, time.time()):
             # Another worker may have what we held: forget it. What is under way ends unrecorded and is found by search.
             self._log.warning("lease ended, joining again", destination=self._name)
             self._open.clear()
             self._done.clear()
             self.owner = f"{self.owner.rsplit('-', 1)[0]}-{secrets.token_hex(4)}"
-            store.join(self.owner, LEASE, time.time())
+            store.queue.join(self.owner, LEASE, time.time())
         return time.monotonic()
 
 

@@ -72,7 +72,7 @@ class Safeguards:
         per_hour, share = self._brake.per_hour, self._brake.share_of_file
         if not per_hour and not share:
             return None
-        answer = store().may_end(claimed, per_hour, share, time.time())
+        answer = store().brake.may_end(claimed, per_hour, share, time.time())
         if answer is Braked.TOLD:
             self._log.error(
                 "brake: further deactivations are held", destination=self._name,
@@ -117,7 +117,7 @@ class Safeguards:
     def tell(self, store: Store) -> None:
         """Write new latches down; whoever is the first to do so tells people."""
         if self._told is None:
-            earlier = store.latches(self._name)
+            earlier = store.modes.latches(self._name)
             with self._lock:
                 self._latched = earlier | self._latched
             self._told = set(earlier)
@@ -126,10 +126,10 @@ class Safeguards:
                 continue
             if operation == self._essential:
                 task = self._words.writes_refused(self._name, said)
-                if store.pause(self._name, WRITES_REFUSED, time.time(), note=said, task=task):
+                if store.pausing.pause(self._name, WRITES_REFUSED, time.time(), note=said, task=task):
                     text = "writes refused, destination paused until a person tries again"
                     self._log.error(text, destination=self._name, text=said)
-            elif store.latch(self._name, operation, said, time.time()):
+            elif store.modes.latch(self._name, operation, said, time.time()):
                 text = "writes refused, changes that need them are held until a person tries again"
                 self._log.error(text, destination=self._name, what=operation, text=said)
             self._told.add(operation)
@@ -138,7 +138,7 @@ class Safeguards:
         """The store hands out changes: what was latched, and is not any more, a person ended."""
         if not self._told:
             return
-        ended = self._told - store.latches(self._name).keys()
+        ended = self._told - store.modes.latches(self._name).keys()
         if not ended:
             return
         with self._lock:

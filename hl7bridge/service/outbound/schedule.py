@@ -128,7 +128,9 @@ class Schedule(threading.Thread):
             if quick and not job.quick:
                 continue
             now = self._clock()
-            if job.due(now, store.last_run(job.name, now)) and store.begin_job(job.name, self.owner, LEASE, now):
+            if job.due(now, store.schedule.last_run(job.name, now)) and store.schedule.begin_job(
+                job.name, self.owner, LEASE, now
+            ):
                 self._run(job, store)
 
     def _run(self, job: Job, store: Store) -> None:
@@ -140,7 +142,7 @@ class Schedule(threading.Thread):
                 return False
             now = self._clock()
             if now - renewed >= LEASE / 4:
-                if not store.renew_job(job.name, self.owner, LEASE, now):
+                if not store.schedule.renew_job(job.name, self.owner, LEASE, now):
                     return False
                 renewed = now
             if not job.quick:
@@ -150,7 +152,7 @@ class Schedule(threading.Thread):
         again = 0.0
         try:
             # Another process may have run it between our look and our turn.
-            if job.due(began, store.last_run(job.name, began)):
+            if job.due(began, store.schedule.last_run(job.name, began)):
                 job.run(Turn(store, go_on))
             else:
                 again = began
@@ -163,4 +165,4 @@ class Schedule(threading.Thread):
             again = self._clock() + job.again
         if self._stopping.is_set() and not again:
             again = self._clock()  # cut off: the next process begins it anew
-        store.end_job(job.name, self.owner, self._clock(), again=again)
+        store.schedule.end_job(job.name, self.owner, self._clock(), again=again)

@@ -22,22 +22,24 @@ PATIENCE = 600.0  # seconds that deliveries may keep a look waiting
 def look(store: Store, destination: Destination, log: Log, now: float) -> int:
     """One look at what is due; returns at how many resources."""
     name = destination.policy.name
-    due = store.second_looks(name, now, AT_ONCE)
+    due = store.created.second_looks(name, now, AT_ONCE)
     if not due:
         return 0
-    waiting = store.next_due(name, now)
+    waiting = store.queue.next_due(name, now)
     if waiting is not None and waiting <= now and all(now - one.until < PATIENCE for one in due):
         return 0
     sought = [
-        Sought(one.resource_id, one.person_id, store.written_by(name, one.resource_type, one.resource_id))
+        Sought(one.resource_id, one.person_id, store.crosswalk.written_by(name, one.resource_type, one.resource_id))
         for one in due
     ]
     kind = due[0].resource_type
-    seen, failed = destination.look_again(kind, sought, lambda number: bool(store.written_by(name, kind, number)))
+    seen, failed = destination.look_again(
+        kind, sought, lambda number: bool(store.crosswalk.written_by(name, kind, number))
+    )
     if failed is not None:
         log.info("new resources could not be searched for, trying again later", destination=name, status=failed)
     looked = [_looked(one, seen.get(one.resource_id), destination) for one in due]
-    store.looked(name, looked, now)
+    store.created.looked(name, looked, now)
     if second := sum(one.task is not None for one in looked):
         log.error("people or roles stand at the server twice", destination=name, count=second)
     return len(due)

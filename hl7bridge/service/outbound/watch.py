@@ -76,26 +76,30 @@ class Watch:
             self._next = now + EVERY
             self._look_for_leavers(store, now)
             self._look_for_overdue(store, now)
-        if end and self._name not in store.paused() and store.pause(self._name, MAINTENANCE, now, until=end):
+        if (
+            end
+            and self._name not in store.audit.paused()
+            and store.pausing.pause(self._name, MAINTENANCE, now, until=end)
+        ):
             self._log.info("maintenance window, nothing is sent", destination=self._name, seconds=round(end - now))
         return not end
 
     def _begin(self, store: Store, now: float, end: float) -> None:
         """With a new process come new settings: a window that is no longer there, a scope that is asked for no more."""
         self._begun = True
-        reason = store.paused().get(self._name, "")
+        reason = store.audit.paused().get(self._name, "")
         if reason == SCOPE_REFUSED or (reason == MAINTENANCE and not end):
-            store.resume(self._name, now, note="the service was started anew")
+            store.pausing.resume(self._name, now, note="the service was started anew")
 
     def _look_for_leavers(self, store: Store, now: float) -> None:
-        if opened := store.watch_leavers(self._name, self._unverified, now):
+        if opened := store.leavers.watch(self._name, self._unverified, now):
             self._log.error(
                 "leavers not shown to be inactive in time", destination=self._name, people=opened,
                 text=f"hl7bridge task list --kind {LEAVER_UNVERIFIED}",
             )  # fmt: skip
 
     def _look_for_overdue(self, store: Store, now: float) -> None:
-        for task in store.overdue_tasks(self._name, now):
+        for task in store.worklist.overdue_tasks(self._name, now):
             self._log.error(
                 "task overdue", destination=self._name, task=task["id"], kind=task["kind"], escalation=task["told"],
                 seconds=round(now - task["due"]),
@@ -113,14 +117,18 @@ class Watch:
         while self._changes and self._changes[0][0] <= now - HOUR:
             self._changes.popleft()
         total = sum(count for _, count in self._changes)
-        if written and total >= watched.off_hours_changes and store.tell_once(self._name, OFF_HOURS, now, HOUR, _TASK):
+        if (
+            written
+            and total >= watched.off_hours_changes
+            and store.worklist.tell_once(self._name, OFF_HOURS, now, HOUR, _TASK)
+        ):
             self._log.error("mass of changes outside of office hours", destination=self._name, changes=total)
 
 
 def tell_unserved(store: Store, served: Collection[str], log: Log) -> None:
     """Tell, at the start, of changes that wait for a destination that no feed names any more (a file renamed, a feed taken
     away): nobody delivers them."""
-    for name, counts in store.counts()["deliveries"].items():
+    for name, counts in store.audit.counts()["deliveries"].items():
         waiting = sum(counts.get(state.value, 0) for state in (*OPEN_LANE, DeliveryState.SCHEDULED))
         if waiting and name not in served:
             log.error(

@@ -36,14 +36,14 @@ def main() -> None:
             accept_one(store, change("S2"), control_id="V2")
             accept_one(store, None, control_id="V3", state=MessageState.REFUSED, acknowledgments=[NEGATIVE])
             first, second = claim(store)
-            store.settle(
+            store.settling.settle(
                 [
                     settlement(first, outcome=full_outcome("p1")),
                     settlement(second, DeliveryState.RETRY, next_attempt=NOW),
                 ],
                 NOW,
             )
-            store.leave("w", NOW)
+            store.queue.leave("w", NOW)
         connection = sqlite3.connect(path)
         script = "\n".join(dump(connection)) + "\n"
         connection.close()

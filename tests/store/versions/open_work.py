@@ -107,7 +107,7 @@ def waiting(folder: Path) -> None:
 def pending(bridge: Bridge) -> int:
     """Acknowledgments that wait for outcomes."""
     with closing(open_store(bridge.store_path)) as store:
-        return len(store.pending_acknowledgments())
+        return len(store.audit.pending_acknowledgments())
 
 
 def half_written(location: str) -> None:
