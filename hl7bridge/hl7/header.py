@@ -17,6 +17,8 @@ from hl7bridge.model import Location
 NULL = '""'
 """A value that says "nothing" (2.5.3). In the header nothing is ever cleared: it counts as empty."""
 _LEADING = b"\r\n \t\0"
+_NEVER = " \n\x0b\x1c"
+"""No field separators: an answer that is cut by them would end where its frame or its segment does not."""
 
 
 class Header:
@@ -151,7 +153,7 @@ def read_header(raw: bytes, charset: str | Sequence[str] = ()) -> Header:
     segment = raw[start:end]
     text = segment.decode("latin-1")
     separator = text[3:4]
-    if text[:3] != "MSH" or not separator or separator.isalnum() or separator == " " or not separator.isascii():
+    if text[:3] != "MSH" or not separator or separator.isalnum() or separator in _NEVER or not separator.isascii():
         raise UnreadableMessage("100", "not-hl7", "the message does not begin with an MSH segment", Location("MSH"))
     fields = text.split(separator)
     separators = separators_of(separator, "" if fields[1] == NULL else fields[1])
