@@ -62,6 +62,16 @@ class Diagnosis:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """Somebody whom a destination holds under the identifier that was looked up. `active`: None = not said."""
+
+    id: str
+    active: bool | None
+    roles: int
+    active_roles: int
+
+
 class Examining(Protocol):
     """The part of a destination that a person who sets it up speaks to."""
 
@@ -71,3 +81,6 @@ class Examining(Protocol):
         person  an identifier of somebody who is known to be there (of a FHIR server: an NPI), "" = nobody is tried
         clock   Unix seconds
         """
+
+    def look_up(self, person: str) -> tuple[Carrier, ...]:
+        """Whom it holds under an identifier (of a FHIR server: an NPI). Raises Unreachable; ConfigError as `open` does."""

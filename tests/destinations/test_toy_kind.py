@@ -197,6 +197,8 @@ def test_the_doctor_examines_it(site: Site, command: Command, tmp_path: Path) ->
         assert "1234567893" not in opened.read("hl7bridge-support/doctor.json").decode(), (
             "nobody is in the support file"
         )
+    looked = command("lookup", "--npi", "1234567893", "--json", "-c", site.directory)
+    assert (looked.code, looked.json["practitioners"][0]["id"]) == (0, "1234567893")
     (site.folder / f"{UNIT}-ICU.json").write_text("{")
     assert (command("doctor", "-c", site.directory).code) == 1
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from hl7bridge.destinations import reasons
-from hl7bridge.destinations.examining import Diagnosis
+from hl7bridge.destinations.examining import Carrier, Diagnosis
 from hl7bridge.destinations.fhir import outcomes, tasks
 from hl7bridge.destinations.fhir.compare import Comparison
 from hl7bridge.destinations.fhir.deliver import deliver
@@ -193,6 +193,12 @@ class FhirDestination:
         from hl7bridge.destinations.fhir.examine.examination import examine
 
         return examine(self.policy, self._credentials, person, clock)
+
+    def look_up(self, person: str) -> tuple[Carrier, ...]:
+        """Searches alone. `person`: an NPI."""
+        from hl7bridge.destinations.fhir.examine.lookup import look_up
+
+        return look_up(self.client, person)
 
 
 def offer_of(read: Capabilities, smart: JsonObject | None, rules: DestinationRules) -> Offer:

@@ -1,0 +1,34 @@
+"""What is asked of destinations while they are set up, and returned as they say it. Nothing is written there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from hl7bridge.assemble.choosing import destination_named
+from hl7bridge.assemble.destinations import destination_of
+from hl7bridge.destinations.examining import Carrier as Carrier
+
+if TYPE_CHECKING:
+    from hl7bridge.config import DestinationSettings, Settings
+    from hl7bridge.destinations.protocol import Destination
+
+
+@contextmanager
+def _asked(settings: DestinationSettings) -> Iterator[Destination]:
+    destination = destination_of(settings)
+    try:
+        yield destination
+    finally:
+        destination.close()
+
+
+def look_up(settings: Settings, name: str, person: str) -> tuple[str, tuple[Carrier, ...]]:
+    """The destination's name ("" = the only one), and whom it holds under an identifier (of a FHIR server: an NPI).
+
+    Raises ConfigError for a destination that there is not, Unreachable for one that does not answer.
+    """
+    chosen = destination_named(settings, name)
+    with _asked(chosen) as destination:
+        return chosen.name, destination.look_up(person)

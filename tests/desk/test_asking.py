@@ -1,0 +1,36 @@
+"""What destinations are asked while they are set up, without a command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hl7bridge import config
+from hl7bridge.desk.setup import asking
+from hl7bridge.errors import ConfigError, Unreachable
+from hl7bridge.sandbox import SandboxSettings
+from tests.cli.test_doctor import NPI, configured, person, served
+from tests.desk.conftest import Office
+
+
+def test_whom_a_destination_holds_under_an_identifier(tmp_path: Path) -> None:
+    with served(SandboxSettings(auth=False)) as server:
+        settings = config.load(configured(tmp_path, server.base_url), {})
+        assert asking.look_up(settings, "", NPI) == ("ehr", ())
+        known = [server.post(person(active=False)), server.post(person())]
+        reference = {"reference": f"Practitioner/{known[1]}"}
+        server.post({"resourceType": "PractitionerRole", "practitioner": reference})
+        _, found = asking.look_up(settings, "ehr", NPI)
+        assert sorted(found, key=lambda one: one.roles) == [
+            asking.Carrier(known[0], False, 0, 0),
+            asking.Carrier(known[1], None, 1, 1),
+        ]
+        assert {entry["method"] for entry in server.journal() if entry["client"] != "observer"} == {"GET"}
+
+
+def test_who_is_asked_has_to_be_there(office: Office) -> None:
+    with pytest.raises(Unreachable, match="`hl7bridge doctor ehr` says why"):
+        asking.look_up(office.settings, "", NPI)
+    with pytest.raises(ConfigError, match='no destination "lab"'):
+        asking.look_up(office.settings, "lab", NPI)
