@@ -6,7 +6,7 @@ fields of its segment together (EDU, CER, LAN, ORG). fields.toml says which fiel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from functools import lru_cache
@@ -17,6 +17,7 @@ from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.mapping.messages.effective import When
 from hl7bridge.mapping.messages.structure import repeats
 from hl7bridge.mapping.rules.reading import FieldReader
+from hl7bridge.mapping.rules.said import Said, SaidIdentifiers, frozen
 from hl7bridge.mapping.rules.shapes import (
     BEYOND,
     STANDARD,
@@ -203,6 +204,18 @@ class Unit(Source):
         self.values = values
 
 
+def of_element(value: ElementValue) -> tuple[str, Hashable]:
+    """What tells whether a value of an element is said already."""
+    return value.element, frozen(value.value)
+
+
+def of_person(value: ElementValue) -> Hashable | None:
+    """The same of what rules ask for at the person: a telephone number or address by itself, a language."""
+    if value.element == "telecom":
+        return value.element, value.value["value"]
+    return of_element(value) if value.element == "communication" else None
+
+
 def _beside(fields: Sequence[str], last: int) -> int:
     """The field of a segment that begins with a number (SI) where none of its values can stand; 0 = no such field."""
     if len(fields) > 1 and fields[1] and not fields[1].strip().isdigit():
@@ -263,6 +276,7 @@ class Draft:
         "institution_names",
         "key",
         "misfits",
+        "person_said",
         "placeholder",
         "plan",
         "position",
@@ -273,7 +287,9 @@ class Draft:
         "relationship",
         "returning",
         "role",
+        "role_said",
         "row",
+        "said",
         "segment",
         "shifted",
         "starts",
@@ -281,6 +297,7 @@ class Draft:
         "trace",
         "undated",
         "units",
+        "units_said",
         "when",
         "zone",
     )
@@ -304,9 +321,13 @@ class Draft:
         self.row: Row
         # what was found
         self.identifiers: list[StaffIdentifier] = []
+        self.said = SaidIdentifiers()
         self.practitioner: list[ElementValue] = []
+        self.person_said: Said[ElementValue] = Said(of_person)
         self.role: list[ElementValue] = []
+        self.role_said: Said[ElementValue] = Said(of_element)
         self.units: list[Unit] = []
+        self.units_said: Said[Unit] = Said(lambda unit: unit.key)
         self.cleared: list[str] = []
         self.findings: list[Finding] = []
         self.misfits: set[str] = set()
@@ -438,10 +459,7 @@ class Draft:
 
     def role_value(self, element: str, value: Any, repetition: int = 1) -> None:
         """A value for every role of the person, from the current field; said once where two fields say the same."""
-        for have in self.role:
-            if have.value == value and have.element == element:
-                break
-        else:
+        if not self.role_said.has((element, frozen(value)), self.role):
             self.role.append(ElementValue(element, value, self.label(repetition), self.row.rule))
         if self.trace is not None:
             label = self.label(repetition)

@@ -35,7 +35,7 @@ def roles_of(draft: Draft) -> tuple[tuple[StaffRole, ...], tuple[ElementValue, .
         source = draft.institution
         parts = draft.reader.texts(draft.reader.repetitions(source.text)[0])
         if units[0].origin == "ORG":  # beside departments (STF-8) a group is no unit of its own
-            _say_hidden(draft, source, names_of(parts[0], parts[1]), units)
+            _say_hidden(draft, source, names_of(parts[0], parts[1]), NOBODY.union(*(unit.names for unit in units)))
         draft.leave("another field names the unit", source)
     roles = []
     for unit in units:
@@ -99,16 +99,17 @@ def _units(draft: Draft) -> list[Unit]:
     if len(units) < 2 or units[0].origin == units[-1].origin:
         return units
     listed = [unit for unit in units if unit.origin == "ORG"]
+    named = NOBODY.union(*(unit.names for unit in listed))
     for unit in units:
         if unit.origin != "ORG":
-            _say_hidden(draft, unit, unit.names, listed)
+            _say_hidden(draft, unit, unit.names, named)
             draft.leave("ORG lists the units", unit)
     return listed
 
 
-def _say_hidden(draft: Draft, source: Source, names: frozenset[str], units: list[Unit]) -> None:
+def _say_hidden(draft: Draft, source: Source, names: frozenset[str], listed: frozenset[str]) -> None:
     """A unit that no role is made of, for another field lists the units, and does not name this one."""
-    if names and all(names.isdisjoint(unit.names) for unit in units):
+    if names and names.isdisjoint(listed):
         place, sent_at = source.place, draft.envelope.rules.site.sent_at
         location = Location(place.segment, place.occurrence, sent_at(place.segment, place.number) or place.number)
         text = "names a unit that the field which lists the units does not name: no role is made of it"
@@ -117,6 +118,25 @@ def _say_hidden(draft: Draft, source: Source, names: frozenset[str], units: list
 
 def _is_dated(draft: Draft) -> bool:
     return bool(draft.starts or draft.ends or any(draft.relationship) or any(draft.practice))
+
+
+class _Dates:
+    """The dates of one field, by the institution that they are of."""
+
+    def __init__(self, dates: list[Bound]) -> None:
+        self._by_name: dict[str, tuple[int, Bound]] = {}
+        for at, bound in enumerate(dates):
+            for name in bound.institution:
+                self._by_name.setdefault(name, (at, bound))
+        self._first = dates[0] if dates else None
+        self._of_none = next((bound for bound in dates if not bound.institution), None)
+
+    def of(self, names: frozenset[str], common: bool) -> Bound | None:
+        """The first one of the institution that goes by these names, else the first that names none, or (`common`) any."""
+        found = [self._by_name[name] for name in names if name in self._by_name]
+        if found:
+            return min(found, key=lambda one: one[0])[1]
+        return self._first if common else self._of_none
 
 
 class _Periods:
@@ -129,11 +149,9 @@ class _Periods:
         self.reversed = False
         # One institution that no unit goes by is the house that all of them are in.
         named = {bound.institution for bound in self.dates if bound.institution}
-        self.common = len(named) <= 1
-        for names in named:
-            for unit in units:
-                if unit.names & names:
-                    self.common = False
+        of_units = NOBODY.union(*(unit.names for unit in units))
+        self.common = len(named) <= 1 and all(names.isdisjoint(of_units) for names in named)
+        self.starts, self.ends = _Dates(draft.starts), _Dates(draft.ends)
 
     def of(self, names: frozenset[str]) -> ElementValue | None:
         """The period of the unit that goes by these names."""
@@ -142,7 +160,7 @@ class _Periods:
         if start or end:
             self._compare(start, end)
         else:
-            start, end = self._pick(draft.starts, names), self._pick(draft.ends, names)
+            start, end = self.starts.of(names, self.common), self.ends.of(names, self.common)
         if not (start or end) and any(draft.practice) and self._is_practice(names):
             start, end = draft.practice
         first = start or end
@@ -166,8 +184,8 @@ class _Periods:
 
     def give_way(self, names: frozenset[str]) -> None:
         """The unit that goes by these names has a period of its own (ORG-9)."""
-        for dates in (self.draft.starts, self.draft.ends):
-            if bound := self._pick(dates, names):
+        for dates in (self.starts, self.ends):
+            if bound := dates.of(names, self.common):
                 bound.used = True
                 self.draft.leave("ORG-9 gives the period", bound)
 
@@ -200,15 +218,6 @@ class _Periods:
         reader = self.draft.reader
         parts = reader.texts(reader.repetitions(institution.text)[0])
         return bool(names_of(parts[0], parts[1]) & names)
-
-    def _pick(self, dates: list[Bound], names: frozenset[str]) -> Bound | None:
-        for bound in dates:
-            if bound.institution & names:
-                return bound
-        for bound in dates:
-            if self.common or not bound.institution:
-                return bound
-        return None
 
     def _compare(self, start: Bound | None, end: Bound | None) -> None:
         """STF-34 stands before STF-12 and STF-13; where they say something else, that is said."""

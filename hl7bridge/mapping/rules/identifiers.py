@@ -13,6 +13,7 @@ from uuid import UUID
 from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.mapping.rules.datatypes import period_of
 from hl7bridge.mapping.rules.draft import Draft, Row, field_rule
+from hl7bridge.mapping.rules.said import NOWHERE
 from hl7bridge.mapping.rules.tables import named
 from hl7bridge.mapping.rules.times import fhir_date
 from hl7bridge.model import JsonObject, StaffIdentifier
@@ -202,15 +203,16 @@ def add(draft: Draft, number: int, value: str, system: str, authority: str, type
         value = _checked(draft, number, value, system, type_code)
         if not value:
             return
-    for have in draft.identifiers:
-        if have.value == value:
-            if _is_same(have, system, authority, type_code):
-                draft.leave("says again what another field says")
-                return
-        elif have.system == system != "" and draft.row.label == "PRA-6" and have.field.partition("[")[0] == "STF-2":
-            text = "STF-2 gives another value of the same system: STF-2 stands"
-            draft.warn("103", "identifier-conflict", text, number if number > 1 else 0, 1)
-            return
+    said = draft.said.follow(draft.identifiers)
+    same = said.same(value, system, authority, type_code, one_thing=system in _type_of_system())
+    other = said.other_of_staff(value, system) if system and draft.row.label == "PRA-6" else NOWHERE
+    if same < other:
+        draft.leave("says again what another field says")
+        return
+    if other < NOWHERE:
+        text = "STF-2 gives another value of the same system: STF-2 stands"
+        draft.warn("103", "identifier-conflict", text, number if number > 1 else 0, 1)
+        return
     if not system:
         if value == draft.key and not authority:
             draft.leave("the staff key again")
@@ -243,17 +245,6 @@ def _checked(draft: Draft, number: int, value: str, system: str, type_code: str,
         draft.warn("102", "dea-check-digit", "not a valid DEA number (check digit): left out", at, component)
         return ""
     return value
-
-
-def _is_same(have: StaffIdentifier, system: str, authority: str, type_code: str) -> bool:
-    """Whether an identifier of equal value says nothing new. One number of an authority that numbers several things, given
-    as a physician's and as an osteopath's, is two; a national registry numbers one thing."""
-    if system:
-        says_more = type_code not in ("", have.type_code) and system not in _type_of_system()
-        return have.system == system and not says_more
-    if have.system:
-        return have.type_code == type_code != ""
-    return have.authority == authority
 
 
 def value_of(draft: Draft, repetition: str, number: int) -> str:

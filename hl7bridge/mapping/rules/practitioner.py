@@ -20,6 +20,7 @@ from hl7bridge.mapping.rules.datatypes import (
 )
 from hl7bridge.mapping.rules.draft import Draft, Row, field_rule, segment_rule
 from hl7bridge.mapping.rules.identifiers import is_private, organization_named, value_of
+from hl7bridge.mapping.rules.said import frozen
 from hl7bridge.mapping.rules.shapes import is_mail
 from hl7bridge.mapping.rules.tables import Codes
 from hl7bridge.mapping.rules.times import fhir_date
@@ -99,7 +100,7 @@ def email(draft: Draft, row: Row, raw: str) -> None:
 
 
 def _has_address(draft: Draft, address: str) -> bool:
-    return any(have.element == "telecom" and have.value["value"] == address for have in draft.practitioner)
+    return draft.person_said.has(("telecom", address), draft.practitioner)
 
 
 @field_rule
@@ -120,21 +121,18 @@ def preferred_contact(draft: Draft, row: Row, raw: str) -> None:
         draft.leave("no telecom of the preferred kind")
         return
     first = min(preferred)[1]
+    ranked: dict[int, ElementValue] = {}
     for index, have in enumerate(draft.practitioner):
         if have.element == "telecom" and (index == first or have.value.get("rank") == 1):
-            _set_rank(draft, index, 1 if index == first else 0)
+            ranked[id(have)] = draft.practitioner[index] = _with_rank(have, 1 if index == first else 0)
+    draft.role[:] = [ranked.get(id(have), have) for have in draft.role]
     draft.decide("Practitioner.telecom.rank", 1)
 
 
-def _set_rank(draft: Draft, index: int, rank: int) -> None:
-    """A telecom's rank, here and in the roles; 0 takes it away: one alone is preferred."""
-    have = draft.practitioner[index]
+def _with_rank(have: ElementValue, rank: int) -> ElementValue:
+    """A telecom with that rank; 0 takes it away: one alone is preferred."""
     value = {key: content for key, content in have.value.items() if key != "rank"}
-    ranked = replace(have, value={**value, "rank": rank} if rank else value)
-    draft.practitioner[index] = ranked
-    for at, other in enumerate(draft.role):
-        if other == have:
-            draft.role[at] = ranked
+    return replace(have, value={**value, "rank": rank} if rank else value)
 
 
 def is_of_kind(telecom: ElementValue, kind: str) -> bool:
@@ -185,7 +183,7 @@ def language(draft: Draft) -> None:
         value["text"] = words
     if not value:
         return
-    if any(have.element == "communication" and have.value == value for have in draft.practitioner):
+    if draft.person_said.has(("communication", frozen(value)), draft.practitioner):
         draft.leave("the language is said already")
         return
     draft.person("communication", value)

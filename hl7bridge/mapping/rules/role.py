@@ -130,10 +130,9 @@ def organization(draft: Draft, repetition: str, number: int) -> tuple[JsonObject
 
 
 def _add_unit(draft: Draft, unit: Unit) -> None:
-    for have in draft.units:
-        if have.key == unit.key:
-            draft.warn("103", "duplicate-role", "the same unit is listed twice: the first stands")
-            return
+    if draft.units_said.has(unit.key, draft.units):
+        draft.warn("103", "duplicate-role", "the same unit is listed twice: the first stands")
+        return
     draft.units.append(unit)
 
 

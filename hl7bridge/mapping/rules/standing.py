@@ -16,7 +16,7 @@ def primary_key(draft: Draft, row: Row, raw: str) -> None:
     if key != "" and key != draft.key and not draft.envelope.master_file:
         # By the standard it repeats the key in master files alone; a number of this person may stand there all the same.
         draft.leave("repeats the key in master files alone")
-        if row.label != "STF-1" and all(one.value != key for one in draft.identifiers):
+        if row.label != "STF-1" and key not in draft.said.follow(draft.identifiers).values:
             draft.say(Severity.ERROR, "102", "key-mismatch", f"{row.label} is no number of this person", component=1)
     elif key is None:
         text = f"{row.label} {UNTOLD_KEY}"
