@@ -76,6 +76,7 @@ LIBRARIES: dict[str, set[str]] = {
     "zope": {"service"},
     "structlog": {"service"},
     "httpx": {"destinations", "cli"},
+    "httpcore": {"destinations"},
     "jwt": {"destinations", "sandbox"},
     "cryptography": {"destinations", "sandbox"},
     "sqlite3": {"store"},

@@ -8,7 +8,7 @@ from hl7bridge.config import DestinationSettings, FhirSettings
 from hl7bridge.destinations.fhir.examine.credentials import Credentials
 from hl7bridge.destinations.fhir.rules import SmartRules
 from hl7bridge.destinations.fhir.wire import keys
-from hl7bridge.destinations.fhir.wire.gate import tls_context
+from hl7bridge.destinations.fhir.wire.network import tls_context
 from hl7bridge.destinations.fhir.wire.smart_auth import BackendServicesAuth, TokenSource
 from hl7bridge.errors import ConfigError
 
@@ -70,6 +70,7 @@ def smart_rules(destination: FhirSettings) -> SmartRules:
         scopes=auth.scopes,
         key_id=auth.key_id,
         timeout=destination.timeout,
+        deadline=destination.deadline,
         ca_file=str(destination.ca_file or ""),
         proxy=destination.proxy,
     )

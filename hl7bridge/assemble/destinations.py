@@ -36,6 +36,7 @@ def destination_rules(destination: FhirSettings) -> DestinationRules:
         search_method=destination.search_method,
         conditional_create=destination.conditional_create,
         timeout=destination.timeout,
+        deadline=destination.deadline,
         ca_file=str(destination.ca_file or ""),
         proxy=destination.proxy,
         tasks=tasks,

@@ -255,6 +255,9 @@ class FhirSettings(DestinationSettings):
     )
     conditional_create: bool = setting(True, "create with If-None-Exist, where the server offers it")
     timeout: Duration = setting("10s", "longest wait for one answer of the server")
+    deadline: DurationOrNone = setting(
+        "0s", "longest time for one request and its whole answer, however slowly it comes; 0s = three times timeout"
+    )
     ca_file: Annotated[Path | None, BeforeValidator(path_of), Written("path")] = setting(
         "", "certificates to trust (PEM); empty = those of the system"
     )

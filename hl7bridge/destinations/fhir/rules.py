@@ -41,6 +41,7 @@ class DestinationRules(Policy):
     conditional_create  create with If-None-Exist
     verify              read a deactivated person again before the deactivation counts as done
     timeout             seconds for a connection, and for each wait on the server
+    deadline            seconds for a whole exchange, however slowly it goes on; 0 = three times `timeout`
     lifecycle_scope     what a deactivation ends: "practitioner", "role" (shared directories) or "both"
     b05_deactivates     who is away for a time (PMU^B05) is inactive meanwhile; else only the roles are
     identity_order      how a person is found: "crosswalk" (where they were found before), "key" (the staff key), type codes
@@ -60,6 +61,7 @@ class DestinationRules(Policy):
     conditional_create: bool = True
     verify: bool = True
     timeout: float = 10.0
+    deadline: float = 0.0
     lifecycle_scope: str = "both"
     b05_deactivates: bool = True
     allow_npi_change: bool = False
@@ -108,6 +110,7 @@ class SmartRules:
     scopes: tuple[str, ...] = ()
     key_id: str = ""
     timeout: float = 10.0
+    deadline: float = 0.0
     ca_file: str = ""
     proxy: str = ""
 

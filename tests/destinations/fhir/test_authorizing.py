@@ -63,7 +63,7 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Observed]]:
             body = {"access_token": "t", "token_type": "bearer", "expires_in": 60}
             return httpx.Response(200, headers=headers, json=body | ({} if scope is None else {"scope": scope}))
 
-        monkeypatch.setattr(authorizing, "network", lambda *_: httpx.MockTransport(respond))
+        monkeypatch.setattr(authorizing, "Network", lambda *_: httpx.MockTransport(respond))
         trial = TokenTrial(RULES, KEY, None, lambda: EPOCH)
         found = list(trial.checks())
         if trial.source is not None:

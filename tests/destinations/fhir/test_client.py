@@ -8,6 +8,7 @@ import logging
 import socket
 import ssl
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,13 +23,18 @@ from cryptography.x509.oid import NameOID
 
 from hl7bridge.destinations.budget import TokenBucket
 from hl7bridge.destinations.fhir.wire.client import FhirClient, query, token
-from hl7bridge.destinations.fhir.wire.gate import Gate, Refused, tls_context
+from hl7bridge.destinations.fhir.wire.gate import Gate, Refused
+from hl7bridge.destinations.fhir.wire.network import tls_context
 from hl7bridge.destinations.fhir.wire.replies import ReplyKind
-from hl7bridge.model import JsonObject, Number
+from hl7bridge.model import JsonObject, Number, write_json
 from tests.destinations.fhir.people import NOW, rules
 from tests.destinations.fhir.server import BASE, Answer, Asked, FakeFhir, LostReply, fhir, problem, served
 
 PERSON = {"resourceType": "Practitioner", "id": "p1", "meta": {"versionId": "3"}}
+
+
+def packed(encoding: str, body: bytes) -> Answer:
+    return Answer(200, {"content-type": "application/fhir+json", "content-encoding": encoding}, body)
 
 
 def answering(answer: Callable[[Asked], Answer | None], **rule: Any) -> FhirClient:
@@ -171,7 +177,7 @@ def test_what_never_leaves(method: str, url: str) -> None:
     sent: list[httpx.Request] = []
     inner = httpx.MockTransport(lambda request: sent.append(request) or httpx.Response(200))  # type: ignore[func-returns-value]
     bucket = TokenBucket(0, lambda: 0.0, lambda _: None)
-    gate = Gate(inner, httpx.URL(BASE), max_response=1000, timeout=1, bucket=bucket, clock=lambda: 0.0)
+    gate = Gate(inner, httpx.URL(BASE), max_response=1000, deadline=1, bucket=bucket, clock=lambda: 0.0)
     with pytest.raises(Refused):
         gate.handle_request(httpx.Request(method, url))
     assert sent == []
@@ -219,11 +225,15 @@ def test_what_never_leaves(method: str, url: str) -> None:
         (Answer(301, {"location": "https://evil.example/Practitioner/p1"}), ReplyKind.REDIRECT, ""),
         (Answer(302, {"location": "http://[broken"}), ReplyKind.REDIRECT, ""),
         (Answer(503, {"content-type": "text/html"}, b"<html>Maintenance</html>"), ReplyKind.TRANSIENT, ""),
-        (
-            Answer(200, {"content-type": "application/fhir+json", "content-encoding": "gzip"}, gzip.compress(b"{}")),
-            ReplyKind.PERMANENT,
-            "encoded",
-        ),
+        (packed("gzip", gzip.compress(write_json(PERSON).encode())), ReplyKind.DONE, ""),
+        (packed("X-GZip", gzip.compress(write_json(PERSON).encode())), ReplyKind.DONE, ""),
+        (packed("deflate", zlib.compress(write_json(PERSON).encode())), ReplyKind.DONE, ""),
+        (packed("identity", write_json(PERSON).encode()), ReplyKind.DONE, ""),
+        (packed("gzip", gzip.compress(write_json(PERSON).encode())[:-9]), ReplyKind.PERMANENT, "encoded"),
+        (packed("gzip", write_json(PERSON).encode()), ReplyKind.PERMANENT, "encoded"),
+        (packed("br", b"\x0b\x02\x80"), ReplyKind.PERMANENT, "encoded"),
+        (packed("gzip, gzip", gzip.compress(gzip.compress(b"{}"))), ReplyKind.PERMANENT, "encoded"),
+        (packed("gzip", gzip.compress(b" " * (33 << 20))), ReplyKind.PERMANENT, "too-large"),
     ],
 )
 def test_reads(answer: Answer, kind: ReplyKind, detail: str) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 from hl7bridge.destinations.examining import State
 from hl7bridge.destinations.fhir.examine.reach import Observed, Watching
 from hl7bridge.destinations.fhir.rules import SmartRules
-from hl7bridge.destinations.fhir.wire.gate import network
 from hl7bridge.destinations.fhir.wire.keys import SigningKey
+from hl7bridge.destinations.fhir.wire.network import Network
 from hl7bridge.destinations.fhir.wire.smart_auth import CLOCK_SLACK, RESOURCES, TokenSource
 from hl7bridge.errors import TokenError
 
@@ -48,7 +48,7 @@ class TokenTrial:
         yield self._scopes(source, granted.scope)
 
     def _source(self, rules: SmartRules, now: Callable[[], float]) -> TokenSource:
-        self._watching = Watching(network(rules.base_url, rules.ca_file, rules.proxy), self._now, token_requests=True)
+        self._watching = Watching(Network(rules), self._now, token_requests=True)
         return TokenSource(rules, self._key, transport=self._watching, now=now)
 
     def _scopes(self, source: TokenSource, said: str | None) -> Observed:

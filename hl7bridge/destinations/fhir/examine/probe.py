@@ -22,8 +22,8 @@ from hl7bridge.destinations.fhir.identity.systems import NPI, canonical_system, 
 from hl7bridge.destinations.fhir.rules import DestinationRules, SmartRules
 from hl7bridge.destinations.fhir.wire.capabilities import READING, SEARCHED, WRITING, Capabilities, types_used, written
 from hl7bridge.destinations.fhir.wire.client import FhirClient, next_link, token
-from hl7bridge.destinations.fhir.wire.gate import network
 from hl7bridge.destinations.fhir.wire.keys import SigningKey
+from hl7bridge.destinations.fhir.wire.network import Network
 from hl7bridge.destinations.fhir.wire.replies import Reply, ReplyKind
 from hl7bridge.destinations.fhir.wire.smart_auth import BackendServicesAuth
 from hl7bridge.model import JsonObject
@@ -56,7 +56,7 @@ def probe(subject: ServerToProbe, now: Callable[[], float] = time.time) -> Itera
         reachable = check.state is not State.PROBLEM
     if not reachable:
         return
-    watching = Watching(network(rules.base_url, rules.ca_file, rules.proxy), now)
+    watching = Watching(Network(rules), now)
     with closing(FhirClient(rules, transport=watching)) as client:
         reply = client.capabilities()
         if reply.resource is None:
@@ -80,7 +80,7 @@ def probe(subject: ServerToProbe, now: Callable[[], float] = time.time) -> Itera
             yield Observed("search", State.SKIPPED, "no-token")
             return
         authorized = BackendServicesAuth(trial.source)
-    watching = Watching(network(rules.base_url, rules.ca_file, rules.proxy), now)
+    watching = Watching(Network(rules), now)
     with closing(FhirClient(rules, authorized, transport=watching)) as client:
         yield from searches(client, subject.npi)
 

@@ -16,7 +16,8 @@ from cryptography import x509
 
 from hl7bridge.destinations.examining import State
 from hl7bridge.destinations.fhir.rules import origin
-from hl7bridge.destinations.fhir.wire.gate import Refused, tls_context
+from hl7bridge.destinations.fhir.wire.gate import Refused
+from hl7bridge.destinations.fhir.wire.network import tls_context
 
 ENDS_SOON = 30  # days
 

@@ -23,7 +23,8 @@ import httpx
 
 from hl7bridge.destinations.budget import TokenBucket
 from hl7bridge.destinations.fhir.rules import DestinationRules, origin
-from hl7bridge.destinations.fhir.wire.gate import Gate, Refused, network
+from hl7bridge.destinations.fhir.wire.gate import Gate, Refused
+from hl7bridge.destinations.fhir.wire.network import Network, deadline_of
 from hl7bridge.destinations.fhir.wire.replies import (
     Reply,
     ReplyKind,
@@ -115,13 +116,11 @@ class FhirClient:
         self.rules, self._now = rules, now
         self._base = rules.base_url.rstrip("/")
         self._slots = threading.BoundedSemaphore(rules.in_flight)
-        limits = httpx.Limits(max_connections=rules.in_flight, max_keepalive_connections=rules.in_flight)
-        inner = transport or network(self._base, rules.ca_file, rules.proxy, limits=limits)
         gate = Gate(
-            inner,
+            transport or Network(rules, connections=rules.in_flight, clock=clock),
             httpx.URL(self._base),
             max_response=rules.max_response,
-            timeout=rules.timeout,
+            deadline=deadline_of(rules),
             bucket=TokenBucket(rules.requests_per_second, clock, sleep),
             clock=clock,
         )

@@ -18,8 +18,9 @@ import httpx
 import jwt
 
 from hl7bridge.destinations.fhir.rules import SmartRules, checked_url, origin
-from hl7bridge.destinations.fhir.wire.gate import network
+from hl7bridge.destinations.fhir.wire.bodies import TooLarge, Undecodable, decoded
 from hl7bridge.destinations.fhir.wire.keys import SigningKey
+from hl7bridge.destinations.fhir.wire.network import Network
 from hl7bridge.destinations.fhir.wire.strict_json import read_strictly
 from hl7bridge.destinations.policy import REPORT
 from hl7bridge.errors import ConfigError, TokenError
@@ -97,7 +98,7 @@ class TokenSource:
         self.rules, self._key, self._clock, self._now = rules, key, clock, now
         self._kept = kept
         self._http = httpx.Client(
-            transport=transport or network(rules.base_url, rules.ca_file, rules.proxy),
+            transport=transport or Network(rules, clock=clock),
             timeout=rules.timeout,
             follow_redirects=False,
             trust_env=False,
@@ -256,16 +257,18 @@ class TokenSource:
         """Status and JSON object ({} when it is none). Raises TokenError when there is no answer."""
         try:
             with self._http.stream(method, url, data=form) as response:
-                body = bytearray()
-                for part in response.iter_bytes():
-                    body += part
-                    if len(body) > MAX_BODY:
-                        raise TokenError(f"{what} answered with too much", permanent=False)
+                encoding = response.headers.get("content-encoding", "")
+                assert isinstance(response.stream, httpx.SyncByteStream)
+                body = b"".join(decoded(response.stream, encoding, MAX_BODY))
+        except TooLarge:
+            raise TokenError(f"{what} answered with too much", permanent=False) from None
+        except Undecodable:
+            raise TokenError(f"{what} answered in a form that cannot be read", permanent=False) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             reason = "does not answer in time" if isinstance(error, httpx.TimeoutException) else "cannot be reached"
             raise TokenError(f"{what} {reason}", permanent=False) from None
         try:
-            read = read_strictly(bytes(body))
+            read = read_strictly(body)
         except (ValueError, RecursionError):
             read = {}
         return response.status_code, read if isinstance(read, dict) else {}
