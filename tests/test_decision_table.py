@@ -155,8 +155,8 @@ class World:
         return answer, [how_it_ended(status) for status in statuses]
 
     def deliver(self) -> None:
-        def lanes(change: Any, feed: str) -> tuple[str, ...]:
-            return lane_keys(change, feed, self.rules)
+        def lanes(change: Any, feed: str, person_id: str) -> tuple[str, ...]:
+            return lane_keys(change, feed, self.rules, person_id)
 
         def written_by(resource_type: str, resource_id: str) -> Any:
             return self.store.crosswalk.written_by("ehr", resource_type, resource_id)

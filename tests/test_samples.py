@@ -128,8 +128,8 @@ class Rehearsal:
                 settlements.append(Settlement(one, outcome, DeliveryState.ENDED))
             assert not self.store.settling.settle(settlements, now)
 
-    def _lane_of(self, change: StaffChange, feed: str) -> tuple[str, ...]:
-        return lane_keys(change, feed, self.rules)
+    def _lane_of(self, change: StaffChange, feed: str, person_id: str) -> tuple[str, ...]:
+        return lane_keys(change, feed, self.rules, person_id)
 
     def _written_by(self, resource_type: str, resource_id: str) -> Any:
         return self.store.crosswalk.written_by("sandbox", resource_type, resource_id)

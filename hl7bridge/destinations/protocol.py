@@ -228,8 +228,9 @@ class Destination(Examining, Protocol):
     def close(self) -> None:
         """Let go of what `open` made."""
 
-    def lane_keys(self, change: StaffChange, feed: str) -> tuple[str, ...]:
-        """Opaque, sorted keys. Works that share one are delivered one after the other, in order. Asks no server."""
+    def lane_keys(self, change: StaffChange, feed: str, person_id: str = "") -> tuple[str, ...]:
+        """Opaque, sorted keys. Works that share one are delivered one after the other, in order. Asks no server.
+        `person_id`: whom the record is known to be about, "" = not known."""
 
     def is_written(self, change: StaffChange, feed: str) -> bool | None:
         """Whether what the change leads to is written (or waits for an approval); False: all of it is only reported; None:

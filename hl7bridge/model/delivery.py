@@ -151,8 +151,9 @@ class Difference:
 class Written:
     """What a feed wrote to a resource: the base of the next three-way merge.
 
-    `role_key` is "" for the Practitioner. `values` are the values that the feed stands for on that resource.
-    `holds_active` says whether this feed says that the person (or role) is active.
+    `resource_type` is the destination's own word. `role_key` is "" for what stands for the person there, and names the part
+    for whatever else is written about them (a role, a place in something shared). `values` are the values that the feed
+    stands for on that resource. `holds_active` says whether this feed says that the person (or role) is active.
     """
 
     resource_type: str
@@ -164,6 +165,11 @@ class Written:
     feed: str = ""
     source_key: str = ""
     version: str = ""
+
+    @property
+    def is_person(self) -> bool:
+        """Whether the resource stands for the person."""
+        return not self.role_key
 
 
 class Kind(StrEnum):
@@ -228,7 +234,8 @@ class Outcome:
     retry_after        seconds that the server asked us to wait; 0 = it did not say
     http_status        of the deciding response; 0 when there was none
     interactions       what was planned, with differences; written: new bases to remember
-    person_id, version the Practitioner that the change is about, "" when unknown
+    person_id, version of the resource that stands for the person, "" when unknown; `shown`: how people name it there,
+                       "Practitioner/42"
     facts              what its reads and its record show of the person: closes steps of their tasks
     refused            the interaction that the server does not offer or permit ("Practitioner create"), "" = none
     candidates         where it is not clear whom the change is about: those whom a person has to look at, each as
@@ -256,6 +263,7 @@ class Outcome:
     candidates: tuple[JsonObject, ...] = dataclass_field(default=(), repr=False)
     images: tuple[Image, ...] = dataclass_field(default=(), repr=False)
     unanswered: str = ""
+    shown: str = ""
 
 
 class Link(StrEnum):
@@ -271,13 +279,13 @@ class Link(StrEnum):
 class Known:
     """What the store knows before a delivery: the crosswalk and what feeds wrote.
 
-    person_id  the crosswalk's Practitioner id for (destination, feed, source key), "" when none
+    person_id  the crosswalk's id of the person for (destination, feed, source key), "" when none
     link       who says that it is
-    own        what this feed wrote for this source key (Practitioner and roles)
+    own        what this feed wrote for this source key (the person and their roles)
     ambiguous  an earlier attempt may have reached the server without our learning the result
-    lately     ids of further Practitioners that were written within the last hour under one of the identifiers, by any feed
-    unsure_since  Unix seconds at which a create of the person, by whatever delivery that shares an identifier, was given up
-               without an answer; 0 = none. `unsure_roles_since`: the same of a role
+    lately     ids of further people who were written within the last hour under one of the identifiers, by any feed
+    unanswered creates that were given up without an answer, by whatever delivery that shares an identifier: the resource
+               type, "" = of whatever type, and when (Unix seconds); see `unsure_since`
     late       the change is older than what was applied last, by less than clocks may differ: what it would change, if
                anything, a person decides
     confirmed  the version of the feed's mapping that a person let go live last, "" when nobody has
@@ -289,7 +297,10 @@ class Known:
     attempts: int = 0
     link: Link = Link.FOUND
     lately: tuple[str, ...] = ()
-    unsure_since: float = 0.0
-    unsure_roles_since: float = 0.0
+    unanswered: tuple[tuple[str, float], ...] = ()
     late: bool = False
     confirmed: str = ""
+
+    def unsure_since(self, resource_type: str) -> float:
+        """When the last create of that type was given up without an answer, Unix seconds; 0 = none was."""
+        return max((at for kind, at in self.unanswered if kind in (resource_type, "")), default=0.0)

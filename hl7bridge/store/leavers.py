@@ -17,7 +17,7 @@ LATE_LEAVERS = (
     " AND t.feed = d.feed AND t.source_key = d.source_key)"
     # Whom this feed ended before is inactive already: ending them again changes nothing.
     " AND NOT EXISTS (SELECT 1 FROM feed_write w WHERE w.destination = d.destination AND w.feed = d.feed"
-    " AND w.source_key = d.source_key AND w.resource_type = 'Practitioner' AND w.holds_active = 0)"
+    " AND w.source_key = d.source_key AND w.role_key = '' AND w.holds_active = 0)"
     " ORDER BY d.id LIMIT ?"
 )
 

@@ -89,8 +89,8 @@ class Site:
             assert not self.store.settling.settle(settlements, now)
         return ended
 
-    def _lanes(self, change: StaffChange, feed: str) -> tuple[str, ...]:
-        return lane_keys(change, feed, self.rules)
+    def _lanes(self, change: StaffChange, feed: str, person_id: str) -> tuple[str, ...]:
+        return lane_keys(change, feed, self.rules, person_id)
 
     def decide(self, one: Claimed, outcome: Outcome) -> None:
         """A person who was asked "re-hired?" says yes."""

@@ -101,7 +101,7 @@ class CardDestination:
     def close(self) -> None:
         """Nothing is open."""
 
-    def lane_keys(self, change: StaffChange, feed: str) -> tuple[str, ...]:
+    def lane_keys(self, change: StaffChange, feed: str, person_id: str = "") -> tuple[str, ...]:
         """Those of the person, and of each unit: whoever shares one waits for the other."""
         return tuple(sorted({f"person {feed} {change.source_key}", *(f"unit {unit}" for unit in units_of(change))}))
 
@@ -188,7 +188,7 @@ def delivered(work: Work, policy: Policy, shelf: Shelf) -> Outcome:
     """Plan the cards and, as far as the policy and the caller permit, write them."""
     change, person_id, leaves = work.what, f"{work.feed}-{work.what.source_key}", work.what.says_active is False
     wanted = [(CARD, person_id, lambda card: {**card, "active": not leaves})]
-    own = [base.resource_id for base in work.known.own if base.resource_type == UNIT and base.holds_active]
+    own = [base.resource_id for base in work.known.own if not base.is_person and base.holds_active]
     units = units_of(change) or own
     place = None if leaves else change.until if change.temporary else "always"
     wanted += [(UNIT, unit, lambda card: {**card, change.source_key: place}) for unit in units]
@@ -213,7 +213,8 @@ def delivered(work: Work, policy: Policy, shelf: Shelf) -> Outcome:
         if refusal is not None:
             return replace(refusal, interactions=tuple(planned), written=tuple(bases), images=tuple(images))
         shelf.put(kind, number, after)
-        bases.append(Written(kind, number, holds_active=not leaves))
+        role_key = number if kind == UNIT else ""
+        bases.append(Written(kind, number, role_key=role_key, holds_active=not leaves))
         images.append(Image(kind, number, before, after))
     first = planned[0].kind if images else Kind.NONE
     result = Result.REPORTED if only_reported and not images else Result.UNCHANGED if not images else Result.UPDATED

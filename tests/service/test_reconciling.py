@@ -76,8 +76,8 @@ class World:
         store, now = self.store, time.time()
         store.queue.join("test", 60, now)
 
-        def lane_of(change: Any, feed: str) -> tuple[str, ...]:
-            return lane_keys(change, feed, self.rules)
+        def lane_of(change: Any, feed: str, person_id: str) -> tuple[str, ...]:
+            return lane_keys(change, feed, self.rules, person_id)
 
         while claimed := store.queue.claim(NAME, "test", 50, now, lane_of):
             for one in claimed:

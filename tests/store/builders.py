@@ -209,7 +209,12 @@ def claim(
     """Claim as a worker that joins first (or renews)."""
     if not store.queue.renew(owner, 60, now):
         store.queue.join(owner, 60, now)
-    return store.queue.claim(destination, owner, limit, now)
+    return store.queue.claim(destination, owner, limit, now, by_person)
+
+
+def by_person(given: StaffChange, feed: str, person_id: str) -> tuple[str, ...]:
+    """The lane of whom the crosswalk names, beside those under which the change was accepted."""
+    return (f"person/{person_id}",) if person_id else ()
 
 
 def deliveries(store: Store, message_id: int) -> list[dict[str, object]]:

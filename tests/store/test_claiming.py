@@ -153,7 +153,7 @@ def test_present_settings_join_the_lane(store: Store) -> None:
     b = accept_one(store, change("B"))
     store.queue.join("w", 60, NOW)
 
-    def lane_of(given: StaffChange, feed: str) -> tuple[str, ...]:
+    def lane_of(given: StaffChange, feed: str, person_id: str) -> tuple[str, ...]:
         assert feed == "hr"
         return (f"{feed}/{given.source_key}", "npi/1")
 
@@ -169,7 +169,7 @@ def test_present_settings_join_the_lane(store: Store) -> None:
 
 
 def test_the_crosswalk_joins_the_lane(store: Store) -> None:
-    """Two feeds that share no identifier but were both matched to one Practitioner."""
+    """Two feeds that share no identifier but were both matched to one person."""
     for feed in ("hr", "badge"):
         accept_one(store, change("A"), feed=feed)
     for one in claim(store):
@@ -195,7 +195,7 @@ def test_a_later_one_that_is_under_way_is_waited_for(store: Store) -> None:
     (other,) = claim(store)
     assert other.message_id == late
 
-    def lane_of(given: StaffChange, feed: str) -> tuple[str, ...]:
+    def lane_of(given: StaffChange, feed: str, person_id: str) -> tuple[str, ...]:
         return ("npi/1",)
 
     assert store.queue.claim("main", "w", 9, NOW + 5, lane_of) == []
@@ -212,9 +212,9 @@ def test_a_claim_survives_that_others_leave_its_lane(store: Store) -> None:
     behind = accept_one(store, change("C"), lane=("npi/1",))
     (other,) = claim(store)
     assert store.settling.withdraw(behind, NOW)
-    assert store.queue.claim("main", "w", 9, NOW + 5, lambda given, feed: ("npi/1",)) == []
+    assert store.queue.claim("main", "w", 9, NOW + 5, lambda given, feed, person_id: ("npi/1",)) == []
     store.settling.settle([settlement(other)], NOW + 5)
-    assert ids(store.queue.claim("main", "w", 9, NOW + 5, lambda given, feed: ("npi/1",))) == [early]
+    assert ids(store.queue.claim("main", "w", 9, NOW + 5, lambda given, feed, person_id: ("npi/1",))) == [early]
 
 
 # -- leases --

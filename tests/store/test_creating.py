@@ -9,6 +9,7 @@ import pytest
 
 from hl7bridge.model import Image, Outcome, Result, Task, Written
 from hl7bridge.store.queue.created import Looked, SecondLook
+from hl7bridge.store.queue.lanes import lane_key
 from hl7bridge.store.sqlite import SqliteStore
 from hl7bridge.store.store import Claimed, DeliveryState
 from tests.store.builders import NOW, accept_one, change, claim, settlement
@@ -69,19 +70,18 @@ def test_a_create_without_an_answer_is_told_to_all_who_share_an_identifier(
     settle(store, first, Outcome(Result.RETRY, unanswered=what), state)
     if state is not DeliveryState.HELD:
         (again,) = claim(store, NOW + 5)
-        assert (again.known.unsure_since or again.known.unsure_roles_since) == NOW
+        assert again.known.unanswered == ((what, NOW),)
         settle(store, again, Outcome(Result.HELD), DeliveryState.HELD, NOW + 5)
     store.held.discard(first.delivery_id, NOW + 6, who="ana", reason="test")
     other = one(store, "OTHER", feed="second", lane=("OTHER", "npi"), now=NOW + 7)
-    known = other.known
-    assert (known.unsure_since, known.unsure_roles_since) == ((NOW, 0.0) if what == "Practitioner" else (0.0, NOW))
+    assert [other.known.unsure_since(kind) for kind in (what, "another type")] == [NOW, 0.0]
 
 
 def test_looking_again_does_not_put_off_the_end_of_the_wait(store: SqliteStore) -> None:
     settle(store, one(store), LOST, DeliveryState.UNKNOWN)
     for seconds in (5, 10):
         (again,) = claim(store, NOW + seconds)
-        assert again.known.unsure_since == NOW
+        assert again.known.unsure_since("Practitioner") == NOW
         settle(store, again, Outcome(Result.UNKNOWN), DeliveryState.UNKNOWN, NOW + seconds)
 
 
@@ -89,11 +89,18 @@ def test_a_worker_that_was_killed_may_have_created_anything(store: SqliteStore) 
     one(store)
     store.queue.join("successor", 60, NOW + 100)
     (again,) = store.queue.claim("main", "successor", 8, NOW + 100)
-    assert (again.known.ambiguous, again.known.unsure_since, again.known.unsure_roles_since) == (
-        True,
-        NOW + 100,
-        NOW + 100,
-    )
+    assert again.known.ambiguous
+    assert {again.known.unsure_since(kind) for kind in ("Practitioner", "PractitionerRole", "Group")} == {NOW + 100}
+
+
+def test_what_an_earlier_version_remembered_is_read(store: SqliteStore) -> None:
+    """It named two types for a worker that was killed, and kept the ids of people alone."""
+    accept_one(store, change("S1"), lane=("S1", "npi"))
+    keys = [lane_key("main", "npi")]
+    store.created.remember_lately(keys, [("Practitioner", ""), ("PractitionerRole", ""), ("Practitioner", "p9")], NOW)
+    (claimed,) = claim(store)
+    assert claimed.known.lately == ("p9",)
+    assert [claimed.known.unsure_since(kind) for kind in ("Practitioner", "PractitionerRole")] == [NOW, NOW]
 
 
 def test_it_survives_a_restart(tmp_path: Any) -> None:
@@ -102,7 +109,7 @@ def test_it_survives_a_restart(tmp_path: Any) -> None:
         store.queue.leave("w", NOW)
     with SqliteStore(tmp_path / "store.db") as store:
         (again,) = claim(store, NOW + 1)
-        assert again.known.unsure_since == NOW
+        assert again.known.unsure_since("Practitioner") == NOW
 
 
 # --- the later look --------------------------------------------------------------------------------------------------

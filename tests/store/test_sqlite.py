@@ -195,7 +195,7 @@ def test_an_exception_of_the_caller_leaves_nothing(tmp_path: Path) -> None:
         accept_one(store, change())
         store.queue.join("w", 60, NOW)
 
-        def lane_of(given: object, feed: str) -> tuple[str, ...]:
+        def lane_of(given: object, feed: str, person_id: str) -> tuple[str, ...]:
             raise KeyError("lane")
 
         with pytest.raises(KeyError):

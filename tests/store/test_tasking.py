@@ -30,7 +30,8 @@ ANA = {"who": "ana", "evidence": "ticket 4711"}
 def settle(store: Store, given=None, *, tasks=(), facts=(), now: float = NOW, **more: object) -> int:
     """A change of somebody, delivered with these tasks and facts."""
     message_id = accept_one(store, given or change("L"), now=now)
-    made = replace(outcome(person_id="p7", version="3"), tasks=tuple(tasks), facts=frozenset(facts), **more)
+    seen = outcome(person_id="p7", version="3", shown="Person/p7")
+    made = replace(seen, tasks=tuple(tasks), facts=frozenset(facts), **more)
     store.settling.settle([settlement(one, outcome=made) for one in claim(store, now)], now)
     return message_id
 
@@ -47,7 +48,7 @@ def test_what_a_read_shows_closes_its_steps_and_is_stamped(store: Store) -> None
     assert (shown["text"], shown["state"], shown["changed"], shown["who"]) == (
         "The person is inactive.", "verified", NOW, "hl7bridge",
     )  # fmt: skip
-    assert shown["evidence"] == f"Practitioner/p7 version 3, message {message_id}"
+    assert shown["evidence"] == f"Person/p7 version 3, message {message_id}"
     assert [item["state"] for item in task["items"]] == ["open", "open", "verified", "open"]
     assert (task["state"], task["steps"][0], task["blocked_by"]) == ("open", "Disable it.", [])
     assert events(store, message_id)[-3:] == ["task opened", "task item verified", "ended"]
@@ -252,11 +253,11 @@ def test_a_read_that_shows_it_closes_the_task(store: Store) -> None:
     late(store, NOW + 900)
     assert store.held.release(delivery_id, NOW + 950, who="ana", reason="sure") is Released.QUEUED
     assert late(store, NOW + 951) == [("L", "open", NOW + 900)], "a release is no proof"
-    done = replace(outcome(Result.DEACTIVATED, person_id="p7"), facts=frozenset({PERSON_INACTIVE}))
+    done = replace(outcome(Result.DEACTIVATED, person_id="p7", shown="Person/p7"), facts=frozenset({PERSON_INACTIVE}))
     store.settling.settle([settlement(one, outcome=done) for one in claim(store, NOW + 960)], NOW + 960)
     (task,) = store.worklist.tasks()
     assert (task["state"], task["closed_by"], task["closed"]) == ("done", "hl7bridge", NOW + 960)
-    assert task["evidence"] == "Practitioner/p7, message 1"
+    assert task["evidence"] == "Person/p7, message 1"
     assert late(store, NOW + 10**6) == [("L", "done", NOW + 900)]
 
 

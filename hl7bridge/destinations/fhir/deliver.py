@@ -192,7 +192,7 @@ class _Delivery(Conversation):
         if incomplete:
             text = "The person is not known at the FHIR server, and the record holds no family name to create one with"
             return Outcome(Result.HELD, reasons.REQUIRED, "incomplete-person", text)
-        if self.writes and (left := self._index_may_lag(self.known.unsure_since)):
+        if self.writes and (left := self._index_may_lag(self.known.unsure_since("Practitioner"))):
             return outcomes.look_again("create", left)
         if action is not Action.ADD:
             text = "The record updates a person who is not known at the FHIR server, and is created"
@@ -395,7 +395,7 @@ class _Delivery(Conversation):
 
     def _role_under_way(self, interaction: Interaction) -> Outcome | None:
         """An earlier attempt may have sent this create, and its role may not show yet."""
-        left = 0.0 if self.created else self._index_may_lag(self.known.unsure_roles_since)
+        left = 0.0 if self.created else self._index_may_lag(self.known.unsure_since("PractitionerRole"))
         return outcomes.look_again("create", left) if interaction.kind is Kind.CREATE and left else None
 
     def _verify_role(

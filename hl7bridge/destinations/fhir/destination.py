@@ -103,9 +103,9 @@ class FhirDestination:
                 self._client.close()
                 self._client = None
 
-    def lane_keys(self, change: StaffChange, feed: str) -> tuple[str, ...]:
-        """One key per identifier, and one for the feed's own record."""
-        return lane_keys(change, feed, self.policy)
+    def lane_keys(self, change: StaffChange, feed: str, person_id: str = "") -> tuple[str, ...]:
+        """One key per identifier, one for the feed's own record, and one for the Practitioner."""
+        return lane_keys(change, feed, self.policy, person_id)
 
     def is_written(self, change: StaffChange, feed: str) -> bool | None:
         """As the modes and the cohort say."""
@@ -129,7 +129,7 @@ class FhirDestination:
     ) -> list[Outcome]:
         """One after the other: a FHIR server takes one person at a time."""
         rules = self.policy if index_lag is None else replace(self.policy, index_lag=index_lag)
-        return [
+        outcomes = [
             deliver(
                 work.what,
                 work.known,
@@ -145,6 +145,7 @@ class FhirDestination:
             )
             for work in works
         ]
+        return [replace(one, shown=self.words.shown(one.person_id)) if one.person_id else one for one in outcomes]
 
     def rehearsal(self, ledger: Ledger, *, as_if_writing: bool = False, offer: Offer | None = None) -> Rehearsal:
         """The real delivery, upon a server of which nothing is asked but to read."""

@@ -1,4 +1,4 @@
-"""What is known of people: the Practitioner that a record is about, and what each feed wrote there."""
+"""What is known of people: whom a record is about, and what each feed wrote there."""
 
 from __future__ import annotations
 

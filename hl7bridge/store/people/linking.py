@@ -1,4 +1,4 @@
-"""Whom records are about: what is quarantined, which Practitioner a person linked a record to, the map of ids."""
+"""Whom records are about: what is quarantined, whom a person linked a record to, the map of ids."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Linking(StorePart):
         return found[0] if found else None
 
     def linked_to(self, destination: str, person_id: str) -> list[dict[str, Any]]:
-        """The entries that name that Practitioner: destination, feed, source_key, person_id, link, changed."""
+        """The entries that name that person: destination, feed, source_key, person_id, link, changed."""
         with self._reading():
             return self._dicts(
                 f"{CROSSWALK} WHERE destination = ? AND person_id = ? ORDER BY feed, source_key",
@@ -127,7 +127,7 @@ class Linking(StorePart):
         )
 
     def id_map(self, destination: str) -> Iterable[dict[str, Any]]:
-        """Every entry of the destination that names a Practitioner, in order of feed and source key."""
+        """Every entry of the destination that names somebody, in order of feed and source key."""
         with self._reading():
             return self._dicts(
                 f"{CROSSWALK} WHERE destination = ? AND person_id <> '' ORDER BY feed, source_key", (destination,)
@@ -136,7 +136,7 @@ class Linking(StorePart):
     def import_ids(
         self, destination: str, rows: Collection[tuple[str, str, str]], now: float, *, who: str, reason: str
     ) -> tuple[int, int]:
-        """Take in (feed, source key, Practitioner id) where the crosswalk names nobody; returns how many were new, and how
+        """Take in (feed, source key, person's id) where the crosswalk names nobody; returns how many were new, and how
         many name somebody else and were left as they are."""
         new = different = 0
         with self._writing():

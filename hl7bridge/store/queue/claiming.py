@@ -17,8 +17,7 @@ from hl7bridge.store.connection import StoreConnection, StorePart
 from hl7bridge.store.encoding import unseal
 from hl7bridge.store.inbox.arriving import WRITE_OUTS, Arriving
 from hl7bridge.store.people.crosswalk import OWN, People
-from hl7bridge.store.queue.creating import PERSON as PRACTITIONER
-from hl7bridge.store.queue.creating import ROLE, Creating
+from hl7bridge.store.queue.creating import ANY, Creating
 from hl7bridge.store.queue.lanes import NEWCOMERS, Lanes, keys_from_text, keys_to_text, lane_key
 from hl7bridge.store.queue.moving import Move, move
 from hl7bridge.store.queue.pausing import Pausing
@@ -30,7 +29,7 @@ PROMOTED = 500  # scheduled deliveries that one claim lines up at most; the next
 LINE_UPS = 10  # transactions in which one claim lines up new deliveries at most, so that its lease outlives it
 TRIED = 1000  # candidates that one claim looks at, about: bounds how long it holds the store when many are stale
 
-LaneOf = Callable[[StaffChange, str], tuple[str, ...]]
+LaneOf = Callable[[StaffChange, str, str], tuple[str, ...]]
 Told = Callable[[int, int], None]
 
 READY = (
@@ -139,7 +138,7 @@ class Claiming(StorePart):
         self, now: float, delivery_id: int, message_id: int, lane: str, owner: str, fence: int, attempts: int
     ) -> None:
         """A claim whose worker is gone: its attempt counts, and may have reached the server, with a create of anything."""
-        self._created.remember_lately(keys_from_text(lane), [(PRACTITIONER, ""), (ROLE, "")], now)
+        self._created.remember_lately(keys_from_text(lane), [(ANY, "")], now)
         columns = {"next_attempt": now, "attempts": attempts + 1, "ambiguous": 1, "sent": 1}
         gone = Move(delivery_id, message_id, DeliveryState.CLAIMED, columns, {"owner": owner, "fence": fence})
         move(self._connection, DeliveryEvent.TAKEN_OVER, [gone], now)
@@ -163,8 +162,8 @@ class Claiming(StorePart):
         `known.ambiguous`. A stale one (order_time older than the last applied for that feed and key by
         `clock_tolerance` seconds or more) is ended here, with its result, history and, of a lifecycle change, a task; it is
         not handed out, and `told(delivery id, message id)` hears of it. One that is older by less is `known.late`. Nothing
-        while the destination is paused. `lane_of(change, feed)` computes a candidate's lane under current settings. Raises
-        ClaimLost when the owner holds no lease.
+        while the destination is paused. `lane_of(change, feed, person's id)` computes a candidate's lane under current
+        settings. Raises ClaimLost when the owner holds no lease.
         """
         asked = _Asked(destination, owner, lane_of, clock_tolerance, told)
         with self._reading():
@@ -280,8 +279,7 @@ class Claiming(StorePart):
             attempts,
             Link(link or ""),
             tuple(number for number in lately.people if number != person_id),
-            lately.unsure_since,
-            lately.unsure_roles,
+            lately.unanswered,
             late=behind > 0,
             confirmed=confirmed_mapping(self._connection, feed),
         )
@@ -311,9 +309,7 @@ class Claiming(StorePart):
     ) -> tuple[int, ...]:
         """The lane as accepted, joined by what present settings and the crosswalk say. What is new is entered at the
         delivery's own place, so that a retry keeps those lanes waiting, too. Sorted: everybody claims in one order."""
-        names = list(lane_of(change, feed)) if lane_of else []
-        if person_id:
-            names.append(f"Practitioner/{person_id}")
+        names = lane_of(change, feed, person_id or "") if lane_of else ()
         known = keys_from_text(lane)
         more = {lane_key(destination, name) for name in names}.difference(known)
         keys = tuple(sorted((*known, *more)))

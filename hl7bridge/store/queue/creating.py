@@ -20,21 +20,20 @@ EARLY = 5.0  # seconds after which that one is looked for
 UNTOLD = 60.0  # seconds until the next look where the server gave no answer
 GIVEN_UP = 86400.0  # seconds after which what no search finds is looked for no more
 
-PERSON, ROLE = "Practitioner", "PractitionerRole"
+ANY = ""
+"""In place of a resource type: a create may have been sent, of whatever type."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lately:
     """What the keys of a lane tell of the last hour.
 
-    people        ids of the Practitioners that were written
-    unsure_since  Unix seconds at which a create of a person was given up without an answer; 0 = none
-    unsure_roles  the same of a role
+    people      ids of those who were written
+    unanswered  resource type (or `ANY`) of creates that were given up without an answer, and when (Unix seconds)
     """
 
     people: tuple[str, ...] = ()
-    unsure_since: float = 0.0
-    unsure_roles: float = 0.0
+    unanswered: tuple[tuple[str, float], ...] = ()
 
 
 class Creating(StorePart):
@@ -53,12 +52,11 @@ class Creating(StorePart):
             " AND at > ? AND at < ? GROUP BY resource_type, resource_id ORDER BY resource_id",
             (*keys, now - REMEMBERED, now + REMEMBERED),
         ).fetchall()
-        unsure = {kind: at for kind, number, at in rows if not number}
-        people = tuple(number for kind, number, _ in rows if number and kind == PERSON)
-        return Lately(people, unsure.get(PERSON, 0.0), unsure.get(ROLE, 0.0))
+        people = tuple(number for _, number, _ in rows if number)
+        return Lately(people, tuple((kind, at) for kind, number, at in rows if not number))
 
     def remember_lately(self, keys: Sequence[int], what: Sequence[tuple[str, str]], now: float) -> None:
-        """`what`: (resource type, id), "" = a create was sent and nobody knows whether it arrived."""
+        """`what`: (resource type, id) of people; id "" = a create was sent and nobody knows whether it arrived."""
         self._executemany(
             "INSERT INTO lately (key, resource_type, resource_id, at) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (key, resource_type, resource_id) DO UPDATE SET at = excluded.at",

@@ -1,7 +1,7 @@
 """Lanes and claims: who may be handed out next.
 
 A delivery stands in one lane per key of its person at its destination: identifiers, feed and source key, and, once
-known, the Practitioner. It may go when it is first in all of them and nobody who was handed out holds one of the keys.
+known, the id there. It may go when it is first in all of them and nobody who was handed out holds one of the keys.
 
 Looking for such deliveries must not walk over the thousands that wait behind one person's first. So each delivery has a
 mark, `head`, with one promise: **a delivery that may go has head = 1**. The reverse need not hold; claiming checks,

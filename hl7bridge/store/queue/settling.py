@@ -26,7 +26,6 @@ from hl7bridge.store.encoding import (
 )
 from hl7bridge.store.inbox.arriving import Arriving
 from hl7bridge.store.queue.created import SecondLook
-from hl7bridge.store.queue.creating import PERSON as PRACTITIONER
 from hl7bridge.store.queue.creating import Creating
 from hl7bridge.store.queue.lanes import Lanes, keys_from_text
 from hl7bridge.store.queue.moving import Move, move
@@ -72,7 +71,7 @@ _CHANGED_THE_SERVER = frozenset({Result.CREATED, Result.UPDATED, Result.DEACTIVA
 def _evidence(settlement: Settlement) -> str:
     """What showed the facts of an outcome, in words."""
     outcome = settlement.outcome
-    seen = f"Practitioner/{outcome.person_id}" if outcome.person_id else "nobody carries the record's identifiers"
+    seen = (outcome.shown or outcome.person_id) if outcome.person_id else "nobody carries the record's identifiers"
     version = f" version {outcome.version}" if outcome.person_id and outcome.version else ""
     return f"{seen}{version}, message {settlement.claimed.message_id}"
 
@@ -215,15 +214,15 @@ class Settling(StorePart):
         """Who was written, and which create nobody answered, for those who ask before an index has caught up; and what is
         to be looked for later: each resource that was created, or may have been, twice."""
         claimed, outcome = settlement.claimed, settlement.outcome
-        what = [(base.resource_type, base.resource_id) for base in outcome.written if base.resource_id and base.values]
-        lately = {one for one in what if one[0] == PRACTITIONER}
+        bases = [base for base in outcome.written if base.resource_id and base.values]
+        lately = {(base.resource_type, base.resource_id) for base in bases if base.is_person}
         if outcome.unanswered:
             lately.add((outcome.unanswered, ""))
         if lately:
             self._created.remember_lately(keys, sorted(lately), now)
         created = {(one.resource_type, one.resource_id) for one in outcome.images if one.before is None}
-        doubtful = ambiguous or claimed.known.unsure_since or claimed.known.unsure_roles_since
-        for resource_type, resource_id in what:
+        doubtful = ambiguous or claimed.known.unanswered
+        for resource_type, resource_id in ((base.resource_type, base.resource_id) for base in bases):
             if doubtful or (resource_type, resource_id) in created:
                 self._created.look_later(
                     claimed.destination,

@@ -102,8 +102,7 @@ class Bridge:
             self.ambiguous.get(record, False),
             self.attempts.get(record, 0),
             lately=self.lately,
-            unsure_since=self.unsure.get((*record, "Practitioner"), 0.0),
-            unsure_roles_since=self.unsure.get((*record, "PractitionerRole"), 0.0),
+            unanswered=tuple((kind, at) for (*whose, kind), at in self.unsure.items() if tuple(whose) == record),
         )
 
     def deliver(self, one: StaffChange, feed: str = "hr", **more: Any) -> Outcome:

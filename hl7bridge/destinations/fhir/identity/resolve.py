@@ -154,12 +154,13 @@ def steps_of(change: StaffChange, known: Known, rules: DestinationRules) -> tupl
     return (named,) if named else ()
 
 
-def lane_keys(change: StaffChange, feed: str, rules: DestinationRules) -> tuple[str, ...]:
-    """Opaque, sorted keys: one per identifier, and one for the feed's own record. Changes that share a key are about one
-    person, and are delivered one after the other."""
+def lane_keys(change: StaffChange, feed: str, rules: DestinationRules, person_id: str = "") -> tuple[str, ...]:
+    """Opaque, sorted keys: one per identifier, one for the feed's own record, and one for the Practitioner where
+    it is known. Changes that share a key are about one person, and are delivered one after the other."""
     parts = [("identifier", *known) for known in known_tokens(change, rules)]
     parts.append(("record", feed, change.source_key))
-    return tuple(sorted({hashlib.sha256("\x1f".join(part).casefold().encode()).hexdigest()[:24] for part in parts}))
+    keys = {hashlib.sha256("\x1f".join(part).casefold().encode()).hexdigest()[:24] for part in parts}
+    return tuple(sorted(keys | ({f"Practitioner/{person_id}"} if person_id else set())))
 
 
 # --- resolving -------------------------------------------------------------------------------------------------------
