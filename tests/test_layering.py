@@ -47,7 +47,6 @@ PAST_THE_DESK: dict[str, set[str]] = {
     "setup.register_help": {"destinations"},
     "setup.roster": {"destinations"},
     "setup.support": {"store"},
-    "setup.token": {"destinations"},
     "tools.samples": {"store"},
     "tools.sandbox": {"service"},
     "tools.stage": {"destinations", "store"},
@@ -166,7 +165,7 @@ def test_imports_only_what_its_room_may(path: Path) -> None:
 KIND = "hl7bridge.destinations.fhir"
 OF_A_KIND = {"assemble", "hl7bridge.cli.mapping.map", "hl7bridge.cli.mapping.map_trios", "hl7bridge.cli.tools.stage"}
 OF_A_KIND |= {"hl7bridge.cli.setup." + name for name in ("keys", "register_help")}
-OF_A_KIND |= {"hl7bridge.cli.setup.roster", "hl7bridge.cli.setup.token"}
+OF_A_KIND |= {"hl7bridge.cli.setup.roster"}
 OF_A_KIND |= {"hl7bridge.desk." + name for name in ("identity", "quarantine")}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -72,6 +72,34 @@ class Carrier:
     active_roles: int
 
 
+@dataclass(frozen=True, slots=True)
+class TokenAnswer:
+    """What came of asking for an access token. The token itself was thrown away.
+
+    token_url  the endpoint that was asked, "" where it is not known
+    seconds    for which the token would have been good; the scopes: granted, needed and not granted, granted beyond need
+    error      why there is none, "" = there is one; `likely_causes`: the most likely first
+    said       the server's own words, for the eyes of who asked: in no file, no log, no document
+    """
+
+    destination: str
+    client_id: str
+    token_url: str
+    seconds: int = 0
+    granted_scopes: tuple[str, ...] = ()
+    missing_scopes: tuple[str, ...] = ()
+    too_wide_scopes: tuple[str, ...] = ()
+    error: str = ""
+    likely_causes: tuple[str, ...] = ()
+    said: str = field(default="", repr=False)
+
+    def data(self) -> dict[str, Any]:
+        """For JSON, as in `token-test/1`."""
+        found = asdict(self)
+        del found["said"]
+        return found
+
+
 class Examining(Protocol):
     """The part of a destination that a person who sets it up speaks to."""
 
@@ -84,3 +112,6 @@ class Examining(Protocol):
 
     def look_up(self, person: str) -> tuple[Carrier, ...]:
         """Whom it holds under an identifier (of a FHIR server: an NPI). Raises Unreachable; ConfigError as `open` does."""
+
+    def try_token(self) -> TokenAnswer | None:
+        """Ask for an access token as deliveries do; None: it asks for none. Raises ConfigError as `open` does."""

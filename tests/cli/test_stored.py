@@ -18,8 +18,8 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from hl7bridge import config
 from hl7bridge.assemble.destinations import client_for, destination_rules
 from hl7bridge.assemble.feeds import feed_policy
-from hl7bridge.cli.setup.token import likely_causes
 from hl7bridge.destinations.fhir.deliver import deliver
+from hl7bridge.destinations.fhir.examine.granting import likely_causes
 from hl7bridge.errors import TokenError
 from hl7bridge.intake.intake import Intake
 from hl7bridge.sandbox import Client, Sandbox, SandboxSettings, create_app

@@ -10,7 +10,8 @@ from hl7bridge import config
 from hl7bridge.desk.setup import asking
 from hl7bridge.errors import ConfigError, Unreachable
 from hl7bridge.sandbox import SandboxSettings
-from tests.cli.test_doctor import NPI, configured, person, served
+from tests.bridges import smart_keys
+from tests.cli.test_doctor import NPI, configured, person, served, with_tokens
 from tests.desk.conftest import Office
 
 
@@ -34,3 +35,26 @@ def test_who_is_asked_has_to_be_there(office: Office) -> None:
         asking.look_up(office.settings, "", NPI)
     with pytest.raises(ConfigError, match='no destination "lab"'):
         asking.look_up(office.settings, "lab", NPI)
+
+
+def test_what_comes_of_asking_for_a_token(tmp_path: Path) -> None:
+    keys, others = smart_keys(tmp_path / "keys"), smart_keys(tmp_path / "others")
+    with served(with_tokens(keys, scopes="system/Practitioner.read")) as server:
+        known = config.load(configured(tmp_path / "known", server.base_url, keys), {})
+        [granted] = asking.try_tokens(known)
+        assert (granted.error, granted.granted_scopes) == ("", ("system/Practitioner.read",))
+        assert "system/Practitioner.write" in granted.missing_scopes
+        assert granted.seconds > 0
+        stranger = config.load(configured(tmp_path / "stranger", server.base_url, others), {})
+        [refused] = asking.try_tokens(stranger, "ehr")
+    assert "invalid_client" in refused.error
+    assert any("client id" in cause for cause in refused.likely_causes)
+    assert refused.said
+    assert refused.said not in f"{refused!r} {refused.data()}", "a server's words are for a terminal alone"
+    assert refused.data()["token_url"].endswith("/token")
+
+
+def test_who_asks_for_no_token_is_passed_over(office: Office) -> None:
+    assert list(asking.try_tokens(office.settings)) == []
+    with pytest.raises(ConfigError, match='no destination "lab"'):
+        list(asking.try_tokens(office.settings, "lab"))

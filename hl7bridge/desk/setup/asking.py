@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from hl7bridge.assemble.choosing import destination_named
+from hl7bridge.assemble.choosing import destination_named, destinations_named
 from hl7bridge.assemble.destinations import destination_of
 from hl7bridge.destinations.examining import Carrier as Carrier
+from hl7bridge.destinations.examining import TokenAnswer as TokenAnswer
 
 if TYPE_CHECKING:
     from hl7bridge.config import DestinationSettings, Settings
@@ -32,3 +33,15 @@ def look_up(settings: Settings, name: str, person: str) -> tuple[str, tuple[Carr
     chosen = destination_named(settings, name)
     with _asked(chosen) as destination:
         return chosen.name, destination.look_up(person)
+
+
+def try_tokens(settings: Settings, name: str = "") -> Iterator[TokenAnswer]:
+    """What comes of asking for a token, of each destination that asks for one; `name`: of that one alone.
+
+    Raises ConfigError for a destination that there is not, and for a key that can't be used.
+    """
+    for chosen in destinations_named(settings, name):
+        with _asked(chosen) as destination:
+            answer = destination.try_token()
+        if answer is not None:
+            yield answer
