@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from hl7bridge.model import JsonObject
+
 
 class State(StrEnum):
     """How a step of an examination ended. SKIPPED: something that it needs failed, or there is nothing to look at."""
@@ -100,6 +102,30 @@ class TokenAnswer:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What a destination's owner has to know of this bridge, to let it in. Nothing in it is secret.
+
+    facts        for programs; `rows`: the same for people, as (what is asked for, the answer), "" = the one above goes on
+    key_set      the public half of the key (JWKS), None = there is none yet; `key_problem`: why
+    checklist    what is left to do until it goes live
+    """
+
+    destination: str
+    mode: str
+    facts: JsonObject
+    rows: tuple[tuple[str, str], ...]
+    key_set: JsonObject | None
+    key_problem: str
+    checklist: tuple[str, ...]
+
+    def data(self) -> dict[str, Any]:
+        """For JSON, as in `register-help/1`."""
+        key = {"jwks": self.key_set, "key_problem": self.key_problem}
+        head = {"destination": self.destination, "mode": self.mode}
+        return {**head, **self.facts, **key, "checklist": list(self.checklist)}
+
+
 class Examining(Protocol):
     """The part of a destination that a person who sets it up speaks to."""
 
@@ -115,3 +141,6 @@ class Examining(Protocol):
 
     def try_token(self) -> TokenAnswer | None:
         """Ask for an access token as deliveries do; None: it asks for none. Raises ConfigError as `open` does."""
+
+    def registration(self) -> Registration | None:
+        """What its owner has to know to let this bridge in; None: nobody has to. Asks no server."""

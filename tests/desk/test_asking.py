@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,17 @@ def test_who_asks_for_no_token_is_passed_over(office: Office) -> None:
     assert list(asking.try_tokens(office.settings)) == []
     with pytest.raises(ConfigError, match='no destination "lab"'):
         list(asking.try_tokens(office.settings, "lab"))
+
+
+def test_what_an_owner_has_to_know(tmp_path: Path) -> None:
+    keys = smart_keys(tmp_path)
+    settings = config.load(configured(tmp_path / "a", "https://fhir.example.org/r4", keys, mode="report"), {})
+    [one] = asking.registrations(settings, "ehr")
+    assert one.data()["jwks"] == one.key_set == json.loads(keys.jwks.read_text())
+    rows = dict(one.rows)
+    assert (rows["kid"], rows["FHIR base"]) == (keys.kid, "https://fhir.example.org/r4")
+    assert "PRIVATE" not in repr(one)
+    keys.private_pem.unlink()
+    [without] = asking.registrations(settings)
+    assert (without.key_set, "keys generate" in without.key_problem) == (None, True)
+    assert without.checklist == one.checklist

@@ -15,7 +15,7 @@ from typing import Any
 
 from hl7bridge.assemble.destinations import common_policy
 from hl7bridge.config import DestinationSettings
-from hl7bridge.destinations.examining import Carrier, Diagnosis, State, TokenAnswer
+from hl7bridge.destinations.examining import Carrier, Diagnosis, Registration, State, TokenAnswer
 from hl7bridge.destinations.policy import APPROVE, REPORT, WRITE, Policy
 from hl7bridge.destinations.protocol import Ledger, Offer, Sighting, Sought, TakenBack, Waiting, Work, free
 from hl7bridge.destinations.reasons import APPROVAL, NOT_OFFERED
@@ -173,6 +173,9 @@ class CardDestination:
         return () if card is None else (Carrier(person, card.get("active"), 0, 0),)
 
     def try_token(self) -> TokenAnswer | None:
+        return None
+
+    def registration(self) -> Registration | None:
         return None
 
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from hl7bridge.assemble.choosing import destination_named, destinations_named
 from hl7bridge.assemble.destinations import destination_of
 from hl7bridge.destinations.examining import Carrier as Carrier
+from hl7bridge.destinations.examining import Registration as Registration
 from hl7bridge.destinations.examining import TokenAnswer as TokenAnswer
+from hl7bridge.errors import ConfigError
 
 if TYPE_CHECKING:
     from hl7bridge.config import DestinationSettings, Settings
@@ -45,3 +47,19 @@ def try_tokens(settings: Settings, name: str = "") -> Iterator[TokenAnswer]:
             answer = destination.try_token()
         if answer is not None:
             yield answer
+
+
+def registrations(settings: Settings, name: str = "") -> list[Registration]:
+    """What the owners of the destinations have to know to let this bridge in; `name`: of that one alone.
+
+    Raises ConfigError for a destination that there is not, or whose owner has to know nothing.
+    """
+    found = []
+    for chosen in destinations_named(settings, name):
+        with _asked(chosen) as destination:
+            one = destination.registration()
+        if one is not None:
+            found.append(one)
+        elif name:
+            raise ConfigError(f'"{name}" needs no registration', advice=f"Its kind is {chosen.kind}.")
+    return found

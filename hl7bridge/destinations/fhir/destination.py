@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from hl7bridge.destinations import reasons
-from hl7bridge.destinations.examining import Carrier, Diagnosis, TokenAnswer
+from hl7bridge.destinations.examining import Carrier, Diagnosis, Registration, TokenAnswer
 from hl7bridge.destinations.fhir import outcomes, tasks
 from hl7bridge.destinations.fhir.compare import Comparison
 from hl7bridge.destinations.fhir.deliver import deliver
@@ -206,6 +206,12 @@ class FhirDestination:
         from hl7bridge.destinations.fhir.examine.granting import try_token
 
         return try_token(self.policy.name, self._credentials)
+
+    def registration(self) -> Registration:
+        """Of a backend client."""
+        from hl7bridge.destinations.fhir.examine.registering import registration
+
+        return registration(self.policy, self._credentials)
 
 
 def offer_of(read: Capabilities, smart: JsonObject | None, rules: DestinationRules) -> Offer:
