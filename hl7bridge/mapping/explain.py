@@ -21,7 +21,7 @@ from hl7bridge.mapping.messages.staff import opened
 from hl7bridge.mapping.rules.draft import Place, Trace
 from hl7bridge.mapping.rules.plans import fields_in_force
 from hl7bridge.mapping.rules.tables import mapping_version, segment_table
-from hl7bridge.model import Action, Finding, Translation
+from hl7bridge.model import Action, Finding, Provenance, Translation
 
 MAPPING_VERSION = mapping_version()
 """Of the packaged tables and the code; a feed with tables of its own adds to it (`FeedRules.mapping_version`)."""
@@ -153,9 +153,9 @@ class _Accounts:
         for entry in self.trace.entries:
             place = entry.place
             position, segment = self.at[place.segment, place.occurrence]
-            position = position or self._mentioned(entry.field)
+            position = position or self._mentioned(entry.provenance)
             source = self._sent(segment, place.number)
-            rows.append(ExplainedValue(position, entry.element, entry.value, entry.rule, entry.field, source))
+            rows.append(ExplainedValue(position, entry.element, entry.value, entry.rule, entry.provenance.text, source))
         codes = Counter((field.partition("[")[0], table, code) for field, table, code in self.trace.unmapped)
         return Explanation(
             self.message,
@@ -172,10 +172,10 @@ class _Accounts:
             self.counts["unknown"],
         )
 
-    def _mentioned(self, field: str) -> int:
+    def _mentioned(self, named: Provenance) -> int:
         """The record of the practitioner whom a field of a patient message names; 0 = none."""
         for record in self.translation.records:
-            if record.change and any(identifier.field == field for identifier in record.change.identifiers):
+            if record.change and any(identifier.provenance == named for identifier in record.change.identifiers):
                 return record.position
         return 0
 

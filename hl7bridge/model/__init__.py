@@ -5,9 +5,9 @@ Read this room first. The journey, left to right:
     bytes -> Header, Message (hl7/) -> Translation of Records, each with a StaffChange (mapping/)
           -> stored (store/) -> Interaction (destinations/) -> Outcome (destinations/) -> acknowledgment
 
-One file a noun: `message`, `change`, `delivery`, `task`; `json` keeps the text of numbers, `ordering` compares senders'
-clocks, `discrepancy` says what differs between the source and a server. Nothing here does I/O. Values are JSON-shaped, so
-that every record can be stored and read back unchanged.
+One file a noun: `message`, `change`, `provenance`, `delivery`, `task`; `json` keeps the text of numbers, `ordering`
+compares senders' clocks, `discrepancy` says what differs between the source and a server. Nothing here does I/O. Values are
+JSON-shaped, so that every record can be stored and read back unchanged.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 from hl7bridge.model.change import (
     ABSENT,
     LIFECYCLE,
+    RECORD_EVENT,
     Action,
     ElementValue,
     StaffChange,
@@ -43,7 +44,8 @@ from hl7bridge.model.delivery import (
     Written,
 )
 from hl7bridge.model.json import JsonObject, Number, read_json, write_json
-from hl7bridge.model.message import Finding, Location, Record, RecordEcho, Refusal, Severity, Translation
+from hl7bridge.model.message import Finding, Record, RecordEcho, Refusal, Severity, Translation
+from hl7bridge.model.provenance import NO_FIELD, Location, Provenance
 from hl7bridge.model.task import (
     CLASS_KNOWN,
     LEAVER_UNVERIFIED,
@@ -66,7 +68,9 @@ __all__ = [
     "LIFECYCLE",
     "LOGIN_KNOWN",
     "NAME_KNOWN",
+    "NO_FIELD",
     "PERSON_INACTIVE",
+    "RECORD_EVENT",
     "ROLES_ENDED",
     "STANDING_TASKS",
     "STARTS",
@@ -89,6 +93,7 @@ __all__ = [
     "Location",
     "Number",
     "Outcome",
+    "Provenance",
     "Record",
     "RecordEcho",
     "Refusal",

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from hl7bridge.model.json import JsonObject, read_json, write_json
+from hl7bridge.model.provenance import NO_FIELD, Location, Provenance
 
 
 class Action(StrEnum):
@@ -20,7 +21,9 @@ class Action(StrEnum):
     REMOVE = "remove"
 
 
-ABSENT = "MFI-3"
+RECORD_EVENT = Provenance.of("MFE", 1)
+"""`event_field` of a record of a master file."""
+ABSENT = Provenance.of("MFI", 3)
 """`event_field` of a deactivation that nobody sent: the person is absent from a file that replaces its master file."""
 LIFECYCLE = frozenset({Action.DEACTIVATE, Action.REACTIVATE, Action.REMOVE})
 
@@ -30,13 +33,13 @@ class ElementValue:
     """One value for one top-level element of a FHIR resource, and where it came from.
 
     `element` is the FHIR name ("telecom"); for a repeating element `value` is one item of the list, else the value
-    itself. `field` is the HL7 field with its repetition ("STF-10[2]"); `rule` names the table row or function. `kind`: what
-    it may be withheld by, "home" or "work" by the type as sent, which FHIR's `use` need not show; "" = by its `use`.
+    itself. `provenance` is the HL7 field that gave it; `rule` names the table row or function. `kind`: what it may be
+    withheld by, "home" or "work" by the type as sent, which FHIR's `use` need not show; "" = by its `use`.
     """
 
     element: str
     value: Any
-    field: str
+    provenance: Provenance
     rule: str = ""
     kind: str = ""
 
@@ -54,7 +57,7 @@ class StaffIdentifier:
     system: str = ""
     authority: str = ""
     type_code: str = ""
-    field: str = ""
+    provenance: Provenance = NO_FIELD
     extra: JsonObject = dataclass_field(default_factory=dict)
 
 
@@ -67,6 +70,11 @@ class StaffRole:
     origin: str
     values: tuple[ElementValue, ...] = ()
 
+    @property
+    def listed_by(self) -> Provenance:
+        """`origin` as the provenance of what the list decides."""
+        return Provenance.read(self.origin)
+
 
 @dataclass(frozen=True, slots=True)
 class StaffChange:
@@ -78,7 +86,7 @@ class StaffChange:
     practitioner  values for Practitioner; `identifier` and `active` are added by the plan
     roles         the roles listed by unit; () when the message lists none
     shared_role   values for a role that the message gives without a unit (category, specialty)
-    cleared       HL7 fields sent as `""` ("STF-10"): what this feed wrote from them is removed
+    cleared       HL7 fields sent as `""`: what this feed wrote from them is removed
     message_time  MSH-7, ISO 8601 with offset, "" when absent; `message_time_exact`: it has seconds
     complete      holds enough for a create (a family name)
     needs_approval STF-29 asks for approval before a reactivation
@@ -106,7 +114,7 @@ class StaffChange:
     practitioner: tuple[ElementValue, ...] = ()
     roles: tuple[StaffRole, ...] = ()
     shared_role: tuple[ElementValue, ...] = ()
-    cleared: tuple[str, ...] = ()
+    cleared: tuple[Location, ...] = ()
     message_time: str = ""
     message_time_exact: bool = False
     mapping_version: str = ""
@@ -118,7 +126,7 @@ class StaffChange:
     until: str = ""
     qualifications_only: bool = False
     revokes: bool = False
-    event_field: str = "MFE-1"
+    event_field: Provenance = RECORD_EVENT
     only_if_missing: bool = False
     undated: str = ""
     institution: tuple[str, ...] = ()
@@ -160,14 +168,14 @@ class StaffChange:
                 "action": self.action.value,
                 "source_key": self.source_key,
                 "identifiers": [
-                    [i.value, i.system, i.authority, i.type_code, i.field, i.extra] for i in self.identifiers
+                    [i.value, i.system, i.authority, i.type_code, i.provenance.text, i.extra] for i in self.identifiers
                 ],
                 "active": self.active,
                 "effective": self.effective,
                 "practitioner": values_to_json(self.practitioner),
                 "roles": [[r.key, r.origin, values_to_json(r.values)] for r in self.roles],
                 "shared_role": values_to_json(self.shared_role),
-                "cleared": list(self.cleared),
+                "cleared": list(map(str, self.cleared)),
                 "message_time": self.message_time,
                 "message_time_exact": self.message_time_exact,
                 "mapping_version": self.mapping_version,
@@ -179,7 +187,7 @@ class StaffChange:
                 "until": self.until,
                 "qualifications_only": self.qualifications_only,
                 "revokes": self.revokes,
-                "event_field": self.event_field,
+                "event_field": self.event_field.text,
                 "only_if_missing": self.only_if_missing,
                 **({"undated": self.undated} if self.undated else {}),
                 **({"institution": list(self.institution)} if self.institution else {}),
@@ -192,21 +200,27 @@ class StaffChange:
         """Read what `to_json` wrote, and what earlier versions did. Raises ValueError or KeyError for other text."""
         read = read_json(text)
         read["action"] = Action(read["action"])
-        read["identifiers"] = tuple(StaffIdentifier(*item) for item in read["identifiers"])
+        read["identifiers"] = tuple(map(_identifier_from_json, read["identifiers"]))
         read["practitioner"] = values_from_json(read["practitioner"])
         read["roles"] = tuple(StaffRole(key, origin, values_from_json(v)) for key, origin, v in read["roles"])
         read["shared_role"] = values_from_json(read["shared_role"])
-        read["cleared"] = tuple(read["cleared"])
+        read["cleared"] = tuple(map(Location.read, read["cleared"]))
+        read["event_field"] = Provenance.read(read.get("event_field", "MFE-1"))
         read["institution"] = tuple(read.get("institution", ()))
         read["evidence"] = values_from_json(read.get("evidence", []))
         return cls(**read)
 
 
 def values_to_json(values: tuple[ElementValue, ...]) -> list[list[Any]]:
-    """Element values as JSON lists [element, value, field, rule, kind], without `kind` where there is none."""
-    return [[v.element, v.value, v.field, v.rule, *([v.kind] if v.kind else [])] for v in values]
+    """Element values as JSON lists [element, value, provenance as text, rule, kind], without `kind` where there is none."""
+    return [[v.element, v.value, v.provenance.text, v.rule, *([v.kind] if v.kind else [])] for v in values]
 
 
 def values_from_json(rows: list[list[Any]]) -> tuple[ElementValue, ...]:
     """The inverse of `values_to_json`."""
-    return tuple(ElementValue(*row) for row in rows)
+    return tuple(ElementValue(element, value, Provenance.read(text), *rest) for element, value, text, *rest in rows)
+
+
+def _identifier_from_json(row: list[Any]) -> StaffIdentifier:
+    value, system, authority, type_code, text, extra = row
+    return StaffIdentifier(value, system, authority, type_code, Provenance.read(text), extra)

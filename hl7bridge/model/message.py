@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from hl7bridge.model.change import StaffChange
+from hl7bridge.model.provenance import Location
 
 
 class Severity(StrEnum):
@@ -23,31 +24,6 @@ class Refusal(StrEnum):
     UNSUPPORTED = "unsupported"
     UNAVAILABLE = "unavailable"
     MIXED = "mixed"
-
-
-@dataclass(frozen=True, slots=True)
-class Location:
-    """A place in a message, as ERR-2 (ERL) gives it. All numbers are 1-based; 0 says "not narrower than this".
-
-    `occurrence` counts the segments of that name in the message: the second STF is ("STF", 2).
-    """
-
-    segment: str
-    occurrence: int = 1
-    field: int = 0
-    repetition: int = 0
-    component: int = 0
-
-    def __str__(self) -> str:
-        """As an analyst says it: `STF-3.1`, `PRA-6[2].1`."""
-        text = self.segment
-        if self.field:
-            text += f"-{self.field}"
-            if self.repetition > 1:
-                text += f"[{self.repetition}]"
-            if self.component:
-                text += f".{self.component}"
-        return text
 
 
 @dataclass(frozen=True, slots=True)

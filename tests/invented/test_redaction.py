@@ -52,7 +52,7 @@ def shape(message: Message) -> Any:
                 record.change.active,
                 record.change.effective,
                 record.change.cleared,
-                [(one.system, one.type_code, one.field) for one in record.change.identifiers],
+                [(one.system, one.type_code, one.provenance) for one in record.change.identifiers],
                 [elements(record.change.practitioner), *(elements(role.values) for role in record.change.roles)],
                 elements(record.change.shared_role),
             ),
@@ -62,7 +62,7 @@ def shape(message: Message) -> Any:
 
 
 def elements(values: Any) -> Any:
-    return [(v.element, v.field, v.rule, sorted(v.value) if isinstance(v.value, dict) else "") for v in values]
+    return [(v.element, v.provenance, v.rule, sorted(v.value) if isinstance(v.value, dict) else "") for v in values]
 
 
 def assert_alike(body: bytes, key: bytes = KEY, known: frozenset[str] | None = None) -> None:

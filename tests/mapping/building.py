@@ -134,7 +134,7 @@ def check_resources(change: StaffChange) -> int:
     keys = [role.key for role in change.roles]
     assert len(set(keys)) == len(keys)
     for value in (*change.practitioner, *change.shared_role, *(v for role in change.roles for v in role.values)):
-        assert value.field
+        assert value.provenance.fields
         assert value.rule
     assert StaffChange.from_json(change.to_json()) == change
     return len(resources)

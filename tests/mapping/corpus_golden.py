@@ -113,12 +113,12 @@ def _content(change: StaffChange) -> Iterator[str]:
     """`Practitioner.name[1]: family, given <- STF-3`: the leaves of each value and the field that it is of."""
     for identifier in change.identifiers:
         names = ["value", *(["system"] if identifier.system else ["(no system)"]), *_leaves(identifier.extra)]
-        yield f"identifier: {', '.join(names)} <- {identifier.field}"
+        yield f"identifier: {', '.join(names)} <- {identifier.provenance}"
     groups = [("", change.practitioner), *((f"role {n}.", role.values) for n, role in enumerate(change.roles, 1))]
     for place, values in [*groups, ("shared role.", change.shared_role)]:
         for value in values:
             leaves = list(_leaves(value.value))
-            yield f"{place}{value.element}{': ' + ', '.join(leaves) if leaves else ''} <- {value.field}"
+            yield f"{place}{value.element}{': ' + ', '.join(leaves) if leaves else ''} <- {value.provenance}"
     if change.active is not None:
         yield f"active = {str(change.active).lower()}"
     if change.effective:

@@ -9,7 +9,7 @@ from hl7bridge.destinations.fhir.merging.merge import deduplicated
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.mapping.rules.identifiers import DEA, NPI, SSN, dea_is_valid, npi_is_valid, system_for, universal_system
-from hl7bridge.model import StaffIdentifier
+from hl7bridge.model import Provenance, StaffIdentifier
 from tests.mapping.building import KEY_SYSTEM, change_of, one, said, staff_change, stf
 
 
@@ -109,7 +109,7 @@ def identifiers(**fields: str) -> list[tuple[str, str, str, str]]:
 
 def test_staff_key_comes_first_with_the_system_of_the_feed() -> None:
     key = staff_change(f1="K1^^NORTH").identifiers[0]
-    assert key == StaffIdentifier("K1", KEY_SYSTEM, "", "", "MFE-4", {"use": "secondary"})
+    assert key == StaffIdentifier("K1", KEY_SYSTEM, "", "", Provenance.read("MFE-4"), {"use": "secondary"})
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_validity_of_an_identifier() -> None:
 
 def test_unmapped_authority_is_kept_without_a_system_and_warned() -> None:
     record = one(stf(f2="E7^^^SOUTH^EI"))
-    assert change_of(record).identifiers[1] == StaffIdentifier("E7", "", "SOUTH", "EI", "STF-2", {})
+    assert change_of(record).identifiers[1] == StaffIdentifier("E7", "", "SOUTH", "EI", Provenance.read("STF-2"), {})
     assert said(record) == ["unmapped-authority@STF-2"]
     assert not record.failed
 
@@ -334,10 +334,10 @@ def test_licences_of_two_states_are_two() -> None:
 
 def test_driver_licence_is_typed_so_that_a_destination_withholds_it() -> None:
     (found,) = staff_change(f22="D1^CA^20270101").identifiers[1:]
-    assert (found.type_code, found.authority, found.field) == ("DL", "DL:CA", "STF-22")
+    assert (found.type_code, found.authority, found.provenance.text) == ("DL", "DL:CA", "STF-22")
 
 
 def test_two_identifiers_of_one_system_within_stf_2_both_stand() -> None:
     change = staff_change(f2="E7^^^NORTH~E8^^^NORTH", rules=AUTHORITIES)
     assert [i.value for i in change.identifiers[1:]] == ["E7", "E8"]
-    assert change.identifiers[2].field == "STF-2[2]"
+    assert change.identifiers[2].provenance.text == "STF-2[2]"

@@ -58,7 +58,7 @@ def test_each_event_has_its_meaning(event: str, action: Action, active: bool | N
     assert (change.action, change.active, change.kind) == (action, active, kind)
     assert change.deleted_in_source is (event == "B03")
     assert record.echo == RecordEcho()
-    assert change.event_field == "MSH-9"
+    assert change.event_field.text == "MSH-9"
     assert StaffChange.from_json(change.to_json()) == change
 
 
@@ -115,7 +115,7 @@ def test_segments_of_other_people_are_known_by_name() -> None:
 def test_where_the_key_comes_from(stf_1: str, stf_2: str, key: str, field: str) -> None:
     record = one("B01", stf(stf_1, f2=stf_2))
     change = change_of(record)
-    assert (change.source_key, change.identifiers[0].field) == (key, field)
+    assert (change.source_key, change.identifiers[0].provenance.text) == (key, field)
     (finding,) = [finding for finding in record.findings if finding.local == "key-source"]
     assert finding.severity is Severity.INFORMATION
     assert field in finding.text

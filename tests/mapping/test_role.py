@@ -93,7 +93,7 @@ def test_role_code(sent: str, expected: list[Any]) -> None:
 
 def test_every_field_that_says_what_the_person_does() -> None:
     change = staff_change("PRA|K1||CFP", f4="P", f9="MED", f19="J1^F^Ward duty", f39="T", rules=SITE)
-    found = [(v.field, v.value.get("text")) for v in change.shared_role if v.element == "code"]
+    found = [(v.provenance.text, v.value.get("text")) for v in change.shared_role if v.element == "code"]
     assert found == [("STF-4", "P"), ("STF-9", "MED"), ("STF-19", "Ward duty"), ("STF-39", "T"), ("PRA-3", "CFP")]
 
 
@@ -258,7 +258,7 @@ def test_org_lists_the_units_before_departments_do() -> None:
         "code": [{"text": "ST"}],
     }
     assert values(second.values, "code") == [{"text": "ST"}]
-    assert first.values[0].field == "ORG-2"
+    assert first.values[0].provenance.text == "ORG-2"
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ def test_unit_identifier_without_a_system_is_left_out() -> None:
 )
 def test_practice_is_the_unit_where_no_other_is(pra: str, expected: str, field: str) -> None:
     (organization,) = [v for v in staff_change(pra).shared_role if v.element == "organization"]
-    assert (organization.value["display"], organization.field) == (expected, field)
+    assert (organization.value["display"], organization.provenance.text) == (expected, field)
     assert values(staff_change(pra, f8="^ICU").roles[0].values, "organization") == [{"display": "ICU"}]
 
 
@@ -343,7 +343,7 @@ def test_dates_belong_to_the_unit_that_goes_by_the_institution() -> None:
     }
     assert "institution-unmatched@STF-12" in said(record)
     (period,) = [v for v in change.roles[0].values if v.element == "period"]
-    assert period.field == "STF-12[2]"
+    assert period.provenance.text == "STF-12[2]"
 
 
 def test_one_institution_that_is_no_unit_is_the_house_of_all() -> None:

@@ -86,7 +86,10 @@ def test_a_declared_shift_is_read_in_place_and_found_where_it_was_sent() -> None
     raw = message(mfe(), stf(f10="something else", f11="555 0100^WPN", f16="ada@example.org"))
     change = change_of(translate(raw, shifted).records[0])
     assert values(change, "telecom") == values(plain, "telecom") != []
-    assert {value.field for value in change.practitioner if value.element == "telecom"} == {"STF-10", "STF-15"}
+    assert {value.provenance.text for value in change.practitioner if value.element == "telecom"} == {
+        "STF-10",
+        "STF-15",
+    }
     found = explain(Message(raw), shifted, NOW)
     assert found.valued == found.used + found.dropped + found.unused + found.unknown
     assert [(row.field, row.source) for row in found.left if "shift" in row.reason] == [("STF-10", "something else")]
@@ -131,7 +134,7 @@ def test_the_key_stands_where_the_site_says(key: tuple[str, ...], expected: str,
     site = FeedRules(KEY_SYSTEM, site=SiteMap(key=key), fields={"STF-1": {"drop": "another number"}})
     record = one(stf(f2="N1^^^N^NPI~E77^^^HR^EI"), "ZSF|a^Z9", rules=site)
     identifier = change_of(record).identifiers[0]
-    assert (change_of(record).source_key, identifier.value, identifier.field) == (expected, expected, field)
+    assert (change_of(record).source_key, identifier.value, identifier.provenance.text) == (expected, expected, field)
     assert "key-assumed" not in " ".join(said(record))
 
 
@@ -232,7 +235,9 @@ def test_z_segments_belong_to_the_record_that_they_follow() -> None:
     first, second = (change_of(record) for record in translate(raw, site).records)
     assert [value["value"] for value in values(first, "telecom")] == ["ada@example.org"]
     assert [value["value"] for value in values(second, "telecom")] == ["eve@example.org"]
-    assert [(i.system, i.value, i.field) for i in second.identifiers[1:]] == [("urn:oid:2.999.4", "B8", "ZSF-4")]
+    assert [(i.system, i.value, i.provenance.text) for i in second.identifiers[1:]] == [
+        ("urn:oid:2.999.4", "B8", "ZSF-4")
+    ]
     found = explain(Message(raw), site, NOW)
     assert found.segments == ()
     assert found.unused == 2  # ZSF-1, which no row speaks of

@@ -214,7 +214,7 @@ def test_staff_key(sent: str, stf_1: str, stf_2: str, key: str, field: str) -> N
         stf_1 = "K\\T\\1"
     change = change_of(one(stf(stf_1, f2=stf_2), key=sent))
     assert change.source_key == key
-    assert (change.identifiers[0].value, change.identifiers[0].system, change.identifiers[0].field) == (
+    assert (change.identifiers[0].value, change.identifiers[0].system, change.identifiers[0].provenance.text) == (
         key,
         KEY_SYSTEM,
         field,

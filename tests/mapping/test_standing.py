@@ -177,7 +177,9 @@ def test_an_ending_merges_who_it_is_and_when_it_ends_but_no_content() -> None:
     assert change.practitioner == ()
     assert change.roles == ()
     assert [identifier.value for identifier in change.identifiers] == ["K1", "1234567893"]
-    assert [(v.element, v.value, v.field) for v in change.shared_role] == [("period", {"end": "2026-04-01"}, "STF-13")]
+    assert [(v.element, v.value, v.provenance.text) for v in change.shared_role] == [
+        ("period", {"end": "2026-04-01"}, "STF-13")
+    ]
     assert change.ended_for == "Leave of absence"
 
 

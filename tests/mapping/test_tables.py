@@ -148,7 +148,7 @@ def test_site_field_rows_replace_packaged_ones() -> None:
     )
     change = staff_change("ZST|Matron", f5="F", f9="MED^Medicine", f20="FT^Full time", rules=site)
     assert values(change, "gender") == []
-    assert [(v.element, v.value, v.field) for v in change.shared_role] == [
+    assert [(v.element, v.value, v.provenance.text) for v in change.shared_role] == [
         ("healthcareService", {"display": "Medicine"}, "STF-9"),
         ("code", {"text": "Full time"}, "STF-20"),
     ]

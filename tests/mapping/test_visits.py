@@ -71,7 +71,7 @@ def test_a_degree_of_table_0360_is_a_qualification_too(degree: str, codes: list[
     assert [value.value for value in found] == [
         {"code": {"coding": [{"system": system, "code": code}]}} for code in codes
     ]
-    assert {value.field for value in found} <= {"PV1-7"}
+    assert {value.provenance.text for value in found} <= {"PV1-7"}
 
 
 def test_one_degree_of_two_repetitions_is_said_once() -> None:
@@ -89,7 +89,7 @@ def test_a_mention_creates_and_says_nothing_else() -> None:
     assert change.practitioner[0].value == {
         "use": "official", "family": "Okonkwo", "given": ["Adaeze"], "prefix": ["Dr"], "suffix": ["MD"],
     }  # fmt: skip
-    assert change.identifiers[0].field == "PV1-7"
+    assert change.identifiers[0].provenance.text == "PV1-7"
     assert (change.kind, change.overtakes("mention"), change.overtakes("add")) == ("mention", True, False)
     assert StaffChange.from_json(change.to_json()) == change
 

@@ -15,7 +15,7 @@ from hl7bridge.destinations.fhir.destination import FhirDestination
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.destinations.fhir.wire.client import FhirClient
 from hl7bridge.destinations.retry import RetryPolicy
-from hl7bridge.model import Action, ElementValue, Record, RecordEcho, StaffChange, StaffIdentifier
+from hl7bridge.model import Action, ElementValue, Provenance, Record, RecordEcho, StaffChange, StaffIdentifier
 from hl7bridge.service.outbound.loop import UNWRITABLE, DestinationLoop, Target
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.store import MessageState, NewDelivery, NewMessage, NewRecord, Store
@@ -66,8 +66,8 @@ def answer(status: int, body: bytes) -> httpx.Response:
 
 def message(key: str) -> NewMessage:
     values = (
-        ElementValue("name", {"use": "official", "family": "Tamsworth"}, "STF-3"),
-        ElementValue("gender", "female", "STF-5"),
+        ElementValue("name", {"use": "official", "family": "Tamsworth"}, Provenance.read("STF-3")),
+        ElementValue("gender", "female", Provenance.read("STF-5")),
     )
     change = StaffChange(Action.UPDATE, key, (StaffIdentifier(key, KEY_SYSTEM),), active=True, practitioner=values)
     record = NewRecord(Record(1, RecordEcho(key=key), change), (NewDelivery("fhir", (key,)),))

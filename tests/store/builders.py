@@ -17,6 +17,7 @@ from hl7bridge.model import (
     Location,
     Number,
     Outcome,
+    Provenance,
     Record,
     RecordEcho,
     Result,
@@ -53,19 +54,24 @@ def change(source_key: str = "S1", action: Action = Action.UPDATE, **given: obje
         action,
         source_key,
         (
-            StaffIdentifier(source_key, KEY_SYSTEM, type_code="EI", field="STF-1"),
+            StaffIdentifier(source_key, KEY_SYSTEM, type_code="EI", provenance=Provenance.read("STF-1")),
             StaffIdentifier(
-                "7", "", "LOCAL&1.2.3&ISO", "MD", "STF-2[2]", {"use": "official", "weight": Number("1.10")}
+                "7",
+                "",
+                "LOCAL&1.2.3&ISO",
+                "MD",
+                Provenance.read("STF-2[2]"),
+                {"use": "official", "weight": Number("1.10")},
             ),
         ),
         True,
         practitioner=(
-            ElementValue("name", {"family": "Quellmalz", "given": ["Änne", "Ö"]}, "STF-3", "XPN"),
-            ElementValue("gender", "female", "STF-5"),
+            ElementValue("name", {"family": "Quellmalz", "given": ["Änne", "Ö"]}, Provenance.read("STF-3"), "XPN"),
+            ElementValue("gender", "female", Provenance.read("STF-5")),
         ),
-        roles=(StaffRole("ward-3", "ORG", (ElementValue("location", [{"display": "W3"}], "ORG-2"),)),),
-        shared_role=(ElementValue("specialty", {"text": "Surgery"}, "PRA-5"),),
-        cleared=("STF-10",),
+        roles=(StaffRole("ward-3", "ORG", (ElementValue("location", [{"display": "W3"}], Provenance.read("ORG-2")),)),),
+        shared_role=(ElementValue("specialty", {"text": "Surgery"}, Provenance.read("PRA-5")),),
+        cleared=(Location("STF", field=10),),
         mapping_version="m1",
     )
     return replace(made, **given)  # type: ignore[arg-type]
@@ -151,7 +157,7 @@ def full_outcome(person_id: str = "p1", result: Result = Result.UPDATED) -> Outc
     base = Written(
         "Practitioner",
         person_id,
-        (ElementValue("telecom", {"value": "1", "rank": Number("2.50")}, "STF-10"),),
+        (ElementValue("telecom", {"value": "1", "rank": Number("2.50")}, Provenance.read("STF-10")),),
         version="2",
     )
     role = Written("PractitionerRole", f"r-{person_id}", (), "ward-3", "ORG", False)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from hl7bridge.model import Action, Result, StaffChange, Task
+from hl7bridge.model import Action, Location, Result, StaffChange, Task
 from hl7bridge.store.store import DeliveryState, Released, Store
 from tests.store.builders import (
     NOW,
@@ -325,7 +325,7 @@ def test_an_approval_is_of_what_was_seen(store: Store, same: bool) -> None:
     """Who asked for a change may have it tried again, but not with another content in the place of what was approved."""
     made = replace(message(change(), control_id="asked"), requested_by="ana")
     store.inbox.accept([made], NOW)
-    for who, anew in (("bo", change()), ("ana", change() if same else change(cleared=("STF-11",)))):
+    for who, anew in (("bo", change()), ("ana", change() if same else change(cleared=(Location("STF", field=11),)))):
         [one] = claim(store)
         store.settling.settle([settlement(one, DeliveryState.HELD)], NOW)
         assert store.held.release(one.delivery_id, NOW, who=who, reason="seen", change=anew) is Released.QUEUED

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 from hl7bridge.destinations.reasons import QUARANTINE
-from hl7bridge.model import Action, ElementValue, Link, Number, Result, Written
+from hl7bridge.model import Action, ElementValue, Link, Number, Provenance, Result, Written
 from hl7bridge.store.sqlite import SqliteStore
 from hl7bridge.store.store import DeliveryState, Store
 from tests.store.builders import NOW, accept_one, change, claim, outcome, settlement
@@ -133,8 +133,11 @@ def test_who_was_set_apart_stays_so_once_there_is_a_person(store: SqliteStore) -
 
 
 def test_what_the_last_applied_records_said_of_a_person_is_at_hand(store: Store) -> None:
-    born, sex = ElementValue("birthDate", "1980-02-01", "STF-6"), ElementValue("gender", "male", "STF-5")
-    married = ElementValue("name", {"family": "Brandt"}, "STF-3")
+    born, sex = (
+        ElementValue("birthDate", "1980-02-01", Provenance.read("STF-6")),
+        ElementValue("gender", "male", Provenance.read("STF-5")),
+    )
+    married = ElementValue("name", {"family": "Brandt"}, Provenance.read("STF-3"))
     said = (
         (change(practitioner=(born,)), DeliveryState.ENDED),
         (change(), DeliveryState.ENDED),  # a name, and female

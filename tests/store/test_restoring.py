@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hl7bridge.model import Difference, ElementValue, Image, Interaction, Kind, Number, Result, Written
+from hl7bridge.model import Difference, ElementValue, Image, Interaction, Kind, Number, Provenance, Result, Written
 from hl7bridge.store.restoring import image_from_row, image_to_bytes
 from hl7bridge.store.store import DeliveryState, Store
 from tests.store.builders import NOW, accept_one, change, claim, deliveries, events, outcome, settlement
 
 WHO = {"who": "ana", "reason": "wrong file"}
-BASE = Written("Practitioner", "p1", (ElementValue("telecom", {"value": "1"}, "STF-10"),), feed="hr", source_key="S1")
+BASE = Written(
+    "Practitioner",
+    "p1",
+    (ElementValue("telecom", {"value": "1"}, Provenance.read("STF-10")),),
+    feed="hr",
+    source_key="S1",
+)
 BEFORE = {"resourceType": "Practitioner", "id": "p1", "extension": [{"valueDecimal": Number("1.10")}]}
 IMAGE = Image("Practitioner", "p1", BEFORE, {**BEFORE, "active": False}, BASE)
 

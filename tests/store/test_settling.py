@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from hl7bridge.model import APPLIED, Action, ElementValue, Number, Result, Task, Written, write_json
+from hl7bridge.model import APPLIED, Action, ElementValue, Number, Provenance, Result, Task, Written, write_json
 from hl7bridge.store.store import DeliveryState, Store
 from tests.store.builders import (
     NOW,
@@ -84,7 +84,13 @@ def test_a_base_is_replaced_and_other_feeds_keep_theirs(store: Store) -> None:
         store.settling.settle([settlement(one, outcome=full_outcome("p1"))], NOW)
     accept_one(store, change())
     (one,) = claim(store)
-    base = Written("Practitioner", "p1", (ElementValue("gender", "male", "STF-5"),), holds_active=False, version="9")
+    base = Written(
+        "Practitioner",
+        "p1",
+        (ElementValue("gender", "male", Provenance.read("STF-5")),),
+        holds_active=False,
+        version="9",
+    )
     store.settling.settle([settlement(one, outcome=outcome(written=(base,), person_id="p1"))], NOW)
     badge, hr = store.crosswalk.written_by("main", "Practitioner", "p1")
     assert (badge.feed, badge.version, badge.holds_active) == ("badge", "2", True)

@@ -19,7 +19,7 @@ from hl7bridge.cli.operate import msg
 from hl7bridge.cli.operate.replay import plans
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
 from hl7bridge.errors import MessageError
-from hl7bridge.model import ElementValue
+from hl7bridge.model import NO_FIELD, ElementValue
 
 if TYPE_CHECKING:
     from hl7bridge.config import Feed
@@ -134,14 +134,14 @@ def _withheld(found: Explanation, rules: DestinationRules) -> list[ExplainedValu
     from hl7bridge.destinations.fhir import desired
 
     kept_back = {
-        (record.position, one.field, one.value)
+        (record.position, one.provenance.text, one.value)
         for record in found.translation.records
         for one in (record.change.identifiers if record.change else ())
         if one.system and not desired.system_at(one, rules)
     }
 
     kinds = {
-        (record.position, one.element, one.field, json.dumps(one.value, sort_keys=True)): one.kind
+        (record.position, one.element, one.provenance.text, json.dumps(one.value, sort_keys=True)): one.kind
         for record in found.translation.records
         for one in (record.change.practitioner if record.change else ())
     }
@@ -153,7 +153,7 @@ def _withheld(found: Explanation, rules: DestinationRules) -> list[ExplainedValu
         if element == "identifier" and isinstance(row.value, dict):
             return (row.position, row.field, row.value.get("value")) in kept_back
         kind = kinds.get((row.position, element, row.field, json.dumps(row.value, sort_keys=True)), "")
-        value = ElementValue(element, row.value, row.field, kind=kind)
+        value = ElementValue(element, row.value, NO_FIELD, kind=kind)
         return resource_type in rules.withheld or not desired.allowed(resource_type, [value], rules)
 
     return [row for row in found.rows if stays(row)]

@@ -18,6 +18,7 @@ from hl7bridge.errors import MessageError
 from hl7bridge.hl7.message import Message
 from hl7bridge.mapping.explain import explain
 from hl7bridge.mapping.rules.plans import fields_in_force
+from hl7bridge.model import Provenance
 
 if TYPE_CHECKING:
     from hl7bridge.config import Settings
@@ -194,10 +195,9 @@ def _authority(record: Record, finding: Finding) -> str:
     """The authority as the change has it: of a licence, its type and state."""
     place = finding.location
     assert place is not None, "asked of a finding with a place"
-    repetition = f"[{place.repetition}]" if place.repetition > 1 else ""
-    label = f"{place.segment}-{place.field}{repetition}"
+    named = Provenance.of(place.segment, place.field, place.repetition)
     identifiers = record.change.identifiers if record.change else ()
-    return next((one.authority for one in identifiers if one.field == label and not one.system), "")
+    return next((one.authority for one in identifiers if one.provenance == named and not one.system), "")
 
 
 def _table_of(field: str, rules: FeedRules) -> str:

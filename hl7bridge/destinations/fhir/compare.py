@@ -252,7 +252,7 @@ class _Person:
                 theirs = [other.value for base in others for other in base.values if other.element == element]
                 if covers(now, bare) or (now is not None and any(covers(now, essence(element, one)) for one in theirs)):
                     continue
-                yield Difference(element, now, value.value, value.field)
+                yield Difference(element, now, value.value, value.provenance.text)
                 continue
             items = now if isinstance(now, list) else []
             if any(covers(item, bare) for item in items):
@@ -267,7 +267,7 @@ class _Person:
             if key is not None and any(identity_key(element, one) == key for one in before):
                 continue
             alike = next((item for item in items if key is not None and identity_key(element, item) == key), None)
-            yield Difference(element, alike, value.value, value.field)
+            yield Difference(element, alike, value.value, value.provenance.text)
 
     # --- the roles ---------------------------------------------------------------------------------------------------
 
@@ -392,7 +392,7 @@ def _pseudonym(source: SourcePerson) -> StaffChange:
     bases = [base for base in source.known.own if base.resource_type == "Practitioner"]
     values = [value for base in bases for value in base.values]
     identifiers = tuple(
-        StaffIdentifier(str(one.value.get("value", "")), str(one.value.get("system", "")), field=one.field)
+        StaffIdentifier(str(one.value.get("value", "")), str(one.value.get("system", "")), provenance=one.provenance)
         for one in values
         if one.element == "identifier" and isinstance(one.value, dict)
     )

@@ -3,13 +3,12 @@ destination withholds. Pure."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from datetime import datetime
 
 from hl7bridge.destinations.fhir.identity.systems import private_kinds
 from hl7bridge.destinations.fhir.rules import DestinationRules
-from hl7bridge.model import Action, ElementValue, JsonObject, StaffChange, StaffIdentifier
+from hl7bridge.model import NO_FIELD, Action, ElementValue, JsonObject, Provenance, StaffChange, StaffIdentifier
 
 IDENTIFIER_TYPES = "http://terminology.hl7.org/CodeSystem/v2-0203"
 
@@ -38,7 +37,7 @@ def identifiers(change: StaffChange, rules: DestinationRules) -> tuple[ElementVa
     for one in change.identifiers:
         system = system_at(one, rules)
         if system and one.value.strip():
-            values.append(ElementValue("identifier", _identifier(one, system), one.field, "identifier"))
+            values.append(ElementValue("identifier", _identifier(one, system), one.provenance, "identifier"))
     return tuple(values)
 
 
@@ -77,33 +76,41 @@ def _is_withheld(resource_type: str, element: str, kinds: frozenset[str], rules:
     return not rules.withheld.isdisjoint(names | {f"{resource_type}.{name}" for name in names})
 
 
-_FIELD = re.compile(r"([A-Z][A-Z0-9]{2})(?:[\[(]\d+[\])])?-(\d+)")
+Field = tuple[str, int]
+"""Segment and number of a field; number 0 = any field of the segment."""
+
+_ONCE = frozenset({"STF", "PRA", "MFE"})
+"""Segments that stand once a record."""
+
+_NOBODYS = frozenset({("", 0)})
 
 
-def sources(field: str) -> frozenset[str]:
-    """What a value's field counts as when the plan asks whether a message supplied it again.
+def sources(provenance: Provenance) -> frozenset[Field]:
+    """What a value's fields count as when the plan asks whether a message supplied it again.
 
-    STF and PRA stand once a record: their fields ("STF-10" of "STF-10[2].1"). Segments that repeat list things: a message
-    with any CER lists the certificates, so the segment counts ("CER").
+    STF and PRA stand once a record: their fields, whatever the repetition. Segments that repeat list things: a message with
+    any CER lists the certificates, so the segment counts.
     """
-    found = {
-        f"{segment}-{number}" if segment in ("STF", "PRA", "MFE") else segment
-        for segment, number in _FIELD.findall(field)
-    }
-    return frozenset(found) or frozenset({field})
+    places = provenance.fields
+    return frozenset((at.segment, at.field if at.segment in _ONCE else 0) for at in places) or _NOBODYS
 
 
-def field_of(field: str) -> str:
-    """The field without repetition and component: "STF-10" of "STF-10[2].1", "CER-10" of "CER[2]-10"."""
-    found = _FIELD.match(field)
-    return f"{found.group(1)}-{found.group(2)}" if found else field
-
-
-def supplied(change: StaffChange) -> frozenset[str]:
+def supplied(change: StaffChange) -> frozenset[Field]:
     """The sources from which the message gives any value at all."""
     values = [*change.practitioner, *change.shared_role, *(value for role in change.roles for value in role.values)]
-    fields = [value.field for value in values] + [identifier.field for identifier in change.identifiers]
-    return frozenset().union(*(sources(field) for field in fields))
+    given = {value.provenance for value in values} | {identifier.provenance for identifier in change.identifiers}
+    return frozenset().union(*map(sources, given))
+
+
+def cleared(change: StaffChange) -> frozenset[Field]:
+    """The fields that the message clears."""
+    return frozenset(place.whole_field for place in change.cleared)
+
+
+def bounds(period: ElementValue) -> dict[str, Provenance]:
+    """The fields that give the bounds of a period: one both, or each its own."""
+    own = [Provenance((place,)) for place in period.provenance.fields] or [NO_FIELD]
+    return {bound: own[at] for bound, at in (("start", 0), ("end", -1)) if bound in period.value}
 
 
 def is_over(end: str, now: datetime) -> bool:

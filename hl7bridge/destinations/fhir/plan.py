@@ -14,7 +14,8 @@ from typing import Any
 from hl7bridge.destinations.fhir.desired import (
     ENDING,
     allowed,
-    field_of,
+    bounds,
+    cleared,
     is_over,
     practitioner_values,
     sources,
@@ -28,12 +29,14 @@ from hl7bridge.destinations.fhir.rules import KEEP, DestinationRules
 from hl7bridge.destinations.fhir.wire.replies import version_in
 from hl7bridge.model import (
     LIFECYCLE,
+    NO_FIELD,
     Action,
     Difference,
     ElementValue,
     Interaction,
     JsonObject,
     Kind,
+    Provenance,
     StaffChange,
     StaffRole,
     Written,
@@ -80,14 +83,6 @@ class RoleIntent:
     role: StaffRole
     state: str = OPEN
     own: Written | None = None
-
-
-def bounds(period: ElementValue) -> dict[str, str]:
-    """The fields that give the bounds of a period: the label of one that two fields give names both, the start's first."""
-    first, _, second = period.field.partition(",")
-    return {
-        bound: second if second and bound == "end" else first for bound in ("start", "end") if bound in period.value
-    }
 
 
 def held_by_others(others: Sequence[Written]) -> bool:
@@ -224,7 +219,7 @@ def _absence(change: StaffChange, own: Written | None, date: str) -> tuple[Eleme
         if ours and value.value.get("description") == change.ended_for:
             return (value,)
     absent = {"description": change.ended_for, "during": {"start": date}}
-    return (ElementValue("notAvailable", absent, "STF-38", LIFECYCLE_RULE),)
+    return (ElementValue("notAvailable", absent, Provenance.of("STF", 38), LIFECYCLE_RULE),)
 
 
 def _away(change: StaffChange, own: Written | None, date: str) -> ElementValue:
@@ -239,7 +234,8 @@ def _away(change: StaffChange, own: Written | None, date: str) -> ElementValue:
     if _ends_before(during.get("end", "9999"), during["start"]):
         del during["end"]
     absent = {"description": change.ended_for, "during": during}
-    return ElementValue("notAvailable", absent, "STF-35" if "end" in during else change.event_field, LIFECYCLE_RULE)
+    said_by = Provenance.of("STF", 35) if "end" in during else change.event_field
+    return ElementValue("notAvailable", absent, said_by, LIFECYCLE_RULE)
 
 
 def _ends_before(end: str, start: str) -> bool:
@@ -294,19 +290,20 @@ class _ResourcePlan:
         """Merge what the message asks for, element by element."""
         if merges_content is None:
             merges_content = self.change.action not in ENDING
-        given, cleared = supplied(self.change), frozenset(field_of(name) for name in self.change.cleared)
+        given, unsaid = supplied(self.change), cleared(self.change)
         if merges_content:
             self._note_mapping(desired)
         offered = self.change.practitioner if self.role is None else self.role.values
 
-        def stays(label: str) -> bool:
+        def stays(provenance: Provenance) -> bool:
             """Whether what a field gave is neither cleared nor given anew. Ended or not, what is cleared goes."""
-            return field_of(label) not in cleared and (not merges_content or given.isdisjoint(sources(label)))
+            anew = merges_content and not given.isdisjoint(sources(provenance))
+            return provenance.whole_field not in unsaid and not anew
 
         def retained(value: ElementValue) -> bool:
             if merges_content and is_kept(value, self.change, offered):
-                return field_of(value.field) not in cleared
-            return not decides_lifecycle if value.rule == LIFECYCLE_RULE else stays(value.field)
+                return value.provenance.whole_field not in unsaid
+            return not decides_lifecycle if value.rule == LIFECYCLE_RULE else stays(value.provenance)
 
         desired, period_retained = self._with_dates(desired, stays)
         named = {value.element for value in desired} | {value.element for value in self.base}
@@ -322,7 +319,9 @@ class _ResourcePlan:
             self.drift += merged.drift
             base += merged.base
         self.base = base
-        self.kept = sum(is_kept(one, self.change, offered) and not given.isdisjoint(sources(one.field)) for one in base)
+        self.kept = sum(
+            is_kept(one, self.change, offered) and not given.isdisjoint(sources(one.provenance)) for one in base
+        )
 
     def _note_mapping(self, desired: Sequence[ElementValue]) -> None:
         """Note which mapping gives the values, and which of the base an earlier one gave."""
@@ -332,10 +331,10 @@ class _ResourcePlan:
 
     def _mark_mapping(self) -> None:
         if version := self.change.mapping_version:
-            self.marks[VERSION_MARK] = ElementValue(VERSION_MARK, version, "", LIFECYCLE_RULE)
+            self.marks[VERSION_MARK] = ElementValue(VERSION_MARK, version, NO_FIELD, LIFECYCLE_RULE)
 
     def _with_dates(
-        self, desired: Sequence[ElementValue], stays: Callable[[str], bool]
+        self, desired: Sequence[ElementValue], stays: Callable[[Provenance], bool]
     ) -> tuple[Sequence[ElementValue], Retained]:
         """The desired values, the role's period as a whole among them, and what of the base's stays beside it: each bound
         comes from a field of its own, and one that is neither given anew nor cleared stands on."""
@@ -343,7 +342,7 @@ class _ResourcePlan:
         given = next((value for value in reversed(desired) if value.element == "period"), None)
         if base is None:
             return desired, _nothing
-        fields = {bound: label for bound, label in bounds(base).items() if stays(label)}
+        fields = {bound: field for bound, field in bounds(base).items() if stays(field)}
         if given is None and (len(fields) == len(base.value) or END_MARK in self.marks):
             return desired, _everything  # of a role that is over, the dates are not cleared
         dates = {bound: base.value[bound] for bound in fields} | (given.value if given else {})
@@ -353,8 +352,8 @@ class _ResourcePlan:
             self.note = PERIOD_REVERSED
             return rest, _everything
         if dates:
-            label = ",".join(dict.fromkeys(fields[bound] for bound in ("start", "end") if bound in fields))
-            rest.append(ElementValue("period", dates, label, (given or base).rule))
+            provenance = Provenance.joined(*(fields[bound] for bound in ("start", "end") if bound in fields))
+            rest.append(ElementValue("period", dates, provenance, (given or base).rule))
         return rest, _nothing
 
     def _sides(self, element: str, desired: Sequence[ElementValue], retained: Callable[[ElementValue], bool]) -> Sides:
@@ -421,8 +420,8 @@ class _ResourcePlan:
         current = self.body.get("active")
         if target is None or current is target:
             return
-        hl7_field = self.change.event_field if explicit else "STF-7"
-        difference = Difference("active", current, target, hl7_field)
+        said_by = self.change.event_field.text if explicit else "STF-7"
+        difference = Difference("active", current, target, said_by)
         if own is not None and own.holds_active is target and not explicit:
             self.drift.append(difference)
             if self.rules.on_drift == KEEP:
@@ -439,7 +438,7 @@ class _ResourcePlan:
         self.marks[TAG_MARK] = ElementValue(TAG_MARK, TAG["code"], self.change.event_field, LIFECYCLE_RULE)
         if not any(_is_our_tag(tag) for tag in tags):
             self.body["meta"] = {**meta, "tag": [*tags, TAG]}
-            self.differences.append(Difference(f"meta.tag[{len(tags)}]", None, TAG, self.change.event_field))
+            self.differences.append(Difference(f"meta.tag[{len(tags)}]", None, TAG, self.change.event_field.text))
 
     def untag(self) -> None:
         """The source has the person again: our tag goes. Tried once, for some servers keep every tag (HAPI does)."""
@@ -452,7 +451,7 @@ class _ResourcePlan:
         kept = [tag for tag in tags if not _is_our_tag(tag)]
         rest = {key: value for key, value in meta.items() if key != "tag"}
         self._set("meta", ({**rest, "tag": kept} if kept else rest) or None)
-        self.differences.append(Difference("meta.tag", TAG, None, self.change.event_field))
+        self.differences.append(Difference("meta.tag", TAG, None, self.change.event_field.text))
 
     def mark_away(self, own: Written | None, said: bool | None = False) -> None:
         """Note that the person is away, unless they have left already. That holds until they are back, or leave."""
@@ -473,29 +472,30 @@ class _ResourcePlan:
         self.set_active(False, None, explicit=self.change.action in LIFECYCLE)
         period = self.body.get("period", {})
         self.marks.pop(AWAY_MARK, None)
-        hl7_field = self.change.event_field if reason == ENDED_WITH_PERSON else (self.role.origin if self.role else "")
+        unlisted = self.role.listed_by if self.role else NO_FIELD
+        said_by = self.change.event_field if reason == ENDED_WITH_PERSON else unlisted
         stands = period.get("end")
         if stands and stated and stands != date and self._gave_end(stands):
             stands = None
         if stands:
             ours = stands if doubtful and isinstance(stands, str) and stands[:10] <= date[:10] else ""
-            self.marks.setdefault(END_MARK, ElementValue(END_MARK, ours, hl7_field, reason))
+            self.marks.setdefault(END_MARK, ElementValue(END_MARK, ours, said_by, reason))
             return
         start = period.get("start", "")
         if isinstance(start, str) and _ends_before(date, start):
             date = start
-        self.marks[END_MARK] = ElementValue(END_MARK, date, hl7_field, reason)
-        self._set_period({**period, "end": date}, hl7_field)
+        self.marks[END_MARK] = ElementValue(END_MARK, date, said_by, reason)
+        self._set_period({**period, "end": date}, said_by)
 
     def _gave_end(self, end: Any) -> bool:
         """Whether the end is STF-13's of an earlier message. It is so no more: from here on it is the lifecycle's."""
         base = next((value for value in self.base if value.element == "period"), None)
-        if base is None or base.value.get("end") != end or field_of(bounds(base)["end"]) != "STF-13":
+        if base is None or base.value.get("end") != end or bounds(base)["end"].whole_field != ("STF", 13):
             return False
         rest = {key: value for key, value in base.value.items() if key != "end"}
         self.base.remove(base)
         if rest:
-            self.base.append(ElementValue("period", rest, bounds(base).get("start", base.field), base.rule))
+            self.base.append(ElementValue("period", rest, bounds(base).get("start", base.provenance), base.rule))
         return True
 
     def reopen(self, own: Written | None, date: str, now: datetime) -> None:
@@ -509,7 +509,7 @@ class _ResourcePlan:
         if said is not None and ours and ours == period.get("end") and is_over(ours, now):
             if (current := self.body.get("active")) is not False:
                 self.body["active"] = False
-                self.differences.append(Difference("active", current, False, bounds(said)["end"]))
+                self.differences.append(Difference("active", current, False, bounds(said)["end"].text))
             return
         self.set_active(
             True, own, explicit=self.change.action in LIFECYCLE or (own is not None and not own.holds_active)
@@ -518,14 +518,14 @@ class _ResourcePlan:
         if mark is None or not mark.value or period.get("end") != mark.value:
             return
         rest = {key: value for key, value in period.items() if key != "end"}
-        self._set_period(rest if given else {**rest, "start": date}, mark.field)
+        self._set_period(rest if given else {**rest, "start": date}, mark.provenance)
 
-    def _set_period(self, period: JsonObject, hl7_field: str) -> None:
+    def _set_period(self, period: JsonObject, said_by: Provenance) -> None:
         self.differences = [difference for difference in self.differences if difference.path != "period"]
         before = (self.server or {}).get("period")
         self._set("period", period or None)
         if period != before:
-            self.differences.append(Difference("period", before, period or None, hl7_field))
+            self.differences.append(Difference("period", before, period or None, said_by.text))
 
     # --- the result --------------------------------------------------------------------------------------------------
 
@@ -573,7 +573,7 @@ class _ResourcePlan:
             base += wanted
             for number, value in enumerate(wanted):
                 path = element if element in SINGLE else f"{element}[{number}]"
-                differences.append(Difference(path, None, value.value, value.field))
+                differences.append(Difference(path, None, value.value, value.provenance.text))
         self._mark_mapping()
         written = self._written("", tuple(base), holds_active, "")
         return Interaction(Kind.CREATE, self.resource_type, "", body, "", tuple(differences), reason, written=written)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from hl7bridge.destinations.fhir.desired import ENDING, allowed, field_of, sources, statement, supplied
+from hl7bridge.destinations.fhir.desired import ENDING, Field, allowed, bounds, cleared, sources, statement, supplied
 from hl7bridge.destinations.fhir.merging.earlier import LIFECYCLE_RULE
 from hl7bridge.destinations.fhir.merging.merge import covers, essence
 from hl7bridge.destinations.fhir.plan import (
@@ -16,16 +16,17 @@ from hl7bridge.destinations.fhir.plan import (
     RESTING,
     SINGLE,
     RoleIntent,
-    bounds,
     is_away,
 )
 from hl7bridge.destinations.fhir.rules import DestinationRules
-from hl7bridge.model import ElementValue, JsonObject, StaffChange, StaffRole, Written
+from hl7bridge.model import ElementValue, JsonObject, Provenance, StaffChange, StaffRole, Written
 
 STAFF = "staff"
 """Key of the role that stands for work whose unit nobody names."""
 
-_PERIOD_RANKS = {"ORG": 0, "STF-34": 1, "STF-12": 2, "STF-13": 2, "PRA-8": 3, "PRA-10": 3}
+_PERIOD_RANKS: Mapping[Field, int] = {
+    ("ORG", 0): 0, ("STF", 34): 1, ("STF", 12): 2, ("STF", 13): 2, ("PRA", 8): 3, ("PRA", 10): 3,
+}  # fmt: skip
 """Which field's word of a role's period stands before which (mapping/employment.py); a role keeps to that over messages."""
 
 
@@ -136,14 +137,14 @@ def _dates(change: StaffChange) -> tuple[ElementValue, ...]:
 def _with_shared(change: StaffChange, base: Written, speaking_of: Sequence[Written] | None = None) -> StaffRole:
     """The shared values for one role: what holds one value (unit, period) only where another field has not set it.
     `speaking_of`: the roles that the dates of the message are about, None = all."""
-    have = {value.element: sources(value.field) for value in base.values}
+    have = {value.element: sources(value.provenance) for value in base.values}
     values: list[ElementValue] = []
     for value in change.shared_role:
         if value.element == "period":
             about = speaking_of is None or base in speaking_of
             values += _period_for(value, base) if about else ()
-        elif value.element not in SINGLE or not have.get(value.element, sources(value.field)).isdisjoint(
-            sources(value.field)
+        elif value.element not in SINGLE or not have.get(value.element, sources(value.provenance)).isdisjoint(
+            sources(value.provenance)
         ):
             values.append(value)
     return StaffRole(base.role_key, base.origin, tuple(values))
@@ -163,10 +164,10 @@ def _period_for(value: ElementValue, base: Written) -> tuple[ElementValue, ...]:
     if not fields:
         return ()
     dates = {bound: value.value[bound] for bound in fields}
-    return (ElementValue("period", dates, ",".join(dict.fromkeys(fields.values())), value.rule),)
+    return (ElementValue("period", dates, Provenance.joined(*fields.values()), value.rule),)
 
 
-def _period_rank(field: str) -> int:
+def _period_rank(field: Provenance) -> int:
     return min((_PERIOD_RANKS.get(source, 0) for source in sources(field)), default=0)
 
 
@@ -177,7 +178,7 @@ def _meant(change: StaffChange, roles: Sequence[Written]) -> Sequence[Written] |
     if not names:
         return None
     found = [base for base in roles if not names.isdisjoint(_unit_names(base))]
-    if any(value.field.startswith("PRA") for value in _dates(change)):
+    if any(value.provenance.is_of("PRA") for value in _dates(change)):
         return [*found, *(base for base in roles if base.role_key == STAFF and base not in found)]
     return found or None
 
@@ -192,7 +193,7 @@ def _supplies(change: StaffChange, base: Written) -> bool:
     """Whether the message gives anew a field from which this role has a value: what it does not repeat lapses."""
     given = supplied(change)
     return any(
-        not given.isdisjoint(sources(value.field))
+        not given.isdisjoint(sources(value.provenance))
         for value in base.values
         if "." not in value.element and value.rule != LIFECYCLE_RULE
     )
@@ -200,17 +201,17 @@ def _supplies(change: StaffChange, base: Written) -> bool:
 
 def _clears(change: StaffChange, base: Written) -> bool:
     """Whether the message clears a field from which this role has a value."""
-    cleared = {field_of(name) for name in change.cleared}
+    unsaid = cleared(change)
     return any(
-        field_of(field) in cleared
+        place.whole_field in unsaid
         for value in base.values
         if "." not in value.element and value.rule != LIFECYCLE_RULE
-        for field in value.field.split(",")
+        for place in value.provenance.fields
     )
 
 
 def _is_cleared(change: StaffChange, origin: str) -> bool:
-    return bool(origin) and any(field_of(name) == origin for name in change.cleared)
+    return origin in map(str, change.cleared)
 
 
 def _ended_with_person(base: Written) -> bool:

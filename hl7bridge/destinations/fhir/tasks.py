@@ -28,7 +28,8 @@ from hl7bridge.model import (
 CLASSED_BY = ("job", "department", "category")
 """What a security class may be chosen by, the narrowest first: STF-18 and STF-19; ORG-2 and STF-8; PRA-3, STF-4, STF-39."""
 
-_JOB, _CATEGORY = ("STF-18", "STF-19"), ("PRA-3", "STF-4", "STF-9", "STF-39")
+_JOB = frozenset({("STF", 18), ("STF", 19)})
+_CATEGORY = frozenset({("PRA", 3), ("STF", 4), ("STF", 9), ("STF", 39)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +115,10 @@ def shown_by_record(change: StaffChange, rules: TaskRules) -> frozenset[str]:
 
 def is_provider(change: StaffChange) -> bool:
     """Whether the record speaks of a provider: anything of it comes from PRA, or it has an NPI."""
-    fields = [value.field for value in _values(change)] + [one.field for one in change.identifiers]
-    return any(name.startswith("PRA") for name in fields) or any(one.type_code == "NPI" for one in change.identifiers)
+    given = [value.provenance for value in _values(change)] + [one.provenance for one in change.identifiers]
+    return any(provenance.is_of("PRA") for provenance in given) or any(
+        one.type_code == "NPI" for one in change.identifiers
+    )
 
 
 def security_class(change: StaffChange, rules: TaskRules) -> str:
@@ -134,7 +137,7 @@ def _codes(change: StaffChange, kind: str) -> Iterator[str]:
         return
     wanted = _JOB if kind == "job" else _CATEGORY
     for value in _values(change):
-        if value.element == "code" and isinstance(value.value, dict) and value.field.startswith(wanted):
+        if value.element == "code" and isinstance(value.value, dict) and value.provenance.whole_field in wanted:
             for coding in value.value.get("coding", ()):
                 yield str(coding.get("code", ""))
             yield str(value.value.get("text", ""))

@@ -19,7 +19,7 @@ from hl7bridge.mapping.messages.effective import FUTURE, UNREADABLE_TEXT, When, 
 from hl7bridge.mapping.messages.record import BEFORE_RECORDS, Opening
 from hl7bridge.mapping.rules.draft import NOTHING_SAID, Purpose, Trace
 from hl7bridge.mapping.rules.standing import UNTOLD_KEY
-from hl7bridge.model import Action, Finding, Location, Record, RecordEcho, Severity, StaffIdentifier
+from hl7bridge.model import Action, Finding, Location, Provenance, Record, RecordEcho, Severity, StaffIdentifier
 
 FIRST_VERSION = (2, 4)
 
@@ -42,7 +42,7 @@ PURPOSES = {
 class PersonnelMessage(Opening):
     """A PMU, its EVN read: one record."""
 
-    event_field = "MSH-9"
+    event_field = Provenance.of("MSH", 9)
 
     def __init__(self, message: Message, rules: FeedRules, now: datetime, trace: Trace | None = None) -> None:
         super().__init__(message, rules, now, trace)
@@ -130,7 +130,7 @@ class PersonnelMessage(Opening):
         text = f"the staff key is taken from {source}"
         draft.findings.append(Finding("0", "key-source", text, Severity.INFORMATION, self._place_of(source), 1))
         draft.identifiers.append(
-            StaffIdentifier(key, self.envelope.rules.key_system, field=source, extra={"use": "secondary"})
+            StaffIdentifier(key, self.envelope.rules.key_system, provenance=source, extra={"use": "secondary"})
         )
         self._read(draft, staff, group)
         change = self._change(draft, staff)
@@ -138,10 +138,10 @@ class PersonnelMessage(Opening):
             change = None
         return Record(1, RecordEcho(), change, tuple(draft.findings))
 
-    def _place_of(self, source: str) -> Location:
+    def _place_of(self, source: Provenance) -> Location:
         """Where the sender has the field that gives the key: `STF-2` of `STF-2[3]`."""
-        segment, _, number = source.partition("[")[0].partition("-")
-        return Location(segment, 1, self.envelope.rules.site.sent_at(segment, int(number)))
+        segment, number = source.whole_field
+        return Location(segment, 1, self.envelope.rules.site.sent_at(segment, number))
 
 
 def _refused(code: str, local: str, text: str, place: Location) -> Record:

@@ -22,7 +22,18 @@ from hl7bridge.mapping.rules.plans import plans_for
 from hl7bridge.mapping.rules.reading import FieldReader
 from hl7bridge.mapping.rules.standing import settle
 from hl7bridge.mapping.rules.times import instant, is_doubtful, is_exact
-from hl7bridge.model import Action, ElementValue, Finding, Location, Record, Severity, StaffChange
+from hl7bridge.model import (
+    NO_FIELD,
+    RECORD_EVENT,
+    Action,
+    ElementValue,
+    Finding,
+    Location,
+    Provenance,
+    Record,
+    Severity,
+    StaffChange,
+)
 
 SHIFT_LIMIT = 3
 """So many fields of one segment with something that does not belong there: they are shifted; the record is not trusted."""
@@ -44,11 +55,14 @@ _TELLING = frozenset({"person_name", "gender", "birth_date"})
 
 _AWAY = "Temporarily unavailable"
 
+MFE_4 = Provenance.of("MFE", 4)
+"""Where a master file has the key of a record."""
+
 
 class Opening:
     """A message that is ours, its header read; `records()` reads the rest. Raises what `staff.translate` raises."""
 
-    event_field = "MFE-1"
+    event_field = RECORD_EVENT
 
     def __init__(self, message: Message, rules: FeedRules, now: datetime, trace: Trace | None = None) -> None:
         header = message.header
@@ -83,37 +97,36 @@ class Opening:
     ) -> None:
         self.findings.append(Finding(code, local, text, severity, Location(segment, field=field)))
 
-    def _staff_key(self, staff: Segment) -> tuple[str | None, str]:
+    def _staff_key(self, staff: Segment) -> tuple[str | None, Provenance]:
         """The staff key where no MFE names it, and the field that does: STF-1.1, else an identifier of STF-2, the first
         that the sender itself gave (an employee number, any type of its own) before the first licence or registration.
         Numbers of the private person are never the key: they would go where the destination withholds them.
         None where the field has one that cannot be told for certain: the next would be another key."""
         reader = self.envelope.reader
         if (key := reader.key(self._raw(staff, 1))) != "":
-            return key, "STF-1"
+            return key, Provenance.of("STF", 1)
         types = self.envelope.rules.codes["0203"]
-        later: tuple[str | None, str] = ("", "STF-2")
+        later: tuple[str | None, Provenance] = ("", Provenance.of("STF", 2))
         for number, repetition in enumerate(reader.repetitions(self._raw(staff, 2)), 1):
             value = reader.identifier(repetition)
             kind = types.get(reader.code(repetition, 5), "")
             of_authority = type_of_authority(*reader.subparts(repetition, 4)[:3])
             if value == "" or kind in _PERSONAL or of_authority in _PERSONAL:
                 continue
-            found = value, "STF-2" if number == 1 else f"STF-2[{number}]"
+            found = value, Provenance.of("STF", 2, number)
             if kind not in _OF_OTHERS:
                 return found
             later = found if later[0] == "" else later
         return later
 
-    def _declared_key(self, sent: str, group: list[Segment]) -> tuple[str | None, str]:
+    def _declared_key(self, sent: str, group: list[Segment]) -> tuple[str | None, Provenance]:
         """The staff key from the first place of the site's `key` that holds one, and that place. `sent`: MFE-4."""
         reader, types = self.envelope.reader, self.envelope.rules.codes["0203"]
         for source in self.envelope.rules.site.key_sources:
             if source.segment == "MFE":
                 if (key := reader.key(sent)) != "":
-                    return key, "MFE-4"
+                    return key, MFE_4
                 continue
-            label = f"{source.segment}-{source.number}"
             for segment in group:
                 if segment.name != source.segment:
                     continue
@@ -122,8 +135,8 @@ class Opening:
                     key = reader.whole(parts[source.component - 1]) if source.component <= len(parts) else ""
                     kind = reader.code(repetition, 5)
                     if key != "" and (not source.type_code or source.type_code in (kind, types.get(kind))):
-                        return key, label if number == 1 else f"{label}[{number}]"
-        return "", ""
+                        return key, Provenance.of(source.segment, source.number, number)
+        return "", NO_FIELD
 
     def _raw(self, segment: Segment, number: int) -> str:
         """A field by its place in the standard, wherever this sender has it."""
@@ -295,8 +308,8 @@ def _check_numbers(draft: Draft) -> None:
         found = {one.value: one for one in draft.identifiers if one.system == system}
         if len(found) > 1:
             text = "two numbers of a kind that everybody has once: one of them is somebody else's"
-            segment, _, field = [*found.values()][1].field.partition("[")[0].partition("-")
-            at = Location(segment, 1, draft.envelope.rules.site.sent_at(segment, int(field)))
+            segment, field = [*found.values()][1].provenance.whole_field
+            at = Location(segment, 1, draft.envelope.rules.site.sent_at(segment, field))
             draft.findings.append(Finding("102", "identifier-conflict", text, Severity.ERROR, at, draft.position))
 
 

@@ -18,7 +18,7 @@ from hl7bridge.mapping.messages import events, structure
 from hl7bridge.mapping.messages.effective import UNREADABLE_TEXT, When, when_of
 from hl7bridge.mapping.messages.master_file import RESPONSE_LEVELS, UNKNOWN_FILE, Names, file_of
 from hl7bridge.mapping.messages.personnel import PersonnelMessage
-from hl7bridge.mapping.messages.record import BEFORE_RECORDS, NOT_A_PRACTITIONER, Opening, first_component
+from hl7bridge.mapping.messages.record import BEFORE_RECORDS, MFE_4, NOT_A_PRACTITIONER, Opening, first_component
 from hl7bridge.mapping.messages.visits import VisitMessage, is_read
 from hl7bridge.mapping.rules.draft import NOTHING_SAID, Purpose, Trace
 from hl7bridge.mapping.rules.standing import UNTOLD_KEY
@@ -26,6 +26,7 @@ from hl7bridge.model import (
     Action,
     Finding,
     Location,
+    Provenance,
     Record,
     RecordEcho,
     Severity,
@@ -276,7 +277,7 @@ class MasterFile(Opening):
         findings = draft.findings
         if envelope.rules.site.key:
             pass  # where the key stands is declared: nothing is assumed
-        elif source != "MFE-4":
+        elif source != MFE_4:
             text = f"MFE-4 (primary key) is empty: the key is taken from {source}"
             findings.append(Finding("101", "key-assumed", text, Severity.WARNING, at(4), position))
         elif reader.repetition in echo.key:
@@ -286,7 +287,7 @@ class MasterFile(Opening):
             text = f"MFE-3 {UNREADABLE_TEXT}"
             findings.append(Finding("102", "invalid-time", text, Severity.WARNING, at(3), position))
         draft.identifiers.append(
-            StaffIdentifier(key, envelope.rules.key_system, field=source, extra={"use": "secondary"})
+            StaffIdentifier(key, envelope.rules.key_system, provenance=source, extra={"use": "secondary"})
         )
         self._read(draft, staff, group)
         change = self._change(draft, staff)
@@ -299,14 +300,14 @@ class MasterFile(Opening):
             findings.append(Finding("103", UNKNOWN_FILE, text, Severity.WARNING, Location("MFI", field=1), position))
         return Record(position, echo, change, tuple(findings))
 
-    def _key(self, sent: str, staff: Segment | None, group: list[Segment]) -> tuple[str | None, str]:
+    def _key(self, sent: str, staff: Segment | None, group: list[Segment]) -> tuple[str | None, Provenance]:
         """The staff key and the field that gives it: where the site says, else MFE-4's first component, else STF's.
         None where that field has one that cannot be told for certain."""
         if self.envelope.rules.site.key:
             return self._declared_key(sent, group)
         key = self.envelope.reader.key(sent)
         if key != "" or staff is None:
-            return key, "MFE-4"
+            return key, MFE_4
         return self._staff_key(staff)
 
     def _when(self, raw: str, entry: Segment) -> When:

@@ -38,6 +38,7 @@ from hl7bridge.model import (
     Finding,
     JsonObject,
     Location,
+    Provenance,
     Record,
     RecordEcho,
     Severity,
@@ -203,7 +204,7 @@ class _Mention:
 class VisitMessage(Opening):
     """An ADT message that is read: one record for each practitioner that it names."""
 
-    event_field = "MSH-9"
+    event_field = Provenance.of("MSH", 9)
 
     def __init__(self, message: Message, rules: FeedRules, now: datetime, trace: Trace | None = None) -> None:
         super().__init__(message, rules, now, trace)

@@ -7,7 +7,7 @@ fields of its segment together (EDU, CER, LAN, ORG). fields.toml says which fiel
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ from hl7bridge.mapping.rules.shapes import (
     type_of_field,
 )
 from hl7bridge.mapping.rules.tables import Codes
-from hl7bridge.model import Action, ElementValue, Finding, Location, Severity, StaffIdentifier
+from hl7bridge.model import Action, ElementValue, Finding, Location, Provenance, Severity, StaffIdentifier
 
 FieldRule = Callable[["Draft", "Row", str], None]
 SegmentRule = Callable[["Draft"], None]
@@ -72,6 +72,10 @@ class Row:
     when: Condition | None = None
     authority: str = ""
     data_type: str = ""
+    provenance: Provenance = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "provenance", Provenance.read(self.label))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,7 +126,7 @@ class Entry:
     place: Place
     element: str
     value: Any
-    field: str
+    provenance: Provenance
     rule: str
 
 
@@ -164,9 +168,9 @@ class Source:
         self.used = False
 
     @property
-    def label(self) -> str:
-        """The field as an ElementValue names it: `STF-8[2]`."""
-        return self.row.label if self.number == 1 else f"{self.row.label}[{self.number}]"
+    def provenance(self) -> Provenance:
+        """The field, at its repetition."""
+        return self.row.provenance.at(self.number)
 
     @property
     def place(self) -> Place:
@@ -175,7 +179,7 @@ class Source:
 
     def value(self, element: str, value: Any) -> ElementValue:
         """A value for a role, from here."""
-        return ElementValue(element, value, self.label, self.row.rule)
+        return ElementValue(element, value, self.provenance, self.row.rule)
 
 
 class Bound(Source):
@@ -328,7 +332,7 @@ class Draft:
         self.role_said: Said[ElementValue] = Said(of_element)
         self.units: list[Unit] = []
         self.units_said: Said[Unit] = Said(lambda unit: unit.key)
-        self.cleared: list[str] = []
+        self.cleared: list[Location] = []
         self.findings: list[Finding] = []
         self.misfits: set[str] = set()
         self.shifted: set[tuple[str, int]] = set()  # segments that hold a misfit: name, occurrence
@@ -441,56 +445,56 @@ class Draft:
         """The current field."""
         return Place(self.segment.name, self.segment.occurrence, self.row.number)
 
-    def label(self, repetition: int = 1) -> str:
-        """The current field as an ElementValue names it: `STF-10`, `STF-10[2]`."""
-        return self.row.label if repetition == 1 else f"{self.row.label}[{repetition}]"
+    def provenance(self, repetition: int = 1) -> Provenance:
+        """The current field, at one of its repetitions."""
+        return self.row.provenance.at(repetition)
 
     # -- finding --
 
     def person(self, element: str, value: Any, repetition: int = 1, kind: str = "") -> ElementValue:
         """A value for Practitioner, from the current field. `kind`: see `ElementValue`."""
         row = self.row
-        label = row.label if repetition == 1 else f"{row.label}[{repetition}]"
-        found = ElementValue(element, value, label, row.rule, kind)
+        provenance = row.provenance if repetition == 1 else row.provenance.at(repetition)
+        found = ElementValue(element, value, provenance, row.rule, kind)
         self.practitioner.append(found)
         if self.trace is not None:
-            self.trace.entries.append(Entry(self.place, f"Practitioner.{element}", value, label, row.rule))
+            self.trace.entries.append(Entry(self.place, f"Practitioner.{element}", value, provenance, row.rule))
         return found
 
     def role_value(self, element: str, value: Any, repetition: int = 1) -> None:
         """A value for every role of the person, from the current field; said once where two fields say the same."""
         if not self.role_said.has((element, frozen(value)), self.role):
-            self.role.append(ElementValue(element, value, self.label(repetition), self.row.rule))
+            self.role.append(ElementValue(element, value, self.provenance(repetition), self.row.rule))
         if self.trace is not None:
-            label = self.label(repetition)
-            self.trace.entries.append(Entry(self.place, f"PractitionerRole.{element}", value, label, self.row.rule))
+            given, provenance = f"PractitionerRole.{element}", self.provenance(repetition)
+            self.trace.entries.append(Entry(self.place, given, value, provenance, self.row.rule))
 
     def share(self, value: ElementValue) -> None:
         """A value of the current field that is the person's and every role's."""
         self.role.append(value)
         if self.trace is not None:
             element = f"PractitionerRole.{value.element}"
-            self.trace.entries.append(Entry(self.place, element, value.value, value.field, value.rule))
+            self.trace.entries.append(Entry(self.place, element, value.value, value.provenance, value.rule))
 
     def identify(self, identifier: StaffIdentifier) -> None:
         """An identifier of the person, from the current field."""
         self.identifiers.append(identifier)
         if self.trace is not None:
             shown = {"system": identifier.system, "value": identifier.value}
-            entry = Entry(self.place, "Practitioner.identifier", shown, identifier.field, self.row.rule)
+            entry = Entry(self.place, "Practitioner.identifier", shown, identifier.provenance, self.row.rule)
             self.trace.entries.append(entry)
 
     def decide(self, what: str, value: Any) -> None:
         """Note for `explain` that the current field decided something."""
         if self.trace is not None:
-            self.trace.entries.append(Entry(self.place, what, value, self.row.label, self.row.rule))
+            self.trace.entries.append(Entry(self.place, what, value, self.row.provenance, self.row.rule))
 
     def use(self, source: Source, element: str, value: Any) -> None:
         """A value that had to wait is in a role after all (noted for `explain`)."""
         source.used = True
         if self.trace is not None:
             self.trace.entries.append(
-                Entry(source.place, f"PractitionerRole.{element}", value, source.label, source.row.rule)
+                Entry(source.place, f"PractitionerRole.{element}", value, source.provenance, source.row.rule)
             )
 
     def clear(self) -> None:
@@ -502,8 +506,8 @@ class Draft:
         if self.purpose.ending or self.purpose.qualifications_only:
             self.leave("a null: the event clears nothing")
             return
-        if row.label not in self.cleared:
-            self.cleared.append(row.label)
+        if (place := row.provenance.fields[0]) not in self.cleared:
+            self.cleared.append(place)
         self.decide("cleared", "")
 
     def leave(self, reason: str, source: Source | None = None) -> None:

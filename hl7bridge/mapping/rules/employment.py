@@ -10,7 +10,7 @@ from hl7bridge.mapping.rules.datatypes import NOBODY, names_of
 from hl7bridge.mapping.rules.draft import Bound, Draft, Source, Unit
 from hl7bridge.mapping.rules.role import fallback_organization
 from hl7bridge.mapping.rules.times import ends_before
-from hl7bridge.model import ElementValue, Finding, Location, Severity, StaffRole
+from hl7bridge.model import ElementValue, Finding, Location, Provenance, Severity, StaffRole
 
 
 def roles_of(draft: Draft) -> tuple[tuple[StaffRole, ...], tuple[ElementValue, ...]]:
@@ -27,7 +27,7 @@ def roles_of(draft: Draft) -> tuple[tuple[StaffRole, ...], tuple[ElementValue, .
             general.append(fallback[0])
         if periods is not None and (period := periods.of(NOBODY)):
             general.append(period)
-            if period.field.startswith("PRA"):
+            if period.provenance.is_of("PRA"):
                 draft.institution_names = fallback[1] if fallback is not None and periods.names_practice else NOBODY
             elif not any(draft.relationship):
                 draft.institution_names = NOBODY.union(*(bound.institution for bound in periods.dates if bound.used))
@@ -171,16 +171,16 @@ class _Periods:
                 self.reversed = True
                 self._say(end, "102", "period-reversed", "a period ends before it starts: left out", Severity.WARNING)
             return None
-        period, label = {}, first.label
+        period, provenance = {}, first.provenance
         if start:
             period["start"] = start.date
             draft.use(start, "period.start", start.date)
         if end:
             period["end"] = end.date
             draft.use(end, "period.end", end.date)
-            if end.label != label:
-                label = f"{label},{end.label}"  # both fields stand for the one value
-        return ElementValue("period", period, label, first.row.rule)
+            if end is not first:
+                provenance = Provenance.joined(provenance, end.provenance)  # both fields stand for the one value
+        return ElementValue("period", period, provenance, first.row.rule)
 
     def give_way(self, names: frozenset[str]) -> None:
         """The unit that goes by these names has a period of its own (ORG-9)."""

@@ -223,7 +223,7 @@ def add(draft: Draft, number: int, value: str, system: str, authority: str, type
         draft.warn("103", "unmapped-authority", text, number if number > 1 else 0)
         if draft.trace is not None:
             draft.trace.unmapped.append((draft.row.label, "authorities", authority))
-    draft.identify(StaffIdentifier(value, system, authority, type_code, draft.label(number), extra))
+    draft.identify(StaffIdentifier(value, system, authority, type_code, draft.provenance(number), extra))
 
 
 _CHECKED = frozenset({NPI, "NPI", DEA, "DEA", SSN})

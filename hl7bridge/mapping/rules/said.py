@@ -73,7 +73,7 @@ class SaidIdentifiers:
             keys.append(("type", one.value, one.type_code))
         for key in keys:
             self._first.setdefault(key, at)
-        if one.system and one.field.partition("[")[0] == "STF-2":
+        if one.system and one.provenance.whole_field == ("STF", 2):
             of_system = self._of_staff.setdefault(one.system, [])
             if not of_system or (len(of_system) == 1 and of_system[0][1] != one.value):
                 of_system.append((at, one.value))

@@ -17,6 +17,7 @@ from hl7bridge.model import (
     ElementValue,
     Known,
     Outcome,
+    Provenance,
     StaffChange,
     StaffIdentifier,
     StaffRole,
@@ -32,7 +33,7 @@ GOOD_NPI = "1234567893"
 
 
 def value(element: str, what: Any, field: str) -> ElementValue:
-    return ElementValue(element, what, field)
+    return ElementValue(element, what, Provenance.read(field))
 
 
 def name(family: str = "Okonkwo", given: str = "Adaeze", **more: Any) -> ElementValue:
@@ -57,9 +58,9 @@ def change(
     identifiers: Sequence[StaffIdentifier] = (),
     **more: Any,
 ) -> StaffChange:
-    known = [StaffIdentifier(key, keys, field="MFE-4"), *identifiers]
+    known = [StaffIdentifier(key, keys, provenance=Provenance.read("MFE-4")), *identifiers]
     if npi:
-        known.append(StaffIdentifier(npi, NPI, type_code="NPI", field="STF-2"))
+        known.append(StaffIdentifier(npi, NPI, type_code="NPI", provenance=Provenance.read("STF-2")))
     if action in (Action.ADD,) and "active" not in more:
         more["active"] = True
     return StaffChange(action, key, tuple(known), practitioner=values, **more)

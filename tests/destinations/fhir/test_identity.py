@@ -10,14 +10,14 @@ from hl7bridge.destinations.fhir.identity.resolve import Match, Resolution, lane
 from hl7bridge.destinations.fhir.identity.systems import NPI
 from hl7bridge.destinations.fhir.wire.client import FhirClient
 from hl7bridge.destinations.fhir.wire.replies import ReplyKind
-from hl7bridge.model import Action, JsonObject, Known, StaffChange, StaffIdentifier
+from hl7bridge.model import Action, JsonObject, Known, Provenance, StaffChange, StaffIdentifier
 from tests.destinations.fhir.people import GOOD_NPI, KEYS, OTHER_KEYS, change, name, rules, value
 from tests.destinations.fhir.server import FakeFhir, fhir, problem
 
 NPI_OID = "urn:oid:2.16.840.1.113883.4.6"
 OTHER_NPI = "1245319599"
 DEA_URL = "http://terminology.hl7.org/NamingSystem/USDEANumber"
-LICENCE = StaffIdentifier("L-7", "urn:oid:2.999.3", type_code="MD", field="STF-2")
+LICENCE = StaffIdentifier("L-7", "urn:oid:2.999.3", type_code="MD", provenance=Provenance.read("STF-2"))
 
 
 def person(resource_id: str, *identifiers: tuple[str, str], family: str = "Okonkwo", **more: Any) -> JsonObject:

@@ -8,14 +8,24 @@ import pytest
 
 from hl7bridge.destinations.fhir.merging.earlier import EARLIER_RULE, VERSION_MARK
 from hl7bridge.destinations.fhir.plan import plan_practitioner
-from hl7bridge.model import Action, ElementValue, Interaction, JsonObject, StaffChange, StaffIdentifier, Written
+from hl7bridge.model import (
+    Action,
+    ElementValue,
+    Interaction,
+    JsonObject,
+    Location,
+    Provenance,
+    StaffChange,
+    StaffIdentifier,
+    Written,
+)
 from tests.destinations.fhir.people import KEYS, NOW, change, name, phone, rules, value
 
 HOSPITAL = "urn:oid:2.999.1"
 OLD, NEW, NEWER = "mapping-1", "mapping-2", "mapping-3"
-GUESSED = StaffIdentifier("5001", HOSPITAL, "HOSP", "RN", "STF-2")
-UNGUESSED = StaffIdentifier("5001", "", "", "RN", "STF-2")
-OTHER = StaffIdentifier("77", "urn:oid:2.999.2", "X", "", "STF-2")
+GUESSED = StaffIdentifier("5001", HOSPITAL, "HOSP", "RN", Provenance.read("STF-2"))
+UNGUESSED = StaffIdentifier("5001", "", "", "RN", Provenance.read("STF-2"))
+OTHER = StaffIdentifier("77", "urn:oid:2.999.2", "X", "", Provenance.read("STF-2"))
 KEPT = "kept 1 that only the changed mapping gives no more"
 
 
@@ -90,14 +100,14 @@ def test_what_the_sender_stops_sending_goes_as_ever() -> None:
 
 def test_what_the_sender_states_differently_under_one_mapping_goes_as_ever() -> None:
     person = Person(message(NEW, GUESSED))
-    person.take(message(NEW, StaffIdentifier("5001", "urn:oid:2.999.3", "CLINIC", "RN", "STF-2")))
+    person.take(message(NEW, StaffIdentifier("5001", "urn:oid:2.999.3", "CLINIC", "RN", Provenance.read("STF-2"))))
     assert person.numbers == [("urn:oid:2.999.3", "5001")]
 
 
 def test_a_null_clears_what_stayed() -> None:
     person = Person(message(OLD, GUESSED))
     person.take(message(NEW, UNGUESSED))
-    person.take(message(NEW, cleared=("STF-2",)))
+    person.take(message(NEW, cleared=(Location("STF", field=2),)))
     assert person.numbers == []
 
 
@@ -120,11 +130,17 @@ def test_a_number_that_another_rule_gives_again_is_an_ordinary_one() -> None:
 
 def test_the_number_under_its_own_authority_comes_beside_the_earlier_one() -> None:
     tax = "urn:oid:2.16.840.1.113883.4.4"
-    person = Person(message(OLD, StaffIdentifier("77-0077", tax, "HMRC", "", "STF-2")))
-    person.take(message(NEW, StaffIdentifier("770077", "urn:oid:1.2.826.0.1.999", "HMRC", "TAX", "STF-2")), NEW)
+    person = Person(message(OLD, StaffIdentifier("77-0077", tax, "HMRC", "", Provenance.read("STF-2"))))
+    person.take(
+        message(NEW, StaffIdentifier("770077", "urn:oid:1.2.826.0.1.999", "HMRC", "TAX", Provenance.read("STF-2"))), NEW
+    )
     assert person.numbers == []  # a tax number is withheld
-    person = Person(message(OLD, StaffIdentifier("77-0077", tax, "HMRC", "", "STF-2")), withheld=frozenset())
-    person.take(message(NEW, StaffIdentifier("770077", "urn:oid:1.2.826.0.1.999", "HMRC", "TAX", "STF-2")))
+    person = Person(
+        message(OLD, StaffIdentifier("77-0077", tax, "HMRC", "", Provenance.read("STF-2"))), withheld=frozenset()
+    )
+    person.take(
+        message(NEW, StaffIdentifier("770077", "urn:oid:1.2.826.0.1.999", "HMRC", "TAX", Provenance.read("STF-2")))
+    )
     assert sorted(person.numbers) == [("urn:oid:1.2.826.0.1.999", "770077"), (tax, "77-0077")]
 
 
@@ -132,7 +148,7 @@ def test_the_number_under_its_own_authority_comes_beside_the_earlier_one() -> No
 def test_what_is_withheld_now_stays_too(element: str) -> None:
     content = {"city": "Leeds"} if element == "address" else {"system": "phone", "value": "555-9"}
     person = Person(message(OLD, values=(value(element, content, "STF-11"), phone("555-1"))))
-    untyped = ElementValue(element, content, "STF-11", "", "home")
+    untyped = ElementValue(element, content, Provenance.read("STF-11"), "", "home")
     plan = person.take(message(NEW, values=(untyped, phone("555-1"))))
     assert person.server is not None
     assert content in person.server[element]

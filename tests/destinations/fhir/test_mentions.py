@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from hl7bridge.destinations.fhir.identity.systems import NPI
-from hl7bridge.model import Action, JsonObject, Kind, Result, StaffChange, StaffIdentifier
+from hl7bridge.model import Action, JsonObject, Kind, Provenance, Result, StaffChange, StaffIdentifier
 from tests.destinations.fhir.people import ADA, GOOD_NPI, KEYS, LEAVES, Bridge, kinds, name, phone, rules, value
 from tests.destinations.fhir.server import FakeFhir
 
@@ -16,7 +16,7 @@ ADT = "adt"
 
 def mention(family: str = "Okonkwo", given: str = "Adaeze", npi: str = GOOD_NPI) -> StaffChange:
     found = value("name", {"use": "official", "family": family, "given": [given]}, "PV1-7")
-    identifier = StaffIdentifier(npi, NPI, type_code="NPI", field="PV1-7")
+    identifier = StaffIdentifier(npi, NPI, type_code="NPI", provenance=Provenance.read("PV1-7"))
     return StaffChange(Action.ADD, f"{NPI}|{npi}", (identifier,), practitioner=(found,), only_if_missing=True)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hl7bridge.destinations.fhir.merging.merge import covers
 from hl7bridge.destinations.fhir.merging.qualifications import merge_certificates
-from hl7bridge.model import Action, ElementValue, Result, StaffChange, StaffRole
+from hl7bridge.model import Action, ElementValue, Provenance, Result, StaffChange, StaffRole
 from tests.destinations.fhir.people import Bridge, change, name, rules, unit, value
 from tests.destinations.fhir.server import FakeFhir
 from tests.examples import examples
@@ -25,9 +25,13 @@ def certificate(number: str = "", code: str = "LIC", issuer: str = "Board", **pe
 
 
 def merge(wanted: dict[str, Any], base: Any = (), server: Any = (), others: Any = (), revokes: bool = False) -> Any:
-    ours = [ElementValue("qualification", one, "CER-10") for one in base]
+    ours = [ElementValue("qualification", one, Provenance.read("CER-10")) for one in base]
     merged, complete = merge_certificates(
-        [ElementValue("qualification", wanted, "CER-10")], ours, list(server), list(others), revokes=revokes
+        [ElementValue("qualification", wanted, Provenance.read("CER-10"))],
+        ours,
+        list(server),
+        list(others),
+        revokes=revokes,
     )
     return merged.value, [one.value for one in merged.base], complete
 
@@ -102,7 +106,10 @@ def test_a_revocation_means_ours_though_another_ones_dates_are_those_that_it_nam
 
 def test_what_somebody_changed_is_ended_as_it_stands_and_told_once() -> None:
     ours, now = certificate("2", start="2020-01-01"), certificate("2", start="2021-05-05")
-    values = [ElementValue("qualification", one, "CER-10") for one in (ours, certificate("2", end="2026-01-01"))]
+    values = [
+        ElementValue("qualification", one, Provenance.read("CER-10"))
+        for one in (ours, certificate("2", end="2026-01-01"))
+    ]
     merged, complete = merge_certificates(values[1:], values[:1], [now], [], revokes=True)
     assert complete
     assert merged.value == [now | {"period": {"start": "2021-05-05", "end": "2026-01-01"}}]
@@ -131,7 +138,7 @@ def test_any_story_of_certificates(story: list[tuple[bool, dict[str, Any]]], for
     for revokes, one in story:
         if revokes and not one.get("period", {}).get("end"):
             one = one | {"period": {**one.get("period", {}), "end": "2026-01-01"}}
-        wanted = [ElementValue("qualification", one, "CER-10")]
+        wanted = [ElementValue("qualification", one, Provenance.read("CER-10"))]
         frozen = copy.deepcopy(server)
         merged, complete = merge_certificates(wanted, base, server, foreign, revokes=revokes)
         assert server == frozen

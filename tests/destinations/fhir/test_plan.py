@@ -28,7 +28,9 @@ from hl7bridge.model import (
     Interaction,
     JsonObject,
     Kind,
+    Location,
     Number,
+    Provenance,
     StaffChange,
     StaffIdentifier,
     StaffRole,
@@ -71,7 +73,7 @@ def plan(
 def test_personal_details_are_withheld_until_the_destination_asks_for_them() -> None:
     home = value("address", {"use": "home", "city": "Enugu"}, "STF-11")
     private = (value("birthDate", "1980-02-01", "STF-6"), home, phone("555-7", use="home"))
-    ssn = StaffIdentifier("123", "http://hl7.org/fhir/sid/us-ssn", type_code="SS", field="STF-2")
+    ssn = StaffIdentifier("123", "http://hl7.org/fhir/sid/us-ssn", type_code="SS", provenance=Provenance.read("STF-2"))
     one = change(Action.ADD, name(), phone("555-1"), *private, identifiers=[ssn])
     assert [v.element for v in practitioner_values(one, rules())] == ["identifier", "name", "telecom"]
     everything = practitioner_values(one, rules(withheld=frozenset()))
@@ -82,7 +84,7 @@ def test_personal_details_are_withheld_until_the_destination_asks_for_them() -> 
 
 
 def test_the_destinations_own_system_for_an_authority() -> None:
-    number = StaffIdentifier("77", "", authority="STMARY", type_code="EI", field="STF-2")
+    number = StaffIdentifier("77", "", authority="STMARY", type_code="EI", provenance=Provenance.read("STF-2"))
     one = change(Action.ADD, name(), identifiers=[number])
     assert [v.value["system"] for v in practitioner_values(one, rules())[:-1]] == [KEYS]
     named = practitioner_values(one, rules(systems={"STMARY": "urn:oid:2.999.1"}))
@@ -96,16 +98,17 @@ def test_the_destinations_own_system_for_an_authority() -> None:
 @pytest.mark.parametrize(
     ("field", "expected"),
     [
-        ("STF-10[2].1", {"STF-10"}),
-        ("CER-10", {"CER"}),
-        ("CER[2]-11", {"CER"}),
-        ("PRA-8, PRA-10", {"PRA-8", "PRA-10"}),
-        ("ORG-2", {"ORG"}),
-        ("odd", {"odd"}),
+        ("STF-10[2].1", {("STF", 10)}),
+        ("CER-10", {("CER", 0)}),
+        ("CER[2]-11", {("CER", 0)}),
+        ("PRA-8, PRA-10", {("PRA", 8), ("PRA", 10)}),
+        ("ORG-2", {("ORG", 0)}),
+        ("odd", {("odd", 0)}),
+        ("", {("", 0)}),
     ],
 )
-def test_sources(field: str, expected: set[str]) -> None:
-    assert sources(field) == expected
+def test_sources(field: str, expected: set[tuple[str, int]]) -> None:
+    assert sources(Provenance.read(field)) == expected
 
 
 def test_a_new_person() -> None:
@@ -148,7 +151,7 @@ def test_empty_is_unchanged_and_null_clears_what_we_wrote() -> None:
     server = person(name=[name().value], telecom=[phone("555-1").value, theirs])
     own = base(name(), phone("555-1"))
     assert plan(change(Action.UPDATE, name()), server, own).kind is Kind.NONE
-    cleared = plan(change(Action.UPDATE, name(), cleared=("STF-10",)), server, own)
+    cleared = plan(change(Action.UPDATE, name(), cleared=(Location("STF", field=10),)), server, own)
     assert cleared.body is not None
     assert cleared.body["telecom"] == [theirs]
     assert cleared.differences[0].field == "STF-10"
@@ -320,7 +323,7 @@ def ended_with_person(key: str) -> Written:
             id="units are named at last",
         ),
         pytest.param(
-            change(Action.UPDATE, cleared=("STF-8",)),
+            change(Action.UPDATE, cleared=(Location("STF", field=8),)),
             [role_base("STF-8:A"), role_base("ORG:C", origin="ORG")],
             {"STF-8:A": "ended-unlisted"},
             id="cleared",
@@ -546,7 +549,9 @@ def test_an_npi_under_its_oid_is_not_added_again() -> None:
 
 
 def test_happened_sees_what_did_not() -> None:
-    one = change(Action.UPDATE, phone("555-2"), value("gender", "female", "STF-5"), cleared=("STF-11",))
+    one = change(
+        Action.UPDATE, phone("555-2"), value("gender", "female", "STF-5"), cleared=(Location("STF", field=11),)
+    )
     home = value("address", {"use": "work", "city": "Enugu"}, "STF-11")
     server = person(telecom=[phone("555-1").value], address=[home.value])
     planned = plan(one, server, base(phone("555-1"), home))
@@ -562,7 +567,9 @@ def test_what_is_planned_is_fhir() -> None:
     """A second opinion on every kind of body that a plan makes."""
     practitioner = pytest.importorskip("fhir.resources.R4B.practitioner").Practitioner
     practitioner_role = pytest.importorskip("fhir.resources.R4B.practitionerrole").PractitionerRole
-    licence = StaffIdentifier("77", "urn:oid:2.999.1", type_code="MD", field="STF-2", extra={"period": {"end": "2030"}})
+    licence = StaffIdentifier(
+        "77", "urn:oid:2.999.1", type_code="MD", provenance=Provenance.read("STF-2"), extra={"period": {"end": "2030"}}
+    )
     one = change(
         Action.ADD,
         name(suffix=["MD"]),

@@ -17,7 +17,9 @@ from hl7bridge.model import (
     Interaction,
     JsonObject,
     Kind,
+    Location,
     Number,
+    Provenance,
     StaffChange,
     StaffIdentifier,
     Written,
@@ -80,21 +82,28 @@ MANAGED = set(ITEMS) | {"gender", "active"}
 def messages(draw: Any, key: str) -> StaffChange:
     """A staff change with some of the elements; what is not drawn is not supplied."""
     values: list[ElementValue] = []
-    identifiers = [StaffIdentifier(key, KEYS, field="MFE-4")]
+    identifiers = [StaffIdentifier(key, KEYS, provenance=Provenance.read("MFE-4"))]
     for element, items in ITEMS.items():
         for number, item in enumerate(draw(st.lists(items, max_size=3)), 1):
             field = f"{draw(st.sampled_from(FIELDS[element]))}[{number}]"
             if element == "identifier":
                 extra = {name: item[name] for name in item if name not in ("system", "value")}
-                identifiers.append(StaffIdentifier(item["value"], item["system"], field=field, extra=extra))
+                identifiers.append(
+                    StaffIdentifier(item["value"], item["system"], provenance=Provenance.read(field), extra=extra)
+                )
             else:
-                values.append(ElementValue(element, item, field))
+                values.append(ElementValue(element, item, Provenance.read(field)))
     if draw(st.booleans()):
-        values.append(ElementValue("gender", draw(st.sampled_from(["female", "other"])), "STF-5"))
-    cleared = draw(st.lists(st.sampled_from(["STF-10", "STF-3", "LAN-2"]), max_size=1))
+        values.append(ElementValue("gender", draw(st.sampled_from(["female", "other"])), Provenance.read("STF-5")))
+    cleared = draw(st.lists(st.sampled_from([("STF", 10), ("STF", 3), ("LAN", 2)]), max_size=1))
     active = draw(st.sampled_from([True, True, False, None]))
     return StaffChange(
-        Action.UPDATE, key, tuple(identifiers), active, practitioner=tuple(values), cleared=tuple(cleared)
+        Action.UPDATE,
+        key,
+        tuple(identifiers),
+        active,
+        practitioner=tuple(values),
+        cleared=tuple(Location(segment, field=number) for segment, number in cleared),
     )
 
 
@@ -188,7 +197,7 @@ def test_two_feeds_and_people_at_the_server(story: list[Any], on_drift: str) -> 
             # A single value has one owner at a time: the last who spoke. Lists keep what every feed stands for.
             assert value.element == "gender" or _shown(server, value), (writer.feed, value)
         for value in interaction.written.values:
-            fixed = on_drift == "overwrite" and value.field in {v.field for v in step.practitioner}
+            fixed = on_drift == "overwrite" and value.provenance in {v.provenance for v in step.practitioner}
             assert value.element == "gender" or not fixed or _shown(server, value), value
         again = plan(step, server, bases, on_drift)
         assert again.kind is Kind.NONE, again.differences

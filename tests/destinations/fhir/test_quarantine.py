@@ -12,7 +12,18 @@ from hl7bridge.destinations.fhir.identity.resolve import Match, Resolution, reso
 from hl7bridge.destinations.fhir.identity.systems import NPI
 from hl7bridge.destinations.fhir.wire.client import FhirClient
 from hl7bridge.destinations.reasons import QUARANTINE
-from hl7bridge.model import Action, ElementValue, JsonObject, Known, Link, Result, StaffChange, StaffIdentifier, Written
+from hl7bridge.model import (
+    Action,
+    ElementValue,
+    JsonObject,
+    Known,
+    Link,
+    Provenance,
+    Result,
+    StaffChange,
+    StaffIdentifier,
+    Written,
+)
 from tests.destinations.fhir.people import ADA, GOOD_NPI, KEYS, LEAVES, Bridge, change, kinds, name, rules, value
 from tests.destinations.fhir.server import Answer, FakeFhir, LostReply, once, problem
 from tests.destinations.fhir.test_identity import LICENCE, OTHER_NPI, person
@@ -248,7 +259,7 @@ def test_a_link_outweighs_identifiers_not_name_and_birth_date(
 
 
 def test_a_linked_person_may_marry_once_we_have_written_her() -> None:
-    base = Written("Practitioner", "a", (ElementValue("name", {"family": "Okonkwo"}, "STF-3"),))
+    base = Written("Practitioner", "a", (ElementValue("name", {"family": "Okonkwo"}, Provenance.read("STF-3")),))
     found, _ = asked(change(Action.UPDATE, name("Brandt")), person("a"), known=linked(Link.LINKED, base))
     assert found.match is Match.FOUND
 

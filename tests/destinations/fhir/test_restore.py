@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hl7bridge.destinations.fhir.restore import CREATED, HELD_ACTIVE, NOTHING, RestorePlan, combined, plan_restore
-from hl7bridge.model import Action, ElementValue, Image, JsonObject, Kind, Number, Written
+from hl7bridge.model import Action, ElementValue, Image, JsonObject, Kind, Number, Provenance, Written
 from tests.destinations.fhir.people import ADA, LEAVES, Bridge, change, name, phone, unit, value
 from tests.destinations.fhir.server import FakeFhir
 
@@ -149,7 +149,7 @@ def test_a_role_that_was_created_ends(period: JsonObject, end: str) -> None:
 
 
 def test_the_record_stands_for_what_it_stood_for() -> None:
-    own = base(phone("555-1"), ElementValue("active.away", True, "EVN-2"), holds_active=False)
+    own = base(phone("555-1"), ElementValue("active.away", True, Provenance.read("EVN-2")), holds_active=False)
     plan = way_back({"telecom": [OLD], "active": False}, {"telecom": [NEW], "active": True},
                     {"telecom": [NEW], "active": True}, own=own)  # fmt: skip
     assert plan.base == own

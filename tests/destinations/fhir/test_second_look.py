@@ -17,7 +17,7 @@ from hl7bridge.destinations.fhir.identity.systems import NPI
 from hl7bridge.destinations.fhir.wire.client import FhirClient
 from hl7bridge.destinations.fhir.wire.replies import Reply, ReplyKind
 from hl7bridge.destinations.protocol import Sighting, Sought
-from hl7bridge.model import Action, ElementValue, Result, Written
+from hl7bridge.model import Action, ElementValue, Provenance, Result, Written
 from hl7bridge.service.outbound.second_looks import look
 from hl7bridge.store.queue.created import IndexLag, Looked, SecondLook
 from tests.destinations.fhir.people import ADA, GOOD_NPI, KEYS, OTHER_KEYS, Bridge, change, kinds, name, rules, unit
@@ -38,7 +38,10 @@ def person(resource_id: str, value: str, **more: Any) -> dict[str, Any]:
 
 
 def sought(resource_id: str, value: str) -> Sought:
-    values = (ElementValue("identifier", key(value), "MFE-4"), ElementValue("name", {"family": "Okonkwo"}, "STF-3"))
+    values = (
+        ElementValue("identifier", key(value), Provenance.read("MFE-4")),
+        ElementValue("name", {"family": "Okonkwo"}, Provenance.read("STF-3")),
+    )
     return Sought(resource_id, resource_id, (Written("Practitioner", resource_id, values),))
 
 
@@ -286,7 +289,7 @@ def test_every_name_of_a_system_is_asked_for(server: FakeFhir) -> None:
             "identifier": [{"system": "urn:oid:2.16.840.1.113883.4.6", "value": GOOD_NPI}],
         }
     )
-    values = (ElementValue("identifier", {"system": NPI, "value": GOOD_NPI}, "STF-2"),)
+    values = (ElementValue("identifier", {"system": NPI, "value": GOOD_NPI}, Provenance.read("STF-2")),)
     one = Sought("p1", "p1", (Written("Practitioner", "p1", values),))
     seen, _ = look_for_people(FhirClient(rules(), transport=server.transport()), [one])
     assert seen == {"p1": Sighting(False, ("old",))}

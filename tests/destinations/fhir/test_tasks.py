@@ -17,6 +17,7 @@ from hl7bridge.model import (
     Action,
     ElementValue,
     Outcome,
+    Provenance,
     Result,
     StaffIdentifier,
     Task,
@@ -29,7 +30,7 @@ JOINERS = TaskRules(
     login_identifiers=frozenset({"LOGIN"}),
     security_classes={"job:RN": "Nurse", "department:ICU": "Critical care", "category:MD": "Physician"},
 )
-LOGIN = StaffIdentifier("aokonkwo", authority="LOGIN", field="STF-2[2]")
+LOGIN = StaffIdentifier("aokonkwo", authority="LOGIN", provenance=Provenance.read("STF-2[2]"))
 
 
 def facts(outcome: Outcome) -> set[str]:

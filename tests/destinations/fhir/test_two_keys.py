@@ -8,18 +8,22 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hl7bridge.model import Action, ElementValue, JsonObject, StaffChange, StaffIdentifier
+from hl7bridge.model import Action, ElementValue, JsonObject, Provenance, StaffChange, StaffIdentifier
 from tests.destinations.fhir.people import GOOD_NPI, KEYS, Bridge, name, rules, unit, value
 from tests.destinations.fhir.server import FakeFhir
 from tests.examples import examples
 
 KEYS_OF = ("S100", "S101")
 NUMBERS = (
-    StaffIdentifier(GOOD_NPI, "http://hl7.org/fhir/sid/us-npi", type_code="NPI", field="STF-2"),
-    StaffIdentifier("AB1234563", "urn:oid:2.16.840.1.113883.4.814", type_code="DEA", field="STF-2"),
-    StaffIdentifier("L-7", "urn:oid:2.999.3", type_code="MD", field="PRA-6"),
-    StaffIdentifier("S100", KEYS, type_code="EI", field="STF-2"),  # the key of the one, named by the other
-    StaffIdentifier("S101", KEYS, type_code="EI", field="STF-2"),
+    StaffIdentifier(GOOD_NPI, "http://hl7.org/fhir/sid/us-npi", type_code="NPI", provenance=Provenance.read("STF-2")),
+    StaffIdentifier(
+        "AB1234563", "urn:oid:2.16.840.1.113883.4.814", type_code="DEA", provenance=Provenance.read("STF-2")
+    ),
+    StaffIdentifier("L-7", "urn:oid:2.999.3", type_code="MD", provenance=Provenance.read("PRA-6")),
+    StaffIdentifier(
+        "S100", KEYS, type_code="EI", provenance=Provenance.read("STF-2")
+    ),  # the key of the one, named by the other
+    StaffIdentifier("S101", KEYS, type_code="EI", provenance=Provenance.read("STF-2")),
 )
 WORDS: tuple[ElementValue, ...] = (
     name("Okonkwo", "Adaeze"),
@@ -45,7 +49,7 @@ class Step:
     unit: str
 
     def change(self) -> StaffChange:
-        key = StaffIdentifier(KEYS_OF[self.who], KEYS, field="MFE-4")
+        key = StaffIdentifier(KEYS_OF[self.who], KEYS, provenance=Provenance.read("MFE-4"))
         identifiers = (key, *(NUMBERS[number] for number in self.numbers if NUMBERS[number].value != key.value))
         words = tuple(WORDS[number] for number in self.words)
         ends = self.action in (Action.DEACTIVATE, Action.REMOVE)

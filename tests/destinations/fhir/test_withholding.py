@@ -10,7 +10,7 @@ import pytest
 from hl7bridge.destinations.fhir.desired import allowed, practitioner_values
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.mapping.feed_rules import FeedRules
-from hl7bridge.model import ElementValue, StaffChange, StaffIdentifier
+from hl7bridge.model import ElementValue, Provenance, StaffChange, StaffIdentifier
 from tests.mapping.building import KEY_SYSTEM, staff_change
 
 FEED = FeedRules(KEY_SYSTEM, authorities={"NORTH": "urn:north"})
@@ -59,7 +59,10 @@ def test_of_several_addresses_those_of_work_are_sent() -> None:
 
 
 def test_an_address_that_an_earlier_version_stored_goes_by_its_use() -> None:
-    values = [ElementValue("address", {"use": use, "city": "Leeds"}, "STF-11") for use in ("home", "work", "old")]
+    values = [
+        ElementValue("address", {"use": use, "city": "Leeds"}, Provenance.read("STF-11"))
+        for use in ("home", "work", "old")
+    ]
     assert [one.value["use"] for one in allowed("Practitioner", values, DEFAULT)] == ["work", "old"]
 
 
@@ -120,7 +123,8 @@ def test_of_a_role_no_private_number_goes_out() -> None:
     identifier = {"system": f"urn:oid:{SSN}", "value": "123456789"}
     typed = {"system": "urn:north", "value": "1", "type": {"coding": [{"code": "TAX"}]}}
     values = [
-        ElementValue("identifier", one, "ORG-5") for one in (identifier, typed, {"system": "urn:north", "value": "2"})
+        ElementValue("identifier", one, Provenance.read("ORG-5"))
+        for one in (identifier, typed, {"system": "urn:north", "value": "2"})
     ]
     assert [one.value["value"] for one in allowed("PractitionerRole", values, DEFAULT)] == ["2"]
     assert len(allowed("PractitionerRole", values, EVERYTHING)) == 3

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hl7bridge.destinations.fhir.identity.systems import canonical_system
-from hl7bridge.model import Difference, ElementValue
+from hl7bridge.model import NO_FIELD, Difference, ElementValue
 
 IN_PLACE = frozenset({"name", "telecom", "address", "qualification", "period", "notAvailable"})
 """Elements whose items are changed member by member; a changed identifier, concept or reference is replaced as a whole,
@@ -145,7 +145,7 @@ def merge_single(element: str, sides: Sides) -> Merged:
         if server is None or not covers(server, base.value) or protected:
             return Merged(server, ())
         rest = rebase(element, server, base.value, {}) if element in IN_PLACE else None
-        return Merged(rest or None, (), (Difference(element, server, rest or None, base.field),))
+        return Merged(rest or None, (), (Difference(element, server, rest or None, base.provenance.text),))
     if element == "period" and base is not None and sides.retained(base):
         # The bounds come from fields of their own: the one that this message does not supply stays.
         wanted = replace(wanted, value={**base.value, **wanted.value})
@@ -159,12 +159,12 @@ def merge_single(element: str, sides: Sides) -> Merged:
         # Another feed changed it since, and this one has nothing new to say: who says the same again and again must not
         # win for that, or two feeds that disagree would write over each other with every message. `[owners]` orders them.
         return Merged(server, (wanted,))
-    drift = (Difference(element, server, after, wanted.field),) if drifted else ()
+    drift = (Difference(element, server, after, wanted.provenance.text),) if drifted else ()
     if drifted and sides.keep_drift:
         return Merged(server, (wanted,), (), drift)
     if isinstance(server, dict):
         after = rebase(element, server, base.value if base else {}, wanted.value)
-    return Merged(after, (wanted,), (Difference(element, server, after, wanted.field),), drift)
+    return Merged(after, (wanted,), (Difference(element, server, after, wanted.provenance.text),), drift)
 
 
 def rebase(element: str, item: Any, base: Any, wanted: Any) -> Any:
@@ -208,7 +208,7 @@ class _ListMerge:
         self.lapsed = [base for base in sides.base if not sides.retained(base) and not self._desired(base.value)]
         keys = {identity_key(element, value.value) for value in self.desired} - {None}
         self.lapsed += [
-            ElementValue(element, value, "") for value in sides.yielding if identity_key(element, value) in keys
+            ElementValue(element, value, NO_FIELD) for value in sides.yielding if identity_key(element, value) in keys
         ]
 
     def merged(self) -> Merged:
@@ -220,7 +220,7 @@ class _ListMerge:
         for lapsed, slot in at:
             if slot is not None and slot not in self.claimed and not self._protected(self.before[slot]):
                 self.slots[slot] = _GONE
-                self.fields[slot] = lapsed.field
+                self.fields[slot] = lapsed.provenance.text
         return self._result()
 
     # --- steps -------------------------------------------------------------------------------------------------------
@@ -313,7 +313,7 @@ class _ListMerge:
             if slot is not None and slot not in self.claimed and not self._protected(self.before[slot]):
                 self._set(slot, rebase(self.element, self.before[slot], lapsed.value, value.value), value)
                 return True
-            if slot is None and lapsed.field:
+            if slot is None and lapsed.provenance.fields:
                 stray = self._stray(key)
                 if stray is not None:
                     at.pop(index)
@@ -333,7 +333,7 @@ class _ListMerge:
 
     def _append(self, value: ElementValue) -> bool:
         self.slots.append(value.value)
-        self.fields[len(self.slots) - 1] = value.field
+        self.fields[len(self.slots) - 1] = value.provenance.text
         return True
 
     def _overwrite(self, slot: int, base: Any, value: ElementValue) -> bool:
@@ -348,7 +348,7 @@ class _ListMerge:
 
     def _set(self, slot: int, item: Any, value: ElementValue) -> None:
         self.slots[slot] = item
-        self.fields[slot] = value.field
+        self.fields[slot] = value.provenance.text
         self.claimed.add(slot)
 
     def _unclaimed(self) -> Iterator[tuple[int, Any]]:
@@ -398,7 +398,9 @@ class _ListMerge:
             if before != after:
                 differences.append(Difference(path, before, after, self.fields[slot]))
         drift = tuple(
-            Difference(self.element if slot is None else f"{self.element}[{slot}]", item, value.value, value.field)
+            Difference(
+                self.element if slot is None else f"{self.element}[{slot}]", item, value.value, value.provenance.text
+            )
             for slot, item, value in self.drift
         )
         return Merged(final or None, (*self.desired, *self.kept), tuple(differences), drift)

@@ -45,24 +45,24 @@ def merge_certificates(
                 complete = False
                 continue
             if mine is not None:
-                drift.append(Difference(ELEMENT, None, one.value, one.field))
+                drift.append(Difference(ELEMENT, None, one.value, one.provenance.text))
                 if keep_drift:
                     continue
             items.append(one.value)
-            differences.append(Difference(path, None, one.value, one.field))
+            differences.append(Difference(path, None, one.value, one.provenance.text))
         else:
             item = items[slot]
             changed = mine is not None and not covers(item, essence(ELEMENT, mine.value))
             bare = mine.value if mine is not None else {}
             if changed:
-                drift.append(Difference(path, item, one.value, one.field))
+                drift.append(Difference(path, item, one.value, one.provenance.text))
                 if keep_drift:
                     continue
             protected = any(covers(item, essence(ELEMENT, value)) for value in others)
             after = _ended(item, one.value) if revokes else item if protected else _granted(item, bare, one.value)
             if after != item:
                 items[slot] = after
-                differences.append(Difference(path, item, after, one.field))
+                differences.append(Difference(path, item, after, one.provenance.text))
             one = replace(one, value=_ended({**one.value, **bare}, one.value)) if revokes else one
             if "code" not in one.value or not covers(after, one.value):
                 if revokes and changed:  # ended as it stands: this feed stands for what it wrote no longer
