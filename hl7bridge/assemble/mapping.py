@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from hl7bridge.config import Feed
+from hl7bridge.config.feed import LimitSettings
 from hl7bridge.config.site_files import Site
 from hl7bridge.errors import ConfigError
-from hl7bridge.mapping.feed_rules import FeedRules
+from hl7bridge.mapping.feed_rules import Caps, FeedRules
 from hl7bridge.mapping.rules.plans import plans_for
 from hl7bridge.mapping.site import Shift, SiteMap
 
@@ -18,6 +19,16 @@ def feed_rules(feed: Feed) -> FeedRules:
     Raises ConfigError, with file and line, for what no rule could use: here, and not with the first message.
     """
     return rules_of(feed.site, feed)
+
+
+def caps_of(limits: LimitSettings) -> Caps:
+    """How much of a kind the feed reads."""
+    return Caps(
+        segments=limits.max_segments,
+        record_segments=limits.max_record_segments,
+        repetitions=limits.max_repetitions,
+        records_per_key=limits.max_records_per_key,
+    )
 
 
 def rules_of(site: Site, feed: Feed | None) -> FeedRules:
@@ -35,6 +46,7 @@ def rules_of(site: Site, feed: Feed | None) -> FeedRules:
             fields={place: field.row() for place, field in given.fields.items()},
             fallback_version=feed.hl7.fallback_version if feed else "2.5.1",
             takes=frozenset(feed.hl7.takes if feed else ("staff",)),
+            caps=caps_of(feed.limits) if feed else Caps(),
             site=SiteMap(
                 name=given.name,
                 key=given.key,

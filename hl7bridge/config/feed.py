@@ -78,6 +78,17 @@ class Hl7Settings(Section):
     )
 
 
+class LimitSettings(Section):
+    """How much of a kind a message may hold; with more it, or the record, is refused (198)."""
+
+    max_segments: Annotated[int, Field(ge=100)] = setting(500_000, "segments of one message")
+    max_record_segments: Annotated[int, Field(ge=10)] = setting(1000, "segments of one record")
+    max_repetitions: Annotated[int, Field(ge=10)] = setting(500, "repetitions of one field")
+    max_records_per_key: Annotated[int, Field(ge=1)] = setting(
+        100, "records of one person in one message; further ones are refused"
+    )
+
+
 class CodeSettings(Section):
     """MSA-1 in original mode, by the reason of a refusal."""
 
@@ -168,6 +179,7 @@ class Feed(Section):
     adt: AdtSettings = AdtSettings()
     drop: DropSettings = Field(default_factory=dict, validate_default=True)
     full_file: FullFileSettings = FullFileSettings()
+    limits: LimitSettings = LimitSettings()
     authorities: Annotated[dict[str, Uri], Written("name = URI")] = setting(
         {}, "identifier system of an assigning authority, by the name that the sender gives it"
     )

@@ -26,7 +26,7 @@ from hl7bridge.hl7.message import Header, Message, location_of, read_header
 from hl7bridge.intake import odd_frames
 from hl7bridge.intake.acquaintance import KnownPractitioners
 from hl7bridge.intake.answers import application_with_lines, build, new_control_id
-from hl7bridge.intake.verdict import LARGE_FILE, Reading, go_on, let_others_run, read_at_once, read_in_parts
+from hl7bridge.intake.verdict import LARGE_FILE, Reading, check_size, go_on, let_others_run, read_at_once, read_in_parts
 from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.mapping.messages import events, visits
 from hl7bridge.mapping.messages.master_file import UNKNOWN_FILE
@@ -196,6 +196,7 @@ class Intake:
         keep = staff_message and not of_patient and "adt" not in takes
         try:
             self._check_header(header)
+            check_size(raw, self.policy.rules.caps)
             if defect:
                 raise _block_inside(raw, header, defect)
             if family == events.ADT and "adt" in takes:

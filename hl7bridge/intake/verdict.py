@@ -10,21 +10,29 @@ import gc
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from hl7bridge.errors import UnreadableMessage
 from hl7bridge.hl7.acknowledgment import MfaLine
 from hl7bridge.hl7.message import Header, Message, codec_of_message
 from hl7bridge.hl7.parts import Numbering, split_records
-from hl7bridge.mapping.feed_rules import FeedRules
+from hl7bridge.mapping.feed_rules import TOO_MANY, Caps, FeedRules
 from hl7bridge.mapping.messages import staff
-from hl7bridge.model import Finding, Record, Severity, StaffChange
+from hl7bridge.model import Finding, Location, Record, Severity, StaffChange
 from hl7bridge.store.inbox.arriving import pack
 from hl7bridge.store.store import NewDelivery, NewRecord, Part
 
 LARGE_FILE = 1024 * 1024
 """Bytes above which a master file is read in parts."""
+
+LONG = 16 * 1024
+"""Bytes above which the reading of any frame takes milliseconds."""
+
+MOST_PARTS = 100
+"""The same of its segments and repetitions together, and of every other field of its header."""
 
 PART_RECORDS = 10
 """Records in a part: what one transaction writes out."""
@@ -82,6 +90,25 @@ class Reading:
             self.findings.append(finding)
 
 
+def takes_long(body: bytes) -> bool:
+    """Whether to read a frame beside the thread that answers everybody: by what it holds, for 4 KB may hold 500 telephone
+    numbers."""
+    if len(body) > LONG:
+        return True
+    header = body.find(b"\r")
+    repetition = body[5:6] if body[:3] == b"MSH" else b"~"
+    parts = body.count(b"\r") + body.count(b"\n") + body.count(repetition) + body.count(body[3:4], 0, header) // 2
+    return bool(body) and parts > MOST_PARTS
+
+
+def check_size(raw: bytes, caps: Caps) -> None:
+    """Raise UnreadableMessage for a message with more segments than are read: each would cost two hundred bytes."""
+    segments = raw.count(b"\r") + raw.count(b"\n")
+    if segments > caps.segments:
+        text = f"the message has more than {caps.segments} segments (limits.max_segments of the feed): not read"
+        raise UnreadableMessage(TOO_MANY, "too-many-segments", text)
+
+
 def let_others_run() -> None:
     """Half a millisecond in which nobody waits for the interpreter: other senders are answered meanwhile."""
     time.sleep(0.0005)
@@ -98,7 +125,7 @@ def read_at_once(
     translation = staff.translate(message, rules, datetime.fromtimestamp(now, UTC), pause=pause)
     reading = Reading(message, translation.mapping_version, findings=list(translation.findings))
     reading.continued = message.first("DSC") is not None
-    reading.records = _with_deliveries(translation.records, deliveries)
+    reading.records = _with_deliveries(map(PerKey(rules).checked, translation.records), deliveries)
     for new in reading.records:
         reading.add(new, line_of)
     return reading
@@ -163,7 +190,7 @@ def _read_in_parts(
 ) -> Reading:
     codec = codec_of_message(raw, charset)
     moment = datetime.fromtimestamp(now, UTC)
-    numbering = Numbering()
+    numbering, per_key = Numbering(), PerKey(rules)
     reading: Reading | None = None
     parts: list[Part] = []
     for raw_part in split_records(raw, header.separators.field.encode("latin-1"), PART_RECORDS):
@@ -171,7 +198,8 @@ def _read_in_parts(
         translation = staff.translate(message, rules, moment, pause=pause)
         if reading is None:
             reading = Reading(message, translation.mapping_version, findings=list(translation.findings))
-        records = _with_deliveries(map(numbering.record, translation.records), deliveries)
+        found = map(per_key.checked, map(numbering.record, translation.records))
+        records = _with_deliveries(found, deliveries)
         for new in records:
             reading.add(new, line_of)
         reading.continued = reading.continued or message.first("DSC") is not None
@@ -181,6 +209,26 @@ def _read_in_parts(
     assert reading is not None, "there is one part at least"
     reading.parts = tuple(parts)
     return reading
+
+
+class PerKey:
+    """Counts the records of each person in one message: each is delivered behind the one before it."""
+
+    def __init__(self, rules: FeedRules) -> None:
+        self._most = rules.caps.records_per_key
+        self._seen: Counter[str] = Counter()
+
+    def checked(self, record: Record) -> Record:
+        """The record, refused where the person has had as many as are taken."""
+        if record.change is None:
+            return record
+        self._seen[record.change.source_key] += 1
+        if self._seen[record.change.source_key] <= self._most:
+            return record
+        text = f"more than {self._most} records of one person (limits.max_records_per_key of the feed): not taken"
+        place = Location("MFE", record.position, 4)
+        finding = Finding(TOO_MANY, "too-many-records", text, Severity.ERROR, place, record.position)
+        return replace(record, change=None, findings=(*record.findings, finding))
 
 
 def _with_deliveries(records: Iterable[Record], deliveries: Deliveries) -> tuple[NewRecord, ...]:

@@ -18,6 +18,29 @@ PLACEHOLDERS = ("UNKNOWN", "UNK", "SELF", "NONE", "NOBODY", "UNASSIGNED", "TBD",
 """What senders write where no physician is: as an identifier or as a family name, in any case."""
 
 
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """How much of a kind is read. What has more is refused with a name, and never cut off: the rest may be the end of
+    somebody's work.
+
+    segments         segments of a message
+    record_segments  segments of one record
+    repetitions      repetitions of one field
+    records_per_key  records of one person in one message
+    role_values      values that the roles of a record have in all, each role those of all
+    """
+
+    segments: int = 500_000
+    record_segments: int = 1_000
+    repetitions: int = 500
+    records_per_key: int = 100
+    role_values: int = 20_000
+
+
+TOO_MANY = "198"
+"""Table 0357: the cardinality does not conform."""
+
+
 @dataclass(frozen=True, eq=False)
 class FeedRules:
     """The settings of one feed that the mapping needs. Compared and cached by identity: make one per feed, not per message.
@@ -34,6 +57,7 @@ class FeedRules:
     takes             what the feed takes: "staff" (MFN, PMU), "adt" (practitioners whom patient messages name)
     placeholders      identifiers and family names that stand for nobody real, besides `PLACEHOLDERS`
     site              the sender's dialect: key order, shifts, who is a practitioner
+    caps              how much of a kind is read
     """
 
     key_system: str
@@ -45,6 +69,7 @@ class FeedRules:
     takes: frozenset[str] = frozenset({"staff"})
     placeholders: tuple[str, ...] = ()
     site: SiteMap = STANDARD
+    caps: Caps = Caps()
 
     def __post_init__(self) -> None:
         # Here, at the start, and not with the first message.

@@ -106,6 +106,8 @@ class PersonnelMessage(Opening):
         yield replace(record, findings=(*record.findings, *quoted)) if quoted else record
 
     def _record(self, group: list[Segment]) -> Record:
+        if len(group) > self.envelope.rules.caps.record_segments:
+            return _refused(*structure.too_many(self.envelope.rules.caps), Location("MSH"))
         staff = next((segment for segment in group if segment.name == "STF"), None)
         if staff is None:
             return _refused("100", "segment-missing", "STF is missing: the record names nobody", Location("STF"))

@@ -219,6 +219,8 @@ class MasterFile(Opening):
         def at(field: int) -> Location:
             return Location("MFE", entry.occurrence, field)
 
+        if len(group) > envelope.rules.caps.record_segments:
+            return refused(*structure.too_many(envelope.rules.caps), at(0))
         event = reader.first(echo.event)
         meaning = envelope.rules.codes["0180"].get(event)
         if structure.repeats(reader, echo.event):

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from hl7bridge.errors import UnreadableMessage
 from hl7bridge.hl7.message import Message, Segment
+from hl7bridge.mapping.feed_rules import TOO_MANY, Caps
 from hl7bridge.mapping.rules.reading import FieldReader
 from hl7bridge.model import Location
 
@@ -105,6 +106,14 @@ def fault_of(
             return Fault("100", "segment-foreign", text, place_of(segment, before))
         before = segment
     return None
+
+
+def too_many(caps: Caps) -> tuple[str, str, str]:
+    """What is said of a record with more segments than are read."""
+    text = (
+        f"the record has more than {caps.record_segments} segments (limits.max_record_segments of the feed): not read"
+    )
+    return TOO_MANY, "too-many-segments", text
 
 
 def repeats(reader: FieldReader, raw: str) -> bool:

@@ -23,7 +23,7 @@ from hl7bridge.hl7.charset import codec_of_field
 from hl7bridge.hl7.escapes import Separators
 from hl7bridge.hl7.header import Header
 from hl7bridge.hl7.message import Message, Segment
-from hl7bridge.mapping.feed_rules import FeedRules
+from hl7bridge.mapping.feed_rules import TOO_MANY, FeedRules
 from hl7bridge.mapping.messages import events, structure
 from hl7bridge.mapping.messages.record import Opening
 from hl7bridge.mapping.rules.datatypes import coding_of, human_names
@@ -45,6 +45,7 @@ from hl7bridge.model import (
     StaffChange,
     StaffIdentifier,
 )
+from hl7bridge.model.remembering import LONGEST
 
 _READ = "A01 A02 A03 A04 A05 A06 A07 A08 A09 A10 A14 A15 A16 A21 A22 A28 A31 A54 A61"
 _NOT_READ = (
@@ -268,6 +269,12 @@ class VisitMessage(Opening):
         reader = self.envelope.reader
         if (ended := _ENDED.get(segment.name)) and reader.first(segment.raw(2)) in ended:
             return
+        most = self.envelope.rules.caps.repetitions
+        if raw.count(reader.repetition) >= most:
+            text = f"more than {most} repetitions (limits.max_repetitions of the feed): not read"
+            at = Location(segment.name, segment.occurrence, number)
+            self.findings.append(Finding(TOO_MANY, "too-many-repetitions", text, Severity.INFORMATION, at))
+            return
         row = _row(segment.name, number, self.envelope.rules)
         here: list[_Mention] = []
         parts_of_names: list[_Mention] = []
@@ -360,7 +367,7 @@ class VisitMessage(Opening):
         if not draft.identifiers and not _names(draft):  # what was taken for a name is none: nobody is mentioned
             self.findings += draft.findings
             return None
-        if not draft.findings:
+        if not draft.findings and len(repetition) <= LONGEST:
             if len(_READ_BEFORE) >= _MOST_READ:
                 _READ_BEFORE.clear()
             _READ_BEFORE[text_as_sent] = (value, tuple(draft.identifiers), tuple(draft.practitioner))

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from hl7bridge.hl7.message import Message, Segment
-from hl7bridge.mapping.feed_rules import FeedRules
+from hl7bridge.mapping.feed_rules import TOO_MANY, FeedRules
 from hl7bridge.mapping.messages.effective import When
 from hl7bridge.mapping.messages.structure import repeats
 from hl7bridge.mapping.rules.reading import FieldReader
@@ -361,6 +361,8 @@ class Draft:
         self.fields = fields = segment.text.split(self.reader.field)
         if segment.name in self.envelope.rules.site.shifts:
             self.fields = fields = self.envelope.rules.site.straightened(segment.name, fields)
+        if segment.text.count(self.reader.repetition) >= self.envelope.rules.caps.repetitions:
+            self._refuse_repetitions(fields)
         if rows is plan.rows:
             self._look_at_unread(fields)
         if plan.segment_rule is not None:
@@ -394,6 +396,15 @@ class Draft:
             if self.trace is not None and raw:
                 self.trace.read.add(self.place)
         return raw
+
+    def _refuse_repetitions(self, fields: list[str]) -> None:
+        """Fail the record for a field with more repetitions than are read, and read none of them."""
+        most = self.envelope.rules.caps.repetitions
+        for number, raw in enumerate(fields):
+            if raw.count(self.reader.repetition) >= most:
+                text = f"more than {most} repetitions (limits.max_repetitions of the feed): not read"
+                self.say(Severity.ERROR, TOO_MANY, "too-many-repetitions", text, number=number)
+                fields[number] = ""
 
     def _fitting(self, row: Row, raw: str) -> str:
         """A field without the repetitions that can't be of its data type (said); "" where nothing is left of it."""

@@ -6,6 +6,7 @@ of the relationship (STF-34), else the dates of its institution (STF-12, STF-13)
 
 from __future__ import annotations
 
+from hl7bridge.mapping.feed_rules import TOO_MANY
 from hl7bridge.mapping.rules.datatypes import NOBODY, names_of
 from hl7bridge.mapping.rules.draft import Bound, Draft, Source, Unit
 from hl7bridge.mapping.rules.role import fallback_organization
@@ -38,6 +39,11 @@ def roles_of(draft: Draft) -> tuple[tuple[StaffRole, ...], tuple[ElementValue, .
             _say_hidden(draft, source, names_of(parts[0], parts[1]), NOBODY.union(*(unit.names for unit in units)))
         draft.leave("another field names the unit", source)
     roles = []
+    most = draft.envelope.rules.caps.role_values
+    if len(units) * len(general) > most:
+        text = f"the roles of the record would have more than {most} values, each those of all: not read"
+        draft.say(Severity.ERROR, TOO_MANY, "too-many-values", text, number=0)
+        return (), ()
     for unit in units:
         values = unit.values
         if unit.origin == "ORG":

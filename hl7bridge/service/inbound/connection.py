@@ -20,13 +20,14 @@ from hl7bridge.hl7.batch import Batch
 from hl7bridge.hl7.mllp import NEED_DATA, BytesDiscarded, Decoder, FrameReceived, FrameTooLarge
 from hl7bridge.intake.intake import Prepared
 from hl7bridge.intake.odd_frames import UNFINISHED, can_be_answered
+from hl7bridge.intake.verdict import takes_long
 from hl7bridge.service.inbound.owed import Owed
 from hl7bridge.service.inbound.states import ConnectionEvent, ConnectionState, after
 
 if TYPE_CHECKING:
     from hl7bridge.service.inbound.listener import MllpListener
 
-LARGE = 256 * 1024  # bytes above which a frame is translated off the reactor thread
+LARGE = 256 * 1024  # bytes of messages that are translated in one go beside the reactor
 MANY = 100  # messages of one frame above which they are taken some at a time
 MOST_UNANSWERED = 256  # answers owed to one connection before its reading pauses
 CLOSE_WITHIN = 10.0  # seconds that a peer has to read its last answers
@@ -209,7 +210,7 @@ class MllpConnection(protocol.Protocol):
         if event.tolerated:
             self._warn_once(event.tolerated)
         intake, body = self.factory.intake, event.body
-        if len(body) <= LARGE:
+        if not takes_long(body):
             found = intake.split(body)
             messages = found.messages
             if len(messages) <= MANY:
