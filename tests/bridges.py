@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hl7bridge.destinations.fhir.wire import keys as signing
+from hl7bridge.destinations import keys as signing
 from hl7bridge.store.encoding import exchanges_from_text
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.sqlite.driver import sqlite3

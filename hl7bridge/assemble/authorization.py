@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from hl7bridge.config import DestinationSettings, FhirSettings
+from hl7bridge.destinations import keys
 from hl7bridge.destinations.fhir.examine.credentials import Credentials
 from hl7bridge.destinations.fhir.rules import SmartRules
-from hl7bridge.destinations.fhir.wire import keys
 from hl7bridge.destinations.fhir.wire.network import tls_context
 from hl7bridge.destinations.fhir.wire.smart_auth import BackendServicesAuth, TokenSource
 from hl7bridge.errors import ConfigError

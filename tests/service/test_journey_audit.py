@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from hl7bridge.destinations.fhir.wire import keys
+from hl7bridge.destinations import keys
 from hl7bridge.store.opening import open_store
 from tests.bridges import ROOT, Bridge, Feed, running_bridge, smart_auth, smart_keys
 from tests.journey import KEY_SYSTEM, ask, mfn, person

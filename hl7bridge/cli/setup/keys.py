@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +11,7 @@ import typer
 
 from hl7bridge.cli import output
 from hl7bridge.cli.output import ConfigOption, JsonOption
-from hl7bridge.errors import ConfigError
+from hl7bridge.desk.setup.keys import Algorithm
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -21,13 +19,6 @@ app = typer.Typer(
     add_completion=False,
     help="Make signing keys, and show their public half.",
 )
-
-
-class Algorithm(StrEnum):
-    """A signature algorithm, and with it the kind of key."""
-
-    ES384 = "ES384"
-    RS384 = "RS384"
 
 
 @app.command()
@@ -49,23 +40,13 @@ def generate(
 
     Name the file in conf/destinations: key = "file:keys/ehr.pem" in [auth].
     """
-    from hl7bridge.destinations.fhir.wire import keys
+    from hl7bridge.desk.setup import keys
 
-    if bits and algorithm is not Algorithm.RS384:
-        raise ConfigError("is for RSA keys", key="--bits", advice="Leave it out, or add --algorithm RS384.")
-    key = keys.generate("ec" if algorithm is Algorithm.ES384 else "rsa", bits or 3072)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        advice = "A key is never overwritten: choose another name."
-        raise ConfigError("exists already", file=str(file), advice=advice) from None
-    with os.fdopen(descriptor, "wb") as opened:
-        opened.write(key.pem())
+    made = keys.generate(file, algorithm, bits)
     if as_json:
-        output.show_json("keys-generate/1", {"file": str(file), "algorithm": key.algorithm, "kid": key.kid})
+        output.show_json("keys-generate/1", made.data())
         return
-    output.show((f"wrote {file}", output.GOOD), f"  {key.algorithm}, kid {key.kid}")
+    output.show((f"wrote {file}", output.GOOD), f"  {made.algorithm}, kid {made.kid}")
     output.say(f"Register its public half at the server: hl7bridge keys jwks {file}")
     algorithm_line = "" if algorithm is Algorithm.ES384 else f', algorithm = "{algorithm}"'
     output.say(f'In conf/destinations, [auth]: type = "smart", client_id, key = "file:{file}"{algorithm_line}')
@@ -85,16 +66,12 @@ def jwks(
 
     Nothing that is printed is secret. Servers keep a key set for up to a day: publish a new key well before it signs.
     """
-    from hl7bridge.destinations.fhir.wire import keys
+    from hl7bridge.desk.setup import keys
 
     if files:
-        found = [keys.load_file(file) for file in files]
+        found = keys.key_set_of_files(files)
     else:
         from hl7bridge.config import load
 
-        references = [destination.auth.key for destination in load(config).fhir.values() if destination.auth.key]
-        if not references:
-            raise ConfigError("no destination names a key", file="conf/destinations", advice="Name a FILE instead.")
-        found = [keys.load(reference.read(), source=reference.file) for reference in references]
-    unique = {key.kid: key for key in found}
-    sys.stdout.write(json.dumps(keys.jwks(list(unique.values())), indent=2) + "\n")
+        found = keys.key_set(load(config))
+    sys.stdout.write(json.dumps(found, indent=2) + "\n")

@@ -28,7 +28,7 @@ from hl7bridge.cli.messages.mllp_client import Sent
 from hl7bridge.cli.tools import samples
 from hl7bridge.cli.tools.other_sender import OtherSender
 from hl7bridge.cli.tools.samples import FEED_SETTINGS, Sample, SampleRecord
-from hl7bridge.destinations.fhir.wire import keys
+from hl7bridge.destinations import keys
 from hl7bridge.errors import Unreachable
 from hl7bridge.model import JsonObject, read_json
 from hl7bridge.store.opening import open_store

@@ -12,13 +12,13 @@ import httpx
 import jwt
 import pytest
 
+from hl7bridge.destinations import keys
 from hl7bridge.destinations.examining import State
 from hl7bridge.destinations.fhir.examine import authorizing
 from hl7bridge.destinations.fhir.examine.authorizing import TokenTrial, too_wide
 from hl7bridge.destinations.fhir.examine.reach import Observed
 from hl7bridge.destinations.fhir.examine.words import diagnosis
 from hl7bridge.destinations.fhir.rules import SmartRules
-from hl7bridge.destinations.fhir.wire import keys
 from hl7bridge.destinations.fhir.wire.smart_auth import explanation_in, hint_of
 
 KEY = keys.generate()

@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
+from hl7bridge.destinations import keys
 from hl7bridge.destinations.fhir.rules import SmartRules
-from hl7bridge.destinations.fhir.wire import keys
 from hl7bridge.destinations.fhir.wire.bodies import PIECE, TooLarge, Undecodable, decoded
 from hl7bridge.destinations.fhir.wire.client import FhirClient
 from hl7bridge.destinations.fhir.wire.replies import Reply, ReplyKind

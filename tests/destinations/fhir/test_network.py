@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from hl7bridge.destinations import keys
 from hl7bridge.destinations.examining import State
 from hl7bridge.destinations.fhir.examine.reach import reach
 from hl7bridge.destinations.fhir.rules import DestinationRules, SmartRules
-from hl7bridge.destinations.fhir.wire import keys
 from hl7bridge.destinations.fhir.wire.client import FhirClient
 from hl7bridge.destinations.fhir.wire.replies import ReplyKind
 from hl7bridge.destinations.fhir.wire.smart_auth import TokenSource

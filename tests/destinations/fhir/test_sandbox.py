@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from hl7bridge.destinations import keys
 from hl7bridge.destinations.fhir.rules import DestinationRules, SmartRules
-from hl7bridge.destinations.fhir.wire import keys
 from hl7bridge.destinations.fhir.wire.capabilities import Capabilities, read_capabilities
 from hl7bridge.destinations.fhir.wire.client import FhirClient
 from hl7bridge.destinations.fhir.wire.smart_auth import BackendServicesAuth, TokenSource

@@ -12,8 +12,8 @@ import httpx
 import jwt
 import pytest
 
+from hl7bridge.destinations import keys
 from hl7bridge.destinations.fhir.rules import SmartRules
-from hl7bridge.destinations.fhir.wire import keys
 from hl7bridge.destinations.fhir.wire.client import FhirClient
 from hl7bridge.destinations.fhir.wire.replies import ReplyKind
 from hl7bridge.destinations.fhir.wire.smart_auth import BackendServicesAuth, Token, TokenSource, needed_scopes

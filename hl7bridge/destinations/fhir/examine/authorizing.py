@@ -14,9 +14,9 @@ from typing import Any
 from hl7bridge.destinations.examining import State
 from hl7bridge.destinations.fhir.examine.reach import Observed, Watching
 from hl7bridge.destinations.fhir.rules import SmartRules
-from hl7bridge.destinations.fhir.wire.keys import SigningKey
 from hl7bridge.destinations.fhir.wire.network import Network
 from hl7bridge.destinations.fhir.wire.smart_auth import CLOCK_SLACK, RESOURCES, TokenSource
+from hl7bridge.destinations.keys import SigningKey
 from hl7bridge.errors import TokenError
 
 OLDEST_TAKEN = 60  # seconds; some servers refuse an assertion whose iat is older (Keycloak does), whatever its exp says

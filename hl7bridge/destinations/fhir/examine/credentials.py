@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from hl7bridge.destinations.fhir.rules import SmartRules
 
 if TYPE_CHECKING:
-    from hl7bridge.destinations.fhir.wire.keys import SigningKey
+    from hl7bridge.destinations.keys import SigningKey
 
 
 class KeptKey(Protocol):

@@ -11,7 +11,7 @@ from hl7bridge.destinations.fhir.examine.probe import ServerToProbe, probe
 from hl7bridge.destinations.fhir.examine.reach import Observed
 from hl7bridge.destinations.fhir.examine.words import diagnosis
 from hl7bridge.destinations.fhir.rules import DestinationRules
-from hl7bridge.destinations.fhir.wire.keys import SigningKey
+from hl7bridge.destinations.keys import SigningKey
 from hl7bridge.errors import ConfigError
 
 DAY = 86400

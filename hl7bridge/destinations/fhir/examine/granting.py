@@ -10,8 +10,8 @@ from hl7bridge.destinations.fhir.examine.authorizing import TokenTrial, simple_c
 from hl7bridge.destinations.fhir.examine.credentials import Credentials
 from hl7bridge.destinations.fhir.examine.words import diagnosis
 from hl7bridge.destinations.fhir.rules import SmartRules
-from hl7bridge.destinations.fhir.wire.keys import SigningKey
 from hl7bridge.destinations.fhir.wire.smart_auth import TokenSource
+from hl7bridge.destinations.keys import SigningKey
 from hl7bridge.errors import TokenError
 
 # Why token endpoints refuse, most frequent first. They hardly ever say which of these it was.

@@ -22,10 +22,10 @@ from hl7bridge.destinations.fhir.identity.systems import NPI, canonical_system, 
 from hl7bridge.destinations.fhir.rules import DestinationRules, SmartRules
 from hl7bridge.destinations.fhir.wire.capabilities import READING, SEARCHED, WRITING, Capabilities, types_used, written
 from hl7bridge.destinations.fhir.wire.client import FhirClient, next_link, token
-from hl7bridge.destinations.fhir.wire.keys import SigningKey
 from hl7bridge.destinations.fhir.wire.network import Network
 from hl7bridge.destinations.fhir.wire.replies import Reply, ReplyKind
 from hl7bridge.destinations.fhir.wire.smart_auth import BackendServicesAuth
+from hl7bridge.destinations.keys import SigningKey
 from hl7bridge.model import JsonObject
 
 SKEW_SEEN, SKEW_TOO_MUCH = 30.0, 120.0  # seconds

@@ -19,9 +19,9 @@ import jwt
 
 from hl7bridge.destinations.fhir.rules import SmartRules, checked_url, origin
 from hl7bridge.destinations.fhir.wire.bodies import TooLarge, Undecodable, decoded
-from hl7bridge.destinations.fhir.wire.keys import SigningKey
 from hl7bridge.destinations.fhir.wire.network import Network
 from hl7bridge.destinations.fhir.wire.strict_json import read_strictly
+from hl7bridge.destinations.keys import SigningKey
 from hl7bridge.destinations.policy import REPORT
 from hl7bridge.errors import ConfigError, TokenError
 

@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from hl7bridge.destinations.fhir.wire import keys
+from hl7bridge.destinations import keys
 from hl7bridge.errors import ConfigError
 
 EC = keys.generate()
