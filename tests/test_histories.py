@@ -98,7 +98,7 @@ class Held:
 
     def hear(self, change: StaffChange) -> Held:
         self.writes = 0
-        if self.person is None and change.says_active is False and change.action.value in ("deactivate", "remove"):
+        if self.person is None and change.says_staff is False and change.action.value in ("deactivate", "remove"):
             return self  # nobody is there to leave
         planned = plan_practitioner(change, "hr", RULES, self.person, self.base, (), NOW)
         self.person, self.base = self._applied(planned, self.person, "p1")

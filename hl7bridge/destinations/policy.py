@@ -11,7 +11,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from hl7bridge.errors import ConfigError
-from hl7bridge.model import Action, ElementValue, StaffChange, Written
+from hl7bridge.model import ElementValue, StaffChange, Written
 from hl7bridge.model.ordering import CLOCK_TOLERANCE
 
 REPORT = "report"
@@ -108,10 +108,10 @@ class Policy:
         """The modes of all that the change may lead to, as far as it tells by itself."""
         if not self.cohort.holds(change, feed):
             return {REPORT}
-        leads_to = {"deactivate"} if change.says_active is False else set()
+        leads_to = {"deactivate"} if change.says_staff is False else set()
         if change.temporary:
             leads_to.add("update")  # who is away for a while rests in their roles, and nothing ends
-        elif change.action not in (Action.DEACTIVATE, Action.REMOVE):
+        elif not change.action.ends:
             leads_to |= {"create", "update"}
         return {self.mode_of(operation) for operation in leads_to}
 

@@ -21,7 +21,7 @@ from hl7bridge.mapping.messages.staff import opened
 from hl7bridge.mapping.rules.draft import Place, Trace
 from hl7bridge.mapping.rules.plans import fields_in_force
 from hl7bridge.mapping.rules.tables import mapping_version, segment_table
-from hl7bridge.model import Action, Finding, Provenance, Translation
+from hl7bridge.model import Finding, Provenance, Translation
 
 MAPPING_VERSION = mapping_version()
 """Of the packaged tables and the code; a feed with tables of its own adds to it (`FeedRules.mapping_version`)."""
@@ -249,6 +249,6 @@ class _Accounts:
             return record.findings[0].text
         if record.change is not None and record.change.qualifications_only:
             return "the event speaks of certificates alone"
-        if record.change is not None and record.change.action in (Action.DEACTIVATE, Action.REMOVE):
+        if record.change is not None and record.change.action.ends:
             return "an event that ends a person merges no content"
         return "holds nothing that can be used"

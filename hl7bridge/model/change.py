@@ -20,11 +20,17 @@ class Action(StrEnum):
     REACTIVATE = "reactivate"
     REMOVE = "remove"
 
+    @property
+    def ends(self) -> bool:
+        """Whether it says by itself that the person is inactive, for good or for a time, and merges no content."""
+        return self is Action.DEACTIVATE or self is Action.REMOVE
+
 
 RECORD_EVENT = Provenance.of("MFE", 1)
 """`event_field` of a record of a master file."""
 ABSENT = Provenance.of("MFI", 3)
 """`event_field` of a deactivation that nobody sent: the person is absent from a file that replaces its master file."""
+_ENDING = frozenset(action.value for action in Action if action.ends)
 LIFECYCLE = frozenset({Action.DEACTIVATE, Action.REACTIVATE, Action.REMOVE})
 
 
@@ -143,14 +149,17 @@ class StaffChange:
         return "rest" if self.temporary else self.action.value
 
     @property
-    def says_active(self) -> bool | None:
-        """What it says of the person: active, inactive, or nothing. A lifecycle event says it by itself; of somebody who
-        is away for a while, it says nothing."""
-        if self.temporary:
-            return None
-        if self.action in (Action.DEACTIVATE, Action.REMOVE):
+    def says_present(self) -> bool | None:
+        """What it says of the person as of now: active, inactive (for good, or while they are away), or nothing. A lifecycle
+        event says it by itself."""
+        if self.action.ends:
             return False
         return True if self.action is Action.REACTIVATE else self.active
+
+    @property
+    def says_staff(self) -> bool | None:
+        """Whether it says that the person belongs to the staff: of somebody who is away for a while, it says nothing."""
+        return None if self.temporary else self.says_present
 
     def overtakes(self, earlier: str) -> bool:
         """Whether this change, applied, leaves nothing to do for one of kind `earlier` that came before it. A leaver is
@@ -159,7 +168,7 @@ class StaffChange:
             return earlier == "mention"
         if self.qualifications_only or earlier in ("grant", "revoke"):
             return False
-        return self.says_active is not None or earlier not in (Action.DEACTIVATE, Action.REMOVE)
+        return self.says_staff is not None or earlier not in _ENDING
 
     def to_json(self) -> str:
         """Compact JSON text, read back by `from_json`."""

@@ -192,7 +192,7 @@ def units_of(change: StaffChange) -> list[str]:
 
 def delivered(work: Work, policy: Policy, shelf: Shelf) -> Outcome:
     """Plan the cards and, as far as the policy and the caller permit, write them."""
-    change, person_id, leaves = work.what, f"{work.feed}-{work.what.source_key}", work.what.says_active is False
+    change, person_id, leaves = work.what, f"{work.feed}-{work.what.source_key}", work.what.says_staff is False
     wanted = [(CARD, person_id, lambda card: {**card, "active": not leaves})]
     own = [base.resource_id for base in work.known.own if not base.is_person and base.holds_active]
     units = units_of(change) or own

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from hl7bridge.destinations.fhir.desired import ENDING, is_over
+from hl7bridge.destinations.fhir.desired import is_over
 from hl7bridge.destinations.fhir.identity.resolve import Match, Memory, Resolution, resolve
 from hl7bridge.destinations.fhir.identity.systems import canonical_system
 from hl7bridge.destinations.fhir.merging.merge import covers, essence, identity_key
@@ -374,7 +374,7 @@ def _is_partial(resource: JsonObject | None) -> bool:
 
 
 def _creates(change: StaffChange) -> bool:
-    return change.action not in ENDING and not change.qualifications_only
+    return not change.action.ends and not change.qualifications_only
 
 
 def _differing(resource_type: str, server: JsonObject, planned: JsonObject, only: str = "") -> tuple[Difference, ...]:

@@ -10,7 +10,6 @@ from typing import TypeVar
 
 from hl7bridge.destinations import reasons
 from hl7bridge.destinations.fhir import outcomes
-from hl7bridge.destinations.fhir.desired import statement
 from hl7bridge.destinations.fhir.identity.resolve import Memory, Resolution, SaidBy, WrittenBy, resolve, search_tokens
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.destinations.fhir.wire.capabilities import Capabilities
@@ -87,7 +86,7 @@ class Conversation:
         inactive = any(
             difference.path == "active" and difference.after is False for difference in interaction.differences
         )
-        return interaction.kind is Kind.UPDATE and inactive and statement(self.change) is False
+        return interaction.kind is Kind.UPDATE and inactive and self.change.says_present is False
 
     def _mode(self, interaction: Interaction) -> str:
         """What may become of it: "report", "approve" or "write"."""

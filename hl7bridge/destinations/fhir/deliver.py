@@ -16,7 +16,6 @@ from datetime import datetime
 from hl7bridge.destinations import reasons
 from hl7bridge.destinations.fhir import outcomes, tasks
 from hl7bridge.destinations.fhir.conversation import Conversation, Permit
-from hl7bridge.destinations.fhir.desired import ENDING, statement
 from hl7bridge.destinations.fhir.happened import happened
 from hl7bridge.destinations.fhir.identity.resolve import Match, Resolution, SaidBy, WrittenBy
 from hl7bridge.destinations.fhir.plan import (
@@ -180,7 +179,7 @@ class _Delivery(Conversation):
         """Nobody carries the identifiers: whether that ends it. A create that may be under way is looked for first."""
         action = self.change.action
         incomplete = not self.change.complete
-        if action in ENDING or self.change.revokes:
+        if action.ends or self.change.revokes:
             text = "Nobody at the FHIR server carries the record's identifiers: there is nothing to do"
             self.warnings.append(Finding(reasons.UNKNOWN_KEY, "unknown-person", text, Severity.WARNING))
             return Outcome(Result.NOTHING_TO_DO)
@@ -210,7 +209,7 @@ class _Delivery(Conversation):
         return None
 
     def _unresolved(self, found: Resolution) -> Outcome:
-        says = statement(self.change)
+        says = self.change.says_present
         if found.match is Match.GONE and (says is False or self.change.revokes):
             self.warnings.append(Finding(reasons.UNKNOWN_KEY, found.local, found.text, Severity.WARNING))
             return Outcome(Result.NOTHING_TO_DO)
@@ -226,7 +225,7 @@ class _Delivery(Conversation):
             return None
         if self.change.undated and not self.approved:
             return outcomes.undated(self.change)
-        return outcomes.out_of_order(ends=statement(self.change) is False)
+        return outcomes.out_of_order(ends=self.change.says_present is False)
 
     @property
     def _unsure(self) -> bool:
@@ -259,7 +258,7 @@ class _Delivery(Conversation):
         elif self.writes:
             # What depends on it is reported as well; but who leaves, leaves as far as the modes allow.
             self.reported = True
-            self.writes = interaction.kind is Kind.UPDATE and statement(self.change) is False
+            self.writes = interaction.kind is Kind.UPDATE and self.change.says_present is False
         self._tasks_of_leaving(own, others)
 
     def _verify_person(
@@ -288,7 +287,7 @@ class _Delivery(Conversation):
         ):
             again = self._noted(self.client.read("Practitioner", person_id))
             if not again.done or again.resource is None:
-                if own is None and self.change.action not in ENDING:
+                if own is None and not self.change.action.ends:
                     self._tasks_of_leaving(
                         own, others
                     )  # the next attempt finds them inactive, and no change to tell of
@@ -432,7 +431,7 @@ class _Delivery(Conversation):
             return Outcome(Result.CREATED)
         if not self.wrote:
             return Outcome(Result.UNCHANGED)
-        if statement(self.change) is False and not self.active_after:
+        if self.change.says_present is False and not self.active_after:
             return Outcome(Result.DEACTIVATED)
         returned = self.active_after and not self.active_before
         if returned or (self.change.action is Action.REACTIVATE and self.active_after):
@@ -441,18 +440,18 @@ class _Delivery(Conversation):
 
     def _tasks_of_leaving(self, own: Written | None, others: tuple[Written, ...]) -> None:
         """Tasks of a leaver, once: when this record turns them from active to inactive, or they become inactive now."""
-        if statement(self.change) is not False or self.created:
+        if self.change.says_present is not False or self.created:
             return
         if self.change.undated and not self.approved:
             # Nobody has left so far: only the time has to be cleared up.
             self.tasks += outcomes.undated(self.change).tasks if self.reported or not self.writes else ()
             return
-        turns = own.holds_active if own else self.change.action in ENDING or self.known.ambiguous
+        turns = own.holds_active if own else self.change.action.ends or self.known.ambiguous
         if self.change.temporary:
             away = turns and not held_by_others(others) and self.rules.b05_deactivates
             self.tasks += [outcomes.AWAY] if away else []
             return
-        turns = turns or (self.change.action in ENDING and is_away(own))
+        turns = turns or (self.change.action.ends and is_away(own))
         if held_by_others(others):
             self.tasks += [outcomes.SHARED] if turns else []
             return
@@ -470,7 +469,7 @@ class _Delivery(Conversation):
     @property
     def _joins(self) -> bool:
         """Whether the person is new at the server, or would be: the account is to be set up."""
-        if not self.rules.tasks.joiner or self.change.only_if_missing or statement(self.change) is False:
+        if not self.rules.tasks.joiner or self.change.only_if_missing or self.change.says_present is False:
             return False
         planned = any(one.kind is Kind.CREATE and one.resource_type == "Practitioner" for one in self.interactions)
         return self.created or (planned and (self.reported or not self.writes))
@@ -478,7 +477,7 @@ class _Delivery(Conversation):
     def _facts(self, ended: Outcome) -> frozenset[str]:
         """What the server and the record show of the person: see `model.Outcome`."""
         facts = set(tasks.shown_by_record(self.change, self.rules.tasks))
-        leaves = statement(self.change) is False and not self.change.temporary
+        leaves = self.change.says_present is False and not self.change.temporary
         if self.is_inactive or (leaves and ended.result is Result.NOTHING_TO_DO):
             facts.add(PERSON_INACTIVE)
         # Where nothing is written, nothing is known of the roles: those of this feed are known by what it wrote.

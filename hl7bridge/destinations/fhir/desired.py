@@ -8,18 +8,9 @@ from datetime import datetime
 
 from hl7bridge.destinations.fhir.identity.systems import private_kinds
 from hl7bridge.destinations.fhir.rules import DestinationRules
-from hl7bridge.model import NO_FIELD, Action, ElementValue, JsonObject, Provenance, StaffChange, StaffIdentifier
+from hl7bridge.model import NO_FIELD, ElementValue, JsonObject, Provenance, StaffChange, StaffIdentifier
 
 IDENTIFIER_TYPES = "http://terminology.hl7.org/CodeSystem/v2-0203"
-
-ENDING = frozenset({Action.DEACTIVATE, Action.REMOVE})
-
-
-def statement(change: StaffChange) -> bool | None:
-    """What the message says of the person: active, inactive, or nothing. A lifecycle event says it by itself."""
-    if change.action in ENDING:
-        return False
-    return True if change.action is Action.REACTIVATE else change.active
 
 
 def system_at(identifier: StaffIdentifier, rules: DestinationRules) -> str:

@@ -12,14 +12,12 @@ from datetime import datetime
 from typing import Any
 
 from hl7bridge.destinations.fhir.desired import (
-    ENDING,
     allowed,
     bounds,
     cleared,
     is_over,
     practitioner_values,
     sources,
-    statement,
     supplied,
 )
 from hl7bridge.destinations.fhir.merging.earlier import KEPT, LIFECYCLE_RULE, VERSION_MARK, is_kept, with_earlier
@@ -113,12 +111,12 @@ def plan_practitioner(
     if change.qualifications_only:
         return _plan_certificates(plan, own)
     if server is None:
-        active = statement(change) is not False
+        active = change.says_present is not False
         holds = active and not change.only_if_missing  # a patient message keeps nobody in: they may have left long ago
         return plan.created(practitioner_values(change, rules), {"active": active}, holds, "new person")
-    desired = () if change.action in ENDING else practitioner_values(change, rules)
+    desired = () if change.action.ends else practitioner_values(change, rules)
     plan.merge(desired, decides_lifecycle=False)
-    said = statement(change)
+    said = change.says_present
     target = said
     reason = ""
     if said is False and rules.lifecycle_scope == "role":
@@ -127,11 +125,11 @@ def plan_practitioner(
         target, said, reason = None, None, "active kept: at this destination, who is away stays active"
     elif said is False and held_by_others(others):
         target, reason = None, "active kept: another feed holds this person active"
-    plan.mark_away(own, statement(change))
+    plan.mark_away(own, change.says_present)
     plan.set_active(target, own, explicit=change.action in LIFECYCLE)
     if (change.action is Action.REMOVE or change.deleted_in_source) and target is False:
         plan.tag()
-    elif said is not None and change.action not in ENDING:
+    elif said is not None and not change.action.ends:
         plan.untag()
     was = own.holds_active if own else server.get("active") is not False
     return plan.planned(was if said is None else said, reason)
@@ -184,10 +182,8 @@ def plan_role(
         return plan.planned(False, "")
     stated_end = _stated_end(values)
     absence = _absence(change, own, _date(change, now)) if intent.state == ENDED_WITH_PERSON else ()
-    content = () if change.action in ENDING else values
-    plan.merge(
-        (*content, *absence), decides_lifecycle=True, merges_content=change.action not in ENDING and bool(values)
-    )
+    content = () if change.action.ends else values
+    plan.merge((*content, *absence), decides_lifecycle=True, merges_content=not change.action.ends and bool(values))
     if held_by_others(others):
         return plan.planned(False, "role kept: another feed holds it")
     plan.end(stated_end or _date(change, now), intent.state, doubtful, stated=bool(stated_end))
@@ -289,7 +285,7 @@ class _ResourcePlan:
     ) -> None:
         """Merge what the message asks for, element by element."""
         if merges_content is None:
-            merges_content = self.change.action not in ENDING
+            merges_content = not self.change.action.ends
         given, unsaid = supplied(self.change), cleared(self.change)
         if merges_content:
             self._note_mapping(desired)
@@ -458,7 +454,7 @@ class _ResourcePlan:
         if self.change.temporary:
             if own is None or own.holds_active:
                 self.marks[AWAY_MARK] = ElementValue(AWAY_MARK, True, self.change.event_field, LIFECYCLE_RULE)
-        elif said is True or self.change.action in ENDING:
+        elif said is True or self.change.action.ends:
             self.marks.pop(AWAY_MARK, None)
 
     def rest(self, own: Written | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from hl7bridge.destinations.fhir.desired import ENDING, Field, allowed, bounds, cleared, sources, statement, supplied
+from hl7bridge.destinations.fhir.desired import Field, allowed, bounds, cleared, sources, supplied
 from hl7bridge.destinations.fhir.merging.earlier import LIFECYCLE_RULE
 from hl7bridge.destinations.fhir.merging.merge import covers, essence
 from hl7bridge.destinations.fhir.plan import (
@@ -53,7 +53,7 @@ def role_intents(
 def _lifecycle(
     change: StaffChange, own: Sequence[Written], rules: DestinationRules, *, person_active: bool
 ) -> tuple[RoleIntent, ...]:
-    said = statement(change)
+    said = change.says_present
     open_roles = [base for base in own if base.holds_active]
     resting = [base for base in own if is_away(base)]
     if said is False:
@@ -61,7 +61,7 @@ def _lifecycle(
             return ()
         if change.temporary:
             return tuple(RoleIntent(_bare(base), RESTING, base) for base in (*open_roles, *resting))
-        return _ending(change, [*open_roles, *resting] if change.action in ENDING else open_roles)
+        return _ending(change, [*open_roles, *resting] if change.action.ends else open_roles)
     if change.roles:
         return _listed(change, own, open_roles, create=person_active, returns=said is True)
     ended = [base for base in open_roles if base.origin and _is_cleared(change, base.origin)]
@@ -99,7 +99,7 @@ def _ending(change: StaffChange, open_roles: Sequence[Written]) -> tuple[RoleInt
         role = listed.get(base.role_key)
         if role is None:
             ending = StaffRole(base.role_key, base.origin, _dates(change))
-            role = ending if change.action in ENDING else _with_shared(change, base)
+            role = ending if change.action.ends else _with_shared(change, base)
         intents.append(RoleIntent(role, ENDED_WITH_PERSON, base))
     return tuple(intents)
 

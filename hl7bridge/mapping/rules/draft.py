@@ -103,7 +103,7 @@ class Purpose:
     @property
     def ending(self) -> bool:
         """Whether the event says by itself that the person is inactive, and merges no content."""
-        return self.action is Action.DEACTIVATE or self.action is Action.REMOVE
+        return self.action.ends
 
     @property
     def heeds_flag(self) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from hl7bridge.model import LIFECYCLE, Action, Result, StaffChange
+from hl7bridge.model import LIFECYCLE, Result, StaffChange
 from hl7bridge.store.connection import StoreConnection, each
 from hl7bridge.store.encoding import PLAIN, echo_to_bytes, findings_to_text, unseal
 from hl7bridge.store.queue.lanes import NEW, Lanes, keys_to_text, lane_key
@@ -23,8 +23,6 @@ from hl7bridge.store.rows import (
     NewDelivery,
     NewMessage,
 )
-
-LEAVERS = frozenset({Action.DEACTIVATE, Action.REMOVE})
 
 HEADER = (
     "sending_application",
@@ -263,7 +261,7 @@ class Batch:
                 delivery_id,
                 keys_to_text({lane_key(new.destination, key) for key in new.lane}),
                 NEW,
-                change.action in LEAVERS or change.says_active is False,
+                change.says_present is False,
                 _order_time(new.order_time),
                 message.force,
                 new.not_before,

@@ -90,8 +90,7 @@ class Reconciling(StorePart):
             if describes is None and not _is_partial(change):
                 describes = change
             if not stated and not change.qualifications_only and not change.only_if_missing:
-                away = change.temporary
-                says = False if away else change.says_active
+                away, says = change.temporary, change.says_present
                 stated = says is not None
             ended = state == DeliveryState.ENDED
             if ended and result in _DEALT_WITH:
@@ -249,8 +248,11 @@ class Reconciling(StorePart):
 
 def _is_partial(change: StaffChange) -> bool:
     """Whether it says too little of the person to know them by."""
-    ends = change.action in (Action.DEACTIVATE, Action.REMOVE)
-    return change.qualifications_only or ends or (change.action is Action.REACTIVATE and not change.practitioner)
+    return (
+        change.qualifications_only
+        or change.action.ends
+        or (change.action is Action.REACTIVATE and not change.practitioner)
+    )
 
 
 def _to_bytes(one: Discrepancy) -> bytes:

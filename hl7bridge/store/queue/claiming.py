@@ -255,7 +255,7 @@ class Claiming(StorePart):
         behind = 0.0 if force else seconds_behind(order_time, applied or "")
         if behind and behind >= asked.clock_tolerance:
             self._lanes.end(delivery_id, Result.STALE, now, seconds_behind=round(behind))
-            if change.action in LIFECYCLE or change.says_active is False:
+            if change.action in LIFECYCLE or change.says_staff is False:
                 self._tasks.open_task(_STALE, message_id, delivery_id, destination, feed, source_key, now)
             asked.told(delivery_id, message_id)
             return None

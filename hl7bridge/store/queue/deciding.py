@@ -128,7 +128,7 @@ class Deciding(StorePart):
                 went = StaffChange.from_json(unseal(last_codec, last_content).decode()) if last_content else stored
                 goes = change or stored
                 keys |= {lane_key(destination, key) for key in lane}
-                force = force or goes.says_active is False or (approves and local == OUT_OF_ORDER)
+                force = force or goes.says_staff is False or (approves and local == OUT_OF_ORDER)
                 columns = {
                     "place": self._draw("delivery"),
                     "lane": keys_to_text(sorted(keys)),

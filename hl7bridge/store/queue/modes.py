@@ -110,7 +110,7 @@ class Modes(StorePart):
     def _leaves_anyway(self, change: StaffChange, destination: str, feed: str, place: int, order_time: str) -> bool:
         """Whether somebody leaves whose message was in order when it came: what was written since, and speaks of other
         things (see `overtakes`), does not make it stale."""
-        if change.says_active is not False:
+        if change.says_staff is not False:
             return False
         person = (change.source_key, destination, feed)
         return self._execute(OLDER_OF_LATER, (*person, place, order_time)).fetchone() is None

@@ -187,7 +187,7 @@ class Settling(StorePart):
             return False
         since = self._execute(SAID_SINCE, (*person, last[0], place)).fetchall()
         changes = (StaffChange.from_json(unseal(codec, content).decode()) for codec, content in since)
-        return not any(change.says_active for change in changes)
+        return not any(change.says_staff for change in changes)
 
     def _remember_attempt(self, settlement: Settlement, now: float) -> None:
         claimed, outcome = settlement.claimed, settlement.outcome
@@ -283,7 +283,7 @@ class Settling(StorePart):
         ).fetchall()
         for delivery_id, codec, content in held:
             earlier = StaffChange.from_json(unseal(codec, content).decode())
-            ends = earlier.says_active is False
+            ends = earlier.says_staff is False
             # Held for being absent from a whole file: whoever is spoken of again is not.
             absent = earlier.event_field == ABSENT and not claimed.change.only_if_missing
             if absent or claimed.change.overtakes(Action.DEACTIVATE if ends else earlier.kind):

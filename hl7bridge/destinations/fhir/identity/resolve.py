@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from hl7bridge.destinations.fhir.desired import ENDING, system_at
+from hl7bridge.destinations.fhir.desired import system_at
 from hl7bridge.destinations.fhir.identity import evidence
 from hl7bridge.destinations.fhir.identity.carried import Token, identifiers_of, is_merged, public_identifiers, types_of
 from hl7bridge.destinations.fhir.identity.evidence import Agreement, Evidence, compare, words_about
@@ -351,7 +351,7 @@ class _Question:
     def _elsewhere(self, resource: JsonObject) -> Resolution | None:
         """Whether an identifier that the crosswalk's person lacks, and would get, is somebody else's; None = it is not."""
         lacking = set(self.tokens) - self._carried(resource)
-        if not lacking or self.change.action in ENDING or self.change.qualifications_only:
+        if not lacking or self.change.action.ends or self.change.qualifications_only:
             return None
         asked = [one for step in self.steps for one in step if (canonical_system(one[0]), one[1]) in lacking]
         reply = self._asked(tuple(asked))
@@ -478,7 +478,7 @@ class _Question:
             evidence.of_resource(resource) | self._remembered(resource, begun=False),
         )
         nameless = found.family is evidence.UNKNOWN is found.given and found.birth is not evidence.SAME
-        if nameless and self.change.action in ENDING and {system for system, _ in carried} <= {NPI, DEA}:
+        if nameless and self.change.action.ends and {system for system, _ in carried} <= {NPI, DEA}:
             return (
                 "name-not-confirmed",
                 "NPI and DEA number may be a supervisor's, and no name or birth date confirms them",
