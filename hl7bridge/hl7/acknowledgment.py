@@ -103,6 +103,10 @@ counts as AL."""
 
 def asked(header: Header, mode: Mode = "as-asked") -> Asked:
     """What MSH-15 and MSH-16 ask for; see the table at the top, and `Mode`."""
+    return header.once(("asked", mode), lambda: _asked(header, mode))
+
+
+def _asked(header: Header, mode: Mode) -> Asked:
     accept, application = header.accept_type.upper(), header.application_type.upper()
     if mode == "original" or (mode == "as-asked" and not {accept, application} & _CONDITIONS):
         return Asked("original")
@@ -180,11 +184,9 @@ def build(
     """
     if kind not in ("original", "accept", "application"):
         raise ValueError(f"not a kind of acknowledgment: {kind!r}")
-    version = echoing.version_of(header.version) or echoing.version_of(fallback_version) or V2_5
-    separators = echoing.separators_for(header, version)
-    asks = master_file is not None and kind != "accept" and header.message_type == "MFN"
-    is_mfk = asks and version > V2_1 and bool(echoing.trigger_event(header))
-    writer = _Writer(separators, codec)
+    form = _form_for(header, kind, master_file is not None, codec, fallback_version)
+    version, is_mfk = form.version, form.is_mfk
+    writer = _Writer(form.separators, codec)
     listed, left_out = _listed(findings)
     has_err = not (is_mfk and V2_3 <= version < V2_3_1)
     _write_msa(writer, header, code, version, listed, text)
@@ -196,7 +198,8 @@ def build(
         assert master_file is not None
         writer.segment(master_file)
         _write_mfa(writer, records or (), response_level, version)
-    return _header(writer, header, kind, version, is_mfk, control_id, hl7_time(now)) + bytes(writer.written)
+    written = bytes(writer.written)
+    return _header(form, header, writer, control_id, hl7_time(now), written) + written
 
 
 class _Writer:
@@ -273,21 +276,38 @@ def _trimmed(parts: Sequence[str]) -> Sequence[str]:
     return parts[:end]
 
 
-def _header(
-    writer: _Writer, header: Header, kind: str, version: Version, is_mfk: bool, control_id: str, now: str
-) -> bytes:
-    """MSH; what it says of the character set is true of what `writer` holds by now."""
-    separators = writer.separators
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """What the answers to one sender's messages have in common. `fields`: MSH, without what differs from one to the next:
+    MSH-7, MSH-10, and MSH-18, which must be true of what is written. `plain_set`: MSH-18 of an answer in plain ASCII."""
+
+    version: Version
+    separators: Separators
+    is_mfk: bool
+    fields: tuple[str, ...]
+    plain_set: str
+
+
+def _form_for(header: Header, kind: str, echoes_file: bool, codec: str, fallback_version: str) -> _Form:
+    key = "form", kind, echoes_file, codec, fallback_version
+    return header.once(key, lambda: _form(header, kind, echoes_file, codec, fallback_version))
+
+
+def _form(header: Header, kind: str, echoes_file: bool, codec: str, fallback_version: str) -> _Form:
+    version = echoing.version_of(header.version) or echoing.version_of(fallback_version) or V2_5
+    separators = echoing.separators_for(header, version)
+    asks = echoes_file and kind != "accept" and header.message_type == "MFN"
+    is_mfk = asks and version > V2_1 and bool(echoing.trigger_event(header))
     # What acknowledges must not be acknowledged (2.9.3): it says so, and names no mode where the sender named none.
     condition = "" if kind == "original" or version < V2_2 else "NE"
-    fields = [
+    fields = (
         "MSH",
         separators.encoding_characters,
-        *(echoing.name(header, number, separators, version, writer.codec) for number in (5, 6, 3, 4)),
-        writer.time(now),
+        *(echoing.name(header, number, separators, version, codec) for number in (5, 6, 3, 4)),
+        "",
         "",
         _message_type(header, version, is_mfk, separators),
-        control_id,
+        "",
         echoing.processing_id(header, separators, version),
         echoing.version_id(header, separators, version),
         "",
@@ -296,10 +316,22 @@ def _header(
         condition,
         *[""] * 3,
         echoing.set_handling(header, version),
-    ]
-    written = writer.raw(fields) + bytes(writer.written)
-    fields[17] = echoing.character_set(header, written, separators.repetition, version)
-    return writer.raw(fields)
+    )
+    plain_set = echoing.character_set(header, b"", separators.repetition, version)
+    return _Form(version, separators, is_mfk, fields, plain_set)
+
+
+def _header(form: _Form, header: Header, writer: _Writer, control_id: str, now: str, behind: bytes) -> bytes:
+    """MSH; what it says of the character set is true of all that is written, `behind` it as well."""
+    fields = [*form.fields]
+    fields[6], fields[9], fields[17] = writer.time(now), control_id, form.plain_set
+    written = writer.raw(fields)
+    if not (written.isascii() and behind.isascii()) or b"\x1b" in written + behind:
+        fields[17] = ""
+        written = writer.raw(fields) + behind
+        fields[17] = echoing.character_set(header, written, form.separators.repetition, form.version)
+        written = writer.raw(fields)
+    return written
 
 
 def _message_type(header: Header, version: Version, is_mfk: bool, separators: Separators) -> str:

@@ -6,7 +6,8 @@ HL7 v2.5.1 chapter 2: 2.15.9 (MSH), 2.5.4 (delimiters). Where it ends: `boundari
 from __future__ import annotations
 
 from codecs import getincrementaldecoder
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeVar
 
 from hl7bridge.errors import MessageError, UnreadableMessage
 from hl7bridge.hl7.boundaries import BYTE_ORDER_MARK, uses_line_feeds
@@ -19,6 +20,11 @@ NULL = '""'
 _LEADING = b"\r\n \t\0"
 _NEVER = " \n\x0b\x1c"
 """No field separators: an answer that is cut by them would end where its frame or its segment does not."""
+_OF_EACH_MESSAGE = frozenset({7, 10})  # the fields that no two messages of a sender have alike
+
+_Made = TypeVar("_Made")
+_LONGEST, _MOST = 1024, 256  # bytes of a header whose consequences are kept, and for how many headers
+_KNOWN: dict[tuple[str, ...], dict[Hashable, Any]] = {}
 
 
 class Header:
@@ -27,12 +33,15 @@ class Header:
     Raw text: escape sequences stand as sent; `text.encode("latin-1")` gives the bytes back. What is absent is "", and so
     is what was sent as `""`, but for `field`. `delimiters`: what separates the parts of this header, the recommended
     characters where MSH-2 names none that could.
+
+    A sender's headers differ in MSH-7 and MSH-10 alone: what follows from all other fields is worked out `once` for them.
     """
 
-    __slots__ = ("_fields", "delimiters", "separators")
+    __slots__ = ("_fields", "_known", "delimiters", "separators")
 
     def __init__(self, fields: list[str], separators: Separators) -> None:
         self._fields = fields
+        self._known = _known(separators.field, fields)
         self.separators = separators
         self.delimiters = separators if separators.usable else separators_of(separators.field, "")
 
@@ -47,8 +56,25 @@ class Header:
         text = self.field(number)
         return "" if text.strip() == NULL else text
 
+    def once(self, key: Hashable, make: Callable[[], _Made]) -> _Made:
+        """What `make` gives, worked out once for every header that differs in MSH-7 and MSH-10 alone. `key`: names it."""
+        known = self._known
+        if key not in known:
+            known[key] = make()
+        made: _Made = known[key]
+        return made
+
     def component(self, number: int, component: int) -> str:
         """The raw text of one component of the first repetition of MSH-`number`, surrounding blanks removed."""
+        if number in _OF_EACH_MESSAGE:
+            return self._component(number, component)
+        key = number, component
+        text: str | None = self._known.get(key)
+        if text is None:
+            text = self._known[key] = self._component(number, component)
+        return text
+
+    def _component(self, number: int, component: int) -> str:
         text = self.field(number)
         separators = self.delimiters
         if separators.repetition and separators.repetition in text:
@@ -129,9 +155,25 @@ class Header:
     @property
     def charsets(self) -> tuple[str, ...]:
         """Every repetition of MSH-18."""
+        return self.once("charsets", self._charsets)
+
+    def _charsets(self) -> tuple[str, ...]:
         text, repetition = self.text(18), self.delimiters.repetition
         names = text.split(repetition) if repetition and repetition in text else (text,)
         return tuple("" if name.strip() == NULL else name for name in names)
+
+
+def _known(separator: str, fields: list[str]) -> dict[Hashable, Any]:
+    """Where headers like this one keep what follows from them."""
+    key = (separator, *fields[:6], *fields[7:9], "", *fields[10:])
+    known = _KNOWN.get(key)
+    if known is None:
+        known = {}
+        if sum(map(len, key)) <= _LONGEST:
+            if len(_KNOWN) >= _MOST:
+                _KNOWN.clear()
+            _KNOWN[key] = known
+    return known
 
 
 def read_header(raw: bytes, charset: str | Sequence[str] = ()) -> Header:

@@ -7,7 +7,7 @@ import re
 from hl7bridge.errors import UnsupportedMessage
 from hl7bridge.hl7.escapes import Separators
 from hl7bridge.hl7.header import Header
-from hl7bridge.mapping.rules.reading import NULL, FieldReader
+from hl7bridge.mapping.rules.reading import NULL, reader_of
 from hl7bridge.mapping.rules.tables import packaged
 from hl7bridge.model import Location
 from hl7bridge.model.remembering import remembered
@@ -22,7 +22,7 @@ def family(header: Header) -> str:
     """Who reads such a message: "staff" (MFN^M02, and MFN^M01 as long as MFI-1 does not say otherwise), "personnel"
     (PMU^B01 to B08), "adt", "acknowledgment", or "other". Decided by MSH-9.1 and MSH-9.2; MSH-9.3 is often missing or wrong.
     """
-    return _family(header.text(9), header.delimiters)
+    return header.once("family", lambda: _family(header))
 
 
 def trigger_event(header: Header) -> str:
@@ -30,15 +30,14 @@ def trigger_event(header: Header) -> str:
     return _type_and_event(header.text(9), header.delimiters)[1]
 
 
-@remembered(1024)
-def _family(message_type: str, separators: Separators) -> str:
-    type_code, event = _type_and_event(message_type, separators)
+def _family(header: Header) -> str:
+    type_code, event = _type_and_event(header.text(9), header.delimiters)
     events: dict[str, str] = packaged("events.toml").get(type_code, {})
     return events.get(event) or events.get("*", OTHER)
 
 
 def _type_and_event(message_type: str, separators: Separators) -> tuple[str, str]:
-    reader = FieldReader(separators, "latin-1")
+    reader = reader_of(separators, "latin-1")
     parts = reader.parts(reader.repetitions(message_type)[0])
     return parts[0], parts[1]
 
@@ -75,6 +74,10 @@ def version_of(header: Header, fallback: str) -> tuple[tuple[int, ...], bool]:
 
     Raises UnsupportedMessage (203) for anything outside 2.1 to 2.9.
     """
+    return header.once(("version", fallback), lambda: _version_of(header, fallback))
+
+
+def _version_of(header: Header, fallback: str) -> tuple[tuple[int, ...], bool]:
     text = header.version
     assumed = text in ("", NULL)
     version = _version(fallback if assumed else text)

@@ -19,7 +19,7 @@ from hl7bridge.mapping.rules.draft import Draft, Envelope, Plan, Purpose, Row, T
 from hl7bridge.mapping.rules.employment import end_of_employment, roles_of
 from hl7bridge.mapping.rules.identifiers import NPI, SSN, type_of_authority
 from hl7bridge.mapping.rules.plans import plans_for
-from hl7bridge.mapping.rules.reading import FieldReader
+from hl7bridge.mapping.rules.reading import FieldReader, reader_of
 from hl7bridge.mapping.rules.standing import settle
 from hl7bridge.mapping.rules.times import instant, is_doubtful, is_exact
 from hl7bridge.model import (
@@ -70,7 +70,7 @@ class Opening:
         self.findings: list[Finding] = []
         if assumed:
             self._say("101", "version-assumed", "MSH-12 is empty: read as the feed's fallback version", "MSH", 12)
-        reader = FieldReader(message.separators, message.codec)
+        reader = reader_of(message.separators, message.codec)
         sent = reader.first(header.message_time)
         zone = rules.zone
         moment = instant(sent, zone) if sent else None

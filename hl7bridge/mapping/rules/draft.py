@@ -23,8 +23,6 @@ from hl7bridge.mapping.rules.shapes import (
     STANDARD,
     WHOLE,
     foreign_form,
-    is_telling,
-    may_repeat,
     type_of_field,
 )
 from hl7bridge.mapping.rules.tables import Codes
@@ -58,7 +56,7 @@ class Row:
     `codes` is its code table in force, `system` the code system of that table's plain targets, `decides` says that the
     field tells who the person is or in what standing, so that a lifecycle event reads it, too. Of a site's rows alone:
     `when` is the condition without which the row is passed over, `authority` the one that the sender does not name.
-    `data_type`: of the values, as `shapes` tells them; "" = anything.
+    `data_type`: of the values, as `shapes` tells them; "" = anything. `single`: it may not repeat with different values.
     """
 
     number: int
@@ -72,6 +70,7 @@ class Row:
     when: Condition | None = None
     authority: str = ""
     data_type: str = ""
+    single: bool = False
     provenance: Provenance = field(init=False)
 
     def __post_init__(self) -> None:
@@ -408,20 +407,15 @@ class Draft:
 
     def _fitting(self, row: Row, raw: str) -> str:
         """A field without the repetitions that can't be of its data type (said); "" where nothing is left of it."""
-        reader, number = self.reader, row.number
-        if (
-            reader.repetition in raw
-            and row.rule != "primary_key"  # judges a key, and what repeats in it, itself
-            and not may_repeat(self.segment.name, number)
-            and repeats(reader, raw)
-        ):
+        reader = self.reader
+        if row.single and repeats(reader, raw):
             severity = Severity.ERROR if row.rule in _STATES else Severity.WARNING
             text = "may not repeat, and holds different values: nobody can say which of them counts; left out"
             self.say(severity, "198", "field-repeats", text)
             self.leave(text)
             return ""
         data_type = row.data_type
-        if not data_type or not is_telling(data_type, raw, reader.component, reader.repetition):
+        if not reader.looks_foreign(raw, data_type):
             return raw
         found = reader.repetitions(raw)
         for place, repetition in enumerate(found, 1):
@@ -442,7 +436,7 @@ class Draft:
             if len(raw) < 7 or number in rows or not number:
                 continue
             data_type = type_of_field(segment.name, number) or BEYOND
-            if not is_telling(data_type, raw, reader.component, reader.repetition):
+            if not reader.looks_foreign(raw, data_type):
                 continue
             for place, repetition in enumerate(reader.repetitions(raw), 1):
                 if repetition and (form := foreign_form(data_type, reader.parts(repetition))):

@@ -11,7 +11,7 @@ from hl7bridge.errors import ConfigError
 from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.mapping.rules import conditions, identifiers, practitioner, role, site_rules, standing
 from hl7bridge.mapping.rules.draft import CONDITIONS, FIELD_RULES, SEGMENT_RULES, Plan, Row
-from hl7bridge.mapping.rules.shapes import OF_RULES, type_of_field
+from hl7bridge.mapping.rules.shapes import OF_RULES, may_repeat, type_of_field
 from hl7bridge.mapping.rules.tables import field_table, named
 
 RULE_MODULES = (identifiers, practitioner, role, standing, site_rules, conditions)
@@ -100,6 +100,8 @@ def plans_for(rules: FeedRules) -> Mapping[str, Plan]:
                 CONDITIONS[row["when"]] if row.get("when") else None,
                 row.get("authority", ""),
                 OF_RULES.get(rule, "") if apply else type_of_field(segment, int(number)),
+                # A key, and what repeats in it, is judged by its rule.
+                single=rule != "primary_key" and not may_repeat(segment, int(number)),
             )
         )
         if target_of(row) == "identity":

@@ -8,8 +8,10 @@ and fit for a FHIR string: no control characters but tab and line breaks, no bla
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from hl7bridge.hl7.escapes import Separators, drops_text, unescape
+from hl7bridge.mapping.rules.shapes import glances
 
 NULL = '""'
 
@@ -32,6 +34,7 @@ class FieldReader:
         "_blank_after",
         "_blank_before",
         "_codec",
+        "_glances",
         "_no_text",
         "_separators",
         "component",
@@ -52,6 +55,7 @@ class FieldReader:
         self._no_text = re.compile(re.escape(self.escape) + r"[HN]" + re.escape(self.escape))
         self._blank_before = " " + self.component
         self._blank_after = self.component + " "
+        self._glances = glances(self.component, self.subcomponent, self.escape)
 
     def repetitions(self, raw: str) -> list[str]:
         """The repetitions of a field as sent, empty ones included."""
@@ -82,6 +86,17 @@ class FieldReader:
         if self.subcomponent not in repetition:
             return self.parts(repetition)
         return [*map(self._text, repetition.split(self.component)), *_ABSENT]
+
+    def looks_foreign(self, raw: str, data_type: str) -> bool:
+        """Whether a field is worth a look, for it may hold what can't be of its type (`shapes.glances`)."""
+        glance = self._glances.get(data_type)
+        if glance is None:
+            return False
+        if not raw.isprintable():
+            return True
+        if self.repetition in raw:
+            return any(map(glance.match, raw.split(self.repetition)))
+        return glance.match(raw) is not None
 
     def _has_outer_blanks(self, repetition: str) -> bool:
         return (
@@ -170,3 +185,9 @@ class FieldReader:
             if text:
                 return text
         return ""
+
+
+@lru_cache(maxsize=64)
+def reader_of(separators: Separators, codec: str) -> FieldReader:
+    """The reader of messages with these separators, read by this codec: message after message has the same."""
+    return FieldReader(separators, codec)

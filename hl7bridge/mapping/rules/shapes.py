@@ -9,7 +9,8 @@ The types of the fields are those of HL7 v2.9 chapter 15.4; the forms those of c
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from hl7bridge.mapping.rules.tables import code_tables
 from hl7bridge.mapping.rules.times import fhir_date
@@ -43,10 +44,6 @@ WHOLE = frozenset({"LAN", "EDU", "CER"})
 """Segments that make one value of their fields, or none: nothing is made of one whose fields are visibly shifted."""
 
 _USES = frozenset({"WPN", "PRN", "ORN", "VHN", "PRS", "ASN", "BPN", "EMR", "NET"})
-_STARTS = frozenset(" +(0123456789")
-_SHORTEST_POSTAL = 5
-_DATES = frozenset({"DT", "DTM"})
-_NUMBERS = frozenset({"CX", "PLN", "XTN"})  # these may be mail addresses or look like telephones
 _EQUIPMENT = frozenset({"PH", "FX", "MD", "CP", "SAT", "BP", "INTERNET", "X.400", "TDD", "TTY"})
 _MAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@.]{2,}")
 # A number as people write it: in groups, or with a sign for its country. Digits alone may be a code.
@@ -228,7 +225,6 @@ _FOREIGN: Mapping[str, Sequence[str]] = {
 }
 """Data type -> the forms that no value of it has. What is not listed (ED, PIP, SI, EI) may look like anything."""
 
-_NO_IDENTIFIER = frozenset(kind for kind, forms in _FOREIGN.items() if IDENTIFIER in forms)
 _FOREIGN_FORMS = {kind: [(form, _FORMS[form]) for form in forms] for kind, forms in _FOREIGN.items()}
 
 BEYOND = "ST"
@@ -275,22 +271,33 @@ def may_repeat(segment: str, number: int) -> bool:
     return not type_of_field(segment, number) or number in REPEATING[segment]
 
 
-def is_telling(data_type: str, raw: str, component: str, repetition: str) -> bool:
-    """Whether a field is worth a look: a quick answer for the many that are not, never wrong for those that are."""
-    if repetition in raw:
-        return True
-    if data_type not in _NUMBERS and ("@" in raw or raw[0] in _STARTS):
-        return not (raw.isdigit() and data_type in _DATES)
-    if component not in raw:
-        return False
-    parts = raw.split(component, 5)
-    if len(parts) > 4 and (len(parts[4].strip()) >= _SHORTEST_POSTAL or data_type in _NO_IDENTIFIER):
-        return True
-    if data_type == "SPD":
-        return True
-    if data_type == "XTN":
-        return False
-    return parts[1].strip() in _USES or (len(parts) > 2 and parts[2].strip().upper() in _EQUIPMENT)
+@lru_cache(maxsize=64)
+def glances(component: str, subcomponent: str, escape: str) -> Mapping[str, re.Pattern[str]]:
+    """By data type a pattern that matches a repetition, as sent, that is worth a closer look by `foreign_form`: a quick
+    answer for the many that are not, never wrong for those that are. Whatever is escaped or quoted is worth a look."""
+    component, subcomponent, escape = map(re.escape, (component, subcomponent, escape))
+    part = f"[^{component}]*+{component}"  # a component with the separator behind it
+    end = rf" *(?:[{component}{subcomponent}]|\Z)"
+
+    def one_of(codes: Iterable[str]) -> str:
+        return f" *(?:{'|'.join(map(re.escape, sorted(codes)))}){end}"
+
+    known = code_tables()
+    coded = f"{part}{one_of(_USES)}|{part}{part}(?i:{one_of(_EQUIPMENT)})"
+    likely = {
+        MAIL: "[^@]*+@",
+        TELEPHONE: rf"{coded}| *(?:\+\d|\(\d|\d{{3}}[ .-]\d{{3}})",
+        CODED: coded,
+        ADDRESS: f"(?:{part}){{4}} *(?i:{_POSTAL.pattern}){end}",
+        TIME: r" *(?:19|20)\d{6}",
+        IDENTIFIER: f"(?:{part}){{4}}{one_of(known['0203'])}",
+        PRIVATE: r" *\d{3}-\d{2}-\d{4}",
+        LICENCE: f"{part}{one_of({*known['0203'], *known['0338']})}",
+    }
+    return {
+        kind: re.compile("|".join([f'[^{escape}"]*+[{escape}"]', *map(likely.__getitem__, forms)]))
+        for kind, forms in _FOREIGN.items()
+    }
 
 
 def foreign_form(data_type: str, parts: Sequence[str]) -> str:
