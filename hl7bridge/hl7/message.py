@@ -210,12 +210,13 @@ class Message:
     codec        the Python codec that read it
     separators   of MSH-1 and MSH-2
     segments     all segments in order; blank lines are not segments
+    line_feed_is_text  whether it holds a LF that ends no segment
     line_ending  what ends the first segment: "\\r" (the standard's), "\\n", "\\r\\n"; "\\r" when there is but one segment
 
     Segments end at CR; at LF only where MSH does (`boundaries`). Any other LF is text.
     """
 
-    __slots__ = ("_by_name", "_line_feed_is_text", "codec", "header", "line_ending", "raw", "segments", "separators")
+    __slots__ = ("_by_name", "codec", "header", "line_ending", "line_feed_is_text", "raw", "segments", "separators")
 
     def __init__(self, raw: bytes, charset: str | Sequence[str] = "utf-8", *, codec: str = "") -> None:
         """Decode and cut. MSH-18 decides the character set; `charset` (one name, or several tried in order) a blank one.
@@ -239,7 +240,7 @@ class Message:
         line_feeds = line_feed and message_uses_line_feeds(raw)
         lines = lines_of(text, line_feeds)
         self.line_ending = "\n" if line_feeds else "\r\n" if line_feed and _ends_in_cr_lf(text) else "\r"
-        self._line_feed_is_text = line_feed and not line_feeds
+        self.line_feed_is_text = line_feed and not line_feeds
         by_name: dict[str, list[Segment]] = {}
         self._by_name = by_name
         segments: list[Segment] = []
@@ -266,6 +267,10 @@ class Message:
     def all(self, name: str) -> list[Segment]:
         """Every segment of that name, in order."""
         return list(self._by_name.get(name, ()))
+
+    def count(self, name: str) -> int:
+        """How many segments of that name there are."""
+        return len(self._by_name.get(name, ()))
 
     def counts(self) -> dict[str, int]:
         """How many segments of each name there are."""
@@ -308,7 +313,7 @@ class Message:
 
         `position`: the record that they belong to.
         """
-        if not self._line_feed_is_text:
+        if not self.line_feed_is_text:
             return []
         field = self.separators.field
         looks = _looks_like_a_segment(field)

@@ -44,7 +44,10 @@ class When:
 
 def when_of(reader: FieldReader, raw: str, zone: tzinfo, place: Location) -> When:
     """What a TS, DTM or DT field says, read strictly: a second time, or anything beside the time, makes it unreadable."""
-    found = [_span_of(reader, one, zone) for one in reader.repetitions(raw) if not reader.is_blank(one)]
+    if raw.isdigit():  # mostly
+        found = [span(raw, zone)]
+    else:
+        found = [_span_of(reader, one, zone) for one in reader.repetitions(raw) if not reader.is_blank(one)]
     if not found:
         return When(place=place)
     first = found[0]

@@ -119,8 +119,9 @@ class MasterFile(Opening):
             self.names = Names.UNKNOWN  # it may be any file's: a record without STF ends nobody unasked
         structure.check_opening(message.segments, BEFORE_RECORDS, "MFE")
         self._check_event(message)
-        opening = itertools.takewhile(lambda segment: segment.name != "MFE", message.segments)
-        self.findings += message.line_feed_findings(opening)
+        if message.line_feed_is_text:
+            opening = itertools.takewhile(lambda segment: segment.name != "MFE", message.segments)
+            self.findings += message.line_feed_findings(opening)
 
     def _check_event(self, message: Message) -> None:
         """EVN is none of a master file. One that says what MSH and MFE say is passed over; any other is another event."""
@@ -204,6 +205,8 @@ class MasterFile(Opening):
 
     def _record(self, position: int, entry: Segment, group: list[Segment]) -> Record:
         record = self._read_record(position, entry, group)
+        if not self.envelope.message.line_feed_is_text:
+            return record
         quoted = self.envelope.message.line_feed_findings((entry, *group), position)
         return replace(record, findings=(*record.findings, *quoted)) if quoted else record
 

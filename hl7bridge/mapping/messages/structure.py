@@ -51,8 +51,8 @@ def place_of(segment: Segment, before: Segment | None, field: int = 0) -> Locati
 def check_once(message: Message, names: Iterable[str] = _ONCE_IN_OPENING) -> None:
     """Raise UnreadableMessage (100) where a segment repeats that every message has once: it is two messages in one."""
     for name in names:
-        found = message.all(name)
-        if len(found) > 1:
+        if message.count(name) > 1:
+            found = message.all(name)
             text = f"{name} stands more than once: nobody can say which of them counts"
             raise UnreadableMessage("100", "segment-repeats", text, Location(name, found[1].occurrence))
 
@@ -144,4 +144,4 @@ def glued(reader: FieldReader, segments: Iterable[Segment], key: str, events: Co
 
 def fields_beyond(entry: Segment) -> bool:
     """Whether an MFE has fields that no version of the standard gives it."""
-    return any(entry.raw(number) for number in range(_MFE_FIELDS + 1, entry.fields + 1))
+    return entry.fields > _MFE_FIELDS and any(map(entry.raw, range(_MFE_FIELDS + 1, entry.fields + 1)))
