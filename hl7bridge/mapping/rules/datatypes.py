@@ -341,7 +341,7 @@ def _address_is_shifted(draft: Draft, parts: list[str], number: int) -> bool:
     street, other, city, _, postal_code, country, kind = parts[:7]
     codes = draft.row.codes
     shifted = not kind and ((len(country) == 1 and country in codes) or postal_code in codes)
-    alone = street and not (other or city or postal_code) and not any(character.isalpha() for character in street)
+    alone = street and not (other or city or postal_code) and not any(map(str.isalpha, street))
     if shifted or alone:
         text = "an address type stands in another component" if shifted else "an address without a letter"
         draft.misfit(text, number if number > 1 else 0)

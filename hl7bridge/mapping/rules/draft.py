@@ -16,7 +16,7 @@ from hl7bridge.hl7.message import Message, Segment
 from hl7bridge.mapping.feed_rules import TOO_MANY, FeedRules
 from hl7bridge.mapping.messages.effective import When
 from hl7bridge.mapping.messages.structure import repeats
-from hl7bridge.mapping.rules.reading import FieldReader
+from hl7bridge.mapping.rules.reading import NULL, FieldReader
 from hl7bridge.mapping.rules.said import Said, SaidIdentifiers, frozen
 from hl7bridge.mapping.rules.shapes import (
     BEYOND,
@@ -92,17 +92,17 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """What an event asks for; the flags are those of StaffChange."""
+    """What an event asks for; the flags are those of StaffChange. `ending`: it says by itself that the person is inactive,
+    and merges no content."""
 
     action: Action
     temporary: bool = False
     qualifications_only: bool = False
     revokes: bool = False
+    ending: bool = field(init=False)
 
-    @property
-    def ending(self) -> bool:
-        """Whether the event says by itself that the person is inactive, and merges no content."""
-        return self.action.ends
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ending", self.action.ends)
 
     @property
     def heeds_flag(self) -> bool:
@@ -372,7 +372,7 @@ class Draft:
                 self.row = row
                 if row.when is not None and not row.when(self, row, raw):
                     self.leave(f"{row.when.__name__} does not hold")
-                elif self.reader.is_null(raw):
+                elif NULL in raw and self.reader.is_null(raw):
                     self.clear()
                 elif row.apply is not None and (raw := self._fitting(row, raw)):
                     row.apply(self, row, raw)
@@ -388,7 +388,7 @@ class Draft:
             if row.when is not None and not row.when(self, row, raw):
                 self.leave(f"{row.when.__name__} does not hold")
                 return ""
-            if self.reader.is_null(raw):
+            if NULL in raw and self.reader.is_null(raw):
                 self.clear()
                 return ""
             raw = self._fitting(row, raw)
@@ -432,10 +432,8 @@ class Draft:
             self.shifted.add((segment.name, segment.occurrence))
             text = "its first field is no number, or it has too many: its fields are shifted, and nothing is made of it"
             self.say(Severity.WARNING, "102", "shifted-field", text, number=beside)
-        for number, raw in enumerate(fields):
-            if len(raw) < 7 or number in rows or not number:
-                continue
-            data_type = type_of_field(segment.name, number) or BEYOND
+        for number in [at for at, raw in enumerate(fields) if len(raw) > 6 and at not in rows and at]:
+            raw, data_type = fields[number], type_of_field(segment.name, number) or BEYOND
             if not reader.looks_foreign(raw, data_type):
                 continue
             for place, repetition in enumerate(reader.repetitions(raw), 1):
@@ -546,7 +544,8 @@ class Draft:
 
     def _sent_at(self, number: int) -> int:
         """Where the sender has a field of the current segment: a finding names what they can look up."""
-        return self.envelope.rules.site.sent_at(self.segment.name, number) or number
+        site, name = self.envelope.rules.site, self.segment.name
+        return (site.sent_at(name, number) or number) if name in site.shifts else number
 
     def misfit(self, text: str, repetition: int = 0, component: int = 0) -> None:
         """A value that is not what its field holds: perhaps the sender's fields are shifted. Never used, always said."""

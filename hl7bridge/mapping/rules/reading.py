@@ -11,7 +11,7 @@ import re
 from functools import lru_cache
 
 from hl7bridge.hl7.escapes import Separators, drops_text, unescape
-from hl7bridge.mapping.rules.shapes import glances
+from hl7bridge.mapping.rules.shapes import SHORTEST_FORM, glances
 
 NULL = '""'
 
@@ -89,6 +89,8 @@ class FieldReader:
 
     def looks_foreign(self, raw: str, data_type: str) -> bool:
         """Whether a field is worth a look, for it may hold what can't be of its type (`shapes.glances`)."""
+        if len(raw) < SHORTEST_FORM and raw.isalnum():
+            return False
         glance = self._glances.get(data_type)
         if glance is None:
             return False
@@ -170,6 +172,8 @@ class FieldReader:
     def key(self, raw: str) -> str | None:
         """What a field that may hold one key says, "" where it says nothing; None where it cannot be kept as sent, or where
         repetitions differ: which of them it is, nobody can tell."""
+        if self.repetition not in raw:
+            return self.identifier(raw)
         found = {self.identifier(repetition) for repetition in raw.split(self.repetition)} - {""}
         return "" if not found else found.pop() if len(found) == 1 else None
 

@@ -84,11 +84,13 @@ _MARKS = frozenset(
 )
 """Words that people write beside a number."""
 
+_PLAIN_TELEPHONE = re.compile(r"\+\d(?:[ -]?\d){0,14}")
 _TELEPHONE_START = re.compile(r"[\d+(\[#*]|(?:[a-z]{1,10}\.?[ :.]*[\d+(#*])", re.IGNORECASE)
 _VANITY = re.compile(r"\+?\d[\d-]{2,}-[A-Za-z]{3,10}(?:-[A-Za-z\d]+)?")
 _EXTENSION = re.compile(r"(?:[x#]|ext|durchwahl|poste|toestel|nst)", re.IGNORECASE)
 _BETWEEN = re.compile(r"[;,/|~]|\bor\b|\band\b| {2,}|(?<=\d)\(|(?<=\d) ?\+", re.IGNORECASE)
 _MOST_DIGITS, _FEWEST_DIGITS = 15, 6  # ITU E.164; of two numbers glued together each has so many at least
+_FEW_DIGITS = 5
 _RUN = re.compile(r"\d(?:[ ()./+-]*\d){6}")
 _WORDS = re.compile(r"[^\W\d_]{3,}")
 _SOCIAL_SECURITY = re.compile(r"\d{3}-\d{2}-\d{4}")
@@ -113,9 +115,10 @@ def is_telephone(text: str) -> bool:
 
     No street (`12 Main Street`), no postal code with letters, no time, no text.
     """
-    number = _EXTENSION.split(text, maxsplit=1)[0]
-    digits = sum(character.isdigit() for character in number)
-    if not any(character.isdigit() for character in text) or digits > _MOST_DIGITS or not _TELEPHONE_START.match(text):
+    if _PLAIN_TELEPHONE.fullmatch(text):
+        return True
+    digits = sum(map(str.isdigit, _EXTENSION.split(text, maxsplit=1)[0]))
+    if not any(map(str.isdigit, text)) or digits > _MOST_DIGITS or not _TELEPHONE_START.match(text):
         return False
     if len([one for one in _BETWEEN.split(text) if sum(map(str.isdigit, one)) >= _FEWEST_DIGITS]) > 1:
         return False  # two numbers in one
@@ -127,10 +130,8 @@ def is_telephone(text: str) -> bool:
 
 def is_name(text: str) -> bool:
     """A part of somebody's name: letters of any script, and neither an e-mail address nor a number."""
-    return (
-        any(character.isalpha() for character in text)
-        and "@" not in text
-        and sum(character.isdigit() for character in text) < 5
+    return text.isalpha() or (
+        any(map(str.isalpha, text)) and "@" not in text and sum(map(str.isdigit, text)) < _FEW_DIGITS
     )
 
 
@@ -140,9 +141,7 @@ def is_name(text: str) -> bool:
 def holds_coded_telephone(parts: Sequence[str]) -> bool:
     """XTN: a use (XTN.2) or equipment (XTN.3) of tables 0201 and 0202 in its place, with a number."""
     coded = parts[1] in _USES or (parts[2].upper() in _EQUIPMENT and not parts[1])
-    return coded and any(
-        character.isdigit() for part in (parts[0], *parts[3:12]) if "@" not in part for character in part
-    )
+    return coded and any(any(map(str.isdigit, part)) for part in (parts[0], *parts[3:12]) if "@" not in part)
 
 
 def holds_telephone(parts: Sequence[str]) -> bool:
@@ -152,14 +151,14 @@ def holds_telephone(parts: Sequence[str]) -> bool:
 
 def holds_mail(parts: Sequence[str]) -> bool:
     """An e-mail address in any component."""
-    return any("@" in part and is_mail(part) for part in parts)
+    return "@" in "".join(parts) and any(map(is_mail, parts))
 
 
 def holds_address(parts: Sequence[str]) -> bool:
     """XAD: a postal code in its place, and a street with a number or a state before it."""
     if not parts[4] or not _POSTAL.fullmatch(parts[4]) or holds_coded_telephone(parts):
         return False
-    street = " " in parts[0] and any(character.isdigit() for character in parts[0])
+    street = " " in parts[0] and any(map(str.isdigit, parts[0]))
     return street or (len(parts[3]) == 2 and parts[3].isalpha() and parts[2][:1].isalpha())
 
 
@@ -170,8 +169,7 @@ def holds_time(parts: Sequence[str]) -> bool:
 
 def holds_identifier(parts: Sequence[str]) -> bool:
     """CX: a number without check digit, with a type of table 0203 in its place: `4711^^^HR^EI`."""
-    numbered = any(character.isdigit() for character in parts[0])
-    return numbered and not parts[1] and parts[4] in code_tables()["0203"]
+    return not parts[1] and parts[4] in code_tables()["0203"] and any(map(str.isdigit, parts[0]))
 
 
 def holds_private_number(parts: Sequence[str]) -> bool:
@@ -182,9 +180,7 @@ def holds_private_number(parts: Sequence[str]) -> bool:
 def holds_licence(parts: Sequence[str]) -> bool:
     """PLN: a number with its type (tables 0203, 0338) behind it: `L100^SL`."""
     known = code_tables()
-    return any(character.isdigit() for character in parts[0]) and (
-        parts[1] in known["0203"] or parts[1] in known["0338"]
-    )
+    return (parts[1] in known["0203"] or parts[1] in known["0338"]) and any(map(str.isdigit, parts[0]))
 
 
 TELEPHONE, CODED = "a telephone number", "a telephone number with its use"
@@ -226,6 +222,9 @@ _FOREIGN: Mapping[str, Sequence[str]] = {
 """Data type -> the forms that no value of it has. What is not listed (ED, PIP, SI, EI) may look like anything."""
 
 _FOREIGN_FORMS = {kind: [(form, _FORMS[form]) for form in forms] for kind, forms in _FOREIGN.items()}
+
+SHORTEST_FORM = 8
+"""Letters and digits alone, and fewer of them, have none of these forms: the shortest is that of a day."""
 
 BEYOND = "ST"
 """What a field that no version has is held to: text."""
