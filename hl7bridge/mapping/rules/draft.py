@@ -17,7 +17,7 @@ from hl7bridge.mapping.feed_rules import TOO_MANY, FeedRules
 from hl7bridge.mapping.messages.effective import When
 from hl7bridge.mapping.messages.structure import repeats
 from hl7bridge.mapping.rules.reading import NULL, FieldReader
-from hl7bridge.mapping.rules.said import Said, SaidIdentifiers, frozen
+from hl7bridge.mapping.rules.said import FEW, Said, SaidIdentifiers, frozen
 from hl7bridge.mapping.rules.shapes import (
     BEYOND,
     STANDARD,
@@ -466,11 +466,19 @@ class Draft:
 
     def role_value(self, element: str, value: Any, repetition: int = 1) -> None:
         """A value for every role of the person, from the current field; said once where two fields say the same."""
-        if not self.role_said.has((element, frozen(value)), self.role):
+        if not self._role_says(element, value):
             self.role.append(ElementValue(element, value, self.provenance(repetition), self.row.rule))
         if self.trace is not None:
             given, provenance = f"PractitionerRole.{element}", self.provenance(repetition)
             self.trace.entries.append(Entry(self.place, given, value, provenance, self.row.rule))
+
+    def _role_says(self, element: str, value: Any) -> bool:
+        if len(self.role) > FEW:
+            return self.role_said.has((element, frozen(value)), self.role)
+        for have in self.role:
+            if have.value == value and have.element == element:
+                return True
+        return False
 
     def share(self, value: ElementValue) -> None:
         """A value of the current field that is the person's and every role's."""

@@ -70,7 +70,7 @@ def system_for(rules: FeedRules, namespace: str, universal_id: str, universal_ty
     return by_authority.get(namespace, "") if namespace else ""
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def contradicts(universal_id: str, universal_type: str, type_code: str, system: str) -> bool:
     """Whether a type says that the number is of another registry than the universal id that gave its system. Not where the
     feed's table settled it (`[authorities]` "2.16.840.1.113883.19:NPI")."""
@@ -97,7 +97,7 @@ def _type_of_system() -> dict[str, str]:
     return {system: type_code for section in ("national", "typed") for type_code, system in named(section).items()}
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def universal_system(universal_id: str, universal_type: str) -> str:
     """HD.2 and HD.3 -> URI: ISO object identifiers, UUIDs, absolute URIs; "" for what is not one (DNS needs a table).
     Without HD.3 only a registry that everybody knows by its object identifier."""

@@ -13,6 +13,7 @@ from hl7bridge.model import StaffIdentifier
 T = TypeVar("T")
 
 NOWHERE = 1 << 60
+FEW = 8  # values that are compared one by one at less cost than a key is made of each
 
 
 def frozen(value: Any) -> Hashable:
