@@ -475,10 +475,7 @@ class Draft:
     def _role_says(self, element: str, value: Any) -> bool:
         if len(self.role) > FEW:
             return self.role_said.has((element, frozen(value)), self.role)
-        for have in self.role:
-            if have.value == value and have.element == element:
-                return True
-        return False
+        return any([have.value == value and have.element == element for have in self.role])  # noqa: C419 (the quicker one)
 
     def share(self, value: ElementValue) -> None:
         """A value of the current field that is the person's and every role's."""
