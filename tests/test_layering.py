@@ -43,7 +43,6 @@ PAST_THE_DESK: dict[str, set[str]] = {
     "mapping.map_trios": {"destinations", "intake", "store"},
     "operate.run": {"service"},
     "setup.check": {"store"},
-    "setup.roster": {"destinations"},
     "setup.support": {"store"},
     "tools.samples": {"store"},
     "tools.sandbox": {"service"},
@@ -162,7 +161,6 @@ def test_imports_only_what_its_room_may(path: Path) -> None:
 # Above the seam, what still imports a kind of destination by its name. It shrinks.
 KIND = "hl7bridge.destinations.fhir"
 OF_A_KIND = {"assemble", "hl7bridge.cli.mapping.map", "hl7bridge.cli.mapping.map_trios", "hl7bridge.cli.tools.stage"}
-OF_A_KIND |= {"hl7bridge.cli.setup.roster"}
 OF_A_KIND |= {"hl7bridge.desk." + name for name in ("identity", "quarantine")}
 
 

@@ -126,6 +126,38 @@ class Registration:
         return {**head, **self.facts, **key, "checklist": list(self.checklist)}
 
 
+COLUMNS = ("id", "active", "family", "given", "npi", "identifiers", "telecom", "gender", "updated", "version", "roles")
+"""What a line of `ListedPerson.row` holds, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPerson:
+    """Somebody whom a destination holds: as it gave them, with their roles, and as a line of a table (see COLUMNS).
+
+    active  also who is not said to be inactive
+    """
+
+    resource: JsonObject
+    roles: tuple[JsonObject, ...]
+    active: bool
+    row: tuple[str, ...]
+
+
+class Listing(Protocol):
+    """Everybody, one after the other. Iterating raises Unreachable when the destination ends it early."""
+
+    @property
+    def total(self) -> int:
+        """How many there are, known with the first of them; -1: the destination does not say."""
+
+    @property
+    def pages(self) -> int:
+        """Read until now."""
+
+    def __iter__(self) -> Iterator[ListedPerson]:
+        """Each once."""
+
+
 class Examining(Protocol):
     """The part of a destination that a person who sets it up speaks to."""
 
@@ -144,3 +176,6 @@ class Examining(Protocol):
 
     def registration(self) -> Registration | None:
         """What its owner has to know to let this bridge in; None: nobody has to. Asks no server."""
+
+    def people(self, *, with_roles: bool = False) -> Listing:
+        """Everybody whom it holds. Raises ConfigError as `open` does."""

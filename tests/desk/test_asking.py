@@ -73,3 +73,21 @@ def test_what_an_owner_has_to_know(tmp_path: Path) -> None:
     [without] = asking.registrations(settings)
     assert (without.key_set, "keys generate" in without.key_problem) == (None, True)
     assert without.checklist == one.checklist
+
+
+def test_everybody_is_listed_with_their_roles(tmp_path: Path) -> None:
+    with served(SandboxSettings(auth=False)) as server:
+        settings = config.load(configured(tmp_path, server.base_url), {})
+        known = [server.post(person(active=active)) for active in (True, False)]
+        reference = {"reference": f"Practitioner/{known[1]}"}
+        role = {"resourceType": "PractitionerRole", "practitioner": reference, "code": [{"text": "Midwife"}]}
+        server.post(role)
+        with asking.people(settings, with_roles=True) as people:
+            found = {one.resource["id"]: one for one in people}
+            assert (people.total, people.pages) == (2, 1)
+        with asking.people(settings, "ehr") as people:
+            assert [one.roles for one in people] == [(), ()]
+    assert [found[number].active for number in known] == [True, False]
+    line = dict(zip(asking.COLUMNS, found[known[1]].row, strict=True))
+    assert (line["npi"], line["family"], line["roles"]) == (NPI, "Okonkwo", "Midwife (active)")
+    assert found[known[0]].roles == ()

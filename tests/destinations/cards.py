@@ -15,7 +15,7 @@ from typing import Any
 
 from hl7bridge.assemble.destinations import common_policy
 from hl7bridge.config import DestinationSettings
-from hl7bridge.destinations.examining import Carrier, Diagnosis, Registration, State, TokenAnswer
+from hl7bridge.destinations.examining import Carrier, Diagnosis, ListedPerson, Registration, State, TokenAnswer
 from hl7bridge.destinations.policy import APPROVE, REPORT, WRITE, Policy
 from hl7bridge.destinations.protocol import Ledger, Offer, Sighting, Sought, TakenBack, Waiting, Work, free
 from hl7bridge.destinations.reasons import APPROVAL, NOT_OFFERED
@@ -177,6 +177,28 @@ class CardDestination:
 
     def registration(self) -> Registration | None:
         return None
+
+    def people(self, *, with_roles: bool = False) -> CardListing:
+        return CardListing(self._shelf.folder)
+
+
+class CardListing:
+    """The folder is one page."""
+
+    pages = 1
+
+    def __init__(self, folder: Path) -> None:
+        self._files = sorted(folder.glob(f"{CARD}-*.json"))
+
+    @property
+    def total(self) -> int:
+        return len(self._files)
+
+    def __iter__(self) -> Iterator[ListedPerson]:
+        for file in self._files:
+            card = json.loads(file.read_text())
+            number, active = file.stem.removeprefix(f"{CARD}-"), card.get("active") is not False
+            yield ListedPerson(card, (), active, (number, "active" if active else "inactive", *[""] * 9))
 
 
 def is_card(file: Path) -> bool:

@@ -199,6 +199,7 @@ def test_the_doctor_examines_it(site: Site, command: Command, tmp_path: Path) ->
         )
     looked = command("lookup", "--npi", "1234567893", "--json", "-c", site.directory)
     assert (looked.code, looked.json["practitioners"][0]["id"]) == (0, "1234567893")
+    assert command("roster", "--json", "-c", site.directory).json["people"] == [{"practitioner": {}, "roles": []}]
     assert "No destination asks for a token" in command("token", "test", "-c", site.directory).err
     assert "needs no registration" in command("register-help", "cards", "-c", site.directory).err
     (site.folder / f"{UNIT}-ICU.json").write_text("{")

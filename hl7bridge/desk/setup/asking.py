@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 from hl7bridge.assemble.choosing import destination_named, destinations_named
 from hl7bridge.assemble.destinations import destination_of
+from hl7bridge.destinations.examining import COLUMNS as COLUMNS
 from hl7bridge.destinations.examining import Carrier as Carrier
+from hl7bridge.destinations.examining import ListedPerson as ListedPerson
+from hl7bridge.destinations.examining import Listing as Listing
 from hl7bridge.destinations.examining import Registration as Registration
 from hl7bridge.destinations.examining import TokenAnswer as TokenAnswer
 from hl7bridge.errors import ConfigError
@@ -63,3 +66,13 @@ def registrations(settings: Settings, name: str = "") -> list[Registration]:
         elif name:
             raise ConfigError(f'"{name}" needs no registration', advice=f"Its kind is {chosen.kind}.")
     return found
+
+
+@contextmanager
+def people(settings: Settings, name: str = "", *, with_roles: bool = False) -> Iterator[Listing]:
+    """Everybody whom the destination holds ("" = the only one), within the block.
+
+    Raises ConfigError for a destination that there is not; iterating raises Unreachable.
+    """
+    with _asked(destination_named(settings, name, "DESTINATION")) as destination:
+        yield destination.people(with_roles=with_roles)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from hl7bridge.destinations import reasons
 from hl7bridge.destinations.examining import Carrier, Diagnosis, Registration, TokenAnswer
@@ -33,6 +34,9 @@ from hl7bridge.destinations.fhir.wire.roster import Roster
 from hl7bridge.destinations.policy import WRITE
 from hl7bridge.destinations.protocol import Ledger, Offer, Sighting, Sought, TakenBack, Waiting, Work
 from hl7bridge.model import Image, JsonObject, Outcome, StaffChange, Task
+
+if TYPE_CHECKING:
+    from hl7bridge.destinations.fhir.examine.listing import PeopleListing
 
 PERSON = "Practitioner"
 _LONGEST = 80  # characters of what a server calls itself
@@ -200,6 +204,12 @@ class FhirDestination:
         from hl7bridge.destinations.fhir.examine.lookup import look_up
 
         return look_up(self.client, person)
+
+    def people(self, *, with_roles: bool = False) -> PeopleListing:
+        """Every Practitioner."""
+        from hl7bridge.destinations.fhir.examine.listing import PeopleListing
+
+        return PeopleListing(self.client, with_roles=with_roles)
 
     def try_token(self) -> TokenAnswer | None:
         """SMART Backend Services."""
