@@ -161,7 +161,6 @@ def test_imports_only_what_its_room_may(path: Path) -> None:
 # Above the seam, what still imports a kind of destination by its name. It shrinks.
 KIND = "hl7bridge.destinations.fhir"
 OF_A_KIND = {"assemble", "hl7bridge.cli.mapping.map", "hl7bridge.cli.mapping.map_trios", "hl7bridge.cli.tools.stage"}
-OF_A_KIND |= {"hl7bridge.desk." + name for name in ("identity", "quarantine")}
 
 
 @pytest.mark.parametrize("path", sources(), ids=module_of)

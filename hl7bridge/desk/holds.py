@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hl7bridge.desk.deciding import EVERY, Actor, Clock, Progress, unseen, why
+from hl7bridge.desk.identity.quarantine import people_of, plan_again
 from hl7bridge.desk.messages import message_of
-from hl7bridge.desk.quarantine import people_of, plan_again
 from hl7bridge.desk.translating import Anew, Translations
 from hl7bridge.destinations.reasons import DECIDED_BY_A_PERSON
 from hl7bridge.errors import ConfigError

@@ -116,7 +116,7 @@ def _says(person: SourcePerson) -> bool | None:
         return False
     if person.says is not None:
         return person.says
-    own = [base for base in person.known.own if base.resource_type == "Practitioner"]
+    own = [base for base in person.known.own if base.is_person]
     return any(base.holds_active for base in own) if own else None
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from hl7bridge.destinations.candidates import Identifying
 from hl7bridge.destinations.examining import Examining
 from hl7bridge.destinations.policy import Policy
 from hl7bridge.model import (
@@ -190,6 +191,10 @@ class Comparing(Protocol):
 class DestinationWords(Protocol):
     """What people are told of this kind of destination."""
 
+    @property
+    def person(self) -> str:
+        """What stands for a person there: "Practitioner"."""
+
     def held_as_refused(self, refused: str, said: str) -> Outcome:
         """For a change that needs an operation which the server has refused before. `said`: the refusal, in our words."""
 
@@ -206,7 +211,7 @@ class DestinationWords(Protocol):
         """How the person's record is named to people, "Practitioner/42"."""
 
 
-class Destination(Examining, Protocol):
+class Destination(Identifying, Examining, Protocol):
     """One place that staff changes go to. Thread-safe: several workers deliver at once. Nothing here raises for what a
     server does, but where it says so."""
 

@@ -21,6 +21,7 @@ from hl7bridge.model.change import (
     StaffChange,
     StaffIdentifier,
     StaffRole,
+    full_name,
     values_from_json,
     values_to_json,
 )
@@ -106,6 +107,7 @@ __all__ = [
     "Transition",
     "Translation",
     "Written",
+    "full_name",
     "read_json",
     "values_from_json",
     "values_to_json",

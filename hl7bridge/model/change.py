@@ -233,3 +233,10 @@ def values_from_json(rows: list[list[Any]]) -> tuple[ElementValue, ...]:
 def _identifier_from_json(row: list[Any]) -> StaffIdentifier:
     value, system, authority, type_code, text, extra = row
     return StaffIdentifier(value, system, authority, type_code, Provenance.read(text), extra)
+
+
+def full_name(name: JsonObject) -> str:
+    """A person's name as a change has it (FHIR HumanName), in one line: given names first."""
+    given = name.get("given")
+    parts = [*(given if isinstance(given, list) else []), name.get("family", "")]
+    return " ".join(str(part) for part in parts if part) or str(name.get("text", ""))

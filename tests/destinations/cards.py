@@ -15,6 +15,7 @@ from typing import Any
 
 from hl7bridge.assemble.destinations import common_policy
 from hl7bridge.config import DestinationSettings
+from hl7bridge.destinations.candidates import Candidate, Carried, Fact
 from hl7bridge.destinations.examining import Carrier, Diagnosis, ListedPerson, Registration, State, TokenAnswer
 from hl7bridge.destinations.policy import APPROVE, REPORT, WRITE, Policy
 from hl7bridge.destinations.protocol import Ledger, Offer, Sighting, Sought, TakenBack, Waiting, Work, free
@@ -28,6 +29,7 @@ from hl7bridge.model import (
     Outcome,
     Result,
     StaffChange,
+    StaffIdentifier,
     Task,
     Written,
 )
@@ -70,6 +72,8 @@ class Shelf:
 class CardWords:
     """What people are told."""
 
+    person = "card"
+
     def held_as_refused(self, refused: str, said: str) -> Outcome:
         return Outcome(Result.HELD, "207", NOT_OFFERED, said, refused=refused)
 
@@ -89,7 +93,7 @@ class CardWords:
 class CardDestination:
     """One folder of cards."""
 
-    essential, words = f"{CARD} update", CardWords()
+    essential, words, person_type = f"{CARD} update", CardWords(), CARD
 
     def __init__(self, policy: Policy, shelf: Shelf) -> None:
         self.policy, self._shelf = policy, shelf
@@ -147,7 +151,32 @@ class CardDestination:
         return TakenBack(image.resource_type, image.resource_id, "", differences, kept)
 
     def roster(self, resource_type: str = "", *, before: Waiting | None = None) -> Iterable[JsonObject]:
-        return [json.loads(file.read_text()) for file in sorted(self._shelf.folder.glob(f"{resource_type or CARD}-*"))]
+        files = sorted(self._shelf.folder.glob(f"{resource_type or CARD}-*"))
+        return [{"id": file.stem.partition("-")[2], **json.loads(file.read_text())} for file in files]
+
+    def is_id(self, text: str) -> bool:
+        return bool(text) and not set(text) & set("/\\\0")
+
+    def candidate(self, person: JsonObject) -> Candidate:
+        """What a card says; its number is the feed and the staff key."""
+        number, active = str(person["id"]), person.get("active")
+        status = "" if active is None else "active" if active else "inactive"
+        facts = [fact for fact in (Fact("name", str(person.get("name", ""))), Fact("status", status)) if fact.text]
+        feed, _, key = number.partition("-")
+        carried = Carried(feed, key)
+        return Candidate(number, self.words.shown(number), tuple(facts), (carried,), frozenset({(feed, key)}), person)
+
+    def read(self, person_id: str) -> Candidate | None:
+        card = self._shelf.get(CARD, person_id)
+        return None if card is None else self.candidate({"id": person_id, **card})
+
+    def bears(self, candidate: Candidate, key: StaffIdentifier) -> bool:
+        return any(value == key.value for _, value in candidate.keys)
+
+    def differences(self, change: StaffChange, candidate: Candidate) -> tuple[str, ...]:
+        names = [value.value["family"] for value in change.practitioner if value.element == "name"]
+        name = candidate.summary.get("name", "")
+        return ("family name",) if name and names and not any(family in name for family in names) else ()
 
     def examine(self, person: str = "", *, clock: Callable[[], float] = time.time) -> Iterator[Diagnosis]:
         """The folder, its cards, and the card of somebody who is known to have one."""
@@ -214,7 +243,12 @@ def units_of(change: StaffChange) -> list[str]:
 
 def delivered(work: Work, policy: Policy, shelf: Shelf) -> Outcome:
     """Plan the cards and, as far as the policy and the caller permit, write them."""
-    change, person_id, leaves = work.what, f"{work.feed}-{work.what.source_key}", work.what.says_staff is False
+    change, leaves = work.what, work.what.says_staff is False
+    person_id = work.known.person_id or f"{work.feed}-{change.source_key}"
+    somebody = None if work.known.person_id else shelf.get(CARD, person_id)
+    if somebody is not None:  # nobody here wrote that card: a person has to say whose it is
+        text = "A card of this number is there, and was not written for this record"
+        return Outcome(Result.HELD, "205", "name-not-confirmed", text, candidates=({"id": person_id, **somebody},))
     wanted = [(CARD, person_id, lambda card: {**card, "active": not leaves})]
     own = [base.resource_id for base in work.known.own if not base.is_person and base.holds_active]
     units = units_of(change) or own

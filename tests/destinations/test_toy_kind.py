@@ -21,6 +21,9 @@ from hl7bridge.assemble.stores import store_location
 from hl7bridge.config.destination import DESTINATION_KINDS, DestinationSettings
 from hl7bridge.desk import go_live, holds, restore
 from hl7bridge.desk.deciding import Actor
+from hl7bridge.desk.identity import linking, quarantine
+from hl7bridge.desk.identity.candidates import Candidates
+from hl7bridge.desk.identity.linking import Decision
 from hl7bridge.destinations.reasons import LEAVING_REPORT
 from hl7bridge.errors import ConfigError
 from hl7bridge.intake.intake import Intake
@@ -171,6 +174,45 @@ def test_whoever_shares_a_unit_shares_a_lane_and_compares(site: Site) -> None:
     first, second = (set(there.lane_keys(change, "staff")) for change in changes if change)
     assert first & second == {"unit ICU"}
     assert ledger_of(site.store, "cards").written_by(UNIT, "ICU") != ()
+
+
+def test_a_person_says_whose_a_card_is(site: Site) -> None:
+    site.configure("write")
+    store, settings = site.store, site.settings
+    site.folder.mkdir()
+    (site.folder / f"{CARD}-staff-E7.json").write_text('{"active": true, "name": "Berg, Nils"}')
+    (site.folder / f"{CARD}-staff-E9.json").write_text('{"active": false}')
+    with site.running():
+        site.take_in("E7", "MAD")
+        site.until(held=1)
+        with Candidates(settings) as candidates:
+            [row] = quarantine.find(store, candidates).rows
+            [card] = candidates.of(row)
+            assert (card.shown, [fact.text for fact in card.facts]) == ("card staff-E7", ["Berg, Nils", "active"])
+            assert quarantine.as_data(row)["candidates"] == [
+                {"id": "staff-E7", "active": True, "name": "Berg, Nils", "linked": False}
+            ]
+            assert quarantine.duplicates(store, candidates, "cards") == []
+            assert quarantine.sharing("cards", candidates.everybody("cards")) == []
+            given = (store, settings, candidates)
+            for person_id, why_not in (
+                ("staff-E8", "there is no card staff-E8 at cards"),
+                ("staff-E7", "family name of the record and of that card differ"),
+                ("new", "card staff-E7 carries the record's own staff key"),
+            ):
+                with pytest.raises(ConfigError, match=why_not):
+                    linking.link(*given, Decision("staff", "E7", person_id), ANA, WHY)
+            file = b"feed,key,practitioner\nstaff,E7,../E7\nstaff,E7,staff-E8\n"
+            wrong = linking.link_by_file(*given, file, "decided.csv", ANA, WHY).wrong
+            assert [line.split(":")[0] for line in wrong] == ["line 2", "line 3"]
+            (site.folder / f"{CARD}-staff-E7.json").write_text('{"active": false, "name": "Okonkwo"}')
+            candidates.refresh(row)
+            assert [fact.text for one in candidates.of(row) for fact in one.facts] == ["Okonkwo", "inactive"]
+            done = linking.link(*given, Decision("staff", "E7", "staff-E7"), ANA, WHY, release=True)
+            assert (done.released, done.person, done.made[0].person_id) == ((row["id"],), "card", "staff-E7")
+        site.until(updated=1)
+    assert site.card(CARD, "staff-E7") == {"active": True, "name": "Okonkwo"}
+    assert site.card(UNIT, "ICU") == {"E7": "always"}
 
 
 def test_the_kind_needs_its_own_keys(site: Site) -> None:

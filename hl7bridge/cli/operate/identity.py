@@ -18,7 +18,9 @@ from hl7bridge.errors import ConfigError
 
 if TYPE_CHECKING:
     from hl7bridge.config import DestinationSettings, Settings
-    from hl7bridge.desk.identity import LinksDecided
+    from hl7bridge.desk.identity.candidates import Candidates
+    from hl7bridge.desk.identity.linking import LinksDecided
+    from hl7bridge.desk.identity.quarantine import Sharing
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -54,24 +56,20 @@ def list_quarantined(
       hl7bridge identity list
       hl7bridge identity list --fresh --json
     """
-    from hl7bridge.assemble.servers import Servers
     from hl7bridge.config import load
-    from hl7bridge.desk import quarantine
+    from hl7bridge.desk.identity import quarantine
+    from hl7bridge.desk.identity.candidates import Candidates
 
     settings = load(config)
-    with stored.opened(settings) as store, Servers(settings) as servers:
+    with stored.opened(settings) as store, Candidates(settings) as candidates:
         found = quarantine.find(
-            store,
-            destination=destination,
-            limit=limit,
-            fresh=servers if fresh else None,
-            progress=output.progress,
+            store, candidates, destination=destination, limit=limit, fresh=fresh, progress=output.progress
         )
     if as_json:
         output.show_json("identity-list/1", {"quarantined": [quarantine.as_data(row) for row in found.rows]})
         return
     for row in found.rows:
-        show_sides(row)
+        show_sides(row, candidates)
     if not found.rows:
         output.say("Nothing is quarantined.")
     if found.more:
@@ -91,17 +89,17 @@ def show_quarantined(
       hl7bridge identity show 42
       hl7bridge identity show 42 --fresh
     """
-    from hl7bridge.assemble.servers import Servers
     from hl7bridge.config import load
-    from hl7bridge.desk import quarantine
+    from hl7bridge.desk.identity import quarantine
+    from hl7bridge.desk.identity.candidates import Candidates
 
     settings = load(config)
-    with stored.opened(settings) as store, Servers(settings) as servers:
-        row = quarantine.show(store, delivery_id, fresh=servers if fresh else None)
+    with stored.opened(settings) as store, Candidates(settings) as candidates:
+        row = quarantine.show(store, candidates, delivery_id, fresh=fresh)
     if as_json:
         output.show_json("identity-show/1", quarantine.as_data(row))
         return
-    show_sides(row)
+    show_sides(row, candidates)
     where = f"{row['feed']} {row['source_key']}"
     output.say(f"It is one of them:   hl7bridge identity link {where} PRACTITIONER-ID --release --reason WHY")
     output.say(f"It is none of them:  hl7bridge identity link {where} new --release --reason WHY")
@@ -150,27 +148,27 @@ def link_record(
     A file has a line for each record: feed,key,practitioner, and where needed destination, also and force (yes). Nothing is
     linked while a line of it is wrong.
     """
-    from hl7bridge.assemble.servers import Servers
     from hl7bridge.config import load
-    from hl7bridge.desk import identity
+    from hl7bridge.desk.identity import linking
+    from hl7bridge.desk.identity.candidates import Candidates
 
     if (file is None) != bool(feed and key and person_id) or (file is not None and feed):
         advice = "Write FEED KEY PRACTITIONER-ID, or --from FILE.csv."
         raise ConfigError("say which record is about whom", advice=advice)
     settings, who = load(config), actor()
-    with stored.opened(settings) as store, Servers(settings) as servers:
+    with stored.opened(settings) as store, Candidates(settings) as candidates:
         if file is None:
-            decision = identity.Decision(feed, key, person_id, destination, also, force)
-            decided = identity.link(store, settings, servers, decision, who, reason, release=release, dry_run=dry_run)
+            decision = linking.Decision(feed, key, person_id, destination, also, force)
+            decided = linking.link(store, settings, candidates, decision, who, reason, release=release, dry_run=dry_run)
         else:
-            decided = identity.link_by_file(
-                store, settings, servers, file.read_bytes(), str(file), who, reason, destination=destination,
+            decided = linking.link_by_file(
+                store, settings, candidates, file.read_bytes(), str(file), who, reason, destination=destination,
                 release=release, dry_run=dry_run, progress=output.progress,
             )  # fmt: skip
     if as_json:
         output.show_json("identity-link/1", _links_as_data(decided, dry_run, many=file is not None))
     else:
-        _show_links(decided, dry_run, release)
+        _show_links(decided, candidates, dry_run, release)
     if decided.wrong:
         for problem in decided.wrong:
             output.say(problem)
@@ -189,11 +187,11 @@ def _links_as_data(decided: LinksDecided, dry_run: bool, *, many: bool) -> dict[
     return {**single, **told}
 
 
-def _show_links(decided: LinksDecided, dry_run: bool, release: bool) -> None:
+def _show_links(decided: LinksDecided, candidates: Candidates, dry_run: bool, release: bool) -> None:
     if decided.candidate is not None:
         show_candidate(decided.candidate)
     for made in decided.made:
-        whom = f"Practitioner/{made.person_id}" if made.person_id else "nobody who was found"
+        whom = candidates.shown(made.destination, made.person_id) if made.person_id else "nobody who was found"
         was = f" (was {made.was})" if made.was else ""
         output.show(f"{made.feed} {made.source_key} is linked to {whom} at {made.destination}{was}")
     for problem in decided.left:
@@ -203,7 +201,7 @@ def _show_links(decided: LinksDecided, dry_run: bool, release: bool) -> None:
     for number in decided.released:
         output.show(f"delivery {number} is released")
     for number in decided.planned_again:
-        output.show(f"delivery {number} names the same Practitioner and is planned again")
+        output.show(f"delivery {number} names the same {decided.person} and is planned again")
     if decided.held and not release:
         output.say(
             f"Held deliveries of this record: hl7bridge hold release {' '.join(map(str, decided.held))} --reason WHY"
@@ -230,18 +228,20 @@ def unlink_record(
     Ends with 1 when it was linked to nobody.
     """
     from hl7bridge.config import load
-    from hl7bridge.desk import identity
+    from hl7bridge.desk.identity import linking
+    from hl7bridge.desk.identity.candidates import Candidates
 
     settings = load(config)
     with stored.opened(settings) as store:
-        done = identity.unlink(store, settings, feed, key, actor(), reason, destination=destination)
+        done = linking.unlink(store, settings, feed, key, actor(), reason, destination=destination)
     name, was = done.destination, done.was
     if as_json:
         output.show_json(
             "identity-unlink/1", {"destination": name, "feed": feed, "source_key": key, "person_id": "", "was": was}
         )
     elif was:
-        output.show(f"{feed} {key} is not linked to Practitioner/{was} at {name} any more")
+        shown = Candidates(settings).shown(name, was)
+        output.show(f"{feed} {key} is not linked to {shown} at {name} any more")
     elif done.apart:
         output.show(f"{feed} {key} is no longer marked as a person of its own at {name}")
     else:
@@ -267,23 +267,26 @@ def list_duplicates(
 
     Ends with 1 when there are any.
     """
-    from hl7bridge.assemble.servers import Servers
     from hl7bridge.config import load
-    from hl7bridge.desk import quarantine
+    from hl7bridge.desk.identity import quarantine
+    from hl7bridge.desk.identity.candidates import Candidates
 
     settings = load(config)
     names = [_named(settings, destination).name] if destination else list(settings.destinations)
-    groups: list[dict[str, Any]] = []
-    with stored.opened(settings) as store, Servers(settings) as servers:
+    groups: list[Sharing] = []
+    with stored.opened(settings) as store, Candidates(settings) as candidates:
         for name in names:
             with output.counting("reading Practitioners") as count:
-                groups += quarantine.duplicates(store, name, servers.everybody(name, count) if scan else None)
+                if scan:
+                    groups += quarantine.sharing(name, candidates.everybody(name, count))
+                else:
+                    groups += quarantine.duplicates(store, candidates, name)
     if as_json:
-        output.show_json("identity-duplicates/1", {"duplicates": groups})
+        output.show_json("identity-duplicates/1", {"duplicates": [group.data() for group in groups]})
     else:
         for group in groups:
-            output.show((f"{group['system']}|{group['value']}", "bold"), f"  at {group['destination']}")
-            for person in group["people"]:
+            output.show((f"{group.system}|{group.value}", "bold"), f"  at {group.destination}")
+            for person in group.people:
                 show_candidate(person)
         output.say(f"{len(groups)} shared identifiers" if groups else "No two Practitioners share an identifier.")
     raise typer.Exit(ExitCode.FINDINGS if groups else ExitCode.GOOD)
@@ -304,12 +307,12 @@ def export_ids(
       hl7bridge identity export ids.json --destination ehr
     """
     from hl7bridge.config import load
-    from hl7bridge.desk import identity
+    from hl7bridge.desk.identity import id_map
 
     settings = load(config)
     chosen = _named(settings, destination)
     with stored.opened(settings) as store:
-        document = identity.id_map(store, chosen)
+        document = id_map.id_map(store, chosen)
     with file.open("x", encoding="utf-8") as written:
         written.write(json.dumps(document, ensure_ascii=False, indent=0) + "\n")
     output.show(f"{len(document['ids'])} ids of {chosen.name} are written to {file}")
@@ -331,12 +334,12 @@ def import_ids(
     Ends with 1 when some of them name another Practitioner than is known here: those stay as they are.
     """
     from hl7bridge.config import load
-    from hl7bridge.desk import identity
+    from hl7bridge.desk.identity import id_map
 
     settings = load(config)
     chosen = _named(settings, destination)
     with stored.opened(settings) as store:
-        done = identity.import_ids(store, chosen, file.read_bytes(), str(file), actor(), reason)
+        done = id_map.import_ids(store, chosen, file.read_bytes(), str(file), actor(), reason)
     if as_json:
         output.show_json("identity-import/1", {"destination": chosen.name, **asdict(done)})
     else:

@@ -10,12 +10,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from hl7bridge.destinations import reasons
+from hl7bridge.destinations.candidates import Candidate
 from hl7bridge.destinations.examining import Carrier, Diagnosis, Registration, TokenAnswer
 from hl7bridge.destinations.fhir import outcomes, tasks
 from hl7bridge.destinations.fhir.compare import Comparison
 from hl7bridge.destinations.fhir.deliver import deliver
 from hl7bridge.destinations.fhir.examine.credentials import Credentials
-from hl7bridge.destinations.fhir.identity.resolve import lane_keys
+from hl7bridge.destinations.fhir.identity.candidates import bears, candidate_of, read_candidate
+from hl7bridge.destinations.fhir.identity.resolve import differences_of_person, lane_keys
 from hl7bridge.destinations.fhir.identity.second_look import look_for_people, look_for_roles, second_task
 from hl7bridge.destinations.fhir.rehearsal import Rehearsal
 from hl7bridge.destinations.fhir.restore import combined
@@ -30,10 +32,11 @@ from hl7bridge.destinations.fhir.wire.capabilities import (
     written,
 )
 from hl7bridge.destinations.fhir.wire.client import FhirClient
+from hl7bridge.destinations.fhir.wire.replies import is_id
 from hl7bridge.destinations.fhir.wire.roster import Roster
 from hl7bridge.destinations.policy import WRITE
 from hl7bridge.destinations.protocol import Ledger, Offer, Sighting, Sought, TakenBack, Waiting, Work
-from hl7bridge.model import Image, JsonObject, Outcome, StaffChange, Task
+from hl7bridge.model import Image, JsonObject, Outcome, StaffChange, StaffIdentifier, Task
 
 if TYPE_CHECKING:
     from hl7bridge.destinations.fhir.examine.listing import PeopleListing
@@ -44,6 +47,8 @@ _LONGEST = 80  # characters of what a server calls itself
 
 class FhirWords:
     """What people are told of a FHIR server."""
+
+    person = PERSON
 
     def held_as_refused(self, refused: str, said: str) -> Outcome:
         """The write is to be made by hand."""
@@ -74,6 +79,7 @@ class FhirDestination:
     """
 
     essential = reasons.operation(PERSON, "update")
+    person_type = PERSON
     words = FhirWords()
 
     def __init__(
@@ -192,6 +198,26 @@ class FhirDestination:
     def roster(self, resource_type: str = "", *, before: Waiting | None = None) -> Iterable[JsonObject]:
         """Page after page."""
         return Roster(self.client, resource_type or PERSON, before=before or (lambda: None))
+
+    def is_id(self, text: str) -> bool:
+        """Whether it may stand as a logical id in a URL."""
+        return is_id(text)
+
+    def candidate(self, person: JsonObject) -> Candidate:
+        """Of a Practitioner."""
+        return candidate_of(person)
+
+    def read(self, person_id: str) -> Candidate | None:
+        """One read. Raises ConfigError as `open` does."""
+        return read_candidate(self.client, person_id)
+
+    def bears(self, candidate: Candidate, key: StaffIdentifier) -> bool:
+        """By Practitioner.identifier, but for those of use "old"."""
+        return bears(candidate, key, self.policy)
+
+    def differences(self, change: StaffChange, candidate: Candidate) -> tuple[str, ...]:
+        """Family names and birth dates."""
+        return differences_of_person(change, candidate.summary)
 
     def examine(self, person: str = "", *, clock: Callable[[], float] = time.time) -> Iterator[Diagnosis]:
         """Over connections of its own, which let nothing out but reads. `person`: an NPI."""

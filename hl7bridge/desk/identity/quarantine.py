@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hl7bridge.desk.deciding import EVERY, Actor, Clock, Progress, unseen
+from hl7bridge.desk.identity.candidates import Candidate, Candidates
 from hl7bridge.desk.times import utc_time
 from hl7bridge.desk.translating import Translations
-from hl7bridge.destinations.fhir.identity.carried import identifiers_of
-from hl7bridge.destinations.fhir.identity.resolve import summary
+from hl7bridge.destinations.candidates import Carried, Fact
 from hl7bridge.destinations.reasons import KEY_OF_ANOTHER, QUARANTINE, RE_HIRED
 from hl7bridge.errors import ConfigError
-from hl7bridge.model import JsonObject
+from hl7bridge.model import JsonObject, full_name
 from hl7bridge.store.store import Released
 
 if TYPE_CHECKING:
-    from hl7bridge.assemble.servers import Servers
     from hl7bridge.config import Settings
     from hl7bridge.store.store import Store
 
@@ -38,70 +37,84 @@ class QuarantineList:
 
 def find(
     store: Store,
+    candidates: Candidates,
     *,
     destination: str = "",
     limit: int = 50,
-    fresh: Servers | None = None,
+    fresh: bool = False,
     progress: Progress = unseen,
 ) -> QuarantineList:
-    """Records of which it is not clear whom they are about; `fresh`: candidates as the servers have them now. Raises
+    """Records of which it is not clear whom they are about; `fresh`: candidates as they stand now. Raises
     Unreachable."""
     found = quarantined(store, destination=destination, limit=limit + 1)
-    rows = tuple(with_question(store, row) for row in found[:limit])
-    if fresh is not None:
+    rows = tuple(with_question(store, candidates, row) for row in found[:limit])
+    if fresh:
         with progress("reading", len(rows)) as advance:
             for row in rows:
-                fresh.refresh(row)
+                candidates.refresh(row)
                 advance()
     return QuarantineList(rows, len(found) > limit)
 
 
-def show(store: Store, delivery_id: int, *, fresh: Servers | None = None) -> dict[str, Any]:
+def show(store: Store, candidates: Candidates, delivery_id: int, *, fresh: bool = False) -> dict[str, Any]:
     """One quarantined record, as `find` gives it. Raises ConfigError when there is none of that id, Unreachable."""
     found = quarantined(store, delivery_id=delivery_id)
     if not found:
         raise ConfigError(
             f"no quarantined delivery has the id {delivery_id}", advice="`hl7bridge identity list` shows them."
         )
-    row = with_question(store, found[0])
+    row = with_question(store, candidates, found[0])
     if fresh:
-        fresh.refresh(row)
+        candidates.refresh(row)
     return row
 
 
-def duplicates(store: Store, destination: str, everybody: Iterable[JsonObject] | None = None) -> list[dict[str, Any]]:
-    """People at a server who share an identifier: of everybody there, else of those whom quarantined records name."""
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """People at a destination who have one identifier in common; its system by its one name."""
+
+    destination: str
+    system: str
+    value: str
+    people: tuple[Candidate, ...]
+
+    def data(self) -> dict[str, Any]:
+        """For JSON."""
+        people = [one.summary for one in self.people]
+        return {"destination": self.destination, "system": self.system, "value": self.value, "people": people}
+
+
+def duplicates(store: Store, candidates: Candidates, destination: str) -> list[Sharing]:
+    """People at a destination who share an identifier, of those whom quarantined records name."""
     people = {
-        (row["id"], str(candidate.get("id"))): candidate
-        for row in (quarantined(store, destination=destination, limit=EVERY) if everybody is None else ())
-        for candidate in row["candidates"]
+        (row["id"], one.person_id): one
+        for row in quarantined(store, destination=destination, limit=EVERY)
+        for one in candidates.of(row)
     }
-    shared = sharing(people.values() if everybody is None else everybody)
-    return [{"destination": destination, **group} for group in shared]
+    return sharing(destination, people.values())
 
 
-def sharing(people: Iterable[JsonObject]) -> list[dict[str, Any]]:
-    """Groups of people with one identifier in common, by identifier; systems by their canonical names."""
-    by_identifier: dict[tuple[str, str], dict[str, JsonObject]] = {}
+def sharing(destination: str, people: Iterable[Candidate]) -> list[Sharing]:
+    """Groups of people with one identifier in common, by identifier."""
+    by_identifier: dict[tuple[str, str], dict[str, Candidate]] = {}
     for person in people:
-        for identifier in identifiers_of(person):
-            by_identifier.setdefault(identifier, {})[str(person.get("id"))] = summary(person)
+        for identifier in person.keys:
+            by_identifier.setdefault(identifier, {})[person.person_id] = person
     return [
-        {"system": system, "value": value, "people": list(found.values())}
+        Sharing(destination, system, value, tuple(found.values()))
         for (system, value), found in sorted(by_identifier.items(), key=lambda item: item[0])
         if len(found) > 1
     ]
 
 
-def with_question(store: Store, row: dict[str, Any]) -> dict[str, Any]:
+def with_question(store: Store, candidates: Candidates, row: dict[str, Any]) -> dict[str, Any]:
     """The row with what a person is asked of it (`asks`): "re-hired?" where the other staff key has left, also since."""
     left = row["local"] == RE_HIRED
-    if row["local"] == KEY_OF_ANOTHER:
+    if row["local"] == KEY_OF_ANOTHER and candidates.is_configured(row["destination"]):
+        kind = candidates.at(row["destination"]).person_type
         whose = row["feed"], row["source_key"]
         bases = [
-            base
-            for one in resources_of([row])
-            for base in store.crosswalk.written_by(row["destination"], "Practitioner", one)
+            base for one in resources_of([row]) for base in store.crosswalk.written_by(row["destination"], kind, one)
         ]
         others = [base for base in bases if (base.feed, base.source_key) != whose]
         left = bool(others) and not any(base.holds_active for base in others)
@@ -150,6 +163,19 @@ def record_side(change: JsonObject) -> JsonObject:
     }
 
 
+def record_facts(change: JsonObject) -> tuple[tuple[Fact, ...], tuple[Carried, ...]]:
+    """The same in words, as candidates have it: facts, and identifiers with their types."""
+    side = record_side(change)
+    facts = (
+        Fact("name", "; ".join(full_name(name) for name in side["name"])),
+        Fact("status", {True: "active", False: "inactive"}.get(side["active"], "")),
+        Fact("sex", side["gender"]),
+        Fact("birth date", side["birthDate"]),
+    )
+    identifiers = (Carried(one["system"], one["value"], one["type"]) for one in side["identifier"])
+    return tuple(fact for fact in facts if fact.text), tuple(identifiers)
+
+
 def resources_of(rows: Iterable[dict[str, Any]]) -> set[str]:
     """The ids of the people at the server whom quarantined deliveries name."""
     return {str(one["id"]) for row in rows for one in row["candidates"] if "id" in one}
@@ -196,6 +222,11 @@ def plan_again(
     clock: Clock,
 ) -> tuple[int, ...]:
     """Plan again what names the people of decided holds (destination -> ids); returns the deliveries."""
-    rows = [row for name, resources in decided.items() for row in naming(store, name, resources, without)]
-    because = f"another hold that names the same Practitioner was decided: {reason}"
-    return release(store, settings, rows, actor, because, clock)
+    with Candidates(settings) as candidates:
+        said = {name: candidates.at(name).words.person for name in decided if candidates.is_configured(name)}
+    done: tuple[int, ...] = ()
+    for name, resources in decided.items():
+        rows = naming(store, name, resources, without)
+        because = f"another hold that names the same {said.get(name, 'person')} was decided: {reason}"
+        done += release(store, settings, rows, actor, because, clock)
+    return done

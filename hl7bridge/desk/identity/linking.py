@@ -1,45 +1,37 @@
-"""Whom records are about, as people say it: linked one by one or many by a file, unlinked, and the map of ids as a file."""
+"""Whom records are about, as people say it: linked one by one, or many by a file; unlinked."""
 
 from __future__ import annotations
 
 import csv
-import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hl7bridge.assemble.choosing import destination_of_feed
 from hl7bridge.desk.deciding import EVERY, Actor, Clock, Progress, unseen, why
-from hl7bridge.desk.quarantine import plan_again, quarantined, resources_of
-from hl7bridge.desk.quarantine import release as release_quarantined
-from hl7bridge.destinations.fhir.identity.carried import identifiers_of
-from hl7bridge.destinations.fhir.identity.resolve import differences_of_person
-from hl7bridge.destinations.fhir.identity.systems import canonical_system
-from hl7bridge.destinations.fhir.wire.replies import is_id
+from hl7bridge.desk.identity.candidates import Candidate, Candidates
+from hl7bridge.desk.identity.quarantine import plan_again, quarantined, resources_of
+from hl7bridge.desk.identity.quarantine import release as release_quarantined
 from hl7bridge.errors import ConfigError
-from hl7bridge.model import JsonObject, Link, StaffChange, write_json
+from hl7bridge.model import Link, StaffChange, write_json
 
 if TYPE_CHECKING:
-    from hl7bridge.assemble.servers import Servers
-    from hl7bridge.config import DestinationSettings, Settings
+    from hl7bridge.config import Settings
     from hl7bridge.store.store import Store
 
 NEW = "new"
-"""In place of a Practitioner's id: nobody who was found; the record is of a person of its own."""
+"""In place of an id: nobody who was found; the record is of a person of its own."""
 
 COLUMNS = ("feed", "key", "practitioner")
 FURTHER = ("destination", "also", "force")
 _YES = frozenset({"yes", "y", "true", "1", "x"})
 _NO = frozenset({"", "no", "n", "false", "0"})
 
-ID_MAP = "id-map/1"
-"""What a file with a map of ids says that it is."""
-
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A record (feed, staff key) and the Practitioner that it is about, `NEW` for none so far. `line` of the file, 0 = none;
+    """A record (feed, staff key) and the id of whom it is about, `NEW` for nobody so far. `line` of the file, 0 = none;
     `also`, `force` as the options of `identity link`."""
 
     feed: str
@@ -54,9 +46,16 @@ class Decision:
 # --- the file --------------------------------------------------------------------------------------------------------
 
 
-def decisions_in(content: bytes, file: str) -> tuple[list[Decision], list[str]]:
+def decisions_in(
+    content: bytes, file: str, destination: str = "", is_id: Callable[[Decision], bool] = lambda decision: True
+) -> tuple[list[Decision], list[str]]:
     """The rows of a CSV file (comma, semicolon or tab; UTF-8), and what is wrong with those that are none, by line.
-    `file`: its name. Raises ConfigError for a file without the columns feed, key and practitioner."""
+
+    file         its name
+    destination  where a row names none
+    is_id        whether the id of a decision may be one
+    Raises ConfigError for a file without the columns feed, key and practitioner.
+    """
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -84,9 +83,13 @@ def decisions_in(content: bytes, file: str) -> tuple[list[Decision], list[str]]:
         if whose in seen:
             wrong.append(f"line {line}: the same record as in line {seen[whose]}")
             continue
-        seen[whose] = line
         also, force = (cells.get(name, "").lower() in _YES for name in ("also", "force"))
-        found.append(Decision(whose[0], whose[1], cells["practitioner"], whose[2], also, force, line))
+        decision = Decision(*whose[:2], cells["practitioner"], whose[2] or destination, also, force, line)
+        if not is_id(decision):
+            wrong.append(f"line {line}: practitioner is neither an id nor the word {NEW}")
+            continue
+        seen[whose] = line
+        found.append(decision)
     return found, wrong
 
 
@@ -94,8 +97,6 @@ def _wrong_with(cells: dict[str, str]) -> str:
     for name in COLUMNS:
         if not cells[name]:
             return f"{name} is empty"
-    if not is_id(cells["practitioner"]):
-        return f"practitioner is neither an id nor the word {NEW}"
     for name in ("also", "force"):
         if cells.get(name, "").lower() not in _YES | _NO:
             return f"{name} is neither yes nor empty"
@@ -129,6 +130,7 @@ class LinksDecided:
     released       those of them that went back into their lanes
     planned_again  others that name the same people at the server
     candidate      the one person at the server who was named, as they stand there
+    person         what stands for people at these destinations: "Practitioner"
     """
 
     made: tuple[LinkMade, ...] = ()
@@ -138,13 +140,14 @@ class LinksDecided:
     held: tuple[int, ...] = ()
     released: tuple[int, ...] = ()
     planned_again: tuple[int, ...] = ()
-    candidate: JsonObject | None = None
+    candidate: Candidate | None = None
+    person: str = ""
 
 
 def link(
     store: Store,
     settings: Settings,
-    servers: Servers,
+    candidates: Candidates,
     decision: Decision,
     actor: Actor,
     reason: str,
@@ -158,7 +161,7 @@ def link(
     Raises ConfigError where the decision cannot be right, Unreachable where the server does not say.
     """
     reason = reason if dry_run else why(reason)
-    decisions = _Decisions(store, settings, servers)
+    decisions = _Decisions(store, settings, candidates)
     candidate = decisions.check(decision)
     if dry_run:
         return LinksDecided(checked=1, candidate=candidate)
@@ -170,7 +173,7 @@ def link(
 def link_by_file(
     store: Store,
     settings: Settings,
-    servers: Servers,
+    candidates: Candidates,
     content: bytes,
     file: str,
     actor: Actor,
@@ -185,9 +188,8 @@ def link_by_file(
     """Say of many records whom they are about, by a CSV file; `destination` where a line names none. Nothing is linked while
     a line of it is wrong. Raises ConfigError for what is no such file, Unreachable."""
     reason = reason if dry_run else why(reason)
-    decisions = _Decisions(store, settings, servers)
-    rows, wrong = decisions_in(content, file)
-    rows = [replace(row, destination=row.destination or destination) for row in rows]
+    decisions = _Decisions(store, settings, candidates)
+    rows, wrong = decisions_in(content, file, destination, decisions.is_id)
     with progress("checking", len(rows)) as advance:
         for row in rows:
             if problem := decisions.problem(row):
@@ -207,7 +209,8 @@ def link_by_file(
 
 
 def _with_held(decisions: _Decisions, decided: LinksDecided) -> LinksDecided:
-    return replace(decided, held=tuple(row["id"] for row in decisions.holds))
+    held = tuple(row["id"] for row in decisions.holds)
+    return replace(decided, held=held, person=", ".join(sorted(decisions.called)))
 
 
 def _released(decisions: _Decisions, decided: LinksDecided, actor: Actor, reason: str, clock: Clock) -> LinksDecided:
@@ -260,17 +263,26 @@ def unlink(
 
 
 class _Decisions:
-    """Decisions against one store and its servers: checked first (`problem`), then carried out (`carry_out`)."""
+    """Decisions against one store and its destinations: checked first (`problem`), then carried out (`carry_out`)."""
 
-    def __init__(self, store: Store, settings: Settings, servers: Servers) -> None:
-        self.store, self.settings, self.servers = store, settings, servers
+    def __init__(self, store: Store, settings: Settings, candidates: Candidates) -> None:
+        self.store, self.settings, self.candidates = store, settings, candidates
         self.decided: dict[str, set[str]] = {}  # destination -> the resources that decided holds name
         self.holds: list[dict[str, Any]] = []
+        self.called: set[str] = set()  # what stands for people at the destinations
         self._linked: dict[tuple[str, str, str], str] = {}  # (destination, feed, id) -> the key that was linked to it
 
     def destination_of(self, decision: Decision) -> str:
         """The destination that is meant. Raises ConfigError."""
         return destination_of_feed(self.settings, decision.feed, decision.destination)
+
+    def is_id(self, decision: Decision) -> bool:
+        """Whether the id may be one there; also where it is not clear where, for then that is told."""
+        try:
+            there = self.candidates.at(self.destination_of(decision))
+        except ConfigError:
+            return True
+        return decision.person_id == NEW or there.is_id(decision.person_id)
 
     def held(self, decision: Decision) -> list[dict[str, Any]]:
         """What is quarantined of the record."""
@@ -278,20 +290,20 @@ class _Decisions:
         return [row for row in quarantined(self.store, destination=name, limit=EVERY)
                 if (row["feed"], row["source_key"]) == (decision.feed, decision.key)]  # fmt: skip
 
-    def check(self, decision: Decision) -> JsonObject | None:
-        """The Practitioner that is meant, None for a new one. Raises ConfigError where the decision cannot be right, and
-        Unreachable where the server does not say."""
+    def check(self, decision: Decision) -> Candidate | None:
+        """Who is meant, None for a new person. Raises ConfigError where the decision cannot be right, and Unreachable where
+        the server does not say."""
         name, held = self.destination_of(decision), self.held(decision)
         if decision.person_id == NEW:
             for row in held:
-                self.servers.refresh(row)  # the key may have been marked as old since
-                _refuse_bearer(row)
+                self.candidates.refresh(row)  # the key may have been marked as old since
+                self._refuse_bearer(row)
             return None
-        resource = self.servers.read(name, decision.person_id)
+        found = self.candidates.read(name, decision.person_id)
         self._refuse_taken(name, decision)
         for row in held if not decision.force else ():
-            _refuse_different(row["change"], resource)
-        return resource
+            self._refuse_different(name, _change(row), found)
+        return found
 
     def problem(self, decision: Decision) -> str:
         """What speaks against a decision of a file, "" = nothing. Raises Unreachable."""
@@ -303,7 +315,8 @@ class _Decisions:
         if decision.person_id != NEW:
             other = self._linked.setdefault(taken, decision.key)
             if other != decision.key and not decision.also:
-                return f"line {decision.line}: Practitioner/{decision.person_id} is linked to {other} of the same feed, too"
+                shown = self.candidates.shown(taken[0], decision.person_id)
+                return f"line {decision.line}: {shown} is linked to {other} of the same feed, too"
         return ""
 
     def carry_out(self, decision: Decision, actor: Actor, reason: str, now: float) -> LinkMade:
@@ -316,6 +329,7 @@ class _Decisions:
         if not self.store.links.link(name, *whose, person_id, link, now, who=str(actor), reason=reason):
             raise ConfigError("a change of that record is under way", advice="Link it when that has ended.")
         self.holds += held
+        self.called.add(self.candidates.at(name).words.person)
         self.decided.setdefault(name, set()).update(resources_of(held), {person_id} - {""})
         return LinkMade(name, *whose, person_id, before["person_id"] if before else "", link.value)
 
@@ -324,80 +338,30 @@ class _Decisions:
         others = [row["source_key"] for row in self.store.links.linked_to(destination, decision.person_id)
                   if row["feed"] == decision.feed and row["source_key"] != decision.key]  # fmt: skip
         if others and not decision.also:
+            shown = self.candidates.shown(destination, decision.person_id)
             raise ConfigError(
-                f"Practitioner/{decision.person_id} stands for {', '.join(others[:5])} of the same feed",
+                f"{shown} stands for {', '.join(others[:5])} of the same feed",
                 advice="If both records are one person, such as one who was re-hired, write --also.",
             )
 
+    def _refuse_bearer(self, row: dict[str, Any]) -> None:
+        """A person of their own cannot be told from somebody who bears the very staff key at the server."""
+        there, keys = self.candidates.at(row["destination"]), _change(row).identifiers[:1]
+        for candidate in self.candidates.of(row):
+            if any(there.bears(candidate, key) for key in keys):
+                raise ConfigError(
+                    f"{candidate.shown} carries the record's own staff key",
+                    advice="Have the key marked as old (use = old) or taken off there first.",
+                )
 
-def _refuse_bearer(row: dict[str, Any]) -> None:
-    """A person of their own cannot be told from somebody who bears the very staff key at the server."""
-    value, system = row["change"]["identifiers"][0][:2]
-    for candidate in row["candidates"]:
-        if (canonical_system(system), value.strip()) in identifiers_of(candidate, valid=True):
+    def _refuse_different(self, name: str, change: StaffChange, candidate: Candidate) -> None:
+        there = self.candidates.at(name)
+        if differing := there.differences(change, candidate):
             raise ConfigError(
-                f"Practitioner/{candidate.get('id')} carries the record's own staff key",
-                advice="Have the key marked as old (use = old) or taken off there first.",
+                f"{' and '.join(differing)} of the record and of that {there.words.person} differ",
+                advice="If it is the same person all the same, write --force.",
             )
 
 
-def _refuse_different(change: JsonObject, resource: JsonObject) -> None:
-    differing = differences_of_person(StaffChange.from_json(write_json(change)), resource)
-    if differing:
-        raise ConfigError(
-            f"{' and '.join(differing)} of the record and of that Practitioner differ",
-            advice="If it is the same person all the same, write --force.",
-        )
-
-
-# --- the map of ids --------------------------------------------------------------------------------------------------
-
-
-def id_map(store: Store, destination: DestinationSettings) -> JsonObject:
-    """Feed, staff key and id at the server of everybody whom a destination knows, for `import_ids`."""
-    rows = [[row["feed"], row["source_key"], row["person_id"]] for row in store.links.id_map(destination.name)]
-    return {"schema": ID_MAP, "destination": destination.name, "base_url": destination.place, "ids": rows}
-
-
-@dataclass(frozen=True, slots=True)
-class IdsImported:
-    """How many ids a map holds, how many are new, and how many name somebody else than is known and stay as they are."""
-
-    read: int
-    new: int
-    different: int
-
-
-def import_ids(
-    store: Store,
-    destination: DestinationSettings,
-    content: bytes,
-    file: str,
-    actor: Actor,
-    reason: str,
-    *,
-    clock: Clock = time.time,
-) -> IdsImported:
-    """Take in a map of ids, where nobody is known yet. Raises ConfigError for another file, or another destination's."""
-    reason = why(reason)
-    rows = _ids_in(content, file, destination)
-    new, different = store.links.import_ids(destination.name, rows, clock(), who=str(actor), reason=reason)
-    return IdsImported(len(rows), new, different)
-
-
-def _ids_in(content: bytes, file: str, destination: DestinationSettings) -> Sequence[tuple[str, str, str]]:
-    try:
-        document = json.loads(content.decode("utf-8"))
-        is_map = document["schema"] == ID_MAP
-        rows = [(str(feed), str(key), str(person_id)) for feed, key, person_id in document["ids"]]
-    except (ValueError, KeyError, TypeError):
-        is_map, rows, document = False, [], {}
-    if not is_map or not all(is_id(person_id) for _, _, person_id in rows):
-        raise ConfigError(f"{file} is no map of ids", advice="`hl7bridge identity export` writes one.")
-    theirs = (document.get("destination"), document.get("base_url"))
-    if theirs != (destination.name, destination.place):
-        raise ConfigError(
-            f"the ids of {file} are those of another destination ({theirs[0]} at {theirs[1]})",
-            advice="Ids are each server's own: they cannot be used at another one.",
-        )
-    return rows
+def _change(row: dict[str, Any]) -> StaffChange:
+    return StaffChange.from_json(write_json(row["change"]))
