@@ -42,7 +42,6 @@ PAST_THE_DESK: dict[str, set[str]] = {
     "mapping.map": {"destinations"},
     "mapping.map_trios": {"destinations", "intake", "store"},
     "operate.run": {"service"},
-    "setup.check": {"store"},
     "setup.support": {"store"},
     "tools.samples": {"store"},
     "tools.sandbox": {"service"},

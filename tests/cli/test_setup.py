@@ -17,7 +17,8 @@ from hl7bridge.assemble.feeds import feed_policy
 from hl7bridge.assemble.stores import store_location
 from hl7bridge.cli.mapping.map_lint import mistakes
 from hl7bridge.cli.setup import init as init_module
-from hl7bridge.cli.setup.init import FILES, SHIPPED_KEY_SYSTEM, set_key
+from hl7bridge.cli.setup.init import FILES, set_key
+from hl7bridge.desk.setup.readiness import SHIPPED_KEY_SYSTEM
 from hl7bridge.errors import ConfigError
 from hl7bridge.intake.intake import Intake
 from hl7bridge.store.sqlite import SqliteStore

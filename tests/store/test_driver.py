@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 import sqlite_utils.utils
 
-from hl7bridge.cli.setup import check
-from hl7bridge.desk.setup import examination
+from hl7bridge.desk.setup import examination, readiness
 from hl7bridge.service.outbound.watch import tell_sqlite
 from hl7bridge.store.sqlite import SqliteStore, connection, driver
 from hl7bridge.store.sqlite.driver import sqlite3
@@ -86,7 +85,7 @@ class Said:
 
 
 def test_what_is_said_of_a_good_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert check._sqlite().verdict == "good"
+    assert readiness._sqlite().verdict == "good"
     found = examination.installation()
     assert (found.state, found.text, found.cause) == ("ok", driver.in_words(), "")
     log = Said()
@@ -100,7 +99,7 @@ def test_what_is_said_of_a_good_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_said_of_one_with_the_race(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver, "SAFE", False)
-    line = check._sqlite()
+    line = readiness._sqlite()
     assert line.verdict == "warning"
     assert "may lose a commit" in line.text
     assert "pysqlite3" in line.advice

@@ -13,6 +13,7 @@ import typer
 import hl7bridge
 from hl7bridge.cli import output
 from hl7bridge.cli.output import JsonOption
+from hl7bridge.desk.setup.readiness import PLACEHOLDER_CLIENT
 from hl7bridge.errors import ConfigError
 
 FILES: tuple[str, ...] = (
@@ -33,10 +34,6 @@ class Profile(StrEnum):
 
 
 _FEED, _DESTINATION = FILES[1], FILES[2]
-
-# What stands in files until a site writes its own: `check` tells where it still does.
-SHIPPED_KEY_SYSTEM = "urn:uuid:00000000-0000-0000-0000-000000000000"
-PLACEHOLDER_CLIENT = "put-your-client-id-here"
 
 # Per profile: file, section ("" = top), key, value as TOML.
 STARTING_VALUES: dict[Profile, tuple[tuple[str, str, str, str], ...]] = {
