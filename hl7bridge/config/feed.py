@@ -45,9 +45,18 @@ class ListenerSettings(Section):
     ] = setting((), "networks (CIDR) whose connections are taken; empty = every one")
     max_frame: Size = setting("10MiB", "largest message; a larger one is refused and skipped")
     max_connections: Annotated[int, Field(ge=1)] = setting(
-        64, "connections at one time; one silent for a minute or more gives way to a new one"
+        64, "connections at one time; those that are used least give way to a new one"
+    )
+    max_connections_per_host: Annotated[int, Field(ge=0)] = setting(
+        0, "of these, as many as one address may hold (IPv6: one network of 64 bits); 0 = all"
     )
     frame_timeout: Duration = setting("30s", "a message that began must end within this time, or is refused")
+    frame_rate: Size = setting(
+        "256B", "and so much of it must come each second, over any 10 seconds, or it is refused; 0B = no such rule"
+    )
+    answer_timeout: DurationOrNone = setting(
+        "30s", "a connection whose sender does not read its answers is closed after this time; 0s = never"
+    )
     idle_timeout: DurationOrNone = setting("0s", "a connection silent for so long is closed; 0s = never")
     end_of_block_timeout: Duration = setting("2s", "wait for the CR after FS; then the message counts as complete")
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from hl7bridge.config.values import Duration, Section, Written, path_of, setting, store_path
+from hl7bridge.config.values import Duration, Section, Size, Written, path_of, setting, store_path
 
 
 class ServiceSettings(Section):
@@ -17,6 +17,9 @@ class ServiceSettings(Section):
     stop_timeout: Duration = setting("30s", "how long a stop waits for work that has begun")
     poll_interval: Duration = setting(
         "1s", "how often delivery looks into the store for work, beside the signal that a new message gives"
+    )
+    frame_memory: Size = setting(
+        "64MiB", "memory of large messages that are coming in, over all connections; senders wait for their turn"
     )
 
 

@@ -23,6 +23,7 @@ piece that was fed last.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal
@@ -39,6 +40,8 @@ _FILLER = b"\r\n\0 \t"
 
 # A VT before one of these inside a frame begins anew: the sender gave up the frame before (reset, or resent).
 _BEGINNINGS = (b"MSH", b"FHS", b"BHS")
+_DECIDING_START = re.compile(rb"\x0b(?![^MFB])(?=MSH|FHS|BHS|(?:MS?|FH?|BH?)?\Z)")
+_DECIDING_END = re.compile(rb"\x1c(?=[\r\n\x0b]|\Z)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,11 @@ class Decoder:
         return self._inside and len(self._buffer) == self._scanned + 1 and self._buffer[-1] == _FS
 
     @property
+    def held(self) -> int:
+        """How many bytes are kept of what has come."""
+        return len(self._buffer)
+
+    @property
     def outside_frame(self) -> int:
         """How many bytes have come since the last frame that belong to none, filler left out: 0 from a peer in order."""
         return 0 if self._outside_is_filler else self._outside
@@ -157,9 +165,9 @@ class Decoder:
         buffer, end = self._buffer, -1
         while True:
             if end < self._scanned:
-                end = buffer.find(END_BLOCK, self._scanned)
+                end = self._next_end_block()
                 end = len(buffer) if end < 0 else end
-            start = buffer.find(START_BLOCK, self._scanned, end)
+            start = self._next_start_block(end)
             self._scanned = at = end if start < 0 else start
             event = None
             if start >= 0:
@@ -180,6 +188,19 @@ class Decoder:
         if self._inside:
             return self._abandon(len(self._buffer), len(self._buffer))
         return self._take_outside() if self._outside else None
+
+    # Of a frame that is corrupt anyway, block characters that decide nothing are passed over at the speed of a search: a
+    # megabyte of them must not cost more than another megabyte.
+
+    def _next_end_block(self) -> int:
+        if self._defect == "end-block-inside":
+            return _position(_DECIDING_END.search(self._buffer, self._scanned))
+        return self._buffer.find(END_BLOCK, self._scanned)
+
+    def _next_start_block(self, end: int) -> int:
+        if self._defect:
+            return _position(_DECIDING_START.search(self._buffer, self._scanned, end))
+        return self._buffer.find(START_BLOCK, self._scanned, end)
 
     # -- between frames --
 
@@ -275,6 +296,10 @@ class Decoder:
         self._dropped += self._scanned
         del self._buffer[: self._scanned]
         self._scanned = 0
+
+
+def _position(found: re.Match[bytes] | None) -> int:
+    return -1 if found is None else found.start()
 
 
 def frame(body: bytes) -> bytes:

@@ -32,6 +32,7 @@ from hl7bridge.service import log as logs
 from hl7bridge.service.children import Child
 from hl7bridge.service.inbound.acknowledging import Acknowledger
 from hl7bridge.service.inbound.drop import DropFolder, DropPolicy, watch
+from hl7bridge.service.inbound.frame_memory import FrameMemory
 from hl7bridge.service.inbound.listener import Limits, MllpListener
 from hl7bridge.service.inbound.writer import StoreWriter
 from hl7bridge.service.outbound.full_file import FullFilePolicy
@@ -215,6 +216,7 @@ def start_listener(settings: Settings, reactor: Any, arguments: Sequence[str], *
     ports: dict[str, Any] = {}
     sender = ApplicationSender(policies, reactor, commits, log)
     commits.elsewhere = sender.send_pending
+    memory = FrameMemory(settings.service.frame_memory)
     try:
         for name, feed in settings.feeds.items():
             listeners[name] = MllpListener(
@@ -224,6 +226,7 @@ def start_listener(settings: Settings, reactor: Any, arguments: Sequence[str], *
                 reactor,
                 logs.get_logger("listener", feed=name),
                 send_elsewhere=partial(sender.send, name),
+                memory=memory,
             )
             ports[name] = bind(reactor, feed, listeners[name])
     except ConfigError:
@@ -282,7 +285,10 @@ def limits_of(feed: Feed) -> Limits:
     return Limits(
         max_frame=given.max_frame,
         max_connections=given.max_connections,
+        max_connections_per_host=given.max_connections_per_host,
         frame_timeout=given.frame_timeout,
+        frame_rate=given.frame_rate,
+        answer_timeout=given.answer_timeout,
         idle_timeout=given.idle_timeout,
         end_of_block_timeout=given.end_of_block_timeout,
         allow=given.allow,

@@ -21,15 +21,19 @@ from hl7bridge.hl7.mllp import NEED_DATA, BytesDiscarded, Decoder, FrameReceived
 from hl7bridge.intake.intake import Prepared
 from hl7bridge.intake.odd_frames import UNFINISHED, can_be_answered
 from hl7bridge.intake.verdict import takes_long
+from hl7bridge.service.inbound.frame_memory import SMALL
+from hl7bridge.service.inbound.frame_time import FrameTime
 from hl7bridge.service.inbound.owed import Owed
 from hl7bridge.service.inbound.states import ConnectionEvent, ConnectionState, after
 
 if TYPE_CHECKING:
     from hl7bridge.service.inbound.listener import MllpListener
 
-LARGE = 256 * 1024  # bytes of messages that are translated in one go beside the reactor
-MANY = 100  # messages of one frame above which they are taken some at a time
+MANY = 8  # messages of one frame above which they are translated beside the reactor
+PART_SIZE, PART_MESSAGES = 256 * 1024, 100  # so much of such a frame is translated at one time
+TURN, BREATH = 0.003, 0.001  # seconds for which one connection's frames are taken, and then others have their turn
 MOST_UNANSWERED = 256  # answers owed to one connection before its reading pauses
+MOST_UNSTORED = 32  # of these, messages that are not on the disk yet: others wait behind them
 CLOSE_WITHIN = 10.0  # seconds that a peer has to read its last answers
 BUILT_WITHIN = 1.0  # seconds for an answer that falls due at `ack_deadline` itself to be built
 SEEN_WITHIN = 0.5  # seconds within which it shows that a peer that ended its side does not read any more
@@ -43,6 +47,13 @@ def keep_alive(transport: Any) -> None:
     for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
         if connection is not None and hasattr(socket, name):
             connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def stopped(timer: Any) -> Any:
+    """Cancel a timer that may have run, or never begun; returns the None that stands for none."""
+    if timer is not None and timer.active():
+        timer.cancel()
+    return None
 
 
 @dataclass(slots=True)
@@ -69,15 +80,18 @@ class MllpConnection(protocol.Protocol):
     def __init__(self, host: str, port: int) -> None:
         self.host, self.peer = host, f"{host}:{port}"
         self.state: ConnectionState | None = None  # None until it is admitted or refused
-        self.silent_since = 0.0
+        self.silent_since = 0.0  # when its last message came, or it was opened; fillers and empty frames do not count
+        self.spoke = False  # whether it has sent a message
         self._owed = Owed(self)
         self._pumping = False  # frames are being taken: an answer that leaves meanwhile takes no others before them
         self._large: LargeFrame | None = None  # frames behind it wait, so that order holds
         self._paused = False
         self._unread = False  # the peer does not read its answers: the socket takes no more of them
         self._said: dict[str, int] = {}  # what was put up with, and how often
-        self._frame_since = 0.0  # when the frame under way began; 0 = none is
+        self._turn: Any = None  # what is left of its frames is taken after others had their turn
+        self._frame_time = FrameTime()
         self._timer: Any = None
+        self._unread_timer: Any = None
 
     def _move(self, event: ConnectionEvent) -> None:
         """The one place where the state changes: by the table."""
@@ -111,9 +125,12 @@ class MllpConnection(protocol.Protocol):
     def pauseProducing(self) -> None:
         self._unread = True
         self._pause(True)
+        if self.factory.limits.answer_timeout and not self._over:
+            self._unread_timer = self.factory.clock.callLater(self.factory.limits.answer_timeout, self._reads_nothing)
 
     def resumeProducing(self) -> None:
         self._unread = False
+        self._unread_timer = stopped(self._unread_timer)
         self._pump()
 
     def stopProducing(self) -> None:
@@ -122,7 +139,7 @@ class MllpConnection(protocol.Protocol):
     def dataReceived(self, data: bytes) -> None:
         if self._over:
             return
-        self.silent_since = self.factory.clock.seconds()
+        self._frame_time.received(len(data))
         self._decoder.receive_data(data)
         self._pump()
         self._keep_time()
@@ -144,9 +161,14 @@ class MllpConnection(protocol.Protocol):
 
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
         self._end_block_came()
+        if self._turn:
+            self._turn = stopped(self._turn)
+            self._pump(at_once=True)  # what came whole is taken, though nobody may read the answers
         if self.state is not ConnectionState.CLOSED:
             self._move(ConnectionEvent.LOST)
         self._stop_timer()
+        self._unread_timer = stopped(self._unread_timer)
+        self.factory.memory.give_back(self)
         for what, count in self._said.items():
             if count > 1:
                 self.factory.log.info("repeated on this connection", what=what, count=count, peer=self.peer)
@@ -164,32 +186,37 @@ class MllpConnection(protocol.Protocol):
     def _transport(self) -> Any:
         return self.transport
 
-    def _pump(self) -> None:
+    def _pump(self, *, at_once: bool = False) -> None:
         """Take what the decoder holds, unless a large frame is under way or too many answers are owed."""
-        if self._pumping:
+        if self._pumping or self._turn:
             return
         self._pumping = True
         try:
-            self._take_frames()
+            self._take_frames(at_once)
         finally:
             self._pumping = False
         self.end_when_done()
 
-    def _take_frames(self) -> None:
+    def _take_frames(self, at_once: bool) -> None:
+        began = self.factory.clock.seconds()
         if self._large and self._large.held_up:
             self._take_some(self._large)
         while not (self._large or self._over):
             if self._is_ahead():
                 self._pause(True)
                 return
+            if not at_once and self.factory.clock.seconds() - began >= TURN:
+                self._pause(True)  # no more is read of whoever is ahead of us
+                self._turn = self.factory.clock.callLater(BREATH, self._turn_comes)
+                return
             event = self._decoder.next_event()
             if event is NEED_DATA:
                 break
             if isinstance(event, FrameReceived):
-                self._frame_since = 0.0
+                self._frame_time.end()
                 self._frame(event)
             elif isinstance(event, FrameTooLarge):
-                self._frame_since = 0.0
+                self._frame_time.end()
                 self.factory.log.warning("frame larger than max_frame refused", peer=self.peer, bytes=event.size)
                 self._owed.take([self.factory.intake.unread(event.head, event.size, self.peer)])
             elif isinstance(event, BytesDiscarded):
@@ -197,19 +224,43 @@ class MllpConnection(protocol.Protocol):
                 self._warn_once(event.reason, bytes=event.count)
         if self._ended and not self._large:
             self._give_up_frame()
-        if self._paused and not (self._large or self._unread) and len(self._owed) < MOST_UNANSWERED // 2:
+        has_room = self._has_memory()
+        has_room = has_room and len(self._owed) < MOST_UNANSWERED // 2 and self._owed.unstored < MOST_UNSTORED // 2
+        if self._paused and has_room and not (self._large or self._unread):
             self._pause(False)
+
+    def _turn_comes(self) -> None:
+        self._turn = None
+        self._pump()
+        self._keep_time()
+
+    def _has_memory(self) -> bool:
+        """Whether the frame under way may go on: a large one needs a place in the memory that all share."""
+        if self._over or (self._decoder.held <= SMALL and not self._large):
+            self.factory.memory.give_back(self)
+        elif not self._large and not self.factory.memory.take(self, self.factory.limits.max_frame):
+            self._pause(True)
+            return False
+        return True
+
+    def place_given(self) -> None:
+        """There is memory for the frame under way: go on reading."""
+        self._pump()
+        self._keep_time()
 
     def _is_ahead(self) -> bool:
         """Whether this sender is far ahead of our answers, or of the disk, or reads none; the next answer looks again."""
         backlog = self.factory.commits.backlog
-        owed = len(self._owed)
-        return self._unread or owed >= MOST_UNANSWERED or (owed > 0 and backlog > MOST_BACKLOG)
+        owed, unstored = len(self._owed), self._owed.unstored
+        many = owed >= MOST_UNANSWERED or unstored >= MOST_UNSTORED
+        return self._unread or many or (owed > 0 and backlog > MOST_BACKLOG)
 
     def _frame(self, event: FrameReceived) -> None:
         if event.tolerated:
             self._warn_once(event.tolerated)
         intake, body = self.factory.intake, event.body
+        if body.strip():
+            self.silent_since, self.spoke = self.factory.clock.seconds(), True
         if not takes_long(body):
             found = intake.split(body)
             messages = found.messages
@@ -220,7 +271,7 @@ class MllpConnection(protocol.Protocol):
                 return
         self._large = large = LargeFrame(event.defect)
         self._pause(True)
-        work = threads.deferToThread(intake.split, body)
+        work = self.factory.aside.run(threads.deferToThread, intake.split, body)
         work.addCallback(self._messages_of_large, body, large)
         work.addErrback(self._broken)
 
@@ -251,7 +302,7 @@ class MllpConnection(protocol.Protocol):
             return  # the next answer that leaves looks again
         some: list[bytes] = []
         size = 0
-        while waiting and len(some) < MANY and (not some or size + len(waiting[0]) <= LARGE):
+        while waiting and len(some) < PART_MESSAGES and (not some or size + len(waiting[0]) <= PART_SIZE):
             some.append(waiting.popleft())
             size += len(some[-1])
         if not some:
@@ -259,8 +310,9 @@ class MllpConnection(protocol.Protocol):
             self._pump()
             return
         intake, peer = self.factory.intake, self.peer
-        work = threads.deferToThread(
-            lambda: [intake.prepare_one(raw, peer, large.defect, slices=True, alone=large.alone) for raw in some]
+        work = self.factory.aside.run(
+            threads.deferToThread,
+            lambda: [intake.prepare_one(raw, peer, large.defect, slices=True, alone=large.alone) for raw in some],
         )
         work.addCallback(self._some_done, large)
         work.addErrback(self._broken)
@@ -297,7 +349,7 @@ class MllpConnection(protocol.Protocol):
 
     def end_when_done(self) -> None:
         """End our side as soon as nothing is owed to a sender that has ended its own, or to anybody while we stop."""
-        if self._pumping or self._large or self._owed.anything:
+        if self._pumping or self._turn or self._large or self._owed.anything:
             return
         if self.state is ConnectionState.HALF_CLOSED and not self._unread:
             self._move(ConnectionEvent.ANSWERED)
@@ -322,7 +374,7 @@ class MllpConnection(protocol.Protocol):
             self._transport.pauseProducing()
         else:
             self._transport.resumeProducing()
-            self._frame_since = 0.0
+            self._frame_time.end()
         self._keep_time()
 
     def _keep_time(self) -> None:
@@ -332,51 +384,55 @@ class MllpConnection(protocol.Protocol):
         self._stop_timer()
         if self.state is not ConnectionState.OPEN or self._paused:
             return  # while we do not read, the sender's time does not run
-        inside = self._decoder.inside_frame or bool(self._decoder.outside_frame)
-        self._frame_since = (self._frame_since or now) if inside else 0.0
+        if self._decoder.inside_frame or self._decoder.outside_frame:
+            self._frame_time.begin(now, self._decoder.held)
+        else:
+            self._frame_time.end()
+        timed = limits.frame_timeout or limits.frame_rate
         if self._decoder.awaiting_end:
             self._timer = self.factory.clock.callLater(limits.end_of_block_timeout, self._end_of_block)
-        elif self._decoder.inside_frame and limits.frame_timeout:
-            self._timer = self.factory.clock.callLater(self._time_left(now), self._too_slow)
-        elif self._decoder.outside_frame and limits.frame_timeout:
-            self._timer = self.factory.clock.callLater(self._time_left(now), self._no_start_block)
+        elif self.frame_since is not None and timed:
+            left = self._frame_time.left(now, limits.frame_timeout, limits.frame_rate)
+            self._timer = self.factory.clock.callLater(left, self._look_at_frame)
         elif limits.idle_timeout and not self._decoder.inside_frame:
             self._timer = self.factory.clock.callLater(limits.idle_timeout, self._idle)
 
-    def _time_left(self, now: float) -> float:
-        """Seconds that the frame under way still has: a peer that sends a byte now and then gains none."""
-        return max(0.0, self._frame_since + self.factory.limits.frame_timeout - now)
-
     def _stop_timer(self) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None
+        self._timer = stopped(self._timer)
 
     def _end_of_block(self) -> None:
         self._decoder.end_of_block_timeout()
         self._pump()
         self._keep_time()
 
-    def _too_slow(self) -> None:
-        if self._give_up_frame():
-            self._frame_since = 0.0
-            self._keep_time()
-            return
-        self.factory.log.warning("frame not finished within frame_timeout, connection closed", peer=self.peer)
+    def _look_at_frame(self) -> None:
+        """Time is up for the frame under way, or a window of its rate has ended."""
+        limits = self.factory.limits
+        broken = self._frame_time.too_slow(self.factory.clock.seconds(), limits.frame_timeout, limits.frame_rate)
+        if broken and self._decoder.outside_frame:
+            self.factory.log.warning("bytes without a start block (VT), connection closed", peer=self.peer)
+            self.close()
+        elif broken and not self._give_up_frame(broken):
+            self.factory.log.warning("frame too slow, connection closed", peer=self.peer, limit=broken)
+            self.close()
+        elif broken:
+            self._frame_time.end()
+        self._keep_time()
+
+    def _reads_nothing(self) -> None:
+        self.factory.log.warning("the sender does not read its answers, connection closed", peer=self.peer)
         self.close()
 
-    def _give_up_frame(self) -> bool:
+    def _give_up_frame(self, limit: str = "") -> bool:
         """Answer a frame that does not end, if there is an MSH to answer; what still comes of it is passed over."""
         given_up = self._decoder.give_up()
         if given_up is None or not can_be_answered(given_up.head):
             return False
-        self.factory.log.warning("unfinished frame refused", peer=self.peer, bytes=given_up.size)
+        self.factory.log.warning(
+            "unfinished frame refused", peer=self.peer, bytes=given_up.size, limit=limit or "cut off"
+        )
         self._owed.take([self.factory.intake.unread(given_up.head, given_up.size, self.peer, UNFINISHED)])
         return True
-
-    def _no_start_block(self) -> None:
-        self.factory.log.warning("bytes without a start block (VT), connection closed", peer=self.peer)
-        self.close()
 
     def _idle(self) -> None:
         if self._owed:
@@ -397,7 +453,14 @@ class MllpConnection(protocol.Protocol):
         self._transport.loseConnection()
         # It waits until the peer has read what was written; a peer that never does loses the connection all the same.
         self._stop_timer()
+        self._unread_timer = stopped(self._unread_timer)
+        self.factory.memory.give_back(self)
         self._timer = self.factory.clock.callLater(CLOSE_WITHIN, self._transport.abortConnection)
+
+    @property
+    def frame_since(self) -> float | None:
+        """When the frame under way began, None where none is."""
+        return self._frame_time.since
 
     @property
     def idle(self) -> bool:
@@ -413,7 +476,7 @@ class MllpConnection(protocol.Protocol):
     def give_way(self) -> None:
         """Close at once, for a new connection: its sender has ended its side, or it has been silent for long, and may be
         half open."""
-        why = "its sender has ended it" if self._ended else "silent for long"
+        why = "its sender has ended it" if self._ended else "used least"
         self.factory.log.info("connection closed to make room", peer=self.peer, reason=why)
         self._transport.abortConnection()
 

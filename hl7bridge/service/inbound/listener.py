@@ -8,13 +8,17 @@ from typing import Any
 from typing import Protocol as Interface
 
 from twisted.internet import protocol
+from twisted.internet.defer import DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
 
 from hl7bridge.intake.intake import Intake
 from hl7bridge.service.inbound.admission import Admission
 from hl7bridge.service.inbound.connection import MllpConnection
+from hl7bridge.service.inbound.frame_memory import FrameMemory
 from hl7bridge.service.log import Log
 from hl7bridge.store.store import Accepted, AcknowledgmentState, NewMessage
+
+AT_ONE_TIME = 2  # large frames of one feed that are translated at one time: more would only take memory
 
 
 class Committing(Interface):
@@ -32,13 +36,17 @@ class Committing(Interface):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one listener: bytes, connections, seconds (0 = no limit); `allow`: networks (CIDR), () = every one."""
+    """Bounds of one listener: bytes, connections, seconds, bytes a second (0 = no limit); `allow`: networks (CIDR), () =
+    every one."""
 
     max_frame: int = 10 * 1024 * 1024
     max_connections: int = 64
+    max_connections_per_host: int = 0
     frame_timeout: float = 30.0
+    frame_rate: float = 0.0
     idle_timeout: float = 0.0
     end_of_block_timeout: float = 2.0
+    answer_timeout: float = 30.0
     allow: tuple[str, ...] = ()
 
 
@@ -56,10 +64,13 @@ class MllpListener(protocol.Factory):
         log: Log,
         *,
         clock: IReactorTime | None = None,
+        memory: FrameMemory | None = None,
         send_elsewhere: Callable[[int, bytes], None] = lambda message_id, body: None,
     ) -> None:
         self.intake, self.commits, self.limits, self.reactor, self.log = intake, commits, limits, reactor, log
         self.clock: Any = clock or reactor
+        self.memory = memory or FrameMemory()  # shared by the listeners of all feeds
+        self.aside = DeferredSemaphore(AT_ONE_TIME)
         self.send_elsewhere = send_elsewhere
         self.admission = Admission(limits.allow, log, lambda: float(self.clock.seconds()))
         self.connections: set[MllpConnection] = set()
@@ -78,11 +89,10 @@ class MllpListener(protocol.Factory):
             why = "stopping"
         elif not self.admission.allows(connection.host):
             why = "address not in listener.allow"
-        elif len(self.connections) >= self.limits.max_connections:
-            other = self.admission.gives_way(self.connections)
-            if other is None:
-                why = "max_connections reached"
-            else:
+        else:
+            most, of_host = self.limits.max_connections, self.limits.max_connections_per_host
+            other, why = self.admission.no_place(connection.host, self.connections, most, of_host)
+            if other is not None:
                 self.connections.discard(other)
                 other.give_way()
         if why:

@@ -39,6 +39,7 @@ class Owed:
     def __init__(self, connection: MllpConnection) -> None:
         self._connection = connection
         self._slots: deque[Slot] = deque()
+        self.unstored = 0  # messages that are not on the disk yet
         self._later = 0  # application acknowledgments
         self._unseen: list[Done] = []  # of answers to a sender that has ended its side: does anybody read them?
 
@@ -67,11 +68,15 @@ class Owed:
             self._slots.append(slot)
             if one.new is None:
                 self._fill(slot, one.answer)
-            elif listener.stopping or not listener.commits.put(one.new, self._answer_to(one, slot)):
+                continue
+            self.unstored += 1
+            if listener.stopping or not listener.commits.put(one.new, self._answer_to(one, slot)):
+                self.unstored -= 1
                 self._fill(slot, one.refuse())
 
     def _answer_to(self, prepared: Prepared, slot: Slot) -> Callable[[Accepted | None], None]:
         def answer(accepted: Accepted | None) -> None:
+            self.unstored -= 1
             if accepted is None:
                 self._fill(slot, prepared.refuse())
                 return
@@ -85,6 +90,7 @@ class Owed:
                 message_id = 0
             listener.intake.stored(new)
             self._give(message_id, acks, slot)
+            self._connection.answered()
 
         return answer
 
