@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from hl7bridge.service.lasting import lasting
 from hl7bridge.service.log import Log
 
 SHORTEST, LONGEST = 0.2, 10.0  # seconds before a child that died is started anew
@@ -26,8 +27,14 @@ class Child:
         self._waking = threading.Event()
         self._restarting = threading.Event()
         self._started = threading.Event()
-        self._watch = threading.Thread(target=self._supervise, name=f"{role}-supervisor", daemon=True)
-        self._waker = threading.Thread(target=self._write_hints, name=f"{role}-waker", daemon=True)
+        self._watch = self._thread("supervisor", self._supervise)
+        self._waker = self._thread("waker", self._write_hints)
+
+    def _thread(self, what: str, work: Callable[[], None]) -> threading.Thread:
+        def run() -> None:
+            lasting(work, lambda text: self._log.error(what, error=text), self._stopping.is_set)
+
+        return threading.Thread(target=run, name=f"{self.role}-{what}", daemon=True)
 
     def start(self) -> None:
         """Start it and keep it running until `stop`."""
@@ -76,6 +83,9 @@ class Child:
 
     def _supervise(self) -> None:
         rest = SHORTEST
+        if (left := self._process) is not None and left.poll() is None:
+            left.kill()  # nobody reads its hints, since this thread began anew
+            left.wait()
         while not self._stopping.is_set():
             began = time.monotonic()
             try:

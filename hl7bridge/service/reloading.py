@@ -22,6 +22,7 @@ from hl7bridge.errors import ConfigError, StoreError
 from hl7bridge.intake.intake import FeedPolicy
 from hl7bridge.service.children import Child
 from hl7bridge.service.inbound.listener import Limits, MllpListener
+from hl7bridge.service.lasting import lasting
 from hl7bridge.service.log import Log
 from hl7bridge.store.store import Store
 
@@ -145,6 +146,11 @@ class Reloader(threading.Thread):
         self._at_start = self._in_force = settings
         self._open_store, self._running, self._in_reactor, self._log = open_store, running, in_reactor, log
         self._stopping = threading.Event()
+        self._asked = threading.Event()
+
+    def ask(self) -> None:
+        """Read the configuration again, as `hl7bridge reload --yes` asks for it. For a signal: it is only noted here."""
+        self._asked.set()
 
     def stop(self) -> None:
         """Look no more."""
@@ -152,10 +158,16 @@ class Reloader(threading.Thread):
 
     def run(self) -> None:
         """The loop. A store that fails now is looked at again later."""
+        lasting(self._work, lambda text: self._log.error("reloads wait", error=text), self._stopping.is_set)
+
+    def _work(self) -> None:
         store: Store | None = None
         while not self._stopping.wait(self._at_start.service.poll_interval):
             try:
                 store = store or self._open_store()
+                if self._asked.is_set():
+                    store.reloading.ask_reload("SIGHUP", time.time())
+                    self._asked.clear()
                 if request := store.reloading.reload_asked():
                     self._try(store, request)
             except StoreError as error:

@@ -35,6 +35,7 @@ from hl7bridge.service.inbound.drop import DropFolder, DropPolicy, watch
 from hl7bridge.service.inbound.frame_memory import FrameMemory
 from hl7bridge.service.inbound.listener import Limits, MllpListener
 from hl7bridge.service.inbound.writer import StoreWriter
+from hl7bridge.service.lasting import tell_defects, tell_reactor_defects
 from hl7bridge.service.outbound.full_file import FullFilePolicy
 from hl7bridge.service.outbound.full_file import job as full_file_job
 from hl7bridge.service.outbound.hours import outside, window_of
@@ -44,6 +45,7 @@ from hl7bridge.service.outbound.schedule import Job, Schedule
 from hl7bridge.service.outbound.second_looks import job as second_look_job
 from hl7bridge.service.outbound.watch import Watched, tell_sqlite, tell_unserved
 from hl7bridge.service.outbound.wording import Wording
+from hl7bridge.service.process import settle_in
 from hl7bridge.service.reloading import Reloader, Running
 from hl7bridge.service.web import stop_reactor, take_signals
 from hl7bridge.store.opening import open_store
@@ -439,7 +441,9 @@ def run(
     ready     called once with what `--json` prints
     Raises ConfigError, StoreError.
     """
+    settle_in()
     logs.configure(settings.log.level, settings.log.format, settings.log.file)
+    tell_defects(logs.get_logger(role))
     say = ready or (lambda what: _say(what, as_json))
     if role == "delivery":
         return _run_delivery(settings, say, is_child)
@@ -459,6 +463,7 @@ def _run_listener(
 
     reactor: Any = twisted_reactor  # its type is chosen at import, and zope interfaces say little to mypy
     arguments = ["run", "--config", str(directory.resolve()), "--role", "delivery", "--child"]
+    tell_reactor_defects(logs.get_logger("listener"))
     role = start_listener(settings, reactor, arguments, with_delivery=with_delivery)
     reactor.addSystemEventTrigger("before", "shutdown", role.stop, reactor)
     said = {
@@ -468,6 +473,7 @@ def _run_listener(
         "children": {"delivery": role.child.pid} if role.child else {},
     }
     reactor.callWhenRunning(take_signals, reactor)
+    reactor.callWhenRunning(take_hangup, role.reloader.ask)
     # What is in memory by now stays there: a garbage collection that walks it lets every sender wait for 60 ms.
     gc.collect()
     gc.freeze()
@@ -477,6 +483,19 @@ def _run_listener(
         threading.Thread(target=_read_hints, args=(_ignore, closed), daemon=True).start()
     reactor.run()
     return 0
+
+
+def take_hangup(reload: Callable[[], None]) -> None:
+    """SIGHUP opens the log anew and reads the configuration again. In a terminal it ends the service, as ever: the terminal
+    goes."""
+    if not hasattr(signal, "SIGHUP") or os.isatty(0) or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return
+
+    def hung_up(*_: object) -> None:
+        logs.reopen()
+        reload()
+
+    signal.signal(signal.SIGHUP, hung_up)
 
 
 def _ignore() -> None:
@@ -494,6 +513,7 @@ def _run_delivery(settings: Settings, say: Callable[[dict[str, Any]], None], is_
         signal.signal(signal.SIGINT, lambda *_: stopping.set())
         say({"event": "ready", "pid": os.getpid(), "feeds": {}, "children": {}})
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    take_hangup(lambda: None)  # the configuration is the listener's to read
     while not stopping.wait(0.5):
         if role.failed:
             break

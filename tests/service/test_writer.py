@@ -136,3 +136,45 @@ def test_a_log_that_is_removed_while_nobody_sends_is_told_once_and_saved(tmp_pat
     assert "start the service again" in told.get(timeout=20)
     writer.stop()
     writer.join(20)
+
+
+def test_a_store_that_does_not_open_refuses_whoever_waits_and_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a defect that ended the work, on a disk that is full by then."""
+    answers, said, tries = Answers(), [], []
+    monkeypatch.setattr("hl7bridge.service.lasting.REST", 0.0)
+
+    def opens():
+        tries.append(1)
+        if len(tries) < 3:
+            raise StoreError("the disk is full")
+        return open_store(tmp_path / "store.db")
+
+    writer = StoreWriter(opens, lambda call: call(), failed=said.append)
+    assert writer.put(new("a"), answers.to("a"))
+    writer.start()
+    assert answers.next() == ("a", None)
+    while len(tries) < 3:
+        time.sleep(0.01)
+    assert writer.put(new("b"), answers.to("b"))
+    assert answers.next()[1] is not None
+    writer.stop()
+    writer.join(20)
+    assert said == ["a defect (StoreError)"] * 2
+
+
+def test_who_is_told_of_a_commit_may_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers, said = Answers(), []
+    monkeypatch.setattr("hl7bridge.service.lasting.REST", 0.0)
+
+    def committed() -> None:
+        raise BrokenPipeError("the child is gone")
+
+    writer = writer_on(lambda: open_store(tmp_path / "store.db"), committed=committed, failed=said.append)
+    for name in ("a", "b"):
+        assert writer.put(new(name), answers.to(name))
+        assert answers.next()[1] is not None
+    writer.stop()
+    writer.join(20)
+    assert said == ["a defect (BrokenPipeError)"] * 2

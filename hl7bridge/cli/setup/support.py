@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import platform
 import re
 import sys
@@ -111,7 +112,8 @@ def write_bundle(
         "log.jsonl": redaction.text("".join(write_json(line) + "\n" for line in _log(settings, log_lines))),
     }
     try:
-        with zipfile.ZipFile(file, "x", zipfile.ZIP_DEFLATED) as opened:
+        made = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)  # for whoever made it, and nobody else here
+        with os.fdopen(made, "w+b") as whole, zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as opened:
             for name, text in parts.items():
                 opened.writestr(f"hl7bridge-support/{name}", text)
     except FileExistsError:

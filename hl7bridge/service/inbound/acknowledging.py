@@ -22,6 +22,7 @@ from hl7bridge.intake.intake import CLOSE, PERHAPS_TEXT, STORED_TEXT, FeedPolicy
 from hl7bridge.mapping.messages.master_file import UNKNOWN_FILE
 from hl7bridge.mapping.messages.record import why_nothing
 from hl7bridge.model import ENDED_WELL, Finding, Refusal, Result, Severity, StaffChange
+from hl7bridge.service.lasting import lasting
 from hl7bridge.store.store import (
     OPEN_LANE,
     Acknowledgment,
@@ -209,6 +210,9 @@ class Acknowledger(threading.Thread):
 
     def run(self) -> None:
         """The loop; ends after `stop`."""
+        lasting(self._work, self._failed, lambda: self._stopping)
+
+    def _work(self) -> None:
         store = self._open_store()
         try:
             while True:

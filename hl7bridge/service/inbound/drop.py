@@ -25,6 +25,7 @@ from hl7bridge.hl7.stream import MessageStream, Piece
 from hl7bridge.intake.intake import Intake, Prepared
 from hl7bridge.model import Finding, Severity
 from hl7bridge.service.inbound.listener import MllpListener
+from hl7bridge.service.lasting import lasting
 from hl7bridge.service.log import Log, get_logger
 from hl7bridge.store.inbox.arriving import unpack
 from hl7bridge.store.inbox.dropped import CHANGED, DONE, FAILED, READ, DropFile, Taken
@@ -91,6 +92,9 @@ class DropFolder(threading.Thread):
 
     def run(self) -> None:
         """The loop. A store that fails now is asked again later."""
+        lasting(self._work, lambda text: self._log.error("drop folder", error=text), self._stopping.is_set)
+
+    def _work(self) -> None:
         store: Store | None = None
         while not self._stopping.wait(self._poll_interval):
             try:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from hl7bridge.errors import Hl7BridgeError, StoreError
+from hl7bridge.service.lasting import lasting
 from hl7bridge.store.store import Accepted, AcknowledgmentState, NewMessage, Store
 
 BATCH = 512  # messages a commit; more would let the first of them wait too long
@@ -49,6 +50,7 @@ class StoreWriter(threading.Thread):
         self._marks: list[tuple[int, str, AcknowledgmentState]] = []
         self._marks_lock = threading.Lock()
         self._limit = limit
+        self._stopping = False
         self._files_gone = False  # told once while nobody sends, and with each refusal
         self._queued_bytes = 0  # counted up by the thread that puts,
         self._written_bytes = 0  # and by the thread that writes: two counters need no lock
@@ -73,11 +75,19 @@ class StoreWriter(threading.Thread):
 
     def stop(self) -> None:
         """Commit what is queued, write the notes, end the thread."""
+        self._stopping = True
         self._queue.put(None)
 
     def run(self) -> None:
         """The loop; ends after `stop`."""
-        store = self._open_store()
+        lasting(self._work, self._failed, lambda: self._stopping)
+
+    def _work(self) -> None:
+        try:
+            store = self._open_store()
+        except StoreError:
+            self._refuse_all()
+            raise
         try:
             while True:
                 entries, ending = self._gather()
@@ -93,6 +103,13 @@ class StoreWriter(threading.Thread):
                     return
         finally:
             store.close()
+
+    def _refuse_all(self) -> None:
+        """Without a store, whoever waits is told so, and keeps their message."""
+        entries, ending = self._gather()
+        self._hand_back(entries, [None] * len(entries))
+        if ending:
+            self._queue.put(None)
 
     def _check_files(self, store: Store) -> None:
         """While no message comes, too: what stands in a log that was removed is then saved before anything else happens."""
@@ -130,6 +147,10 @@ class StoreWriter(threading.Thread):
         except Exception as error:  # a defect must not end this thread: without it every sender would wait for ever
             self._failed(f"a defect ({type(error).__name__})")
             accepted = [None] * len(entries)
+        self._hand_back(entries, accepted)
+        self._committed()
+
+    def _hand_back(self, entries: list[_Entry], accepted: Iterable[Accepted | None]) -> None:
         self._written_bytes += sum(entry.message.size for entry in entries)
         pairs = list(zip(entries, accepted, strict=True))
 
@@ -141,7 +162,6 @@ class StoreWriter(threading.Thread):
                     self._failed(f"an answer could not be given ({type(error).__name__})")
 
         self._call_in_reactor(answer_all)
-        self._committed()
 
     def _write_notes(self, store: Store) -> None:
         with self._marks_lock:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 
 from hl7bridge.errors import Hl7BridgeError, StoreError
+from hl7bridge.service.lasting import lasting
 from hl7bridge.service.log import Log
 from hl7bridge.store.store import Store
 
@@ -105,6 +106,9 @@ class Schedule(threading.Thread):
 
     def run(self) -> None:
         """Look at the clock again and again. A store that fails is opened anew."""
+        lasting(self._work, lambda text: self._log.error("schedule", error=text), self._stopping.is_set)
+
+    def _work(self) -> None:
         store: Store | None = None
         while True:
             try:
