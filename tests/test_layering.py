@@ -39,7 +39,6 @@ ALLOWED: dict[str, set[str]] = {
 # Files of `cli` that still reach past the desk, and where to: each line goes when its subject has moved. (`run` and
 # `sandbox` start the service, and stay; so does the stage of the demo, which plays it.)
 PAST_THE_DESK: dict[str, set[str]] = {
-    "mapping.map": {"destinations"},
     "mapping.map_trios": {"destinations", "intake", "store"},
     "operate.run": {"service"},
     "setup.support": {"store"},
@@ -159,7 +158,7 @@ def test_imports_only_what_its_room_may(path: Path) -> None:
 
 # Above the seam, what still imports a kind of destination by its name. It shrinks.
 KIND = "hl7bridge.destinations.fhir"
-OF_A_KIND = {"assemble", "hl7bridge.cli.mapping.map", "hl7bridge.cli.mapping.map_trios", "hl7bridge.cli.tools.stage"}
+OF_A_KIND = {"assemble", "hl7bridge.cli.mapping.map_trios", "hl7bridge.cli.tools.stage"}
 
 
 @pytest.mark.parametrize("path", sources(), ids=module_of)

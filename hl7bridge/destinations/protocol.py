@@ -27,6 +27,7 @@ from hl7bridge.model import (
     Known,
     Outcome,
     StaffChange,
+    StaffIdentifier,
     Task,
     Written,
 )
@@ -240,6 +241,10 @@ class Destination(Identifying, Examining, Protocol):
     def is_written(self, change: StaffChange, feed: str) -> bool | None:
         """Whether what the change leads to is written (or waits for an approval); False: all of it is only reported; None:
         it depends. Asks no server."""
+
+    def receives(self, value: ElementValue | StaffIdentifier, part: str = "") -> bool:
+        """Whether a value of a change may be sent there, as the settings say. `part`: what the value is of, in the mapping's
+        word ("PractitionerRole"). Asks no server."""
 
     def offer(self) -> Offer | None:
         """Ask what the server offers; None where it does not say."""

@@ -22,6 +22,7 @@ from hl7bridge.destinations.protocol import Ledger, Offer, Sighting, Sought, Tak
 from hl7bridge.destinations.reasons import APPROVAL, NOT_OFFERED
 from hl7bridge.model import (
     Difference,
+    ElementValue,
     Image,
     Interaction,
     JsonObject,
@@ -111,6 +112,10 @@ class CardDestination:
 
     def is_written(self, change: StaffChange, feed: str) -> bool | None:
         return self.policy.is_written(change, feed)
+
+    def receives(self, value: ElementValue | StaffIdentifier, part: str = "") -> bool:
+        """The staff key alone: a card says of nobody what they are called."""
+        return isinstance(value, StaffIdentifier)
 
     def offer(self) -> Offer | None:
         return Offer("a folder", "cards 1")

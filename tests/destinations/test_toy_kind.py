@@ -7,6 +7,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hl7bridge.assemble import destinations
 from hl7bridge.assemble.destinations import destination_of
 from hl7bridge.assemble.feeds import feed_policy
 from hl7bridge.assemble.ledger import ledger_of
+from hl7bridge.assemble.mapping import feed_rules
 from hl7bridge.assemble.stores import store_location
 from hl7bridge.config.destination import DESTINATION_KINDS, DestinationSettings
 from hl7bridge.desk import go_live, holds, restore
@@ -24,9 +26,12 @@ from hl7bridge.desk.deciding import Actor
 from hl7bridge.desk.identity import linking, quarantine
 from hl7bridge.desk.identity.candidates import Candidates
 from hl7bridge.desk.identity.linking import Decision
+from hl7bridge.desk.mapping.withheld import withheld
 from hl7bridge.destinations.reasons import LEAVING_REPORT
 from hl7bridge.errors import ConfigError
+from hl7bridge.hl7.message import Message
 from hl7bridge.intake.intake import Intake
+from hl7bridge.mapping.explain import explain
 from hl7bridge.service.outbound.reconciling import ReconcilePlan, reconcile
 from hl7bridge.service.startup import start_delivery
 from hl7bridge.store.opening import open_store
@@ -213,6 +218,16 @@ def test_a_person_says_whose_a_card_is(site: Site) -> None:
         site.until(updated=1)
     assert site.card(CARD, "staff-E7") == {"active": True, "name": "Okonkwo"}
     assert site.card(UNIT, "ICU") == {"E7": "always"}
+
+
+def test_a_card_gets_little_of_what_is_mapped(site: Site) -> None:
+    feed = site.settings.feeds["staff"]
+    pmu = HEAD.format(time="20270115080000", type="PMU^B01", id="C1") + "EVN||20270115080000\r"
+    message = Message((pmu + STF.format(key="E1", active="A") + "\r").encode(), ("utf-8",))
+    found = explain(message, feed_rules(feed), datetime(2027, 1, 15, tzinfo=UTC))
+    kept_back = withheld(site.settings, feed, found)
+    assert {row.element for row in kept_back["cards"]} >= {"Practitioner.name"}
+    assert "Practitioner.identifier" not in {row.element for row in kept_back["cards"]}
 
 
 def test_the_kind_needs_its_own_keys(site: Site) -> None:

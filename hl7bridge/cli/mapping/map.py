@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,13 +19,12 @@ from hl7bridge.cli.operate import msg
 from hl7bridge.cli.operate.replay import plans
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
 from hl7bridge.errors import MessageError
-from hl7bridge.model import NO_FIELD, ElementValue
 
 if TYPE_CHECKING:
-    from hl7bridge.config import Feed
-    from hl7bridge.destinations.fhir.rules import DestinationRules
     from hl7bridge.mapping.explain import ExplainedValue, Explanation
     from hl7bridge.mapping.feed_rules import FeedRules
+
+    Withheld = Callable[[Explanation], dict[str, list[ExplainedValue]]]
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, add_completion=False, help="See how messages are mapped to FHIR."
@@ -70,14 +69,14 @@ def explain_messages(
     Ends with 1 when a record could not be mapped; with --plan as `replay --dry-run` does.
     """
     failed, documents = False, []
-    for name, charset, rules, destinations, body in _chosen(what, feed, config):
+    for name, charset, rules, withheld, body in _chosen(what, feed, config):
         found = _explained(body, charset, rules)
         failed = failed or isinstance(found, MessageError) or any(r.failed for r in found.translation.records)
         if as_json:
-            documents.append({"message": name, **_as_data(found, destinations)})
+            documents.append({"message": name, **_as_data(found, withheld)})
         else:
             output.show((name, "bold"))
-            _show(found, destinations, everything)
+            _show(found, withheld, everything)
     planned, code = plans(what, feed, config, quiet=as_json) if plan else ([], ExitCode.GOOD)
     if as_json:
         output.show_json("map-explain/1", {"messages": documents, **({"plans": planned} if plan else {})})
@@ -88,35 +87,31 @@ def explain_messages(
 
 def _chosen(
     what: str, feed_name: str, directory: Path
-) -> Iterator[tuple[str, tuple[str, ...], FeedRules, tuple[DestinationRules, ...], bytes]]:
-    """(name, character sets, the feed's rules, its destinations' rules, bytes) of each message."""
-    from hl7bridge.assemble.destinations import destination_rules
+) -> Iterator[tuple[str, tuple[str, ...], FeedRules, Withheld, bytes]]:
+    """(name, character sets, the feed's rules, what its destinations do not get, bytes) of each message."""
     from hl7bridge.assemble.mapping import feed_rules
     from hl7bridge.config import SERVICE_FILE, load
+    from hl7bridge.desk.mapping.withheld import withheld
     from hl7bridge.mapping.feed_rules import FeedRules
 
     message_id = int(what) if what.isdecimal() and not Path(what).exists() else 0
     if not message_id and not feed_name and not (directory / SERVICE_FILE).exists():
         output.say("No configuration here: read without a feed's own systems, codes and time zone.")
         for path, body in messages_of([Path(what)]):
-            yield str(path), ("utf-8", "cp1252"), FeedRules(_NO_KEY_SYSTEM), (), body
+            yield str(path), ("utf-8", "cp1252"), FeedRules(_NO_KEY_SYSTEM), lambda found: {}, body
         return
     settings = load(directory)
-
-    def destinations(feed: Feed) -> tuple[DestinationRules, ...]:
-        return tuple(destination_rules(settings.fhir[name]) for name in feed.destinations if name in settings.fhir)
-
     if message_id:
         with stored.opened(settings) as store:
             name = stored.message_of(store, message_id)["feed"]
             body = stored.body_of(store, message_id)
         feed = stored.feed_named(settings, feed_name or name)
-        yield f"message {message_id}", feed.hl7.charset, feed_rules(feed), destinations(feed), body
+        yield f"message {message_id}", feed.hl7.charset, feed_rules(feed), partial(withheld, settings, feed), body
         return
     feed = stored.feed_named(settings, feed_name)
     rules = feed_rules(feed)
     for path, body in messages_of([Path(what)]):
-        yield str(path), feed.hl7.charset, rules, destinations(feed), body
+        yield str(path), feed.hl7.charset, rules, partial(withheld, settings, feed), body
 
 
 def _explained(body: bytes, charset: tuple[str, ...], rules: FeedRules) -> Explanation | MessageError:
@@ -129,37 +124,7 @@ def _explained(body: bytes, charset: tuple[str, ...], rules: FeedRules) -> Expla
         return error
 
 
-def _withheld(found: Explanation, rules: DestinationRules) -> list[ExplainedValue]:
-    """The values that are mapped and that this destination does not get, by its [elements]."""
-    from hl7bridge.destinations.fhir import desired
-
-    kept_back = {
-        (record.position, one.provenance.text, one.value)
-        for record in found.translation.records
-        for one in (record.change.identifiers if record.change else ())
-        if one.system and not desired.system_at(one, rules)
-    }
-
-    kinds = {
-        (record.position, one.element, one.provenance.text, json.dumps(one.value, sort_keys=True)): one.kind
-        for record in found.translation.records
-        for one in (record.change.practitioner if record.change else ())
-    }
-
-    def stays(row: ExplainedValue) -> bool:
-        resource_type, _, element = row.element.partition(".")
-        if not element:
-            return False
-        if element == "identifier" and isinstance(row.value, dict):
-            return (row.position, row.field, row.value.get("value")) in kept_back
-        kind = kinds.get((row.position, element, row.field, json.dumps(row.value, sort_keys=True)), "")
-        value = ElementValue(element, row.value, NO_FIELD, kind=kind)
-        return resource_type in rules.withheld or not desired.allowed(resource_type, [value], rules)
-
-    return [row for row in found.rows if stays(row)]
-
-
-def _as_data(found: Explanation | MessageError, destinations: Sequence[DestinationRules]) -> dict[str, Any]:
+def _as_data(found: Explanation | MessageError, withheld: Withheld) -> dict[str, Any]:
     if isinstance(found, MessageError):
         return {"error": str(found)}
     return {
@@ -177,7 +142,7 @@ def _as_data(found: Explanation | MessageError, destinations: Sequence[Destinati
         ],
         "values": [asdict(row) for row in found.rows],
         "left": [asdict(row) for row in found.left],
-        "withheld": {rules.name: [asdict(row) for row in _withheld(found, rules)] for rules in destinations},
+        "withheld": {name: [asdict(row) for row in rows] for name, rows in withheld(found).items()},
         "unknown_segments": [asdict(row) for row in found.segments],
         "unmapped_codes": [asdict(row) for row in found.unmapped],
         "findings": [asdict(finding) for finding in found.findings],
@@ -191,7 +156,7 @@ def _as_data(found: Explanation | MessageError, destinations: Sequence[Destinati
     }
 
 
-def _show(found: Explanation | MessageError, destinations: Sequence[DestinationRules], everything: bool) -> None:
+def _show(found: Explanation | MessageError, withheld: Withheld, everything: bool) -> None:
     from hl7bridge.mapping.explain import ENVELOPE
 
     if isinstance(found, MessageError):
@@ -212,9 +177,9 @@ def _show(found: Explanation | MessageError, destinations: Sequence[DestinationR
     if everything:
         _show_list("frames the message", [(r.field, r.source) for r in found.rows if r.element == ENVELOPE])
         _show_list("left out on purpose", [(r.field, r.source, r.reason) for r in found.left if r.dropped])
-    for rules in destinations:
-        title = f"not sent to {rules.name} ([elements] of conf/destinations/{rules.name}.toml)"
-        _show_list(title, [(row.field, row.element, stored.value_text(row.value)) for row in _withheld(found, rules)])
+    for name, kept_back in withheld(found).items():
+        title = f"not sent to {name} ([elements] of conf/destinations/{name}.toml)"
+        _show_list(title, [(row.field, row.element, stored.value_text(row.value)) for row in kept_back])
     _show_list("unused", [(_place(r.field, r.occurrence), r.source, r.reason) for r in found.left if not r.dropped])
     _show_list("unknown segments", [(s.name, f"{s.fields} field(s), kept in the stored bytes") for s in found.segments])
     _show_list(

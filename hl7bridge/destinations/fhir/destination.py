@@ -15,6 +15,7 @@ from hl7bridge.destinations.examining import Carrier, Diagnosis, Registration, T
 from hl7bridge.destinations.fhir import outcomes, tasks
 from hl7bridge.destinations.fhir.compare import Comparison
 from hl7bridge.destinations.fhir.deliver import deliver
+from hl7bridge.destinations.fhir.desired import allowed, system_at
 from hl7bridge.destinations.fhir.examine.credentials import Credentials
 from hl7bridge.destinations.fhir.identity.candidates import bears, candidate_of, read_candidate
 from hl7bridge.destinations.fhir.identity.resolve import differences_of_person, lane_keys
@@ -36,7 +37,7 @@ from hl7bridge.destinations.fhir.wire.replies import is_id
 from hl7bridge.destinations.fhir.wire.roster import Roster
 from hl7bridge.destinations.policy import WRITE
 from hl7bridge.destinations.protocol import Ledger, Offer, Sighting, Sought, TakenBack, Waiting, Work
-from hl7bridge.model import Image, JsonObject, Outcome, StaffChange, StaffIdentifier, Task
+from hl7bridge.model import ElementValue, Image, JsonObject, Outcome, StaffChange, StaffIdentifier, Task
 
 if TYPE_CHECKING:
     from hl7bridge.destinations.fhir.examine.listing import PeopleListing
@@ -120,6 +121,12 @@ class FhirDestination:
     def is_written(self, change: StaffChange, feed: str) -> bool | None:
         """As the modes and the cohort say."""
         return self.policy.is_written(change, feed)
+
+    def receives(self, value: ElementValue | StaffIdentifier, part: str = "") -> bool:
+        """As [elements] says; an identifier needs a system, too."""
+        if isinstance(value, StaffIdentifier):
+            return bool(system_at(value, self.policy))
+        return part not in self.policy.withheld and bool(allowed(part, [value], self.policy))
 
     def offer(self) -> Offer | None:
         """The CapabilityStatement; None where there is none, or it lists nothing."""
