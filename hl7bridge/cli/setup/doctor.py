@@ -69,7 +69,7 @@ def doctor(
         found = examination.examine(settings, destination, npi, begun=_begin, told=_show)
     written = ""
     if bundle is not None:
-        from hl7bridge.cli.setup.support import write_bundle
+        from hl7bridge.desk.setup.support import write_bundle
 
         write_bundle(bundle, settings, found, keep_hosts=keep_hosts, log_lines=log_lines)
         written = str(bundle)

@@ -1,4 +1,4 @@
-"""The support file of `hl7bridge doctor --bundle`: what somebody who helps needs to know, and nothing about anybody.
+"""The support file: what somebody who helps needs to know, and nothing about anybody.
 
 Settings are kept by an allow-list: numbers, switches and words out of a list stay; of everything that a site wrote itself
 only whether it is set. Whatever names a server, a client, a file or a person in the settings is taken out of the rest, too.
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
 from hl7bridge import __version__
-from hl7bridge.cli import stored
+from hl7bridge.assemble.stores import opened
 from hl7bridge.errors import ConfigError, StoreError
 from hl7bridge.model import write_json
 
@@ -102,7 +102,7 @@ class Redaction:
 def write_bundle(
     file: Path, settings: Settings, results: Sequence[Examined], *, keep_hosts: bool = False, log_lines: int = 500
 ) -> None:
-    """Write the support file. `results`: of `doctor`. Raises ConfigError where it exists already."""
+    """Write the support file. `results`: of an examination. Raises ConfigError where it exists already."""
     redaction = Redaction.of(settings, keep_hosts)
     parts = {
         "versions.json": write_json(_versions()),
@@ -113,9 +113,9 @@ def write_bundle(
     }
     try:
         made = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)  # for whoever made it, and nobody else here
-        with os.fdopen(made, "w+b") as whole, zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as opened:
+        with os.fdopen(made, "w+b") as whole, zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as bundle:
             for name, text in parts.items():
-                opened.writestr(f"hl7bridge-support/{name}", text)
+                bundle.writestr(f"hl7bridge-support/{name}", text)
     except FileExistsError:
         raise ConfigError("exists already", file=str(file), advice="Choose another name.") from None
 
@@ -201,7 +201,7 @@ def _store(settings: Settings) -> dict[str, Any]:
     from hl7bridge.store.sqlite.migrating import MIGRATIONS, numbered
 
     try:
-        with stored.opened(settings) as store:
+        with opened(settings) as store:
             return {"schema": len(numbered(MIGRATIONS)), **store.audit.counts()}
     except (ConfigError, StoreError) as error:
         return {"error": type(error).__name__}
@@ -234,9 +234,9 @@ def _log(settings: Settings, lines: int) -> Iterator[dict[str, Any]]:
     path = settings.log.file
     if path is None or not path.is_file() or not lines:
         return
-    with path.open("rb") as opened:
-        opened.seek(max(0, path.stat().st_size - _LONGEST_LOG))
-        last = opened.read().decode("utf-8", "replace").splitlines()[-lines:]
+    with path.open("rb") as log:
+        log.seek(max(0, path.stat().st_size - _LONGEST_LOG))
+        last = log.read().decode("utf-8", "replace").splitlines()[-lines:]
     for line in last:
         kept = _from_json(line) if line.startswith("{") else _from_console(line)
         if kept is not None:
