@@ -147,9 +147,9 @@ def show_markdown(text: str) -> None:
     if _is_plain(sys.stdout):
         sys.stdout.write(text.rstrip("\n") + "\n")
         return
-    from hl7bridge.cli.pages import Page
+    from hl7bridge.cli.pages import MarkdownPage
 
-    console().print(Page(text))
+    console().print(MarkdownPage(text))
 
 
 def show_json(schema: str, data: Mapping[str, Any]) -> None:

@@ -46,7 +46,7 @@ def _beneath(names: list[Text], rows: list[list[Text]]) -> Iterator[RenderableTy
                 yield Padding(Text.assemble(label, cell), (0, 0, 0, 4))
 
 
-class Page(Markdown):
+class MarkdownPage(Markdown):
     """Markdown with tables that keep every word."""
 
     elements = Markdown.elements | {"table_open": _WholeTable}

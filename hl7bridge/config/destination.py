@@ -13,10 +13,10 @@ from hl7bridge.config.values import (
     Duration,
     DurationOrNone,
     Names,
+    Notation,
     Section,
     Uri,
     Url,
-    Written,
     Wrong,
     identity_step,
     optional_server_address,
@@ -38,20 +38,20 @@ class AuthSettings(Section):
 
     type: Literal["smart", "none"] = setting("smart", "none is for servers on this machine, such as the sandbox")
     client_id: str = setting("", "the client id that the server's owner gave you")
-    key: Annotated[SecretReference | None, BeforeValidator(secret), Written("reference")] = setting(
+    key: Annotated[SecretReference | None, BeforeValidator(secret), Notation("reference")] = setting(
         None, "private key: file:PATH, env:NAME or keyring:SERVICE/NAME; never the key itself"
     )
     key_max_age: DurationOrNone = setting(
         "365d", "a key file older than this is warned of by check and doctor; 0d = never"
     )
     algorithm: Literal["ES384", "RS384"] = setting("ES384", "signature; it must suit the key")
-    token_url: Annotated[str, AfterValidator(optional_server_address), Written("URL")] = setting(
+    token_url: Annotated[str, AfterValidator(optional_server_address), Notation("URL")] = setting(
         "", "the token endpoint; empty = what the server's .well-known/smart-configuration names"
     )
     token_hosts: Names = setting((), "hosts, beside the server's own, that .well-known/smart-configuration may name")
     key_id: str = setting("", "kid of the key, where the server gave it one; empty = its RFC 7638 thumbprint")
     audience: str = setting("", "aud of the assertion where it is not the token endpoint (behind a proxy)")
-    scopes: Annotated[tuple[Annotated[str, AfterValidator(scope)], ...], BeforeValidator(several), Written("list")] = (
+    scopes: Annotated[tuple[Annotated[str, AfterValidator(scope)], ...], BeforeValidator(several), Notation("list")] = (
         setting((), "scopes to ask for; empty = read in mode report, read and write in mode write")
     )
 
@@ -65,7 +65,7 @@ class RetrySettings(Section):
 
 
 Mode = Literal["report", "approve", "write"]
-ModeOrNone = Annotated[Literal["report", "approve", "write", ""], Written("mode")]
+ModeOrNone = Annotated[Literal["report", "approve", "write", ""], Notation("mode")]
 
 
 class ModesSettings(Section):
@@ -111,7 +111,7 @@ class ReconcileSettings(Section):
     """The source against the server, as a report; nothing is written."""
 
     every: DurationOrNone = setting("24h", "how often everybody is compared with the server; 0s = only when you ask")
-    at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$"), Written("time of day")] = setting(
+    at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$"), Notation("time of day")] = setting(
         "03:30", "when the first comparison of a day begins, in this machine's time"
     )
     requests_per_second: Annotated[float, Field(ge=0)] = setting(
@@ -124,7 +124,7 @@ class IdentitySettings(Section):
     """How a person is found at the server."""
 
     order: Annotated[
-        tuple[Annotated[str, AfterValidator(identity_step)], ...], BeforeValidator(several), Written("list")
+        tuple[Annotated[str, AfterValidator(identity_step)], ...], BeforeValidator(several), Notation("list")
     ] = setting(
         ("crosswalk", "all"),
         "steps: crosswalk (where found before; first), key (the staff key), codes of table 0203 such as EI or NPI,"
@@ -208,7 +208,7 @@ class DestinationSettings(Section):
     timezone: Annotated[str, AfterValidator(optional_time_zone)] = setting(
         "", "time zone of maintenance windows and office hours; empty = that of this machine"
     )
-    maintenance: Annotated[tuple[MaintenanceWindow, ...], Written("[[maintenance]]: days, hours")] = setting(
+    maintenance: Annotated[tuple[MaintenanceWindow, ...], Notation("[[maintenance]]: days, hours")] = setting(
         (), "hours in which nothing is sent: messages are taken, answered and queued"
     )
     modes: ModesSettings = ModesSettings()
@@ -258,19 +258,19 @@ class FhirSettings(DestinationSettings):
     deadline: DurationOrNone = setting(
         "0s", "longest time for one request and its whole answer, however slowly it comes; 0s = three times timeout"
     )
-    ca_file: Annotated[Path | None, BeforeValidator(path_of), Written("path")] = setting(
+    ca_file: Annotated[Path | None, BeforeValidator(path_of), Notation("path")] = setting(
         "", "certificates to trust (PEM); empty = those of the system"
     )
-    proxy: Annotated[str, AfterValidator(proxy_address), Written("URL")] = setting(
+    proxy: Annotated[str, AfterValidator(proxy_address), Notation("URL")] = setting(
         "", "forward proxy on the way to the server and its token endpoint, http://HOST:PORT; empty = none"
     )
     auth: AuthSettings = AuthSettings()
-    systems: Annotated[dict[str, Uri], Written("name = URI")] = setting(
+    systems: Annotated[dict[str, Uri], Notation("name = URI")] = setting(
         {}, "identifier system of an assigning authority at this server, where it differs from the feed's"
     )
     identity: IdentitySettings = IdentitySettings()
     elements: ElementSettings = ElementSettings()
-    owners: Annotated[dict[str, Names], Written("element = list of feeds")] = setting(
+    owners: Annotated[dict[str, Names], Notation("element = list of feeds")] = setting(
         {}, "where several feeds give one element: feeds in order, a later one only fills gaps"
     )
 

@@ -9,17 +9,17 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
 
 from hl7bridge.config.site_files import Site
-from hl7bridge.config.site_map import SiteMap
+from hl7bridge.config.site_map import SiteMapSettings
 from hl7bridge.config.values import (
     Code,
     Duration,
     DurationOrNone,
     Names,
+    Notation,
     Section,
     Size,
     Uri,
     Version,
-    Written,
     charset_name,
     network,
     path_of,
@@ -37,11 +37,11 @@ class ListenerSettings(Section):
     host: Annotated[str, Field(pattern=r"^\S+$")] = setting(
         "127.0.0.1", "address to listen on; 0.0.0.0 lets other machines connect"
     )
-    port: Annotated[int, Field(ge=0, le=65535), Written("port")] = Field(
+    port: Annotated[int, Field(ge=0, le=65535), Notation("port")] = Field(
         description="TCP port to listen on; 0 = one that the system chooses"
     )
     allow: Annotated[
-        tuple[Annotated[str, AfterValidator(network)], ...], BeforeValidator(several), Written("list of networks")
+        tuple[Annotated[str, AfterValidator(network)], ...], BeforeValidator(several), Notation("list of networks")
     ] = setting((), "networks (CIDR) whose connections are taken; empty = every one")
     max_frame: Size = setting("10MiB", "largest message; a larger one is refused and skipped")
     max_connections: Annotated[int, Field(ge=1)] = setting(
@@ -68,17 +68,17 @@ class Hl7Settings(Section):
         tuple[Annotated[str, AfterValidator(charset_name)], ...],
         BeforeValidator(several),
         Field(min_length=1),
-        Written("name, or list of names"),
+        Notation("name, or list of names"),
     ] = setting("utf-8", "character set where MSH-18 is empty; a list is tried in order")
     fallback_version: Version = setting("2.5.1", "HL7 version where MSH-12 is empty")
     key_system: Uri = Field(
         description="code system of this feed's staff keys (STF-1); never change it once people have been written"
     )
-    timezone: Annotated[str, AfterValidator(time_zone), Written("time zone")] = setting(
+    timezone: Annotated[str, AfterValidator(time_zone), Notation("time zone")] = setting(
         "UTC", "time zone of times without an offset"
     )
     takes: Annotated[
-        tuple[Literal["staff", "adt"], ...], BeforeValidator(several), Field(min_length=1), Written("list of names")
+        tuple[Literal["staff", "adt"], ...], BeforeValidator(several), Field(min_length=1), Notation("list of names")
     ] = setting("staff", 'what comes on it: "staff" (MFN, PMU), "adt" (practitioners in patient messages), or both')
     unsupported: Literal["reject", "ignore"] = setting(
         "reject",
@@ -128,7 +128,7 @@ class AcknowledgmentSettings(Section):
         "accept", "at the deadline: accept and say so, or refuse and withdraw what has not been sent"
     )
     acknowledge_for: Names = setting((), "destinations whose outcome counts; empty = all of the feed")
-    application_acknowledgment_to: Annotated[str, AfterValidator(peer_address), Written("host:port")] = setting(
+    application_acknowledgment_to: Annotated[str, AfterValidator(peer_address), Notation("host:port")] = setting(
         "", "enhanced mode: where a late application acknowledgment goes when its connection is gone"
     )
     duplicate_window: DurationOrNone = setting(
@@ -159,17 +159,17 @@ class FullFileSettings(Section):
 class DropSettings(Section):
     """A folder whose files of messages are taken like those that come by MLLP; nobody is answered."""
 
-    folder: Annotated[Path | None, BeforeValidator(path_of), Written("path")] = setting(
+    folder: Annotated[Path | None, BeforeValidator(path_of), Notation("path")] = setting(
         "", "where files of messages are dropped; empty = nowhere"
     )
-    pattern: Annotated[str, AfterValidator(sub_folder), Written("pattern")] = setting(
+    pattern: Annotated[str, AfterValidator(sub_folder), Notation("pattern")] = setting(
         "*.hl7", "names of the files that are taken, in the order of their names"
     )
     settle: Duration = setting("2s", "a file is taken once its size and time have been the same for so long")
-    done: Annotated[str, AfterValidator(sub_folder), Written("name")] = setting(
+    done: Annotated[str, AfterValidator(sub_folder), Notation("name")] = setting(
         "done", "the folder in it for files of which every message was taken"
     )
-    failed: Annotated[str, AfterValidator(sub_folder), Written("name")] = setting(
+    failed: Annotated[str, AfterValidator(sub_folder), Notation("name")] = setting(
         "failed", "the folder in it for files with a refused message, or that seem to be cut off"
     )
 
@@ -178,7 +178,7 @@ class Feed(Section):
     """One staff feed. `name` is the file's name."""
 
     name: str = ""
-    destinations: Annotated[Names, Field(min_length=1), Written("list of names")] = Field(
+    destinations: Annotated[Names, Field(min_length=1), Notation("list of names")] = Field(
         description="where its changes go: names of files in conf/destinations"
     )
     map: str = setting("", "the sender's dialect: the name of a file in conf/maps; empty = as the standard says")
@@ -189,10 +189,10 @@ class Feed(Section):
     drop: DropSettings = Field(default_factory=dict, validate_default=True)
     full_file: FullFileSettings = FullFileSettings()
     limits: LimitSettings = LimitSettings()
-    authorities: Annotated[dict[str, Uri], Written("name = URI")] = setting(
+    authorities: Annotated[dict[str, Uri], Notation("name = URI")] = setting(
         {}, "identifier system of an assigning authority, by the name that the sender gives it"
     )
-    tables: Annotated[dict[str, dict[str, str]], Written("table of code = code")] = setting(
+    tables: Annotated[dict[str, dict[str, str]], Notation("table of code = code")] = setting(
         {}, 'local codes, by HL7 table number: [tables.0182] "DR" = "MD"'
     )
 
@@ -206,7 +206,7 @@ class Feed(Section):
     @property
     def site(self) -> Site:
         """The map that `map` names, with its tables; an empty one where it names none."""
-        return self._site or Site(SiteMap(name=self.map or "none"))
+        return self._site or Site(SiteMapSettings(name=self.map or "none"))
 
     def adopt(self, site: Site) -> None:
         """Give the feed the map that it names, once, while the files are read."""
@@ -217,5 +217,5 @@ class Feed(Section):
         section, _, rest = key.partition(".")
         number, _, code = rest.partition(".")
         own = rest in self.authorities if section == "authorities" else code in self.tables.get(number, {})
-        known = section in SiteMap.model_fields and self._site is not None and not own
+        known = section in SiteMapSettings.model_fields and self._site is not None and not own
         return self.site.where(key) if known else self.file

@@ -32,13 +32,13 @@ from hl7bridge.config.secrets import SecretReference, looks_secret
 from hl7bridge.config.settings import (
     Feed,
     FhirSettings,
+    Notation,
     Section,
     ServiceFile,
     Settings,
     Site,
-    SiteMap,
+    SiteMapSettings,
     TaskText,
-    Written,
     Wrong,
     at_line,
     is_loopback,
@@ -54,7 +54,7 @@ PREFIX = "HL7BRIDGE_"
 OWNED: tuple[str, ...] = ("name", "telecom", "address", "gender", "birthDate", "qualification", "communication")
 OWNED += ("code", "specialty", "organization", "location", "healthcareService", "period")  # those of roles
 KINDS: tuple[tuple[str, type[Section]], ...] = (("feeds", Feed), ("destinations", FhirSettings))
-KINDS += (("maps", SiteMap), ("tasks", TaskText))
+KINDS += (("maps", SiteMapSettings), ("tasks", TaskText))
 
 M = TypeVar("M", bound=Section)
 
@@ -78,7 +78,7 @@ def examine(
     directory: Path, environment: Mapping[str, str] | None = None
 ) -> tuple[Settings | None, tuple[ConfigError, ...]]:
     """Read everything and list every problem; the settings are there only when there is none."""
-    reading = _Reading(directory.absolute(), os.environ if environment is None else environment)
+    reading = _FolderReading(directory.absolute(), os.environ if environment is None else environment)
     reading.find_overrides()
     service = reading.model(ServiceFile, SERVICE_FILE)
     feeds = {name: reading.model(Feed, f"conf/feeds/{name}.toml", name) for name in reading.names["feeds"]}
@@ -123,7 +123,7 @@ def examine(
 
 
 @dataclass
-class _Reading:
+class _FolderReading:
     """One reading of a conf/ folder: its files, what the environment overrides, and the problems found so far."""
 
     directory: Path
@@ -214,7 +214,7 @@ class _Reading:
     def site(self, name: str) -> Site | None:
         """Read one map and the code tables that it names."""
         file = f"conf/maps/{name}.toml"
-        read = self.model(SiteMap, file, name)
+        read = self.model(SiteMapSettings, file, name)
         return read_site(self.directory, read, self._text(file), self.problems) if read is not None else None
 
     def at(self, file: str, path: tuple[int | str, ...]) -> str:
@@ -510,7 +510,7 @@ def _rows(model: type[Section], prefix: str = "") -> Iterator[Key]:
 def kind(field: FieldInfo) -> str:
     """How a key's value is written: `duration`, `"report" or "write"`, `whole number`."""
     for item in field.metadata:
-        if isinstance(item, Written):
+        if isinstance(item, Notation):
             return item.kind
     if get_origin(field.annotation) is Literal:
         return " or ".join(f'"{value}"' for value in get_args(field.annotation))

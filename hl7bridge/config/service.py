@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from hl7bridge.config.values import Duration, Section, Size, Written, path_of, setting, store_path
+from hl7bridge.config.values import Duration, Notation, Section, Size, path_of, setting, store_path
 
 
 class ServiceSettings(Section):
@@ -26,7 +26,7 @@ class ServiceSettings(Section):
 class StoreSettings(Section):
     """The durable store."""
 
-    path: Annotated[str, AfterValidator(store_path), Written("path")] = setting(
+    path: Annotated[str, AfterValidator(store_path), Notation("path")] = setting(
         "data/hl7bridge.sqlite", "the file that keeps messages, deliveries and their history"
     )
 
@@ -36,7 +36,7 @@ class LogSettings(Section):
 
     level: Literal["debug", "info", "warning", "error"] = setting("info", "the least severity that is written")
     format: Literal["console", "json"] = setting("console", "for people, or one JSON object a line")
-    file: Annotated[Path | None, BeforeValidator(path_of), Written("path")] = setting(
+    file: Annotated[Path | None, BeforeValidator(path_of), Notation("path")] = setting(
         "", "where to write; empty = standard error"
     )
 

@@ -14,9 +14,9 @@ from hl7bridge.config.destination import DestinationSettings, FhirSettings
 from hl7bridge.config.feed import Feed
 from hl7bridge.config.service import LogSettings, ServiceFile, ServiceSettings, StoreSettings
 from hl7bridge.config.site_files import Site, at_line, lines_of, read_site
-from hl7bridge.config.site_map import SiteMap
+from hl7bridge.config.site_map import SiteMapSettings
 from hl7bridge.config.tasks import TaskText, unknown_kind
-from hl7bridge.config.values import Section, Written, Wrong, is_loopback
+from hl7bridge.config.values import Notation, Section, Wrong, is_loopback
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +42,15 @@ __all__ = [
     "Feed",
     "FhirSettings",
     "LogSettings",
+    "Notation",
     "Section",
     "ServiceFile",
     "ServiceSettings",
     "Settings",
     "Site",
-    "SiteMap",
+    "SiteMapSettings",
     "StoreSettings",
     "TaskText",
-    "Written",
     "Wrong",
     "at_line",
     "is_loopback",

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hl7bridge.config.site_map import SiteMap
+from hl7bridge.config.site_map import SiteMapSettings
 from hl7bridge.errors import ConfigError
 
 COLUMNS = ("code", "stands_for", "comment")
@@ -37,7 +37,7 @@ class TableRow:
 class Site:
     """A map with the tables that it names, and where each key stands."""
 
-    map: SiteMap
+    map: SiteMapSettings
     files: Mapping[str, tuple[TableRow, ...]] = field(default_factory=dict)
     lines: Mapping[tuple[str, ...], int] = field(default_factory=dict, compare=False)
 
@@ -116,7 +116,7 @@ def _path(text: str) -> tuple[str, ...]:
     return tuple(path)
 
 
-def read_site(directory: Path, site: SiteMap, text: str, problems: list[ConfigError]) -> Site:
+def read_site(directory: Path, site: SiteMapSettings, text: str, problems: list[ConfigError]) -> Site:
     """The map with its tables; what is wrong with these is added to `problems`."""
     lines = lines_of(text)
     files: dict[str, tuple[TableRow, ...]] = {}

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from hl7bridge.config.values import Names, Section, Uri, Written, Wrong, setting
+from hl7bridge.config.values import Names, Notation, Section, Uri, Wrong, setting
 
 FIELD = re.compile(r"[A-Z][A-Z0-9]{2}-[1-9]\d{0,2}")
 SEGMENT = re.compile(r"[A-Z][A-Z0-9]{2}")
@@ -121,10 +121,10 @@ class ReviewSettings(Section):
     """Who looks after the map."""
 
     owner: str = setting("", "who answers for this map")
-    next: Annotated[str, BeforeValidator(_day), Written("day")] = setting("", "when it is to be looked through again")
+    next: Annotated[str, BeforeValidator(_day), Notation("day")] = setting("", "when it is to be looked through again")
 
 
-class SiteMap(Section):
+class SiteMapSettings(Section):
     """A site's dialect. `name` is the file's name."""
 
     name: str = ""
@@ -135,17 +135,19 @@ class SiteMap(Section):
     shift: Annotated[
         dict[str, tuple[ShiftSettings, ...]],
         BeforeValidator(_one_or_more),
-        Written("segment = { from = FIELD, by = PLACES }"),
+        Notation("segment = { from = FIELD, by = PLACES }"),
     ] = setting({}, "fields that this sender has further to the right (by = 1) or left (by = -1)")
     fields: Annotated[
-        dict[str, FieldSettings], AfterValidator(_fields), Written("field = { to, rule, table, when, authority, drop }")
+        dict[str, FieldSettings],
+        AfterValidator(_fields),
+        Notation("field = { to, rule, table, when, authority, drop }"),
     ] = setting({}, "how single fields are read, in place of the packaged rows; Z segments too")
-    authorities: Annotated[dict[str, Uri], Written("name = URI")] = setting(
+    authorities: Annotated[dict[str, Uri], Notation("name = URI")] = setting(
         {}, "identifier system of an assigning authority, by the name that the sender gives it"
     )
-    tables: Annotated[dict[str, Any], AfterValidator(_tables), Written("number = file, or table of codes")] = setting(
+    tables: Annotated[dict[str, Any], AfterValidator(_tables), Notation("number = file, or table of codes")] = setting(
         {}, 'local codes, by HL7 table number: "0182" = "0182.csv" (in conf/tables), or [tables.0182]'
     )
 
 
-__all__ = ["FieldSettings", "ShiftSettings", "SiteMap"]
+__all__ = ["FieldSettings", "ShiftSettings", "SiteMapSettings"]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator
 
-from hl7bridge.config.values import Duration, Names, Section, Written, Wrong, setting, several
+from hl7bridge.config.values import Duration, Names, Notation, Section, Wrong, setting, several
 
 KINDS = (
     "approval",
@@ -93,8 +93,8 @@ def _some_hours(value: str) -> str:
 
 
 Template = Annotated[str, AfterValidator(_template)]
-Days = Annotated[tuple[Annotated[str, AfterValidator(_day)], ...], BeforeValidator(several), Written("list of days")]
-Hours = Annotated[str, AfterValidator(hours), Written("hours")]
+Days = Annotated[tuple[Annotated[str, AfterValidator(_day)], ...], BeforeValidator(several), Notation("list of days")]
+Hours = Annotated[str, AfterValidator(hours), Notation("hours")]
 
 
 class TaskText(Section):
@@ -102,7 +102,7 @@ class TaskText(Section):
 
     name: str = ""
     title: Template = setting("", "the task in one line; empty = the packaged words")
-    steps: Annotated[tuple[Template, ...], BeforeValidator(several), Written("list of texts")] = setting(
+    steps: Annotated[tuple[Template, ...], BeforeValidator(several), Notation("list of texts")] = setting(
         (), "what to do, step by step; each step is closed on its own; empty = the packaged steps"
     )
 
@@ -121,19 +121,19 @@ class TaskSettings(Section):
     login_identifiers: Names = setting(
         (), "identifier types (CX-5) or assigning authorities of the identifier that is the login id"
     )
-    due: Annotated[dict[str, Duration], AfterValidator(_by_kind), Written("kind = duration")] = setting(
+    due: Annotated[dict[str, Duration], AfterValidator(_by_kind), Notation("kind = duration")] = setting(
         {}, 'time for a task of a kind, in place of the packaged one (leaver-access = "15m")'
     )
 
 
-SecurityClasses = Annotated[dict[str, str], AfterValidator(_classes), Written("by:code = class")]
+SecurityClasses = Annotated[dict[str, str], AfterValidator(_classes), Notation("by:code = class")]
 
 
 class MaintenanceWindow(Section):
     """Hours in which nothing is sent to a server."""
 
     days: Days = setting((), "days on which it begins; empty = each day")
-    hours: Annotated[str, AfterValidator(_some_hours), Written("hours")]
+    hours: Annotated[str, AfterValidator(_some_hours), Notation("hours")]
 
 
 def unknown_kind(kind: str) -> str:

@@ -37,7 +37,7 @@ class Wrong(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class Notation:
     """How a value of this kind is written, for the reference and for advice."""
 
     kind: str
@@ -231,12 +231,12 @@ def setting(default: Any, meaning: str) -> Any:
     return Field(default, description=meaning)
 
 
-Duration = Annotated[float, BeforeValidator(_some_time), Written("duration")]
-DurationOrNone = Annotated[float, BeforeValidator(_duration), Written("duration")]
-Size = Annotated[int, BeforeValidator(_size), Written("size")]
-Uri = Annotated[str, AfterValidator(_absolute_uri), Written("URI")]
-Url = Annotated[str, AfterValidator(_server_address), Written("URL")]
-Names = Annotated[tuple[str, ...], BeforeValidator(several), Written("list of names")]
+Duration = Annotated[float, BeforeValidator(_some_time), Notation("duration")]
+DurationOrNone = Annotated[float, BeforeValidator(_duration), Notation("duration")]
+Size = Annotated[int, BeforeValidator(_size), Notation("size")]
+Uri = Annotated[str, AfterValidator(_absolute_uri), Notation("URI")]
+Url = Annotated[str, AfterValidator(_server_address), Notation("URL")]
+Names = Annotated[tuple[str, ...], BeforeValidator(several), Notation("list of names")]
 Code = Literal["AE", "AR"]
 
 

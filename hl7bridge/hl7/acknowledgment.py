@@ -75,7 +75,7 @@ _ELDERS = {"104": "102", "198": "207", "199": "207"}
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AnswersAsked:
     """What MSH-15 and MSH-16 ask for. `accept` and `application` hold a code of table 0155, "" in original mode."""
 
     mode: Literal["original", "enhanced"]
@@ -101,17 +101,17 @@ Mode = Literal["as-asked", "original", "enhanced"]
 counts as AL."""
 
 
-def asked(header: Header, mode: Mode = "as-asked") -> Asked:
+def asked(header: Header, mode: Mode = "as-asked") -> AnswersAsked:
     """What MSH-15 and MSH-16 ask for; see the table at the top, and `Mode`."""
     return header.once(("asked", mode), lambda: _asked(header, mode))
 
 
-def _asked(header: Header, mode: Mode) -> Asked:
+def _asked(header: Header, mode: Mode) -> AnswersAsked:
     accept, application = header.accept_type.upper(), header.application_type.upper()
     if mode == "original" or (mode == "as-asked" and not {accept, application} & _CONDITIONS):
-        return Asked("original")
+        return AnswersAsked("original")
     empty = "AL" if mode == "enhanced" else "NE"
-    return Asked(
+    return AnswersAsked(
         "enhanced",
         accept if accept in _CONDITIONS else empty,
         application if application in _CONDITIONS else empty,

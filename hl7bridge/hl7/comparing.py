@@ -118,7 +118,7 @@ def _fields(before: Segment, after: Segment, record: str, skipped: Collection[st
                 yield FieldDifference(kind, f"{path_of(segment)}-{number}{place.text(simple)}", was, now, record)
 
 
-class Place(NamedTuple):
+class ValuePlace(NamedTuple):
     """Where a value stands in its field: repetition, component, sub-component, from 1 on."""
 
     repetition: int
@@ -133,10 +133,10 @@ class Place(NamedTuple):
         return start if simple else f"{start}.{self.component}"
 
 
-def values(segment: Segment, number: int) -> dict[Place, str]:
+def values(segment: Segment, number: int) -> dict[ValuePlace, str]:
     """Every value of a field, empty ones left out; a null is `""`. `A` and `A^` are equal."""
     return {
-        Place(index, component, subcomponent): text
+        ValuePlace(index, component, subcomponent): text
         for index, repetition in enumerate(segment.repetitions(number), 1)
         for component in range(1, repetition.components + 1)
         for subcomponent, text in enumerate(repetition.subcomponents(component), 1)

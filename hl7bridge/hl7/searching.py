@@ -19,7 +19,7 @@ _CONDITION = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FittingValue:
     """A value that fits. `record` is the key of its record (MFE-4; of a PMU, STF-1), "" outside of records."""
 
     path: str
@@ -65,7 +65,7 @@ class Condition:
         """Whether a value is what is looked for. `""` (a null) is written as it is."""
         return (self._pattern.fullmatch(text) is None) == (self.operator == "!=")
 
-    def search(self, message: Message) -> Iterator[Found]:
+    def search(self, message: Message) -> Iterator[FittingValue]:
         """The values that fit, in order. With "!=" an empty field is no value: it does not fit."""
         record = ""
         for segment in message.segments:
@@ -78,4 +78,4 @@ class Condition:
             for place, text in found.items():
                 wanted = zip((self.repetition, self.component, self.subcomponent), place, strict=True)
                 if all(asked in (0, there) for asked, there in wanted) and self.fits(text):
-                    yield Found(f"{path_of(segment)}-{self.field}{place.text(simple)}", text, record)
+                    yield FittingValue(f"{path_of(segment)}-{self.field}{place.text(simple)}", text, record)

@@ -89,9 +89,9 @@ class FeedPolicy:
         """The acknowledgment code of a refusal in original mode (`AE`, `AR`, `CE`...), or "close"."""
         return self.codes.get(refusal) or _DEFAULT_CODES[refusal]
 
-    def asked(self, header: Header) -> acknowledgment.Asked:
+    def asked(self, header: Header) -> acknowledgment.AnswersAsked:
         """The answers that a message is due, by its MSH-15 and MSH-16 as far as the feed heeds them."""
-        return acknowledgment.asked(header, self.mode) if self.answers else acknowledgment.Asked("original")
+        return acknowledgment.asked(header, self.mode) if self.answers else acknowledgment.AnswersAsked("original")
 
     def answering(self) -> tuple[str, ...]:
         """The destinations whose outcomes an acknowledgment waits for."""
@@ -414,7 +414,7 @@ class Intake:
             acks.append(Acknowledgment("original", AcknowledgmentState.NONE, code, positive))
         return tuple(acks)
 
-    def _asked(self, header: Header) -> acknowledgment.Asked:
+    def _asked(self, header: Header) -> acknowledgment.AnswersAsked:
         return self.policy.asked(header)
 
     def _build(self, header: Header, kind: str, code: str, **given: Any) -> bytes:
@@ -575,7 +575,7 @@ def _why_nobody(findings: Sequence[Finding]) -> str:
     return next((local for local in ("unmapped-authority", "npi-check-digit") if local in said), "no-practitioner")
 
 
-def _accept_code(error: MessageError, *, kept: bool, asked: acknowledgment.Asked) -> str:
+def _accept_code(error: MessageError, *, kept: bool, asked: acknowledgment.AnswersAsked) -> str:
     """What an accept acknowledgment says of a message that is refused. It never judges content (2.9.3.1): by it the sender
     only learns whether to send the message again. CR is for what the feed does not take, CA for the rest: its bytes are
     kept, or the application acknowledgment says what is wrong. Where neither is so, CA would lose it."""

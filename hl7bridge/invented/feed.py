@@ -22,7 +22,7 @@ _PAUSE = 40  # seconds between two messages, at most
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class FeedPlan:
     """What to make. `records` of an MFN^M02 (no more than there are people); `malformed` percent of the messages."""
 
     kind: str = "mixed"
@@ -45,7 +45,7 @@ class Made:
     damage: str = ""
 
 
-def feed(plan: Plan) -> Iterator[Made]:
+def feed(plan: FeedPlan) -> Iterator[Made]:
     """The messages of the plan, one by one; people are kept, messages are not.
 
     Histories make sense across messages: nobody leaves who has not joined. A malformed message tells something that

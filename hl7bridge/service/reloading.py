@@ -40,14 +40,14 @@ class Applied:
 
 
 def read_again(running: Settings, started: Settings, policy_of: Callable[[Feed, Settings], FeedPolicy]) -> Applied:
-    """Read all of conf/ as it is now. Raises `Refused` with every problem.
+    """Read all of conf/ as it is now. Raises `ReloadRefused` with every problem.
 
     running   the settings in force
     started   those at the start: what needs a restart is compared with them
     """
     settings, problems = examine(running.directory)
     if settings is None:
-        raise Refused(tuple(map(str, problems)))
+        raise ReloadRefused(tuple(map(str, problems)))
     policies, wrong = {}, []
     for name, feed in settings.feeds.items():
         try:
@@ -59,13 +59,13 @@ def read_again(running: Settings, started: Settings, policy_of: Callable[[Feed, 
     except ConfigError as error:
         wrong.append(str(error))
     if wrong:
-        raise Refused(tuple(wrong))
+        raise ReloadRefused(tuple(wrong))
     restart = tuple(needs_restart(started, settings))
     changed = tuple(changes(running, settings))
     return Applied(settings, policies, delivered_by(running) != delivered_by(settings), restart, changed)
 
 
-class Refused(ConfigError):
+class ReloadRefused(ConfigError):
     """The configuration on disk cannot be used; `problems` are all that is wrong with it."""
 
     def __init__(self, problems: tuple[str, ...]) -> None:
@@ -190,7 +190,7 @@ class Reloader(threading.Thread):
         before = self._running.versions()
         try:
             applied = read_again(self._in_force, self._at_start, self._running.policy_of)
-        except Refused as refused:
+        except ReloadRefused as refused:
             self._log.error("reload refused, nothing changed", problems=len(refused.problems), text=str(refused))
             store.reloading.answer_reload(
                 request, False, {"problems": refused.problems, "mappings": before}, time.time()
@@ -212,4 +212,4 @@ class Reloader(threading.Thread):
         store.reloading.answer_reload(request, True, report, time.time())
 
 
-__all__ = ["Applied", "Refused", "Reloader", "Running", "needs_restart", "read_again"]
+__all__ = ["Applied", "ReloadRefused", "Reloader", "Running", "needs_restart", "read_again"]

@@ -41,7 +41,7 @@ MESSAGES = (
 )
 
 
-class Reading(StorePart):
+class Lookups(StorePart):
     """Reads. Each method sees one commit."""
 
     def __init__(self, connection: StoreConnection, arrivals: Arriving) -> None:

@@ -37,7 +37,7 @@ from hl7bridge.store.queue.lanes import Lanes
 from hl7bridge.store.queue.modes import Modes
 from hl7bridge.store.queue.pausing import Pausing
 from hl7bridge.store.queue.settling import Settling
-from hl7bridge.store.reading import Reading
+from hl7bridge.store.reading import Lookups
 from hl7bridge.store.reloading import Reloading
 from hl7bridge.store.restoring import Restoring
 from hl7bridge.store.rows import (
@@ -105,7 +105,7 @@ class Store:
         self.links = Linking(connection)
         self.compared = Reconciling(connection, people, tasks)
         self.whole_files = FullFiles(connection, lanes, tasks)
-        self.audit = Reading(connection, arrivals)
+        self.audit = Lookups(connection, arrivals)
         self.exports = Exporting(connection)
         self.schedule = Jobs(connection)
         self.reloading = Reloading(connection)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hl7bridge.errors import MessageError
 from hl7bridge.hl7.message import Message
-from hl7bridge.invented.feed import Made, Plan, feed
+from hl7bridge.invented.feed import FeedPlan, Made, feed
 from hl7bridge.invented.messages import PERSONNEL_FIRST, SIZES, VERSIONS, numbers
 from hl7bridge.invented.pseudonyms import Pseudonyms
 from hl7bridge.invented.redaction import redact
@@ -44,10 +44,10 @@ def main(options: argparse.Namespace, folder: Path) -> Report:
             for kind in ("m02", "pmu", "adt"):
                 if kind == "pmu" and numbers(version) < PERSONNEL_FIRST:
                     continue
-                good = Plan(kind, 60, options.count, version, str(options.seed), 3, size)
+                good = FeedPlan(kind, 60, options.count, version, str(options.seed), 3, size)
                 for made in feed(good):
                     _check(made, report, pseudonyms)
-                for made in feed(Plan(kind, 60, options.count // 4, version, str(options.seed), 3, size, 100)):
+                for made in feed(FeedPlan(kind, 60, options.count // 4, version, str(options.seed), 3, size, 100)):
                     _check_copy(made, report, pseudonyms)
     report.figures["KiB at most, long feed"] = _memory(options.long, str(options.seed)) // 1024
     return report
@@ -93,7 +93,7 @@ def _check_copy(made: Made, report: Report, pseudonyms: Pseudonyms) -> None:
 def _memory(count: int, seed: str) -> int:
     """Bytes that a long feed takes at most, while nobody keeps its messages."""
     tracemalloc.start()
-    for _ in feed(Plan("mixed", 300, count, "2.5.1", seed, 2)):
+    for _ in feed(FeedPlan("mixed", 300, count, "2.5.1", seed, 2)):
         pass
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()

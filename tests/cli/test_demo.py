@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from hl7bridge.cli.messages.mllp_client import Answer, MllpClient, Sent
+from hl7bridge.cli.messages.mllp_client import MllpAnswer, MllpClient, Sent
 from hl7bridge.cli.output import ExitCode
 from hl7bridge.cli.tools import demo, samples
-from hl7bridge.cli.tools.stage import Played, Stage, Written
+from hl7bridge.cli.tools.stage import Played, SeenWrite, Stage
 
 ON_LINUX = sys.platform == "linux"
 COMMAND = [sys.executable, "-m", "hl7bridge", "demo"]
@@ -150,7 +150,9 @@ def test_a_difference_is_shown_and_ends_with_1(
 
         def play(self, sample: samples.Sample) -> Played:
             differences = () if sample is trios[0] else ("segment 2: expected MSA|AA|1, got MSA|AE|1",)
-            return Played(sample, Sent("1", "MFN^M02", [Answer("AE", "1", "no", 1.0, b"")], 1), (), (), 0, differences)
+            return Played(
+                sample, Sent("1", "MFN^M02", [MllpAnswer("AE", "1", "no", 1.0, b"")], 1), (), (), 0, differences
+            )
 
         def practitioners(self) -> list[dict[str, Any]]:
             return []
@@ -187,7 +189,7 @@ def test_a_difference_is_shown_and_ends_with_1(
 )
 def test_writes_in_words(writes: Mapping[str, list[str]], result: str, expected: str) -> None:
     made = [
-        Written(did.split()[0], kind, int(did.split()[1]), "S1", "1") for kind, each in writes.items() for did in each
+        SeenWrite(did.split()[0], kind, int(did.split()[1]), "S1", "1") for kind, each in writes.items() for did in each
     ]
-    other = Written("update", "Practitioner", 200, "S2", "7")
+    other = SeenWrite("update", "Practitioner", 200, "S2", "7")
     assert demo._fhir(samples.SampleRecord("MAD", "S1", result), [*made, other]) == expected

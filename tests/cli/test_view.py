@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hl7bridge.cli.messages.names import VERSIONS, names
-from hl7bridge.invented.feed import Plan, feed
+from hl7bridge.invented.feed import FeedPlan, feed
 from tests.cli.conftest import Ended, message
 
 Command = Callable[..., Ended]
@@ -148,7 +148,7 @@ def test_colours_where_they_are_asked_for(command: Command, file: Path, monkeypa
 @pytest.mark.parametrize("kind", ["pmu", "adt"])
 def test_other_staff_messages_are_read_as_well(command: Command, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "a.hl7"
-    [made] = feed(Plan(kind, 3, 1, "2.8", size="large"))
+    [made] = feed(FeedPlan(kind, 3, 1, "2.8", size="large"))
     path.write_bytes(made.body)
     shown = lines(command("view", path))
     names_shown = {line[0]: line[1] for line in shown if len(line) > 2}

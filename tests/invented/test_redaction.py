@@ -16,7 +16,7 @@ from hl7bridge.cli.setup.init import packaged
 from hl7bridge.errors import MessageError
 from hl7bridge.hl7.message import Message
 from hl7bridge.invented import pseudonyms, redaction
-from hl7bridge.invented.feed import Plan, feed
+from hl7bridge.invented.feed import FeedPlan, feed
 from hl7bridge.invented.names import dea_check_digit, npi
 from hl7bridge.invented.pseudonyms import Pseudonyms
 from hl7bridge.invented.redaction import redact, redact_between
@@ -170,7 +170,7 @@ def test_the_words_that_mark_a_number_are_those_that_the_mapping_knows() -> None
     malformed=st.sampled_from([0, 60]),
 )
 def test_whatever_a_feed_sends_maps_alike(key: bytes, version: str, kind: str, seed: str, malformed: int) -> None:
-    for made in feed(Plan(kind, 9, 4, version, seed, 2, "large", malformed)):
+    for made in feed(FeedPlan(kind, 9, 4, version, seed, 2, "large", malformed)):
         assert_alike(made.body, key)
 
 

@@ -15,7 +15,7 @@ from hl7bridge.desk.setup import examination, readiness
 from hl7bridge.service.outbound.watch import tell_sqlite
 from hl7bridge.store.sqlite import SqliteStore, connection, driver
 from hl7bridge.store.sqlite.driver import sqlite3
-from hl7bridge.store.sqlite.turn import Turn
+from hl7bridge.store.sqlite.turn import StoreTurn
 from tests.store.builders import NOW, change, message
 
 
@@ -55,7 +55,7 @@ import sqlite_utils.utils
 assert driver.sqlite3 is sqlite3 is sqlite_utils.utils.sqlite3
 assert driver.SAFE == (sqlite3.sqlite_version_info >= (3, 51, 3))
 from hl7bridge.store.sqlite import SqliteStore
-from hl7bridge.store.sqlite.turn import Turn
+from hl7bridge.store.sqlite.turn import StoreTurn
 with SqliteStore(sys.argv[1]) as store:
     assert store.audit.messages() == []
     assert store.connection.execute("PRAGMA wal_autocheckpoint").fetchone() == (4000 if driver.SAFE else 0,)
@@ -151,7 +151,7 @@ def test_nobody_writes_while_one_checkpoints(tmp_path: Path) -> None:
 
         return began
 
-    probe = Turn(path.with_name(f"{path.name}-turn"))
+    probe = StoreTurn(path.with_name(f"{path.name}-turn"))
     for name, store in stores.items():
         store.connection._open_connection().set_trace_callback(watched(name))
     threads = [threading.Thread(target=fill, args=(stores[name], name, 8)) for name in stores]

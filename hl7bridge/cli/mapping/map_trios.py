@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Outcome:
+class TrioResult:
     """What came of one message, in the form of the expectations; and what it has against them."""
 
     name: str
@@ -69,7 +69,7 @@ def run_trios(
         raise ConfigError("no message here", file=str(directory), advice="Put NAME.hl7 files there.")
     outcomes = []
     with tempfile.TemporaryDirectory() as folder, output.progress("testing", len(messages)) as advance:
-        stage = Stage(one, settings, Path(folder))
+        stage = TrioStage(one, settings, Path(folder))
         try:
             for path in messages:
                 outcomes.append(_tested(path, stage, write))
@@ -92,7 +92,7 @@ def run_trios(
         raise typer.Exit(ExitCode.FINDINGS)
 
 
-def _tested(path: Path, stage: Stage, write: bool) -> Outcome:
+def _tested(path: Path, stage: TrioStage, write: bool) -> TrioResult:
     outcome = stage.play(path)
     expected, acknowledgment = path.with_suffix(".expected.json"), path.with_suffix(".ack.hl7")
     if expected.exists():
@@ -112,14 +112,14 @@ def _tested(path: Path, stage: Stage, write: bool) -> Outcome:
     return outcome
 
 
-def _document(outcome: Outcome) -> bytes:
+def _document(outcome: TrioResult) -> bytes:
     import json
 
     text = write_json({"records": outcome.records, "resources": outcome.resources})
     return (json.dumps(json.loads(text), indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _against(file: Path, outcome: Outcome) -> list[str]:
+def _against(file: Path, outcome: TrioResult) -> list[str]:
     try:
         wanted = read_json(file.read_text(encoding="utf-8"))
         records, resources = list(wanted["records"]), list(wanted["resources"])
@@ -143,7 +143,7 @@ def _against(file: Path, outcome: Outcome) -> list[str]:
     return found
 
 
-class Stage:
+class TrioStage:
     """The whole journey in this process: intake, a store in a temporary folder, deliveries to an empty FHIR server.
 
     Every message is read at the time that it gives itself (MSH-7), so that what comes of it is the same on any day.
@@ -175,11 +175,11 @@ class Stage:
         self._destination.close()
         self._store.close()
 
-    def play(self, path: Path) -> Outcome:
+    def play(self, path: Path) -> TrioResult:
         """One message: what is answered, how its records end, and the resources of its people after it."""
         body = path.read_bytes()
         self._now = self._time_of(body)
-        outcome, answers, people = Outcome(path.stem), [], set()
+        outcome, answers, people = TrioResult(path.stem), [], set()
         for prepared in self._intake.prepare(body, "map test"):
             if prepared.new is None:
                 continue
@@ -241,4 +241,4 @@ class Stage:
 _SERVER = "test"
 _NO_TIME = 1767225600.0  # 2026-01-01, for a message without MSH-7
 
-__all__ = ["Outcome", "Stage", "run_trios"]
+__all__ = ["TrioResult", "TrioStage", "run_trios"]

@@ -39,7 +39,7 @@ class RecordAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class MllpAnswer:
     """One acknowledgment as received. `code` MSA-1, `to` MSA-2, `text` MSA-3, `milliseconds` since the message was sent."""
 
     code: str
@@ -67,7 +67,7 @@ class Sent:
 
     control_id: str
     kind: str
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[MllpAnswer] = field(default_factory=list)
     due: int = 0
     problem: str = ""
 
@@ -152,7 +152,7 @@ class MllpClient:
             self.close()
         return sent
 
-    def _next_answer(self, connection: socket.socket, began: float) -> Answer:
+    def _next_answer(self, connection: socket.socket, began: float) -> MllpAnswer:
         while True:
             event = self._decoder.next_event()
             if isinstance(event, FrameReceived) and event.body.strip():
@@ -189,16 +189,16 @@ def _kind_of(header: Header) -> str:
     return "^".join(part for part in (header.message_type, header.trigger_event) if part) or "?"
 
 
-def read_answer(raw: bytes, milliseconds: float = 0.0) -> Answer:
+def read_answer(raw: bytes, milliseconds: float = 0.0) -> MllpAnswer:
     """Read an ACK or MFK of any version; what can't be read counts as a negative answer with code "?"."""
     try:
         message = Message(raw, ("utf-8", "cp1252", "iso8859-1"))
     except MessageError:
-        return Answer("?", "", "the answer can't be read", milliseconds, raw)
+        return MllpAnswer("?", "", "the answer can't be read", milliseconds, raw)
     acknowledged = message.first("MSA")
     if acknowledged is None:
-        return Answer("?", "", "the answer has no MSA segment", milliseconds, raw)
-    return Answer(
+        return MllpAnswer("?", "", "the answer has no MSA segment", milliseconds, raw)
+    return MllpAnswer(
         acknowledged.value(1) or "?",
         acknowledged.raw(2).encode(message.codec).decode("latin-1"),  # as the header of what we sent reads
         acknowledged.value(3),

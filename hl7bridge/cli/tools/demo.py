@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from hl7bridge.cli.messages.mllp_client import Complaint
-    from hl7bridge.cli.tools.stage import Played, Stage, Written
+    from hl7bridge.cli.tools.stage import Played, SeenWrite, Stage
 
 NPI_SYSTEM = "http://hl7.org/fhir/sid/us-npi"
 NARROWEST, WIDEST, OFF_TERMINAL = 72, 120, 100  # columns
@@ -200,7 +200,7 @@ def _in_words(complaint: Complaint) -> str:
     return f"{complaint.place} {_PLACE_IN_TEXT.sub('', complaint.text, count=1)}"
 
 
-def _fhir(record: SampleRecord, writes: Sequence[Written]) -> str:
+def _fhir(record: SampleRecord, writes: Sequence[SeenWrite]) -> str:
     """The writes of one person: `create 201 + 2 roles`, or why there were none."""
     own = [write for write in writes if write.person and write.person == record.person]
     if not own:

@@ -16,7 +16,7 @@ from hl7bridge.cli import output
 from hl7bridge.cli.output import JsonOption
 from hl7bridge.errors import ConfigError
 from hl7bridge.hl7.mllp import frame
-from hl7bridge.invented.feed import KINDS, MOST_PEOPLE, Made, Plan, feed
+from hl7bridge.invented.feed import KINDS, MOST_PEOPLE, FeedPlan, Made, feed
 from hl7bridge.invented.messages import PERSONNEL_FIRST, SIZES, VERSIONS, numbers
 
 FRAMINGS = ("none", "mllp", "batch")
@@ -75,7 +75,7 @@ def generate(
         )
     if as_json and out == "-":
         raise ConfigError("standard output holds the messages", key="--json", advice="Name a file with --out.")
-    plan = Plan(kind, people, messages, version, seed, records, size, malformed)
+    plan = FeedPlan(kind, people, messages, version, seed, records, size, malformed)
     counts, damaged = Counter[str](), []
     folder = Path(out) if out.endswith(("/", os.sep)) or Path(out).is_dir() else None
     with _writer(out, folder, framing, plan) as write, output.progress("messages", messages) as advance:
@@ -99,7 +99,7 @@ def _check(option: str, given: str, known: Iterable[str]) -> None:
 
 
 @contextmanager
-def _writer(out: str, folder: Path | None, framing: str, plan: Plan) -> Iterator[Callable[[Made], None]]:
+def _writer(out: str, folder: Path | None, framing: str, plan: FeedPlan) -> Iterator[Callable[[Made], None]]:
     """What writes one message where it belongs, with the envelope around all of them in a file."""
     framed = frame if framing == "mllp" else bytes
     if folder is not None:

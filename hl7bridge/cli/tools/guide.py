@@ -37,7 +37,7 @@ _MARK = re.compile(r"<!-- .*? -->\n*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class GuidePage:
     """One page. `path`: where it stands in a clone; `about`: its first sentence; `text`: Markdown."""
 
     topic: str
@@ -71,7 +71,7 @@ def guide(
     output.say("`hl7bridge guide TOPIC` shows one; `hl7bridge COMMAND --help` explains a command.")
 
 
-def pages() -> dict[str, Page]:
+def pages() -> dict[str, GuidePage]:
     """Topic -> page, in the order of reading."""
     found = {}
     for file in files("hl7bridge").joinpath("guide").iterdir():
@@ -85,7 +85,7 @@ def pages() -> dict[str, Page]:
     return {topic: found[topic] for topic in sorted(found, key=lambda topic: (place.get(topic, len(place)), topic))}
 
 
-def for_terminal(page: Page, known: Mapping[str, Page]) -> str:
+def for_terminal(page: GuidePage, known: Mapping[str, GuidePage]) -> str:
     """The text of a page with its links as commands, and without the marks of generated parts."""
     topics = {one.path: one.topic for one in known.values()}
 
@@ -99,13 +99,13 @@ def for_terminal(page: Page, known: Mapping[str, Page]) -> str:
     return _MARK.sub("", _LINK.sub(as_command, page.text))
 
 
-def _page(topic: str, path: str, text: str) -> Page:
+def _page(topic: str, path: str, text: str) -> GuidePage:
     """A page begins with its title, and then with the sentence that says what it is about."""
     paragraph = text.partition("\n\n")[2].partition("\n\n")[0]
-    return Page(topic, path, re.split(r"(?<=[.])\s", " ".join(paragraph.split()))[0], text)
+    return GuidePage(topic, path, re.split(r"(?<=[.])\s", " ".join(paragraph.split()))[0], text)
 
 
-def _advice(word: str, found: Mapping[str, Page]) -> str:
+def _advice(word: str, found: Mapping[str, GuidePage]) -> str:
     alike = [topic for topic in found if topic.startswith(word[:3])] or get_close_matches(word, found, n=1)
     if alike:
         return f"Did you mean {alike[0]}?"

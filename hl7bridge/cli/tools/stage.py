@@ -44,7 +44,7 @@ _SETTLED = (DeliveryState.ENDED, DeliveryState.HELD, DeliveryState.SCHEDULED)
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class SeenWrite:
     """One write that the FHIR server saw: create or update, its status, whose resource it was (a staff key), the version."""
 
     interaction: str
@@ -61,7 +61,7 @@ class Played:
     sample: Sample
     sent: Sent
     records: tuple[SampleRecord, ...]
-    writes: tuple[Written, ...]
+    writes: tuple[SeenWrite, ...]
     requests: int
     differences: tuple[str, ...]
 
@@ -247,10 +247,10 @@ class Stage:
         return read
 
 
-def _written(entry: JsonObject, people: Mapping[str, str]) -> Written:
+def _written(entry: JsonObject, people: Mapping[str, str]) -> SeenWrite:
     body = entry.get("stored") or entry.get("sent") or {}
     practitioner = entry["id"] if entry["type"] == "Practitioner" else _referred(body)
-    return Written(
+    return SeenWrite(
         entry["interaction"], entry["type"], entry["status"], people.get(practitioner, ""), str(entry["version"])
     )
 

@@ -222,23 +222,23 @@ def _master_files(settings: Settings) -> Iterator[Line]:
 
 def _files_of(feed: Feed, store: Store) -> Iterator[Line]:
     from hl7bridge.assemble.mapping import feed_rules
-    from hl7bridge.mapping.messages.master_file import Names, file_of
+    from hl7bridge.mapping.messages.master_file import NamedFile, file_of
     from hl7bridge.mapping.rules.reading import FieldReader
 
     rules = feed_rules(feed)
-    count: Counter[tuple[Names, str]] = Counter()
+    count: Counter[tuple[NamedFile, str]] = Counter()
     for row in store.audit.messages(feed=feed.name, limit=LOOKED_AT):
         message = _opening_of(store.audit.body(row["id"]) or b"", feed) if row["message_type"] == "MFN" else None
         mfi = message.first("MFI") if message is not None else None
         if message is not None and mfi is not None:
             reader = FieldReader(message.separators, message.codec)
             names, name = file_of(mfi, reader, rules.codes["0175"])
-            count[Names.STAFF if name in rules.site.master_files else names, name[:40] or "empty"] += 1
+            count[NamedFile.STAFF if name in rules.site.master_files else names, name[:40] or "empty"] += 1
     if not count:
         return
     listed = ", ".join(f"{name} ({number})" for (_, name), number in count.most_common())
     yield Line("good", f"{feed.name}: master files that came lately (MFI-1): {listed}")
-    if unknown := [name for (names, name), _ in count.most_common() if names is Names.UNKNOWN]:
+    if unknown := [name for (names, name), _ in count.most_common() if names is NamedFile.UNKNOWN]:
         problem = f"does not say what MFI-1 {', '.join(unknown)} is: who leaves by such a file without an STF is held"
         advice = (
             f'Write [tables.0175] with {unknown[0]} = "STF" for the staff file, or the code of another, such as "LOC".'

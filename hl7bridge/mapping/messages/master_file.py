@@ -24,7 +24,7 @@ UNKNOWN_FILE = "unknown-master-file"
 _FILE_EVENTS = frozenset({"UPD", "REP"})
 
 
-class Names(Enum):
+class NamedFile(Enum):
     """What MFI-1 names. EMPTY says nothing that would contradict the trigger event."""
 
     STAFF = "staff"
@@ -33,16 +33,16 @@ class Names(Enum):
     EMPTY = "nothing"
 
 
-def file_of(mfi: Segment, reader: FieldReader, table: Mapping[str, str]) -> tuple[Names, str]:
+def file_of(mfi: Segment, reader: FieldReader, table: Mapping[str, str]) -> tuple[NamedFile, str]:
     """What MFI-1 names by the table (0175, with the site's own codes), and the name as sent: its code, else its text."""
     parts = reader.parts(reader.repetitions(mfi.raw(1))[0])
     name = next((parts[place] for place in (0, 1, 3, 4) if parts[place]), "")
     if not name:
-        return Names.EMPTY, ""
+        return NamedFile.EMPTY, ""
     target = table.get(name, table.get(name.upper()))
     if target is None:
-        return Names.UNKNOWN, name
-    return (Names.STAFF if target == "staff" else Names.OTHER), name
+        return NamedFile.UNKNOWN, name
+    return (NamedFile.STAFF if target == "staff" else NamedFile.OTHER), name
 
 
 def echoed(mfi: Segment, separators: Separators, version: Version) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from hl7bridge.hl7.message import Message, Segment, escape
 from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.mapping.messages import events, structure
 from hl7bridge.mapping.messages.effective import UNREADABLE_TEXT, When, when_of
-from hl7bridge.mapping.messages.master_file import RESPONSE_LEVELS, UNKNOWN_FILE, Names, file_of
+from hl7bridge.mapping.messages.master_file import RESPONSE_LEVELS, UNKNOWN_FILE, NamedFile, file_of
 from hl7bridge.mapping.messages.personnel import PersonnelMessage
 from hl7bridge.mapping.messages.record import BEFORE_RECORDS, MFE_4, NOT_A_PRACTITIONER, Opening, first_component
 from hl7bridge.mapping.messages.visits import VisitMessage, is_read
@@ -96,7 +96,7 @@ class MasterFile(Opening):
         super().__init__(message, rules, now, trace)
         self.replaces = False
         self.other_file = False
-        self.names = Names.EMPTY
+        self.names = NamedFile.EMPTY
         self.file_when = NOTHING_SAID
         self.allowed = self.segments_of_a_record(structure.STAFF | {structure.CONTINUATION})
         self._read_file_header(message)
@@ -116,7 +116,7 @@ class MasterFile(Opening):
             raise UnreadableMessage("100", "segment-missing", text, Location("MFE"))
         if mfi is None:
             self._say("100", "segment-missing", "MFI is missing: read as an update (UPD)", "MFI", 0)
-            self.names = Names.UNKNOWN  # it may be any file's: a record without STF ends nobody unasked
+            self.names = NamedFile.UNKNOWN  # it may be any file's: a record without STF ends nobody unasked
         structure.check_opening(message.segments, BEFORE_RECORDS, "MFE")
         self._check_event(message)
         if message.line_feed_is_text:
@@ -149,13 +149,13 @@ class MasterFile(Opening):
         master_files = self.envelope.rules.site.master_files
         if master_files:
             self.other_file = name not in master_files
-            self.names = self.names if self.other_file else Names.STAFF
+            self.names = self.names if self.other_file else NamedFile.STAFF
         message = self.envelope.message
-        if self.names is not Names.STAFF and not master_files and events.trigger_event(message.header) == "M01":
+        if self.names is not NamedFile.STAFF and not master_files and events.trigger_event(message.header) == "M01":
             raise UnsupportedMessage("201", *_OTHER_FILE)
-        if self.names is Names.OTHER and not any(map(message.first, _OF_STAFF)):
+        if self.names is NamedFile.OTHER and not any(map(message.first, _OF_STAFF)):
             raise UnsupportedMessage("201", *_OTHER_FILE)
-        if self.names is not Names.STAFF and not master_files:
+        if self.names is not NamedFile.STAFF and not master_files:
             text = "MFI-1 is neither STF nor PRA: records with an STF are read as staff all the same"
             self._say("103", "master-file", text, "MFI", 1, Severity.INFORMATION)
         shifted = False
@@ -264,7 +264,7 @@ class MasterFile(Opening):
             return refused("100", "segment-glued", text, Location(found.name, found.occurrence))
 
         of_staff = any(segment.name in _OF_STAFF for segment in group)
-        if self.names is Names.OTHER and not of_staff:
+        if self.names is NamedFile.OTHER and not of_staff:
             return refused("201", *_OTHER_FILE)
         if reader.key(echo.key) == "":
             # MFA-5 is required: it names the record by the key that was found.
@@ -299,7 +299,7 @@ class MasterFile(Opening):
         for finding in findings:
             if finding.severity is Severity.ERROR:
                 change = None
-        if change is not None and self.names is Names.UNKNOWN and not of_staff:
+        if change is not None and self.names is NamedFile.UNKNOWN and not of_staff:
             change = replace(change, undated=UNKNOWN_FILE)
             text = "MFI-1 is neither STF nor PRA, and without an STF nothing says that the record is about staff: held"
             findings.append(Finding("103", UNKNOWN_FILE, text, Severity.WARNING, Location("MFI", field=1), position))

@@ -33,7 +33,7 @@ _ONCE_IN_OPENING = ("MSH", "MFI", "EVN")
 _MFE_FIELDS = 7
 
 
-class Fault(NamedTuple):
+class RecordFault(NamedTuple):
     """Why a record is not trusted as a whole. `code`: table 0357; `local`: our own code; `where`: the segment, the field."""
 
     code: str
@@ -82,7 +82,7 @@ def check_opening(segments: Iterable[Segment], allowed: Container[str], until: s
 
 def fault_of(
     group: Iterable[Segment], allowed: Container[str], first: Segment | None, events: Container[str]
-) -> Fault | None:
+) -> RecordFault | None:
     """What stands among the segments of one record, and is none of its kind; `first`: the segment that opens it.
 
     Z segments are a site's own. Whatever begins as an MFE does, with one of the `events`, is one that was damaged.
@@ -93,17 +93,17 @@ def fault_of(
         if name == "STF":
             if staff is not None:
                 text = "a second STF in one record: it may be of another person, whose MFE is missing"
-                return Fault("100", "segment-repeats", text, place_of(segment, before))
+                return RecordFault("100", "segment-repeats", text, place_of(segment, before))
             staff = segment
         elif name != "PRA" and name and segment.value(1) in events:
             text = "this segment begins as an MFE does: the event and the key that it names would not be read"
-            return Fault("100", "segment-foreign", text, place_of(segment, before))
+            return RecordFault("100", "segment-foreign", text, place_of(segment, before))
         elif name not in allowed and not name.startswith("Z"):
             if not name:
                 text = "the line behind this segment has no segment name: what it holds would not be read"
-                return Fault("100", "segment-unreadable", text, place_of(segment, before))
+                return RecordFault("100", "segment-unreadable", text, place_of(segment, before))
             text = "this segment is none of a staff record: what it holds would not be read"
-            return Fault("100", "segment-foreign", text, place_of(segment, before))
+            return RecordFault("100", "segment-foreign", text, place_of(segment, before))
         before = segment
     return None
 

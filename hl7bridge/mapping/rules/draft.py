@@ -119,7 +119,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TraceEntry:
     """One thing that a field gave: an element's value, or ("" value) a decision."""
 
     place: Place
@@ -133,7 +133,7 @@ class Trace:
     """What `explain` wants to know of a translation; the accept path has none."""
 
     def __init__(self) -> None:
-        self.entries: list[Entry] = []
+        self.entries: list[TraceEntry] = []
         self.left: dict[Place, str] = {}
         self.read: set[Place] = set()  # by segment rules
         self.unmapped: list[tuple[str, str, str]] = []  # field, table, code
@@ -461,7 +461,7 @@ class Draft:
         found = ElementValue(element, value, provenance, row.rule, kind)
         self.practitioner.append(found)
         if self.trace is not None:
-            self.trace.entries.append(Entry(self.place, f"Practitioner.{element}", value, provenance, row.rule))
+            self.trace.entries.append(TraceEntry(self.place, f"Practitioner.{element}", value, provenance, row.rule))
         return found
 
     def role_value(self, element: str, value: Any, repetition: int = 1) -> None:
@@ -470,7 +470,7 @@ class Draft:
             self.role.append(ElementValue(element, value, self.provenance(repetition), self.row.rule))
         if self.trace is not None:
             given, provenance = f"PractitionerRole.{element}", self.provenance(repetition)
-            self.trace.entries.append(Entry(self.place, given, value, provenance, self.row.rule))
+            self.trace.entries.append(TraceEntry(self.place, given, value, provenance, self.row.rule))
 
     def _role_says(self, element: str, value: Any) -> bool:
         if len(self.role) > FEW:
@@ -482,27 +482,27 @@ class Draft:
         self.role.append(value)
         if self.trace is not None:
             element = f"PractitionerRole.{value.element}"
-            self.trace.entries.append(Entry(self.place, element, value.value, value.provenance, value.rule))
+            self.trace.entries.append(TraceEntry(self.place, element, value.value, value.provenance, value.rule))
 
     def identify(self, identifier: StaffIdentifier) -> None:
         """An identifier of the person, from the current field."""
         self.identifiers.append(identifier)
         if self.trace is not None:
             shown = {"system": identifier.system, "value": identifier.value}
-            entry = Entry(self.place, "Practitioner.identifier", shown, identifier.provenance, self.row.rule)
+            entry = TraceEntry(self.place, "Practitioner.identifier", shown, identifier.provenance, self.row.rule)
             self.trace.entries.append(entry)
 
     def decide(self, what: str, value: Any) -> None:
         """Note for `explain` that the current field decided something."""
         if self.trace is not None:
-            self.trace.entries.append(Entry(self.place, what, value, self.row.provenance, self.row.rule))
+            self.trace.entries.append(TraceEntry(self.place, what, value, self.row.provenance, self.row.rule))
 
     def use(self, source: Source, element: str, value: Any) -> None:
         """A value that had to wait is in a role after all (noted for `explain`)."""
         source.used = True
         if self.trace is not None:
             self.trace.entries.append(
-                Entry(source.place, f"PractitionerRole.{element}", value, source.provenance, source.row.rule)
+                TraceEntry(source.place, f"PractitionerRole.{element}", value, source.provenance, source.row.rule)
             )
 
     def clear(self) -> None:

@@ -171,7 +171,7 @@ class DropFolder(threading.Thread):
             file = store.drops.begin_drop_file(self._policy.feed, path.name, identity, size, self._clocks.now())
             if file.state != READ:
                 with _Results(Path(f"{path}{RESULTS}"), file.taken.results) as results:
-                    reading = _Reading(self, store, file, results)
+                    reading = _FileReading(self, store, file, results)
                     findings = reading.read(content, same)
                 file = reading.file
                 if findings is None:
@@ -233,7 +233,7 @@ def watch(
     return watched
 
 
-class _Reading:
+class _FileReading:
     """One reading of a file, from where it was left."""
 
     def __init__(self, folder: DropFolder, store: Store, file: DropFile, results: _Results) -> None:

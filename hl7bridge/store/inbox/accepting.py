@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 
 from hl7bridge.store.connection import StoreConnection, StorePart
-from hl7bridge.store.inbox.batch import ACKNOWLEDGMENT, Batch, acknowledgment_row
+from hl7bridge.store.inbox.batch import ACKNOWLEDGMENT, InboxRows, acknowledgment_row
 from hl7bridge.store.queue.lanes import Lanes
 from hl7bridge.store.rows import Accepted, Acknowledgment, AcknowledgmentState, MessageState, NewMessage
 
@@ -30,7 +30,7 @@ class Accepting(StorePart):
 
     def take(self, messages: Sequence[NewMessage], now: float) -> list[Accepted]:
         """Inside the caller's transaction."""
-        batch = Batch(self._connection, self._lanes, messages, now)
+        batch = InboxRows(self._connection, self._lanes, messages, now)
         accepted = [batch.add(message) for message in messages]
         batch.write()
         self._forget_counted(sum(message.state is MessageState.COUNTED for message in messages), now)

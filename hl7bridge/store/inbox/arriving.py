@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from hl7bridge.model import DeliveryState, StaffChange
 from hl7bridge.store.connection import StoreConnection, StorePart
 from hl7bridge.store.encoding import PLAIN, echo_to_bytes, findings_to_text, record_from_row, unseal
-from hl7bridge.store.inbox.batch import Batch
+from hl7bridge.store.inbox.batch import InboxRows
 from hl7bridge.store.queue.lanes import Lanes
 from hl7bridge.store.rows import (
     DeliveryStatus,
@@ -79,7 +79,7 @@ class Arriving(StorePart):
         message_id, part, delivery_id, force, codec, content, feed, received = row
         records = tuple(unpack(unseal(codec, content)))
         message = NewMessage(feed, received, {}, b"", 0, None, MessageState.ACCEPTED, records, force=bool(force))
-        batch = Batch.of_part(self._connection, self._lanes, delivery_id, now)
+        batch = InboxRows.of_part(self._connection, self._lanes, delivery_id, now)
         batch.add_records(message_id, message)
         batch.write()
         self._execute("DELETE FROM arrival WHERE message_id = ? AND part = ?", (message_id, part))

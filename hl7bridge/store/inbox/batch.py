@@ -72,7 +72,7 @@ _ARRIVAL = (
 _Chain = tuple[str, str, str, str]  # control id, feed, MSH-3, MSH-4: what makes two messages the same id
 
 
-class Batch:
+class InboxRows:
     """The rows of one transaction, table by table."""
 
     def __init__(self, connection: StoreConnection, lanes: Lanes, messages: Sequence[NewMessage], now: float) -> None:
@@ -91,7 +91,7 @@ class Batch:
         self._clear()
 
     @classmethod
-    def of_part(cls, connection: StoreConnection, lanes: Lanes, delivery_id: int, now: float) -> Batch:
+    def of_part(cls, connection: StoreConnection, lanes: Lanes, delivery_id: int, now: float) -> InboxRows:
         """For records of a message that was stored before, whose deliveries have numbers from `delivery_id` on."""
         batch = cls(connection, lanes, (), now)
         batch._delivery_id, batch._late = delivery_id, True

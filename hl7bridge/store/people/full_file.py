@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from hl7bridge.model import DeliveryEvent, DeliveryState, Record, RecordEcho, Result, Task
 from hl7bridge.store.connection import StoreConnection, StorePart
-from hl7bridge.store.inbox.batch import Batch
+from hl7bridge.store.inbox.batch import InboxRows
 from hl7bridge.store.people.reconciled import FullFile, HeldEnd
 from hl7bridge.store.queue.lanes import Lanes
 from hl7bridge.store.queue.moving import Move, move
@@ -111,7 +111,7 @@ class FullFiles(StorePart):
             peer="full file",
             note=f"people absent from message {file.message_id}",
         )
-        batch = Batch(self._connection, self._lanes, [message], now)
+        batch = InboxRows(self._connection, self._lanes, [message], now)
         message_id = batch.add(message).message_id
         batch.write()
         rows = self._execute(

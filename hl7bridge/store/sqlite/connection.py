@@ -19,7 +19,7 @@ from hl7bridge.store.connection import Rows, StoreConnection
 from hl7bridge.store.sqlite.driver import SAFE, sqlite3
 from hl7bridge.store.sqlite.files import StoreFiles
 from hl7bridge.store.sqlite.migrating import MIGRATIONS, migrate
-from hl7bridge.store.sqlite.turn import Turn
+from hl7bridge.store.sqlite.turn import StoreTurn
 
 POLL = 0.0003  # seconds between two tries for the write lock, while one waits
 BUSY_TIMEOUT = 5.0
@@ -69,7 +69,7 @@ class SqliteConnection(StoreConnection):
         self.path = Path(path)
         self._files = StoreFiles(self.path)
         self._busy_timeout = busy_timeout
-        self._turn: Turn | None = None
+        self._turn: StoreTurn | None = None
         self._connection: sqlite3.Connection | None = None
         try:
             with _OPENING, self._clear_errors():
@@ -87,7 +87,7 @@ class SqliteConnection(StoreConnection):
                 os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
             except FileExistsError:
                 pass
-            self._turn = Turn(self.path.with_name(f"{self.path.name}-turn"))
+            self._turn = StoreTurn(self.path.with_name(f"{self.path.name}-turn"))
             whole = self._files.enter()
         except OSError as error:
             reason = (error.strerror or "cannot be opened").lower()

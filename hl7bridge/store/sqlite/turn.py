@@ -19,7 +19,7 @@ else:
     import fcntl
 
 
-class Turn:
+class StoreTurn:
     """The turn at one store. Not for several threads; each `Store` has its own."""
 
     def __init__(self, path: Path) -> None:

@@ -23,7 +23,7 @@ from cryptography.x509.oid import NameOID
 
 from hl7bridge.destinations.budget import TokenBucket
 from hl7bridge.destinations.fhir.wire.client import FhirClient, query, token
-from hl7bridge.destinations.fhir.wire.gate import Gate, Refused
+from hl7bridge.destinations.fhir.wire.gate import Gate, GateRefused
 from hl7bridge.destinations.fhir.wire.network import tls_context
 from hl7bridge.destinations.fhir.wire.replies import ReplyKind
 from hl7bridge.model import JsonObject, Number, write_json
@@ -178,7 +178,7 @@ def test_what_never_leaves(method: str, url: str) -> None:
     inner = httpx.MockTransport(lambda request: sent.append(request) or httpx.Response(200))  # type: ignore[func-returns-value]
     bucket = TokenBucket(0, lambda: 0.0, lambda _: None)
     gate = Gate(inner, httpx.URL(BASE), max_response=1000, deadline=1, bucket=bucket, clock=lambda: 0.0)
-    with pytest.raises(Refused):
+    with pytest.raises(GateRefused):
         gate.handle_request(httpx.Request(method, url))
     assert sent == []
 

@@ -14,7 +14,7 @@ from hl7bridge.destinations.fhir.examine.authorizing import audiences, covered, 
 from hl7bridge.destinations.fhir.examine.probe import clock
 from hl7bridge.destinations.fhir.examine.reach import Observed, Watching, reach
 from hl7bridge.destinations.fhir.rules import SmartRules
-from hl7bridge.destinations.fhir.wire.gate import Refused
+from hl7bridge.destinations.fhir.wire.gate import GateRefused
 from hl7bridge.destinations.fhir.wire.smart_auth import hint_of
 from hl7bridge.errors import TokenError
 from tests.destinations.fhir.test_client import over_tls
@@ -96,7 +96,7 @@ def watching(headers: dict[str, str], now: float) -> Watching:
 @pytest.mark.parametrize("method", ["PUT", "POST", "PATCH", "DELETE"])
 def test_nothing_but_reads_leaves(method: str) -> None:
     with httpx.Client(transport=watching({}, 0.0)) as http:
-        with pytest.raises(Refused):
+        with pytest.raises(GateRefused):
             http.request(method, "https://fhir.example.org/r4/Practitioner")
         assert http.post("https://fhir.example.org/r4/Practitioner/_search").status_code == 200
 

@@ -16,7 +16,7 @@ from cryptography import x509
 
 from hl7bridge.destinations.examining import State
 from hl7bridge.destinations.fhir.rules import origin
-from hl7bridge.destinations.fhir.wire.gate import Refused
+from hl7bridge.destinations.fhir.wire.gate import GateRefused
 from hl7bridge.destinations.fhir.wire.network import tls_context
 
 ENDS_SOON = 30  # days
@@ -43,10 +43,10 @@ class Watching(httpx.BaseTransport):
         self.skew: float | None = None
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Raises `Refused` for what is no read."""
+        """Raises `GateRefused` for what is no read."""
         harmless = request.method == "POST" and (self._token_requests or request.url.path.endswith("/_search"))
         if request.method != "GET" and not harmless:
-            raise Refused("not-allowed")
+            raise GateRefused("not-allowed")
         began = self._now()
         response = self._inner.handle_request(request)
         if "age" not in response.headers:  # else its Date is that of a cache's first copy

@@ -23,7 +23,7 @@ import httpx
 
 from hl7bridge.destinations.budget import TokenBucket
 from hl7bridge.destinations.fhir.rules import DestinationRules, origin
-from hl7bridge.destinations.fhir.wire.gate import Gate, Refused
+from hl7bridge.destinations.fhir.wire.gate import Gate, GateRefused
 from hl7bridge.destinations.fhir.wire.network import Network, deadline_of
 from hl7bridge.destinations.fhir.wire.replies import (
     Reply,
@@ -331,7 +331,7 @@ class FhirClient:
             if error.code == "invalid_scope":
                 detail = "token-scope-refused"
             return Reply(ReplyKind.AUTH, error.status, detail=detail)
-        except Refused as refused:
+        except GateRefused as refused:
             return _unreadable(refused, writes)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
             return Reply(ReplyKind.UNREACHABLE, detail="tls" if _is_tls(error) else "unreachable")
@@ -410,7 +410,7 @@ def _parsed(response: httpx.Response) -> tuple[JsonObject | None, str]:
     return (read, "") if isinstance(read, dict) else (None, "not-fhir")
 
 
-def _unreadable(refused: Refused, writes: bool) -> Reply:
+def _unreadable(refused: GateRefused, writes: bool) -> Reply:
     """A response that did not pass the gate. A write with a status of success was done all the same."""
     kind = kind_of_status(refused.status) if refused.status else ReplyKind.PERMANENT
     if kind is ReplyKind.DONE and not writes:

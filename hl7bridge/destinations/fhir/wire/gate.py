@@ -23,7 +23,7 @@ from hl7bridge.model import Exchange
 RESOURCE_TYPES = frozenset({"Practitioner", "PractitionerRole"})
 
 
-class Refused(Exception):
+class GateRefused(Exception):
     """A request or response that does not pass. `detail` is a local code; `status` is 0 when nothing was sent."""
 
     def __init__(self, detail: str, status: int = 0) -> None:
@@ -32,7 +32,7 @@ class Refused(Exception):
 
 
 class Gate(httpx.BaseTransport):
-    """Wraps the transport that speaks to the destination. Raises `Refused`."""
+    """Wraps the transport that speaks to the destination. Raises `GateRefused`."""
 
     def __init__(
         self,
@@ -77,14 +77,14 @@ class Gate(httpx.BaseTransport):
         self._inner.close()
 
     def _checked(self, request: httpx.Request) -> str:
-        """The first path segment below the base. Raises `Refused` for what must not leave."""
+        """The first path segment below the base. Raises `GateRefused` for what must not leave."""
         if origin(request.url) != self._origin:
-            raise Refused("foreign-origin")
+            raise GateRefused("foreign-origin")
         target: bytes = request.extensions.get("target", request.url.raw_path)
         path = target.partition(b"?")[0].decode("ascii", "replace")
         below = path.removeprefix(self._base_path)
         if not path.startswith(self._base_path) or (below and not below.startswith("/")) or ".." in unquote(path):
-            raise Refused("foreign-path")
+            raise GateRefused("foreign-path")
         segments = below.strip("/").split("/")
         # A next link is the server's own (R4 http.html, Paging: opaque), and may lead to a path of its own below the base;
         # never to another resource type or an operation.
@@ -97,12 +97,12 @@ class Gate(httpx.BaseTransport):
             "PUT": segments[0] in RESOURCE_TYPES and len(segments) == 2,
         }
         if not allowed.get(request.method, False):
-            raise Refused("not-allowed")
+            raise GateRefused("not-allowed")
         return segments[0]
 
 
 class _Bounded(httpx.SyncByteStream):
-    """A response body that ends with `Refused` past a size, packed or not, and with a timeout past a moment."""
+    """A response body that ends with `GateRefused` past a size, packed or not, and with a timeout past a moment."""
 
     def __init__(
         self,
@@ -123,9 +123,9 @@ class _Bounded(httpx.SyncByteStream):
                     raise httpx.ReadTimeout("the response takes too long")
                 yield part
         except TooLarge:
-            raise Refused("too-large", self._status) from None
+            raise GateRefused("too-large", self._status) from None
         except Undecodable:
-            raise Refused("encoded", self._status) from None
+            raise GateRefused("encoded", self._status) from None
 
     def close(self) -> None:
         self._inner.close()
