@@ -8,6 +8,7 @@
       StoreError                the durable store failed: nothing positive may be answered       (unavailable)
         StoreBusy                 another process held the store too long
         ClaimLost                 our claim ended before the settlement: another worker has it
+        HealthChanged           another worker learned something of the destination: decide again
       TokenError                no access token: the destination pauses, its queue waits
       Unreachable               a peer or server cannot be reached                               (exit code 3)
 
@@ -63,6 +64,10 @@ class StoreBusy(StoreError):
 
 class ClaimLost(StoreError):
     """The claim had ended, or belongs to another worker by now: the settlement was not recorded."""
+
+
+class HealthChanged(StoreError):
+    """The health of the destination was changed by another worker since it was read: nothing was recorded."""
 
 
 class TokenError(Hl7BridgeError):

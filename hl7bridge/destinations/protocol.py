@@ -234,6 +234,10 @@ class Destination(Identifying, Examining, Protocol):
     def close(self) -> None:
         """Let go of what `open` made."""
 
+    def share(self, slots: int) -> None:
+        """Ask no more than `slots` of the policy's requests at one time, and as great a part of its rate: other instances
+        ask, too."""
+
     def lane_keys(self, change: StaffChange, feed: str, person_id: str = "") -> tuple[str, ...]:
         """Opaque, sorted keys. Works that share one are delivered one after the other, in order. Asks no server.
         `person_id`: whom the record is known to be about, "" = not known."""

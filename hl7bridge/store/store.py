@@ -33,6 +33,7 @@ from hl7bridge.store.queue.braking import Braking
 from hl7bridge.store.queue.claiming import Claiming
 from hl7bridge.store.queue.creating import Creating
 from hl7bridge.store.queue.deciding import Deciding
+from hl7bridge.store.queue.health import DestinationHealth
 from hl7bridge.store.queue.lanes import Lanes
 from hl7bridge.store.queue.modes import Modes
 from hl7bridge.store.queue.pausing import Pausing
@@ -76,7 +77,8 @@ class Store:
         self.arrivals = arrivals = Arriving(connection, lanes)
         self.crosswalk = people = People(connection)
         self.created = created = Creating(connection, tasks)
-        self.pausing = pausing = Pausing(connection, tasks)
+        self.health = health = DestinationHealth(connection)
+        self.pausing = pausing = Pausing(connection, tasks, health)
         self.restoring = restoring = Restoring(connection)
         self.inbox = inbox = Accepting(connection, lanes)
         self.drops = Dropping(connection, inbox)
@@ -96,6 +98,7 @@ class Store:
             created=created,
             restoring=restoring,
             pausing=pausing,
+            health=health,
             tasks=tasks,
         )
         self.brake = Braking(connection, tasks)

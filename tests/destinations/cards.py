@@ -106,6 +106,9 @@ class CardDestination:
     def close(self) -> None:
         """Nothing is open."""
 
+    def share(self, slots: int) -> None:
+        """A shelf takes whatever comes."""
+
     def lane_keys(self, change: StaffChange, feed: str, person_id: str = "") -> tuple[str, ...]:
         """Those of the person, and of each unit: whoever shares one waits for the other."""
         return tuple(sorted({f"person {feed} {change.source_key}", *(f"unit {unit}" for unit in units_of(change))}))

@@ -121,10 +121,10 @@ def test_an_outcome_that_cannot_be_written_down_at_all_holds_its_change_and_no_o
     store = open_store(bench.path)
     settle = store.settling.settle
 
-    def choosy(settlements, now):
+    def choosy(settlements, now, learned):
         if any(s.claimed.change.source_key == "K1" and s.outcome.local != UNWRITABLE for s in settlements):
             raise RecursionError
-        return settle(settlements, now)
+        return settle(settlements, now, learned)
 
     store.settling.settle = choosy
     bench.store.inbox.accept([message("K1"), message("K2")], time.time())
@@ -151,7 +151,7 @@ def test_what_is_under_way_when_the_stop_must_not_wait_longer_is_looked_for_befo
 def test_a_defect_ends_the_loop_in_order_and_says_nothing_of_its_text(bench: Running, capsys) -> None:
     store = open_store(bench.path)
 
-    def claim(*_: object) -> None:
+    def claim(*_: object, **__: object) -> None:
         raise ValueError("Tamsworth")
 
     store.queue.claim = claim

@@ -3,24 +3,44 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 
 from hl7bridge.destinations.retry import CONFLICT
 from hl7bridge.model import Outcome, Result
-from hl7bridge.service.outbound.pace import IN_A_ROW, Pace
+from hl7bridge.model.health import Health
+from hl7bridge.service.outbound.pace import IN_A_ROW, REST_LONGEST, Pace
 
 BUSY = Outcome(Result.RETRY, local="server-busy")
 DONE = Outcome(Result.UPDATED)
 
 
-def fail(pace: Pace, times: int, now: float = 100.0) -> None:
+class Paced:
+    """A destination that is learned of, as its one process sees it."""
+
+    def __init__(self, in_flight: int = 8, longest: float = REST_LONGEST) -> None:
+        self.pace, self.health = Pace(in_flight, longest), Health()
+
+    def note(self, outcome: Outcome, now: float, draw: Callable[[], float]) -> None:
+        self.health = self.pace.learn(self.health, outcome, now, draw)
+
+    def room(self, open_now: int) -> int:
+        room, at_most = self.pace.room(self.health, 8, open_now), self.pace.at_most(self.health)
+        return max(0, min(room, at_most - open_now)) if at_most else room
+
+    @property
+    def rest_until(self) -> float:
+        return self.health.rest_until
+
+
+def fail(pace: Paced, times: int, now: float = 100.0) -> None:
     for _ in range(times):
         pace.note(BUSY, now, lambda: 1.0)
 
 
 def test_a_failure_alone_makes_no_rest_and_halves_what_is_sent_at_one_time():
-    pace = Pace(in_flight=8)
+    pace = Paced(in_flight=8)
     assert pace.room(0) == 16, "claimed ahead while all is well"
     fail(pace, 1)
     assert (pace.rest_until, pace.room(0), pace.room(3), pace.room(9)) == (0.0, 4, 1, 0)
@@ -32,7 +52,7 @@ def test_a_failure_alone_makes_no_rest_and_halves_what_is_sent_at_one_time():
 
 
 def test_a_success_between_failures_is_no_row():
-    pace = Pace()
+    pace = Paced()
     for _ in range(20):
         fail(pace, IN_A_ROW - 1)
         pace.note(DONE, 100.0, lambda: 0.5)
@@ -40,7 +60,7 @@ def test_a_success_between_failures_is_no_row():
 
 
 def test_rests_double_up_to_the_longest_and_one_at_a_time_asks_whether_it_is_back():
-    pace, rests, now = Pace(longest=4.0), [], 100.0
+    pace, rests, now = Paced(longest=4.0), [], 100.0
     fail(pace, IN_A_ROW - 1)
     for _ in range(6):
         fail(pace, 1, now)
@@ -52,23 +72,23 @@ def test_rests_double_up_to_the_longest_and_one_at_a_time_asks_whether_it_is_bac
 
 
 def test_what_was_under_way_when_a_rest_began_does_not_prolong_it():
-    pace = Pace()
+    pace = Paced()
     fail(pace, 16)
-    assert (pace.rests, pace.rest_until) == (1, 100.5)
+    assert (pace.health.rests, pace.rest_until) == (1, 100.5)
 
 
 def test_the_server_may_ask_for_more_and_is_heard_at_once():
-    pace = Pace()
+    pace = Paced()
     pace.note(Outcome(Result.RETRY, local="server-busy", retry_after=90.0), 100.0, lambda: 0.0)
     assert pace.rest_until == 190.0
 
 
 @pytest.mark.parametrize("result", [Result.HELD, Result.UNCHANGED, Result.CREATED])
 def test_one_answer_of_another_kind_ends_a_rest(result):
-    pace = Pace()
+    pace = Paced()
     fail(pace, 8)
     pace.note(Outcome(result), 100.0, lambda: 0.5)
-    assert (pace.failures, pace.rests, pace.rest_until) == (0, 0, 0.0)
+    assert (pace.health.failures, pace.health.rests, pace.rest_until) == (0, 0, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -81,11 +101,11 @@ def test_one_answer_of_another_kind_ends_a_rest(result):
     ],
 )
 def test_what_says_nothing_of_the_destination(outcome):
-    pace = Pace()
+    pace = Paced()
     fail(pace, 8)
-    before = (pace.at_once, pace.failures, pace.rest_until)
+    before = pace.health
     pace.note(outcome, 200.0, lambda: 0.5)
-    assert (pace.at_once, pace.failures, pace.rest_until) == before
+    assert pace.health == before
 
 
 class Round:
@@ -93,7 +113,7 @@ class Round:
 
     def __init__(self, share: float, seconds: int, seed: int = 7) -> None:
         self.sent = self.done = 0
-        pace, draw = Pace(in_flight=8), random.Random(seed)
+        pace, draw = Paced(in_flight=8), random.Random(seed)
         for second in range(seconds):
             now = 1000.0 + second
             if pace.rest_until > now:

@@ -71,25 +71,33 @@ def no_store() -> Store:
         ([("A", NO_ROLES), ("B", NO_ROLES), ("C", NO_ROLES)], False),
     ],
 )
-def test_what_latches(story: list[tuple[str, Outcome]], latched: bool) -> None:
-    guards = safeguards()
-    judged = [guards.judge(claimed(key), outcome) for key, outcome in story]
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_latches(processes: int, story: list[tuple[str, Outcome]], latched: bool, tmp_path: Path) -> None:
+    """However many instances deliver in turn."""
+    store = open_store(tmp_path / "store.db")
+    several = [safeguards() for _ in range(processes)]
+    judged = []
+    for number, (key, outcome) in enumerate(story):
+        guards = several[number % processes]
+        guards.hear(store)
+        judged.append(guards.judge(claimed(key), outcome, lambda: store))
     assert guards.latched is latched
     assert judged[:-1] == [outcome for _, outcome in story[:-1]], "those before it stay as they are"
     last = judged[-1]
     if latched:
         assert (last.result, last.local, last.tasks) == (Result.PAUSED, WRITES_REFUSED, ())
         assert guards.permit(claimed("Z"), PUT, False, no_store) == guards.refusal
-        assert guards.judge(claimed("Z"), FORBIDDEN).result is Result.PAUSED
+        assert guards.judge(claimed("Z"), FORBIDDEN, no_store).result is Result.PAUSED
     else:
         assert last == story[-1][1]
         assert guards.permit(claimed("Z"), PUT, False, no_store) is None
+    store.close()
 
 
 def test_what_was_written_before_the_refusal_is_kept() -> None:
     access = Task("leaver-access", "End access")
     half = Outcome(Result.HELD, "207", "not-offered", "No", tasks=(access, *NOT_OFFERED.tasks), person_id="p1")
-    judged = safeguards().judge(claimed("A"), half)
+    judged = safeguards().judge(claimed("A"), half, no_store)
     assert (judged.tasks, judged.person_id) == ((access,), "p1")
 
 
@@ -99,7 +107,7 @@ def test_it_is_told_once_and_ends_when_the_store_hands_out_again(tmp_path: Path)
     guards.tell(store)
     assert store.audit.paused() == {}
     for one in (guards, others):
-        one.judge(claimed("A"), NOT_OFFERED)
+        one.judge(claimed("A"), NOT_OFFERED, no_store)
         one.resumed(store)
         assert one.latched, "what was claimed before it was told does not end it"
         one.tell(store)
@@ -115,7 +123,7 @@ def test_each_interaction_is_latched_by_itself(tmp_path: Path) -> None:
     """A server that offers update and not create: joiners are held, each with a task, and leavers go on."""
     store = open_store(tmp_path / "store.db")
     guards = safeguards()
-    assert guards.judge(claimed("A"), NO_CREATE) == NO_CREATE, "held, with its task"
+    assert guards.judge(claimed("A"), NO_CREATE, no_store) == NO_CREATE, "held, with its task"
     guards.tell(store)
     assert store.modes.latches("fhir") == {"Practitioner create": NO_CREATE.text}
     assert store.audit.paused() == {}
@@ -126,7 +134,7 @@ def test_each_interaction_is_latched_by_itself(tmp_path: Path) -> None:
     assert guards.permit(claimed("C"), PUT, True, no_store) is None
 
     again = safeguards()
-    again.tell(store)
+    again.hear(store)
     assert again.permit(claimed("B"), POST, False, no_store) == held, "a restart does not forget it"
     again.resumed(store)
     assert again.permit(claimed("B"), POST, False, no_store) == held, "nor does a claim"

@@ -13,13 +13,16 @@ from hl7bridge.config import tasks as settings
 from hl7bridge.destinations.fhir.tasks import CLASSED_BY, leaver_unverified
 from hl7bridge.destinations.reasons import MAINTENANCE, SCOPE_REFUSED
 from hl7bridge.destinations.retry import RetryPolicy
-from hl7bridge.model import LEAVER_UNVERIFIED, Action, Outcome, Result, Task
+from hl7bridge.model import LEAVER_UNVERIFIED, Action, Known, Outcome, Result, Task
+from hl7bridge.model.health import Health, Learned
+from hl7bridge.service.outbound.deciding import decide
 from hl7bridge.service.outbound.hours import window_of
-from hl7bridge.service.outbound.outage import Outage
+from hl7bridge.service.outbound.outage import over
+from hl7bridge.service.outbound.pace import Pace
 from hl7bridge.service.outbound.watch import EVERY, HOUR, Watch, Watched, tell_unserved
 from hl7bridge.service.outbound.wording import Wording
 from hl7bridge.store.opening import open_store
-from hl7bridge.store.store import Store
+from hl7bridge.store.store import Claimed, DeliveryState, Settlement, Store
 from hl7bridge.store.tasking import Subject
 from tests.store.builders import accept_one, change
 
@@ -139,21 +142,33 @@ OFFICE = window_of(["mon", "tue", "wed", "thu", "fri"], "07:00-19:00", "UTC")
 MONDAY_NOON = START + 34 * HOUR
 
 
+def settle_nothing(store: Store, learned: Learned, now: float = START) -> None:
+    """Write down what was learned, with a settlement whose claim is lost."""
+    lost = Settlement(Claimed(0, 0, 0, "hr", "main", change("A"), Known(), 0), WRITTEN, DeliveryState.ENDED)
+    assert store.settling.settle([lost], now, learned) == [0]
+
+
+def written(bench: Bench, watch: Watch, *outcomes: Outcome) -> None:
+    if off_hours := watch.off_hours(outcomes):
+        settle_nothing(bench.store, Learned(Health(), Health(), off_hours), bench.now)
+        watch.look_at_off_hours(bench.store)
+
+
 def test_a_mass_of_changes_at_odd_hours_is_told_once_an_hour(bench: Bench) -> None:
     watch = bench.watch(office=(OFFICE,), off_hours_changes=50)
     for _ in range(49):
         bench.now += 1
-        watch.settled(bench.store, [WRITTEN, Outcome(Result.UNCHANGED), Outcome(Result.HELD)])
+        written(bench, watch, WRITTEN, Outcome(Result.UNCHANGED), Outcome(Result.HELD))
     assert bench.log.events() == []
     for _ in range(200):
         bench.now += 1
-        watch.settled(bench.store, [WRITTEN])
+        written(bench, watch, WRITTEN)
     assert bench.log.events() == ["mass of changes outside of office hours"]
     assert [task["kind"] for task in bench.store.worklist.tasks()] == ["off-hours"]
     bench.now += HOUR
-    watch.settled(bench.store, [WRITTEN] * 49)
+    written(bench, watch, *[WRITTEN] * 49)
     assert len(bench.log.lines) == 1, "those of an hour ago do not count"
-    watch.settled(bench.store, [WRITTEN])
+    written(bench, bench.watch(office=(OFFICE,), off_hours_changes=50), WRITTEN)
     assert len(bench.log.lines) == 2
 
 
@@ -161,7 +176,7 @@ def test_a_mass_of_changes_at_odd_hours_is_told_once_an_hour(bench: Bench) -> No
 def test_a_mass_of_changes_is_nothing_to_tell_else(bench: Bench, office) -> None:
     bench.now = MONDAY_NOON
     watch = bench.watch(office=office, off_hours_changes=1)
-    watch.settled(bench.store, [WRITTEN] * 500)
+    written(bench, watch, *[WRITTEN] * 500)
     assert (bench.log.events(), bench.store.worklist.tasks()) == ([], [])
 
 
@@ -173,32 +188,64 @@ def refused(local: str = "token-refused") -> Outcome:
 
 
 @pytest.mark.parametrize("asks", ["token-refused", "unauthorized"])
+class Outage:
+    """What a destination's health becomes, and what is said of it."""
+
+    def __init__(self) -> None:
+        self.health, self.said = Health(), []
+
+    def pause(self, outcome: Outcome, now: float) -> float:
+        claimed = Claimed(1, 1, 1, "hr", "main", change("A"), Known(), 1)
+        decisions = decide(
+            [(claimed, outcome)], self.health, RetryPolicy(), Pace(), now, look_after=0.0, draw=lambda: 1.0
+        )
+        self.health, [settlement] = decisions.health, decisions.settlements
+        self.said += decisions.lines
+        assert settlement.pause == outcome.local
+        return settlement.pause_until
+
+
+@pytest.mark.parametrize("asks", ["token-refused", "unauthorized"])
 def test_an_outage_of_ten_minutes_is_told_once_and_asks_ever_less_often(asks: str) -> None:
-    log, policy = Said(), RetryPolicy()
-    outage, now, pauses = Outage("main", log), START, []  # type: ignore[arg-type]
+    outage, now, pauses = Outage(), START, []
     while now < START + 600:
-        until = [outage.pause(refused(asks), policy, now, lambda: 1.0) for _ in range(16)]
+        until = [outage.pause(refused(asks), now) for _ in range(16)]
         assert len(set(until)) == 1, "what was under way together is one pause"
         pauses.append(until[0] - now)
         now = until[0]
     assert pauses == ([2, 4, 8] + [15] * 40 if asks == "token-refused" else [15, 30, 60, 120, 240, 300])
-    assert [level for level, _, _ in log.lines] == ["error", *["info"] * (len(pauses) - 1)]
-    outage.resumed()
-    assert outage.pause(refused(asks), policy, now, lambda: 1.0) == now + pauses[0], (
-        "a person resumed it: it begins anew"
-    )
-    outage.over()
-    outage.pause(refused(asks), policy, now, lambda: 1.0)
-    assert log.lines[-1][0] == "error", "a new outage is told again"
+    assert [level for level, _, _ in outage.said] == ["error", *["info"] * (len(pauses) - 1)]
+    assert Pace().at_most(outage.health) == 1, "one asks whether it is over"
+    outage.health = over(outage.health)
+    assert outage.health == Health()
+    outage.pause(refused(asks), now)
+    assert outage.said[-1][0] == "error", "a new outage is told again"
 
 
-def test_a_scope_that_is_not_granted_waits_for_a_person() -> None:
-    log = Said()
-    outage = Outage("main", log)  # type: ignore[arg-type]
-    assert outage.pause(refused(SCOPE_REFUSED), RetryPolicy(), START, lambda: 1.0) == 0.0
-    assert outage.pause(refused(SCOPE_REFUSED), RetryPolicy(), START + 1, lambda: 1.0) == 0.0
-    assert [level for level, _, _ in log.lines] == ["error", "info"]
-    assert "auth.scopes" in log.lines[0][2]["text"]
+def test_a_person_who_resumes_it_lets_the_pauses_begin_anew(bench: Bench) -> None:
+    outage = Outage()
+    first, second = outage.pause(refused(), START), outage.pause(refused(), START + 2)
+    assert (first - START, second - START - 2) == (2, 4)
+    settle_nothing(bench.store, Learned(Health(), outage.health))
+    bench.store.pausing.pause("main", "token-refused", START, until=second)
+    bench.store.pausing.resume("main", START + 3, who="ana", note="try")
+    outage.health = bench.store.health.of("main")
+    assert outage.pause(refused(), START + 3) == START + 5
+    assert outage.said[-1][0] == "info", "people know"
+
+
+def test_a_scope_that_is_not_granted_waits_for_a_person(bench: Bench) -> None:
+    outage = Outage()
+    assert outage.pause(refused(SCOPE_REFUSED), START) == 0.0
+    assert outage.pause(refused(SCOPE_REFUSED), START + 1) == 0.0
+    assert [level for level, _, _ in outage.said] == ["error", "info"]
+    assert "auth.scopes" in outage.said[0][2]["text"]
+    settle_nothing(bench.store, Learned(Health(), outage.health))
+    bench.store.pausing.pause("main", SCOPE_REFUSED, START)
+    bench.watch().look(bench.store)
+    outage.health = bench.store.health.of("main")
+    outage.pause(refused(SCOPE_REFUSED), START + 2)
+    assert outage.said[-1][0] == "error", "another process, other settings perhaps: told anew"
 
 
 # -- words --

@@ -94,6 +94,7 @@ class FhirDestination:
         self._connect = connect or (lambda: FhirClient(rules))
         self._lock = threading.Lock()
         self._client: FhirClient | None = None
+        self._slots = rules.in_flight
 
     @property
     def client(self) -> FhirClient:
@@ -101,6 +102,7 @@ class FhirDestination:
         with self._lock:
             if self._client is None:
                 self._client = self._connect()
+                self._client.budget.share(self._slots)
             return self._client
 
     def open(self) -> None:
@@ -113,6 +115,13 @@ class FhirDestination:
             if self._client is not None:
                 self._client.close()
                 self._client = None
+
+    def share(self, slots: int) -> None:
+        """Of everything that its client asks, whoever wants to know."""
+        with self._lock:
+            self._slots = slots
+            if self._client is not None:
+                self._client.budget.share(slots)
 
     def lane_keys(self, change: StaffChange, feed: str, person_id: str = "") -> tuple[str, ...]:
         """One key per identifier, one for the feed's own record, and one for the Practitioner."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import queue
-import random
 import secrets
 import socket
 import threading
@@ -22,14 +21,15 @@ from datetime import UTC, datetime
 from hl7bridge.assemble.ledger import StoreLedger, effective_lag
 from hl7bridge.destinations.policy import Brake
 from hl7bridge.destinations.protocol import Destination, Work
-from hl7bridge.destinations.reasons import APPROVAL, BRAKED, LEAVING_REPORT, MAINTENANCE, NOT_OFFERED
-from hl7bridge.destinations.retry import RetryPolicy, next_step
-from hl7bridge.errors import Hl7BridgeError
-from hl7bridge.model import WRITES_REFUSED, Outcome, Result
+from hl7bridge.destinations.reasons import LEAVING_REPORT, MAINTENANCE
+from hl7bridge.destinations.retry import RetryPolicy
+from hl7bridge.errors import HealthChanged, Hl7BridgeError
+from hl7bridge.model import Outcome, Result
+from hl7bridge.model.health import Learned
 from hl7bridge.service.log import Log
+from hl7bridge.service.outbound.deciding import Decisions, decide
 from hl7bridge.service.outbound.leaving import LeavingReport
 from hl7bridge.service.outbound.offered import HOUR
-from hl7bridge.service.outbound.outage import Outage
 from hl7bridge.service.outbound.pace import REST_LONGEST, Pace
 from hl7bridge.service.outbound.safeguards import Safeguards
 from hl7bridge.service.outbound.schedule import Schedule
@@ -41,7 +41,6 @@ GROUP = 64  # settlements a transaction
 GROUP_SECONDS = 0.1  # and the longest that a settlement waits for company
 LEASE = 5.0  # seconds that a worker's claims outlive its last renewal
 UNWRITABLE = "unwritable-outcome"
-_EXPECTED = frozenset({APPROVAL.local, NOT_OFFERED})  # held as the mode says, or as one alert has told
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +80,10 @@ class DestinationLoop(threading.Thread):
         self._stopping = threading.Event()
         self._local = threading.local()
         self._stores: list[Store] = []
-        self._outage = Outage(policy.name, log)
         self._watch = Watch(policy.name, target.watched, target.destination.words.leaver_unverified(), log)
         self._paused_for = ""  # why nothing was handed out, until something is delivered again
         self._leaving = LeavingReport(policy, log)
+        self._slots = policy.in_flight
         self._pace = Pace(policy.in_flight, min(REST_LONGEST, target.retry.longest))
         self._safeguards = Safeguards(
             target.destination, target.brake, log, capabilities_interval=target.capabilities_interval
@@ -135,7 +134,7 @@ class DestinationLoop(threading.Thread):
                 store.close()
 
     def _work(self, store: Store, pool: ThreadPoolExecutor) -> None:
-        store.queue.join(self.owner, LEASE, time.time())
+        self._join(store)
         renewed = time.monotonic()
         look = True
         first_done = 0.0
@@ -189,20 +188,18 @@ class DestinationLoop(threading.Thread):
         if not self._watch.look(store):
             self._paused_for = MAINTENANCE
             return False
-        room = self._pace.room(len(self._open))
-        if self._outage.told:
-            room = min(room, 1 - len(self._open))  # one asks whether the server takes our token again
+        health = store.health.of(policy.name)
+        room = self._pace.room(health, self._slots, len(self._open))
         if room <= 0:
             return False
         if time.monotonic() >= self._index_lag_from:
             self._index_lag = effective_lag(store, policy)
             self._index_lag_from = time.monotonic() + LAG_EVERY
+        self._safeguards.hear(store)
         self._safeguards.tell(store)
         if not self._leaving.may_go(store):
             self._paused_for = LEAVING_REPORT
             return False
-        if self._outage.until > time.time() and policy.name not in store.audit.paused():
-            self._outage.resumed()
         claimed = store.queue.claim(
             policy.name,
             self.owner,
@@ -211,6 +208,7 @@ class DestinationLoop(threading.Thread):
             self._target.destination.lane_keys,
             policy.clock_tolerance,
             self._tell_stale,
+            at_most=self._pace.at_most(health),
         )
         if claimed:
             self._safeguards.resumed(store)
@@ -243,7 +241,7 @@ class DestinationLoop(threading.Thread):
                     offer=safeguards.offered.current() if self._policy.writes else None,
                     index_lag=self._index_lag,
                 )
-                outcome = safeguards.judge(claimed, outcome)
+                outcome = safeguards.judge(claimed, outcome, self._own_store)
         except Exception as error:  # a defect met by one change must not stop the others
             self._log.error(
                 "delivery failed by a defect", destination=self._name, delivery_id=claimed.delivery_id,
@@ -285,28 +283,49 @@ class DestinationLoop(threading.Thread):
             return
         self._safeguards.tell(store)  # first, so that nobody is handed what is given back
         now = time.time()
-        settlements = [self._settlement(claimed, outcome, now) for claimed, outcome in done]
-        lost = self._recorded(store, settlements, now)
-        self._watch.settled(store, [outcome for _, outcome in done])
+        off_hours = self._watch.off_hours(outcome for _, outcome in done)
+        decisions, lost = self._decided(store, done, off_hours, now)
+        decisions.tell(self._log, self._name)
+        if self._paused_for and decisions.delivered:
+            self._log.info("deliveries go on after a pause", destination=self._name, reason=self._paused_for)
+            self._paused_for = ""
+        if off_hours:
+            self._watch.look_at_off_hours(store)
         for claimed, _ in done:
             self._open.pop(claimed.delivery_id, None)
         if lost:
             self._log.warning("claims lost, nothing recorded", destination=self._name, lost=len(lost))
         self._settled()
 
-    def _recorded(self, store: Store, settlements: list[Settlement], now: float) -> list[int]:
+    def _decided(
+        self, store: Store, done: list[tuple[Claimed, Outcome]], off_hours: int, now: float
+    ) -> tuple[Decisions, list[int]]:
+        """Decide and write it down; again, while others learn something of the destination between the two."""
+        while True:
+            health = store.health.of(self._name)
+            decisions = decide(done, health, self._target.retry, self._pace, now, look_after=self._index_lag)
+            learned = Learned(health, decisions.health, off_hours)
+            try:
+                return decisions, self._recorded(store, decisions.settlements, now, learned)
+            except HealthChanged:
+                continue
+
+    def _recorded(self, store: Store, settlements: list[Settlement], now: float, learned: Learned | None) -> list[int]:
         """Settle; returns the ids of lost claims. One outcome that cannot be written down (half a surrogate pair, lists
         in lists without end from a server) must not stop the others: it goes without its differences, at last it is held.
         """
         try:
-            return store.settling.settle(settlements, now)
+            return store.settling.settle(settlements, now, learned)
         except Hl7BridgeError:
             raise
         except Exception as error:
             one = settlements[0]
             outcome = one.outcome
             if len(settlements) > 1:
-                return [lost for settlement in settlements for lost in self._recorded(store, [settlement], now)]
+                lost = self._recorded(store, settlements[:1], now, learned)
+                return lost + [
+                    each for settlement in settlements[1:] for each in self._recorded(store, [settlement], now, None)
+                ]
             if outcome.local == UNWRITABLE:
                 raise
             self._log.error(
@@ -319,47 +338,16 @@ class DestinationLoop(threading.Thread):
                 text = f"The outcome cannot be written down: {type(error).__name__}"
                 held = Outcome(Result.HELD, "207", UNWRITABLE, text, person_id=outcome.person_id)
                 bare = Settlement(one.claimed, held, DeliveryState.HELD)
-            return self._recorded(store, [bare], now)
+            return self._recorded(store, [bare], now, learned)
 
-    def _settlement(self, claimed: Claimed, outcome: Outcome, now: float) -> Settlement:
-        self._pace.note(outcome, now, random.random)
-        step = next_step(outcome, claimed.known.attempts, self._target.retry, random.random)
-        name = self._name
-        if outcome.local in (WRITES_REFUSED, MAINTENANCE):
-            return Settlement(claimed, outcome, DeliveryState.QUEUED)
-        if step.kind == "pause":
-            until = self._outage.pause(outcome, self._target.retry, now, random.random)
-            return Settlement(
-                claimed, outcome, DeliveryState.QUEUED, pause=outcome.local or "paused", pause_until=until
-            )
-        state = _STATES[step.kind]
-        if state in (DeliveryState.ENDED, DeliveryState.HELD):
-            self._outage.over()
-        if self._paused_for and state in (DeliveryState.ENDED, DeliveryState.HELD):
-            self._log.info("deliveries go on after a pause", destination=name, reason=self._paused_for)
-            self._paused_for = ""
-        if state is DeliveryState.HELD and outcome.local != BRAKED.local:  # of the brake, one alert tells
-            tell = self._log.info if outcome.local in _EXPECTED else self._log.warning
-            tell(
-                "delivery held", destination=name, delivery_id=claimed.delivery_id, message_id=claimed.message_id,
-                local=outcome.local, status=outcome.http_status,
-            )  # fmt: skip
-        elif state in (DeliveryState.RETRY, DeliveryState.UNKNOWN):
-            self._log.warning(
-                "delivery waits", destination=name, delivery_id=claimed.delivery_id, state=state.value,
-                local=outcome.local, status=outcome.http_status, seconds=round(step.delay, 1),
-            )  # fmt: skip
-        resting = state is DeliveryState.RETRY and self._pace.rest_until > now
-        return Settlement(
-            claimed,
-            outcome,
-            state,
-            next_attempt=now + step.delay,
-            # Written down, so that an acknowledgment that waits for this destination need not wait for its deadline.
-            pause=outcome.local if resting else "",
-            pause_until=self._pace.rest_until if resting else 0.0,
-            look_after=self._index_lag,
-        )
+    def _join(self, store: Store) -> None:
+        store.queue.join(self.owner, LEASE, time.time(), self._name)
+        self._share(store)
+
+    def _share(self, store: Store) -> None:
+        """Hear how much of what the destination may be sent is ours: others may have come or gone."""
+        self._slots = store.queue.share(self.owner, self._policy.in_flight, time.time())
+        self._target.destination.share(self._slots)
 
     def _renew(self, store: Store) -> float:
         if not store.queue.renew(self.owner, LEASE, time.time()):
@@ -368,16 +356,10 @@ class DestinationLoop(threading.Thread):
             self._open.clear()
             self._done.clear()
             self.owner = f"{self.owner.rsplit('-', 1)[0]}-{secrets.token_hex(4)}"
-            store.queue.join(self.owner, LEASE, time.time())
+            self._join(store)
+        else:
+            self._share(store)
         return time.monotonic()
-
-
-_STATES = {
-    "end": DeliveryState.ENDED,
-    "retry": DeliveryState.RETRY,
-    "unknown": DeliveryState.UNKNOWN,
-    "hold": DeliveryState.HELD,
-}
 
 
 @dataclass(slots=True)

@@ -25,11 +25,15 @@ _WROTE = frozenset({Result.CREATED, Result.UPDATED, Result.DEACTIVATED, Result.R
 
 
 class Safeguards:
-    """Those of one destination in one process. `permit` and `judge` are for workers, the others for the loop.
+    """Those of one destination. `permit` and `judge` are for workers, the others for the loop.
 
     What a server does not offer, or forbids to three people in a row, is latched for each interaction by itself: a change
     that needs it is held, with a task, and not sent. Only a server that refuses the essential one (to update a person)
     pauses as a whole: there leavers wait, and whatever else is written would hide that.
+
+    Whom the server forbade, and what is latched, is in the store. Here is a copy, so that no worker sends what another has
+    just seen refused, and none asks the store with each write; and what the server offers, which each process asks it for
+    itself.
     """
 
     def __init__(
@@ -39,9 +43,9 @@ class Safeguards:
         self._essential, self._words = destination.essential, destination.words
         self.offered = Offered(destination, interval=capabilities_interval, tell=self._tell_offer)
         self._lock = threading.Lock()
-        self._forbidden: dict[str, list[tuple[str, str]]] = {}
         self._latched: dict[str, str] = {}  # interaction -> what the server said
-        self._told: set[str] | None = None  # None: what an earlier process latched is not read yet
+        self._forbidden: frozenset[str] = frozenset()  # what the server may have forbidden to somebody
+        self._told: set[str] = set()  # those of them that the store knows
 
     def _tell_offer(self, offer: Offer | None, changed: bool) -> None:
         if offer is None:
@@ -80,22 +84,23 @@ class Safeguards:
             )  # fmt: skip
         return None if answer is Braked.FREE else reasons.BRAKED
 
-    def judge(self, claimed: Claimed, outcome: Outcome) -> Outcome:
+    def judge(self, claimed: Claimed, outcome: Outcome, store: Callable[[], Store]) -> Outcome:
         """The outcome as it counts. One that shows that an interaction is refused latches it; where that pauses the
         destination, its change stays queued."""
-        with self._lock:
-            if outcome.result in _WROTE:
-                for made in outcome.interactions:
-                    self._forbidden.pop(reasons.operation(made.resource_type, made.kind.value), None)
-            if outcome.result is not Result.HELD or outcome.local not in (reasons.NOT_OFFERED, reasons.FORBIDDEN):
+        if outcome.result in _WROTE and outcome.interactions:
+            made = {reasons.operation(made.resource_type, made.kind.value) for made in outcome.interactions}
+            if permitted := made & self._forbidden:
+                store().modes.permit(self._name, permitted)
+                self._forbidden -= permitted
+        if outcome.result is not Result.HELD or outcome.local not in (reasons.NOT_OFFERED, reasons.FORBIDDEN):
+            return outcome
+        operation = outcome.refused or self._essential  # who may not even read can't update anybody
+        if outcome.local == reasons.FORBIDDEN and operation not in self._latched:
+            self._forbidden |= {operation}
+            people = store().modes.forbid(self._name, operation, claimed.feed, claimed.change.source_key)
+            if people < PEOPLE:
                 return outcome
-            operation = outcome.refused or self._essential  # who may not even read can't update anybody
-            if outcome.local == reasons.FORBIDDEN:
-                person = (claimed.feed, claimed.change.source_key)
-                people = [known for known in self._forbidden.get(operation, []) if known != person]
-                self._forbidden[operation] = [*people, person]
-                if len(people) + 1 < PEOPLE and operation not in self._latched:
-                    return outcome
+        with self._lock:
             self._latched.setdefault(operation, outcome.text)
         if operation != self._essential:
             return outcome
@@ -114,13 +119,16 @@ class Safeguards:
 
     # -- the loop --
 
+    def hear(self, store: Store) -> None:
+        """Read what others latched, and what they were forbidden."""
+        known, forbidden = store.modes.refused(self._name)
+        with self._lock:
+            self._latched = known | self._latched
+            self._forbidden |= forbidden
+        self._told |= known.keys()
+
     def tell(self, store: Store) -> None:
         """Write new latches down; whoever is the first to do so tells people."""
-        if self._told is None:
-            earlier = store.modes.latches(self._name)
-            with self._lock:
-                self._latched = earlier | self._latched
-            self._told = set(earlier)
         for operation, said in list(self._latched.items()):
             if operation in self._told:
                 continue
@@ -144,6 +152,5 @@ class Safeguards:
         with self._lock:
             for operation in ended:
                 self._latched.pop(operation, None)
-                self._forbidden.pop(operation, None)
         self._told -= ended
         self.offered.forget()

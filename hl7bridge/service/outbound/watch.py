@@ -5,8 +5,7 @@ masses of changes at odd hours. Each is told once, over processes and restarts: 
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from hl7bridge.destinations.reasons import MAINTENANCE, SCOPE_REFUSED
@@ -42,7 +41,10 @@ class Watched:
 
 
 class Watch:
-    """That of one destination in one process. `look`, `settled` are for the loop's thread, `closed_until` for anybody."""
+    """That of one destination. `closed_until`, `refusal` are for any thread, the others for the loop's.
+
+    When it looks next is its own affair: each process looks, and what is found is told by the first of them alone.
+    """
 
     def __init__(
         self, name: str, watched: Watched, unverified: Task, log: Log, clock: Callable[[], float] = time.time
@@ -51,7 +53,6 @@ class Watch:
         self._name, self._watched, self._log, self._clock = name, watched, log, clock
         self._next = 0.0
         self._begun = False
-        self._changes: deque[tuple[float, int]] = deque()
         self._unverified = watched.wording.timed(unverified)
 
     def closed_until(self) -> float:
@@ -88,6 +89,8 @@ class Watch:
         """With a new process come new settings: a window that is no longer there, a scope that is asked for no more."""
         self._begun = True
         reason = store.audit.paused().get(self._name, "")
+        if reason == SCOPE_REFUSED:
+            store.health.forget(self._name)
         if reason == SCOPE_REFUSED or (reason == MAINTENANCE and not end):
             store.pausing.resume(self._name, now, note="the service was started anew")
 
@@ -105,22 +108,19 @@ class Watch:
                 seconds=round(now - task["due"]),
             )  # fmt: skip
 
-    def settled(self, store: Store, outcomes: list[Outcome]) -> None:
-        """Count what was written outside of office hours, and tell of a mass of it, at most once an hour."""
-        watched, now = self._watched, self._clock()
-        if not watched.office or windows.until(watched.office, now):
-            self._changes.clear()
-            return
-        written = sum(outcome.result in _WRITTEN for outcome in outcomes)
-        if written:
-            self._changes.append((now, written))
-        while self._changes and self._changes[0][0] <= now - HOUR:
-            self._changes.popleft()
-        total = sum(count for _, count in self._changes)
-        if (
-            written
-            and total >= watched.off_hours_changes
-            and store.worklist.tell_once(self._name, OFF_HOURS, now, HOUR, _TASK)
+    def off_hours(self, outcomes: Iterable[Outcome]) -> int:
+        """How many of these are changes written outside of office hours."""
+        office = self._watched.office
+        if not office or windows.until(office, self._clock()):
+            return 0
+        return sum(outcome.result in _WRITTEN for outcome in outcomes)
+
+    def look_at_off_hours(self, store: Store) -> None:
+        """Tell of a mass of changes outside of office hours, once an hour, whoever wrote them."""
+        now = self._clock()
+        total = store.health.written_at_odd_hours(self._name, now)
+        if total >= self._watched.off_hours_changes and store.worklist.tell_once(
+            self._name, OFF_HOURS, now, HOUR, _TASK
         ):
             self._log.error("mass of changes outside of office hours", destination=self._name, changes=total)
 

@@ -44,6 +44,7 @@ DUE = (
     "SELECT id, message_id FROM delivery WHERE state = 'scheduled' AND destination = ? AND not_before <= ?"
     " ORDER BY not_before, id LIMIT ?"
 )
+UNDER_WAY = "SELECT COUNT(*) FROM delivery WHERE state = 'claimed' AND destination = ?"
 BLOCKED = "SELECT EXISTS (SELECT 1 FROM lane WHERE key = ? AND place < ?) OR EXISTS (SELECT 1 FROM claim WHERE key = ?)"
 CANDIDATE = (
     "SELECT d.message_id, d.position, d.feed, d.source_key, d.place, d.lane, d.order_time, d.force, d.attempts,"
@@ -91,16 +92,16 @@ class Claiming(StorePart):
 
     # -- leases --
 
-    def join(self, owner: str, seconds: float, now: float) -> None:
-        """Register a worker process; its claims hold until now + seconds unless renewed.
+    def join(self, owner: str, seconds: float, now: float, destination: str = "") -> None:
+        """Register a worker process, of a destination; its claims hold until now + seconds unless renewed.
 
         What an earlier life of the same owner had claimed is taken over: nobody knows how it ended.
         """
         with self._writing():
             self._execute(
-                "INSERT INTO worker (owner, expiry) VALUES (?, ?)"
-                " ON CONFLICT (owner) DO UPDATE SET expiry = excluded.expiry",
-                (owner, now + seconds),
+                "INSERT INTO worker (owner, expiry, destination, joined) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (owner) DO UPDATE SET expiry = excluded.expiry, destination = excluded.destination",
+                (owner, now + seconds, destination, now),
             )
             for row in self._claims_of(owner):
                 self._take_over(now, *row)
@@ -112,6 +113,24 @@ class Claiming(StorePart):
                 "UPDATE worker SET expiry = ? WHERE owner = ? AND expiry > ?", (now + seconds, owner, now)
             )
             return renewed.rowcount > 0
+
+    def share(self, owner: str, in_flight: int, now: float) -> int:
+        """How many of the requests at one time that a destination takes are this worker's: all who live divide them, and
+        who came first gets what is left over. 0 = the others take them all: stand by.
+
+        Nobody waits for the others to hear of a newcomer: they may ask too much until each renews its lease.
+        """
+        with self._reading():
+            rows = self._execute(
+                "SELECT w.owner FROM worker w JOIN worker me ON me.destination = w.destination"
+                " WHERE me.owner = ? AND w.expiry > ? ORDER BY w.joined, w.owner",
+                (owner, now),
+            ).fetchall()
+        owners = [row[0] for row in rows]
+        if owner not in owners:
+            return 0
+        each, left_over = divmod(in_flight, len(owners))
+        return each + (owners.index(owner) < left_over)
 
     def leave(self, owner: str, now: float, begun: Collection[int] = ()) -> None:
         """End the lease and give back what is claimed. `begun`: ids of deliveries whose attempt was cut off; those are
@@ -155,6 +174,8 @@ class Claiming(StorePart):
         lane_of: LaneOf | None = None,
         clock_tolerance: float = CLOCK_TOLERANCE,
         told: Told = _nobody,
+        *,
+        at_most: int = 0,
     ) -> list[Claimed]:
         """Hand out due deliveries whose lanes are free, in order of commit, leavers' lanes first.
 
@@ -162,8 +183,9 @@ class Claiming(StorePart):
         `known.ambiguous`. A stale one (order_time older than the last applied for that feed and key by
         `clock_tolerance` seconds or more) is ended here, with its result, history and, of a lifecycle change, a task; it is
         not handed out, and `told(delivery id, message id)` hears of it. One that is older by less is `known.late`. Nothing
-        while the destination is paused. `lane_of(change, feed, person's id)` computes a candidate's lane under current
-        settings. Raises ClaimLost when the owner holds no lease.
+        while the destination is paused. No more than leave `at_most` claimed there by all workers together (0 = no such
+        bound). `lane_of(change, feed, person's id)` computes a candidate's lane under current settings. Raises ClaimLost
+        when the owner holds no lease.
         """
         asked = _Asked(destination, owner, lane_of, clock_tolerance, told)
         with self._reading():
@@ -186,6 +208,8 @@ class Claiming(StorePart):
                 if self._pausing.is_paused(destination, now):
                     return []
                 self._take_over_orphans(destination, now)
+                if at_most:
+                    limit = min(limit, at_most - self._execute(UNDER_WAY, (destination,)).fetchone()[0])
                 return self._hand_out(asked, limit, now)
 
     def _require_lease(self, owner: str, now: float) -> None:

@@ -7,7 +7,7 @@ person says so. Until then the destination hands out nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from hl7bridge.model import APPLIED, DeliveryEvent, DeliveryState, Result, StaffChange
@@ -149,13 +149,44 @@ class Modes(StorePart):
 
     # -- interactions that a server refuses --
 
+    def forbid(self, destination: str, operation: str, feed: str, source_key: str) -> int:
+        """The server forbade that to a person. Returns to how many in a row, of all instances, since it permitted it to
+        anybody."""
+        with self._writing():
+            self._execute(
+                "INSERT INTO forbidden (destination, operation, feed, source_key) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT DO NOTHING",
+                (destination, operation, feed, source_key),
+            )
+            people: int = self._execute(
+                "SELECT COUNT(*) FROM forbidden WHERE destination = ? AND operation = ?", (destination, operation)
+            ).fetchone()[0]
+            return people
+
+    def permit(self, destination: str, operations: Collection[str]) -> None:
+        """The server took these: those whom it forbade them before were no row."""
+        with self._writing():
+            self._executemany(
+                "DELETE FROM forbidden WHERE destination = ? AND operation = ?",
+                [(destination, operation) for operation in operations],
+            )
+
+    def refused(self, destination: str) -> tuple[dict[str, str], set[str]]:
+        """The latches, and the operations that it forbade to somebody since it last permitted them."""
+        with self._reading():
+            forbidden = self._execute("SELECT DISTINCT operation FROM forbidden WHERE destination = ?", (destination,))
+            return self._latches(destination), {row[0] for row in forbidden.fetchall()}
+
     def latches(self, destination: str) -> dict[str, str]:
         """Interaction ("Practitioner create") -> what the server said; changes that need it are held."""
         with self._reading():
-            rows = self._execute(
-                "SELECT operation, text FROM latch WHERE destination = ? ORDER BY operation", (destination,)
-            ).fetchall()
-        return dict(rows)
+            return self._latches(destination)
+
+    def _latches(self, destination: str) -> dict[str, str]:
+        rows = self._execute(
+            "SELECT operation, text FROM latch WHERE destination = ? ORDER BY operation", (destination,)
+        )
+        return dict(rows.fetchall())
 
     def latch(self, destination: str, operation: str, text: str, now: float) -> bool:
         """Ask for that interaction no more. True for the first who says so: who tells people."""
@@ -176,5 +207,9 @@ class Modes(StorePart):
             ).fetchall()
             if rows:
                 self._execute("DELETE FROM latch WHERE destination = ?", (destination,))
+                self._executemany(
+                    "DELETE FROM forbidden WHERE destination = ? AND operation = ?",
+                    [(destination, operation) for (operation,) in rows],
+                )
                 self._note(now, 0, 0, "tried again", destination=destination, who=who, note=note)
             return [row[0] for row in rows]

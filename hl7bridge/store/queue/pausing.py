@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from hl7bridge.model import Task
+from hl7bridge.model import WRITES_REFUSED, Task
 from hl7bridge.store.connection import StoreConnection, StorePart
+from hl7bridge.store.queue.health import DestinationHealth
 from hl7bridge.store.tasking import Tasking
 
 
 class Pausing(StorePart):
     """Pausing, resuming, and looking."""
 
-    def __init__(self, connection: StoreConnection, tasks: Tasking) -> None:
+    def __init__(self, connection: StoreConnection, tasks: Tasking, health: DestinationHealth) -> None:
         super().__init__(connection)
-        self._tasks = tasks
+        self._tasks, self._health = tasks, health
 
     # -- within the transactions of claims and settlements --
 
@@ -89,6 +90,9 @@ class Pausing(StorePart):
                     " WHERE state = 'open' AND kind = ? AND destination = ?",
                     (now, who, note, row[0], destination),
                 )
+                self._health.begin_anew(destination)
+            if row and row[0] == WRITES_REFUSED:
+                self._execute("DELETE FROM forbidden WHERE destination = ?", (destination,))
             if row or who:
                 self._execute(
                     "UPDATE delivery SET next_attempt = ? WHERE destination = ? AND state = 'retry' AND next_attempt > ?",

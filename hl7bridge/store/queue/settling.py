@@ -15,6 +15,7 @@ from hl7bridge.model import (
     StaffChange,
     Written,
 )
+from hl7bridge.model.health import Learned
 from hl7bridge.store.connection import StoreConnection, StorePart
 from hl7bridge.store.encoding import (
     PLAIN,
@@ -27,6 +28,7 @@ from hl7bridge.store.encoding import (
 from hl7bridge.store.inbox.arriving import Arriving
 from hl7bridge.store.queue.created import SecondLook
 from hl7bridge.store.queue.creating import Creating
+from hl7bridge.store.queue.health import DestinationHealth
 from hl7bridge.store.queue.lanes import Lanes, keys_from_text
 from hl7bridge.store.queue.moving import Move, move
 from hl7bridge.store.queue.pausing import Pausing
@@ -88,21 +90,28 @@ class Settling(StorePart):
         created: Creating,
         restoring: Restoring,
         pausing: Pausing,
+        health: DestinationHealth,
         tasks: Tasking,
     ) -> None:
         super().__init__(connection)
         self._lanes, self._arrivals, self._created = lanes, arrivals, created
         self._restoring, self._pausing, self._tasks = restoring, pausing, tasks
+        self._health = health
 
-    def settle(self, settlements: Sequence[Settlement], now: float) -> list[int]:
-        """Record outcomes, crosswalk, bases, tasks and history in one transaction; returns the ids of deliveries whose
-        claim was lost (nothing of those was recorded)."""
+    def settle(self, settlements: Sequence[Settlement], now: float, learned: Learned | None = None) -> list[int]:
+        """Record outcomes, crosswalk, bases, tasks, history, and what was learned of their destination, in one
+        transaction; returns the ids of deliveries whose claim was lost (nothing of those was recorded).
+
+        Raises HealthChanged, and records nothing, when `learned` goes by an older health than is there now.
+        """
         for settlement in settlements:
             if settlement.state not in SETTLED_AS:
                 raise ValueError(f"a delivery cannot be settled as {settlement.state}")
         if not settlements:
             return []
         with self._writing():
+            if learned:
+                self._health.keep(settlements[0].claimed.destination, learned, now)
             return [s.claimed.delivery_id for s in settlements if not self._settle(s, now)]
 
     def _settle(self, settlement: Settlement, now: float) -> bool:

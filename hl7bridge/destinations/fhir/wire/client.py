@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import re
 import ssl
-import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -21,7 +20,7 @@ from urllib.parse import quote
 
 import httpx
 
-from hl7bridge.destinations.budget import TokenBucket
+from hl7bridge.destinations.budget import Budget
 from hl7bridge.destinations.fhir.rules import DestinationRules, origin
 from hl7bridge.destinations.fhir.wire.gate import Gate, GateRefused
 from hl7bridge.destinations.fhir.wire.network import Network, deadline_of
@@ -115,13 +114,13 @@ class FhirClient:
     ) -> None:
         self.rules, self._now = rules, now
         self._base = rules.base_url.rstrip("/")
-        self._slots = threading.BoundedSemaphore(rules.in_flight)
+        self.budget = Budget(rules.in_flight, rules.requests_per_second, clock, sleep)
         gate = Gate(
             transport or Network(rules, connections=rules.in_flight, clock=clock),
             httpx.URL(self._base),
             max_response=rules.max_response,
             deadline=deadline_of(rules),
-            bucket=TokenBucket(rules.requests_per_second, clock, sleep),
+            bucket=self.budget.bucket,
             clock=clock,
         )
         self._http = httpx.Client(
@@ -324,7 +323,7 @@ class FhirClient:
     def _exchange(self, request: httpx.Request, with_token: bool, *, writes: bool) -> Reply:
         lost = ReplyKind.AMBIGUOUS if writes else ReplyKind.TRANSIENT
         try:
-            with self._slots:
+            with self.budget.slot():
                 response = self._http.send(request, auth=httpx.USE_CLIENT_DEFAULT if with_token else None)
         except TokenError as error:
             detail = "token-refused" if error.permanent else "token-unavailable"

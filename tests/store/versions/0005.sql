@@ -1,0 +1,478 @@
+BEGIN TRANSACTION;
+CREATE TABLE acknowledgment (
+    message_id INTEGER NOT NULL REFERENCES message (id),
+    kind TEXT NOT NULL,
+    state TEXT NOT NULL,
+    code TEXT NOT NULL,
+    positive INTEGER NOT NULL,
+    due REAL NOT NULL,
+    changed REAL NOT NULL,
+    body BLOB NOT NULL,
+    PRIMARY KEY (message_id, kind)
+) WITHOUT ROWID;
+INSERT INTO "acknowledgment" VALUES(1,'original','owed','AA',1,0.0,1800000000.0,X'4D53487C6F6B0D');
+INSERT INTO "acknowledgment" VALUES(2,'original','owed','AA',1,0.0,1800000000.0,X'4D53487C6F6B0D');
+INSERT INTO "acknowledgment" VALUES(3,'original','owed','AE',0,0.0,1800000000.0,X'4D53487C6E6F0D');
+CREATE TABLE alert (
+    destination TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    at REAL NOT NULL,
+    PRIMARY KEY (destination, kind)
+) WITHOUT ROWID;
+CREATE TABLE arrival (
+    message_id INTEGER NOT NULL REFERENCES message (id),
+    part INTEGER NOT NULL,
+    delivery_id INTEGER NOT NULL,
+    records INTEGER NOT NULL,
+    deliveries TEXT NOT NULL,
+    force INTEGER NOT NULL,
+    codec INTEGER NOT NULL,
+    key_id TEXT NOT NULL,
+    content BLOB NOT NULL,
+    PRIMARY KEY (message_id, part)
+);
+CREATE TABLE attempt (
+    delivery_id INTEGER NOT NULL REFERENCES delivery (id),
+    number INTEGER NOT NULL,
+    at REAL NOT NULL,
+    result TEXT NOT NULL,
+    local TEXT NOT NULL,
+    http_status INTEGER NOT NULL,
+    exchanges TEXT NOT NULL,
+    warnings TEXT NOT NULL,
+    codec INTEGER NOT NULL,
+    key_id TEXT NOT NULL,
+    interactions BLOB NOT NULL,
+    PRIMARY KEY (delivery_id, number)
+);
+INSERT INTO "attempt" VALUES(1,1,1800000000.0,'updated','',200,'[["GET", "Practitioner", 200, 3.25, "5a0e9f0c-1"], ["PUT", "Practitioner", 200, 7.5, "5a0e9f0c-2"]]','[["0", "drift", "A value was changed at the server", "W", null, 0]]',0,'',X'7B22696E746572616374696F6E73223A5B7B226B696E64223A22757064617465222C227265736F757263655F74797065223A2250726163746974696F6E6572222C227265736F757263655F6964223A227031222C22726561736F6E223A226368616E676564222C22646966666572656E636573223A5B7B2270617468223A2274656C65636F6D5B305D2E72616E6B222C226265666F7265223A312E302C226166746572223A322E35302C226669656C64223A225354462D3130227D5D2C226472696674223A5B5D7D5D2C226472696674223A5B5D7D');
+INSERT INTO "attempt" VALUES(2,1,1800000000.0,'retry','',200,'','',0,'',X'7B22696E746572616374696F6E73223A5B5D2C226472696674223A5B5D7D');
+CREATE TABLE body (
+    message_id INTEGER PRIMARY KEY REFERENCES message (id),
+    codec INTEGER NOT NULL,
+    key_id TEXT NOT NULL,
+    content BLOB NOT NULL
+);
+INSERT INTO "body" VALUES(1,0,'',X'4D53487C56317C6669727374');
+INSERT INTO "body" VALUES(2,0,'',X'4D53487C56327C6669727374');
+INSERT INTO "body" VALUES(3,0,'',X'4D53487C56337C6669727374');
+CREATE TABLE claim (
+    key INTEGER PRIMARY KEY,
+    delivery_id INTEGER NOT NULL,
+    owner TEXT NOT NULL,
+    fence INTEGER NOT NULL
+);
+CREATE TABLE counter (
+    name TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) WITHOUT ROWID;
+INSERT INTO "counter" VALUES('delivery',2);
+INSERT INTO "counter" VALUES('fence',1);
+INSERT INTO "counter" VALUES('message',3);
+CREATE TABLE crosswalk (
+    destination TEXT NOT NULL,
+    feed TEXT NOT NULL,
+    source_key TEXT NOT NULL,
+    person_id TEXT NOT NULL,
+    order_time TEXT NOT NULL,
+    changed REAL NOT NULL, link TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (destination, feed, source_key)
+) WITHOUT ROWID;
+INSERT INTO "crosswalk" VALUES('main','hr','S1','p1','',1800000000.0,'');
+CREATE TABLE delivery (
+    id INTEGER PRIMARY KEY,
+    message_id INTEGER NOT NULL REFERENCES message (id),
+    position INTEGER NOT NULL,
+    destination TEXT NOT NULL,
+    feed TEXT NOT NULL,
+    source_key TEXT NOT NULL,
+    action TEXT NOT NULL,
+    state TEXT NOT NULL,
+    place INTEGER NOT NULL,
+    lane TEXT NOT NULL,
+    head INTEGER NOT NULL,
+    leaver INTEGER NOT NULL,
+    order_time TEXT NOT NULL,
+    force INTEGER NOT NULL,
+    not_before REAL NOT NULL,
+    next_attempt REAL NOT NULL DEFAULT 0,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    ambiguous INTEGER NOT NULL DEFAULT 0,
+    sent INTEGER NOT NULL DEFAULT 0,
+    owner TEXT NOT NULL DEFAULT '',
+    fence INTEGER NOT NULL DEFAULT 0,
+    result TEXT NOT NULL DEFAULT '',
+    code TEXT NOT NULL DEFAULT '',
+    local TEXT NOT NULL DEFAULT '',
+    text TEXT NOT NULL DEFAULT '',
+    http_status INTEGER NOT NULL DEFAULT 0,
+    person_id TEXT NOT NULL DEFAULT '',
+    version TEXT NOT NULL DEFAULT '',
+    ended REAL NOT NULL DEFAULT 0,
+    UNIQUE (message_id, position, destination)
+);
+INSERT INTO "delivery" VALUES(1,1,1,'main','hr','S1','update','ended',1,'[9147594109426418340]',0,0,'',0,0.0,0.0,1,0,1,'',1,'updated','','','',200,'p1','2',1800000000.0);
+INSERT INTO "delivery" VALUES(2,2,1,'main','hr','S2','update','retry',2,'[-2185128854479017504]',1,0,'',0,0.0,1800000000.0,1,0,0,'',1,'retry','','','',200,'','',0.0);
+CREATE TABLE drift (
+    reconciliation_id INTEGER NOT NULL REFERENCES reconciliation (id),
+    number INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    feed TEXT NOT NULL,
+    source_key TEXT NOT NULL,
+    resource_type TEXT NOT NULL,
+    resource_id TEXT NOT NULL,
+    verified REAL NOT NULL,
+    codec INTEGER NOT NULL,
+    key_id TEXT NOT NULL,
+    content BLOB NOT NULL,
+    PRIMARY KEY (reconciliation_id, number)
+) WITHOUT ROWID;
+CREATE TABLE drop_file (
+    id INTEGER PRIMARY KEY,
+    feed TEXT NOT NULL,
+    name TEXT NOT NULL,
+    identity TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    began REAL NOT NULL,
+    changed REAL NOT NULL,
+    target TEXT NOT NULL DEFAULT '',
+    messages INTEGER NOT NULL DEFAULT 0,
+    "offset" INTEGER NOT NULL DEFAULT 0,
+    accepted INTEGER NOT NULL DEFAULT 0,
+    refused INTEGER NOT NULL DEFAULT 0,
+    duplicates INTEGER NOT NULL DEFAULT 0,
+    others INTEGER NOT NULL DEFAULT 0,
+    results INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE ending (
+    delivery_id INTEGER PRIMARY KEY,
+    destination TEXT NOT NULL,
+    message_id INTEGER NOT NULL,
+    at REAL NOT NULL
+);
+CREATE TABLE feed_write (
+    destination TEXT NOT NULL,
+    resource_type TEXT NOT NULL,
+    resource_id TEXT NOT NULL,
+    feed TEXT NOT NULL,
+    source_key TEXT NOT NULL,
+    role_key TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    holds_active INTEGER NOT NULL,
+    version TEXT NOT NULL,
+    changed REAL NOT NULL,
+    codec INTEGER NOT NULL,
+    key_id TEXT NOT NULL,
+    content BLOB NOT NULL,
+    PRIMARY KEY (destination, resource_type, resource_id, feed, source_key, role_key)
+);
+INSERT INTO "feed_write" VALUES('main','Practitioner','p1','hr','S1','','',1,'2',1800000000.0,0,'',X'5B5B2274656C65636F6D222C7B2276616C7565223A2231222C2272616E6B223A322E35307D2C225354462D3130222C22225D5D');
+INSERT INTO "feed_write" VALUES('main','PractitionerRole','r-p1','hr','S1','ward-3','ORG',0,'',1800000000.0,0,'',X'5B5D');
+CREATE TABLE forbidden (
+    destination TEXT NOT NULL,
+    operation TEXT NOT NULL,
+    feed TEXT NOT NULL,
+    source_key TEXT NOT NULL,
+    PRIMARY KEY (destination, operation, feed, source_key)
+) WITHOUT ROWID;
+CREATE TABLE full_file (
+    message_id INTEGER PRIMARY KEY REFERENCES message (id),
+    decided REAL NOT NULL,
+    decision TEXT NOT NULL,
+    known INTEGER NOT NULL,
+    missing INTEGER NOT NULL
+);
+CREATE TABLE full_file_missing (
+    message_id INTEGER NOT NULL REFERENCES full_file (message_id),
+    source_key TEXT NOT NULL,
+    delivery_id INTEGER NOT NULL,
+    PRIMARY KEY (message_id, source_key)
+) WITHOUT ROWID;
+CREATE TABLE health (
+    destination TEXT PRIMARY KEY,
+    version INTEGER NOT NULL,
+    at_once REAL NOT NULL,
+    failures INTEGER NOT NULL,
+    rests INTEGER NOT NULL,
+    rest_until REAL NOT NULL,
+    pauses INTEGER NOT NULL,
+    paused_until REAL NOT NULL,
+    told TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE history (
+    id INTEGER PRIMARY KEY,
+    at REAL NOT NULL,
+    message_id INTEGER NOT NULL,
+    delivery_id INTEGER NOT NULL,
+    event TEXT NOT NULL,
+    detail TEXT NOT NULL
+);
+INSERT INTO "history" VALUES(1,1800000000.0,1,0,'accepted','{"queued": [1]}');
+INSERT INTO "history" VALUES(2,1800000000.0,2,0,'accepted','{"queued": [2]}');
+INSERT INTO "history" VALUES(3,1800000000.0,3,0,'refused','');
+INSERT INTO "history" VALUES(4,1800000000.0,1,1,'claimed','{"owner": "w", "fence": 1}');
+INSERT INTO "history" VALUES(5,1800000000.0,2,2,'claimed','{"owner": "w", "fence": 1}');
+INSERT INTO "history" VALUES(6,1800000000.0,1,1,'task opened','{"kind": "leaver-access"}');
+INSERT INTO "history" VALUES(7,1800000000.0,1,1,'ended','{"fence": 1, "result": "updated", "local": "", "status": 200}');
+INSERT INTO "history" VALUES(8,1800000000.0,2,2,'retry','{"fence": 1, "result": "retry", "local": "", "status": 200}');
+CREATE TABLE image (
+    delivery_id INTEGER NOT NULL REFERENCES delivery (id),
+    attempt INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    at REAL NOT NULL,
+    resource_type TEXT NOT NULL,
+    resource_id TEXT NOT NULL,
+    codec INTEGER NOT NULL,
+    key_id TEXT NOT NULL,
+    content BLOB NOT NULL,
+    PRIMARY KEY (delivery_id, attempt, number)
+);
+CREATE TABLE index_lag (
+    destination TEXT PRIMARY KEY,
+    seconds REAL NOT NULL,
+    longest REAL NOT NULL,
+    at REAL NOT NULL,
+    longest_at REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE job (
+    name TEXT PRIMARY KEY,
+    last REAL NOT NULL,
+    owner TEXT NOT NULL DEFAULT '',
+    expiry REAL NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE TABLE known_practitioner (
+    feed TEXT NOT NULL,
+    destination TEXT NOT NULL,
+    source_key TEXT NOT NULL,
+    asked REAL NOT NULL,
+    PRIMARY KEY (feed, destination, source_key)
+) WITHOUT ROWID;
+CREATE TABLE lane (
+    key INTEGER NOT NULL,
+    place INTEGER NOT NULL,
+    delivery_id INTEGER NOT NULL,
+    PRIMARY KEY (key, place)
+) WITHOUT ROWID;
+INSERT INTO "lane" VALUES(-2185128854479017504,2,2);
+CREATE TABLE latch (
+    destination TEXT NOT NULL,
+    operation TEXT NOT NULL,
+    since REAL NOT NULL,
+    text TEXT NOT NULL,
+    PRIMARY KEY (destination, operation)
+) WITHOUT ROWID;
+CREATE TABLE lately (
+    key INTEGER NOT NULL,
+    resource_type TEXT NOT NULL,
+    resource_id TEXT NOT NULL,
+    at REAL NOT NULL,
+    PRIMARY KEY (key, resource_type, resource_id)
+) WITHOUT ROWID;
+INSERT INTO "lately" VALUES(9147594109426418340,'Practitioner','p1',1800000000.0);
+CREATE TABLE message (
+    id INTEGER PRIMARY KEY,
+    received REAL NOT NULL,
+    feed TEXT NOT NULL,
+    state TEXT NOT NULL,
+    sending_application TEXT NOT NULL,
+    sending_facility TEXT NOT NULL,
+    message_type TEXT NOT NULL,
+    trigger_event TEXT NOT NULL,
+    control_id TEXT NOT NULL,
+    version TEXT NOT NULL,
+    message_time TEXT NOT NULL,
+    processing_id TEXT NOT NULL,
+    other_header TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    size INTEGER NOT NULL,
+    records INTEGER NOT NULL,
+    mapping_version TEXT NOT NULL,
+    peer TEXT NOT NULL,
+    note TEXT NOT NULL,
+    link TEXT NOT NULL,
+    linked_to INTEGER NOT NULL,
+    same_content INTEGER NOT NULL
+, requested_by TEXT NOT NULL DEFAULT '');
+INSERT INTO "message" VALUES(1,1800000000.0,'hr','accepted','HRAPP','GENERAL','MFN','M02','V1','2.5.1','20270115080000','P','{"security": ""}',X'B9842FCB7C0D0160E7524311F4E403A67C0927B897B21FE6C61EF1564B5B8560',12,1,'m1','127.0.0.1:50000','','',0,0,'');
+INSERT INTO "message" VALUES(2,1800000000.0,'hr','accepted','HRAPP','GENERAL','MFN','M02','V2','2.5.1','20270115080000','P','{"security": ""}',X'335E44BF77ECCB33243721DCC74DEFFF436595B43A7D28D9B179B64DF0988D69',12,1,'m1','127.0.0.1:50000','','',0,0,'');
+INSERT INTO "message" VALUES(3,1800000000.0,'hr','refused','HRAPP','GENERAL','MFN','M02','V3','2.5.1','20270115080000','P','{"security": ""}',X'6CAF73D97E35A0E4F85E966FF729D9CF657A19F94064F4F4FDBFA21B556685F7',12,1,'m1','127.0.0.1:50000','','',0,0,'');
+CREATE TABLE migration (
+    number INTEGER PRIMARY KEY,
+    name TEXT NOT NULL
+);
+INSERT INTO "migration" VALUES(1,'0001_initial.sql');
+INSERT INTO "migration" VALUES(2,'0002_decisions.sql');
+INSERT INTO "migration" VALUES(3,'0003_operations.sql');
+INSERT INTO "migration" VALUES(4,'0004_creates.sql');
+INSERT INTO "migration" VALUES(5,'0005_shared_state.sql');
+CREATE TABLE odd_hours (
+    destination TEXT NOT NULL,
+    minute INTEGER NOT NULL,
+    changes INTEGER NOT NULL,
+    PRIMARY KEY (destination, minute)
+) WITHOUT ROWID;
+CREATE TABLE pause (
+    destination TEXT PRIMARY KEY,
+    reason TEXT NOT NULL,
+    since REAL NOT NULL,
+    until REAL NOT NULL
+, who TEXT NOT NULL DEFAULT '', note TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
+CREATE TABLE ran_as (
+    destination TEXT PRIMARY KEY,
+    settings TEXT NOT NULL,
+    changed REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE reconciliation (
+    id INTEGER PRIMARY KEY,
+    destination TEXT NOT NULL,
+    feed TEXT NOT NULL,
+    began REAL NOT NULL,
+    ended REAL NOT NULL,
+    people INTEGER NOT NULL,
+    scanned INTEGER NOT NULL,
+    counts TEXT NOT NULL,
+    problem TEXT NOT NULL
+);
+CREATE TABLE record (
+    message_id INTEGER NOT NULL REFERENCES message (id),
+    position INTEGER NOT NULL,
+    source_key TEXT NOT NULL,
+    failed INTEGER NOT NULL,
+    findings TEXT NOT NULL,
+    codec INTEGER NOT NULL,
+    key_id TEXT NOT NULL,
+    echo BLOB NOT NULL,
+    change BLOB,
+    PRIMARY KEY (message_id, position)
+);
+INSERT INTO "record" VALUES(1,1,'S1',0,'',0,'',X'5B224D5550222C20224531222C202253315E5C5C545C5C222C2022435745225D',X'7B22616374696F6E223A22757064617465222C22736F757263655F6B6579223A225331222C226964656E74696669657273223A5B5B225331222C2275726E3A757569643A30643666306636652D386636372D346135632D396135652D323761643661316435653031222C22222C224549222C225354462D31222C7B7D5D2C5B2237222C22222C224C4F43414C26312E322E332649534F222C224D44222C225354462D325B325D222C7B22757365223A226F6666696369616C222C22776569676874223A312E31307D5D5D2C22616374697665223A747275652C22656666656374697665223A22222C2270726163746974696F6E6572223A5B5B226E616D65222C7B2266616D696C79223A225175656C6C6D616C7A222C22676976656E223A5B22C3846E6E65222C22C396225D7D2C225354462D33222C2258504E225D2C5B2267656E646572222C2266656D616C65222C225354462D35222C22225D5D2C22726F6C6573223A5B5B22776172642D33222C224F5247222C5B5B226C6F636174696F6E222C5B7B22646973706C6179223A225733227D5D2C224F52472D32222C22225D5D5D5D2C227368617265645F726F6C65223A5B5B227370656369616C7479222C7B2274657874223A2253757267657279227D2C225052412D35222C22225D5D2C22636C6561726564223A5B225354462D3130225D2C226D6573736167655F74696D65223A22222C226D6573736167655F74696D655F6578616374223A66616C73652C226D617070696E675F76657273696F6E223A226D31222C22636F6D706C657465223A747275652C226E656564735F617070726F76616C223A66616C73652C2264656C657465645F696E5F736F75726365223A66616C73652C22656E6465645F666F72223A22222C2274656D706F72617279223A66616C73652C22756E74696C223A22222C227175616C696669636174696F6E735F6F6E6C79223A66616C73652C227265766F6B6573223A66616C73652C226576656E745F6669656C64223A224D46452D31222C226F6E6C795F69665F6D697373696E67223A66616C73657D');
+INSERT INTO "record" VALUES(2,1,'S2',0,'',0,'',X'5B224D5550222C20224531222C202253325E5C5C545C5C222C2022435745225D',X'7B22616374696F6E223A22757064617465222C22736F757263655F6B6579223A225332222C226964656E74696669657273223A5B5B225332222C2275726E3A757569643A30643666306636652D386636372D346135632D396135652D323761643661316435653031222C22222C224549222C225354462D31222C7B7D5D2C5B2237222C22222C224C4F43414C26312E322E332649534F222C224D44222C225354462D325B325D222C7B22757365223A226F6666696369616C222C22776569676874223A312E31307D5D5D2C22616374697665223A747275652C22656666656374697665223A22222C2270726163746974696F6E6572223A5B5B226E616D65222C7B2266616D696C79223A225175656C6C6D616C7A222C22676976656E223A5B22C3846E6E65222C22C396225D7D2C225354462D33222C2258504E225D2C5B2267656E646572222C2266656D616C65222C225354462D35222C22225D5D2C22726F6C6573223A5B5B22776172642D33222C224F5247222C5B5B226C6F636174696F6E222C5B7B22646973706C6179223A225733227D5D2C224F52472D32222C22225D5D5D5D2C227368617265645F726F6C65223A5B5B227370656369616C7479222C7B2274657874223A2253757267657279227D2C225052412D35222C22225D5D2C22636C6561726564223A5B225354462D3130225D2C226D6573736167655F74696D65223A22222C226D6573736167655F74696D655F6578616374223A66616C73652C226D617070696E675F76657273696F6E223A226D31222C22636F6D706C657465223A747275652C226E656564735F617070726F76616C223A66616C73652C2264656C657465645F696E5F736F75726365223A66616C73652C22656E6465645F666F72223A22222C2274656D706F72617279223A66616C73652C22756E74696C223A22222C227175616C696669636174696F6E735F6F6E6C79223A66616C73652C227265766F6B6573223A66616C73652C226576656E745F6669656C64223A224D46452D31222C226F6E6C795F69665F6D697373696E67223A66616C73657D');
+INSERT INTO "record" VALUES(3,1,'',1,'[["101", "missing-key", "MFE-4 is empty", "E", ["MFE", 2, 4, 0, 1], 1]]',0,'',X'5B224D5550222C20224531222C20225E5C5C545C5C222C2022435745225D',NULL);
+CREATE TABLE released (
+    delivery_id INTEGER PRIMARY KEY REFERENCES delivery (id),
+    at REAL NOT NULL,
+    who TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    place INTEGER NOT NULL,
+    codec INTEGER NOT NULL,
+    key_id TEXT NOT NULL,
+    change BLOB
+, approves INTEGER NOT NULL DEFAULT 1);
+CREATE TABLE reload (
+    id INTEGER PRIMARY KEY,
+    asked REAL NOT NULL,
+    who TEXT NOT NULL,
+    answered REAL NOT NULL DEFAULT 0,
+    accepted INTEGER NOT NULL DEFAULT 0,
+    report TEXT NOT NULL DEFAULT ''
+);
+CREATE TABLE restore (
+    id INTEGER PRIMARY KEY,
+    delivery_id INTEGER NOT NULL REFERENCES delivery (id),
+    message_id INTEGER NOT NULL,
+    destination TEXT NOT NULL,
+    feed TEXT NOT NULL,
+    source_key TEXT NOT NULL,
+    state TEXT NOT NULL,
+    asked REAL NOT NULL,
+    who TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    decided REAL NOT NULL DEFAULT 0,
+    decided_by TEXT NOT NULL DEFAULT '',
+    elements TEXT NOT NULL DEFAULT '',
+    undone REAL NOT NULL DEFAULT 0
+);
+CREATE TABLE second_look (
+    destination TEXT NOT NULL,
+    resource_type TEXT NOT NULL,
+    resource_id TEXT NOT NULL,
+    person_id TEXT NOT NULL,
+    feed TEXT NOT NULL,
+    source_key TEXT NOT NULL,
+    message_id INTEGER NOT NULL,
+    delivery_id INTEGER NOT NULL,
+    created REAL NOT NULL,
+    due REAL NOT NULL,
+    until REAL NOT NULL,
+    looks INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (destination, resource_type, resource_id)
+) WITHOUT ROWID;
+CREATE TABLE secret (
+    name TEXT PRIMARY KEY,
+    value BLOB NOT NULL
+);
+CREATE TABLE task (
+    id INTEGER PRIMARY KEY,
+    opened REAL NOT NULL,
+    kind TEXT NOT NULL,
+    title TEXT NOT NULL,
+    steps TEXT NOT NULL,
+    feed TEXT NOT NULL,
+    source_key TEXT NOT NULL,
+    destination TEXT NOT NULL,
+    message_id INTEGER NOT NULL,
+    delivery_id INTEGER NOT NULL,
+    state TEXT NOT NULL
+, due REAL NOT NULL DEFAULT 0, closed REAL NOT NULL DEFAULT 0, closed_by TEXT NOT NULL DEFAULT '', evidence TEXT NOT NULL DEFAULT '', owner TEXT NOT NULL DEFAULT '', told INTEGER NOT NULL DEFAULT 0, by_facts INTEGER NOT NULL DEFAULT 0);
+INSERT INTO "task" VALUES(1,1800000000.0,'leaver-access','Remove the login','Open the console.
+Disable the login.','hr','S1','main',1,1,'open',0.0,0.0,'','','',0,0);
+CREATE TABLE task_item (
+    task_id INTEGER NOT NULL REFERENCES task (id),
+    number INTEGER NOT NULL,
+    fact TEXT NOT NULL,
+    gate INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    changed REAL NOT NULL DEFAULT 0,
+    who TEXT NOT NULL DEFAULT '',
+    evidence TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (task_id, number)
+) WITHOUT ROWID;
+CREATE TABLE verified (
+    destination TEXT NOT NULL,
+    feed TEXT NOT NULL,
+    source_key TEXT NOT NULL,
+    resource_id TEXT NOT NULL,
+    active INTEGER NOT NULL,
+    at REAL NOT NULL,
+    PRIMARY KEY (destination, feed, source_key)
+) WITHOUT ROWID;
+CREATE TABLE worker (
+    owner TEXT PRIMARY KEY,
+    expiry REAL NOT NULL
+, destination TEXT NOT NULL DEFAULT '', joined REAL NOT NULL DEFAULT 0) WITHOUT ROWID;
+CREATE INDEX acknowledgment_pending ON acknowledgment (message_id) WHERE state = 'pending';
+CREATE INDEX delivery_claimed ON delivery (destination, owner) WHERE state = 'claimed';
+CREATE INDEX delivery_due ON delivery (destination, not_before, id) WHERE state = 'scheduled';
+CREATE INDEX delivery_held ON delivery (source_key, feed, destination) WHERE state = 'held';
+CREATE INDEX delivery_leaver ON delivery (destination, message_id) WHERE leaver = 1 AND state <> 'ended';
+CREATE INDEX delivery_new ON delivery (destination, place) WHERE head = -1 AND state = 'queued';
+CREATE INDEX delivery_ready ON delivery (destination, leaver, place) WHERE head = 1 AND state = 'queued';
+CREATE INDEX delivery_reported ON delivery (destination, place) WHERE state = 'ended' AND result = 'reported';
+CREATE INDEX delivery_scheduled ON delivery (source_key, feed, destination) WHERE state = 'scheduled';
+CREATE INDEX delivery_state ON delivery (destination, state, result);
+CREATE INDEX delivery_waiting ON delivery (destination, leaver, next_attempt, place)
+    WHERE head = 1 AND state IN ('retry', 'unknown');
+CREATE INDEX drop_file_feed ON drop_file (feed, id);
+CREATE UNIQUE INDEX drop_file_under_way ON drop_file (feed, identity) WHERE state IN ('reading', 'read');
+CREATE INDEX ending_message ON ending (message_id, destination);
+CREATE INDEX ending_recent ON ending (destination, at);
+CREATE INDEX feed_write_own ON feed_write (destination, feed, source_key);
+CREATE INDEX history_message ON history (message_id);
+CREATE INDEX lately_at ON lately (at);
+CREATE INDEX message_control_id ON message (control_id, feed, sending_application, sending_facility, link);
+CREATE INDEX message_other_header ON message (id) WHERE other_header <> '';
+CREATE INDEX message_repeat ON message (control_id, feed, digest) WHERE link = 'repeat';
+CREATE INDEX message_shown ON message (id) WHERE state <> 'counted';
+CREATE INDEX message_state ON message (state);
+CREATE INDEX reconciliation_latest ON reconciliation (destination, id);
+CREATE INDEX record_source_key ON record (source_key) WHERE source_key <> '';
+CREATE INDEX restore_delivery ON restore (delivery_id);
+CREATE INDEX restore_person ON restore (source_key, feed, destination) WHERE state = 'applied' AND undone = 0;
+CREATE INDEX second_look_due ON second_look (destination, due);
+CREATE INDEX task_delivery ON task (delivery_id) WHERE state = 'open';
+CREATE INDEX task_due ON task (destination, due) WHERE state = 'open' AND due > 0;
+CREATE INDEX task_message ON task (message_id);
+CREATE INDEX task_open ON task (opened) WHERE state = 'open';
+CREATE INDEX task_person ON task (destination, feed, source_key);
+COMMIT;
