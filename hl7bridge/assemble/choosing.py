@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from hl7bridge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from hl7bridge.config import DestinationSettings, Feed, FhirSettings, Settings
-
-_Kind = TypeVar("_Kind")
+    from hl7bridge.config import DestinationSettings, Feed, Settings
 
 
 def destination_named(settings: Settings, name: str, key: str = "") -> DestinationSettings:
     """The destination of that name; with "", the only one. `key`: the option that names it. Raises ConfigError."""
-    return _named(settings.destinations, name, key)
-
-
-def destinations_named(settings: Settings, name: str) -> list[DestinationSettings]:
-    """The destination of that name; with "", all. Raises ConfigError."""
-    return [destination_named(settings, name)] if name else list(settings.destinations.values())
-
-
-def fhir_server_named(settings: Settings, name: str, key: str = "") -> FhirSettings:
-    """The same where it has to be a FHIR server: with "", the only one. Raises ConfigError for another kind, too."""
-    if name in settings.destinations and name not in settings.fhir:
-        kind = settings.destinations[name].kind
-        raise ConfigError(f'"{name}" is no FHIR server', key=key, advice=f"It is of kind {kind}.")
-    return _named(settings.fhir, name, key)
-
-
-def fhir_servers(settings: Settings, name: str) -> list[FhirSettings]:
-    """The FHIR server of that name; with "", all. Raises ConfigError."""
-    return [fhir_server_named(settings, name)] if name else list(settings.fhir.values())
-
-
-def _named(among: Mapping[str, _Kind], name: str, key: str) -> _Kind:
+    among = settings.destinations
     known = ", ".join(among)
     if not name and len(among) == 1:
         return next(iter(among.values()))
@@ -45,6 +21,11 @@ def _named(among: Mapping[str, _Kind], name: str, key: str) -> _Kind:
     if name not in among:
         raise ConfigError(f'there is no destination "{name}"', key=key, advice=f"There are: {known}.")
     return among[name]
+
+
+def destinations_named(settings: Settings, name: str) -> list[DestinationSettings]:
+    """The destination of that name; with "", all. Raises ConfigError."""
+    return [destination_named(settings, name)] if name else list(settings.destinations.values())
 
 
 def feed_named(settings: Settings, name: str) -> Feed:

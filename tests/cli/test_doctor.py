@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
 import json
 import os
 import socket
@@ -20,10 +18,6 @@ import pytest
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from hl7bridge import config
-from hl7bridge.destinations.examining import State
-from hl7bridge.destinations.fhir.examine import authorizing, probe, reach
-from hl7bridge.destinations.fhir.examine.reach import Observed
-from hl7bridge.destinations.fhir.examine.words import WORDS, diagnosis
 from hl7bridge.sandbox import Client, Fault, Habits, SandboxSettings, create_app
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.queue.created import Looked, SecondLook
@@ -421,45 +415,6 @@ def test_lookup(command: Command, tmp_path: Path, keys: ClientKeys) -> None:
     assert command("lookup", "--npi", NPI, "-c", site).code == 3
     assert command("lookup", "-c", site).code == 2
     assert command("lookup", "nowhere", "--npi", NPI, "-c", site).code == 2
-
-
-# --- words -----------------------------------------------------------------------------------------------------------
-
-
-def codes_in_source() -> set[str]:
-    """Every code that the checks of the FHIR room can end with."""
-    strings: set[str] = set()
-    for module in (probe, authorizing, reach):
-        for node in ast.walk(ast.parse(inspect.getsource(module))):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                strings.add(node.value)
-    return strings
-
-
-def test_every_word_belongs_to_a_code() -> None:
-    source = codes_in_source()
-    made = {f"token-perhaps-{cause}" for cause in authorizing.likely("clock", True)}
-    whys = ("unauthorized", "forbidden", "unreachable", "redirected", "later", "not-there", "refused", "not-fhir")
-    made |= {f"{what}-{why}" for what in ("metadata", "search") for why in whys}
-    made |= {"key", "key-old", "key-undated", "key-unusable", "key-exposed", "no-auth"}
-    assert set(WORDS) <= source | made
-    assert made <= set(WORDS)
-
-
-@pytest.mark.parametrize("code", sorted(WORDS))
-def test_what_is_not_well_has_a_cause_and_a_fix(code: str) -> None:
-    said = WORDS[code]
-    assert bool(said.cause) == bool(said.fixes)
-    assert said.line
-
-
-def test_a_certificate_for_another_name() -> None:
-    check = Observed(
-        "tls", State.PROBLEM, "other-name", {"host": "a", "names": "fhir.example.org", "begins": "", "ends": ""}
-    )
-    said = diagnosis(check, "ehr", "conf/destinations/ehr.toml")
-    assert "fhir.example.org" in said.text
-    assert "conf/destinations/ehr.toml" in said.fixes[0]
 
 
 # --- register-help ---------------------------------------------------------------------------------------------------

@@ -19,8 +19,6 @@ from hl7bridge import config
 from hl7bridge.assemble.destinations import client_for, destination_rules
 from hl7bridge.assemble.feeds import feed_policy
 from hl7bridge.destinations.fhir.deliver import deliver
-from hl7bridge.destinations.fhir.examine.granting import likely_causes
-from hl7bridge.errors import TokenError
 from hl7bridge.intake.intake import Intake
 from hl7bridge.sandbox import Client, Sandbox, SandboxSettings, create_app
 from hl7bridge.store.opening import open_store
@@ -440,19 +438,3 @@ def test_a_destination_that_is_not_there_or_asks_for_none(command: Command, site
     ended = command("token", "test", "--config", site)
     assert ended.code == 0
     assert "No destination asks for a token" in ended.err
-
-
-@pytest.mark.parametrize(
-    ("text", "permanent", "status", "cause"),
-    [
-        ("the token endpoint answered HTTP 401, invalid_client", True, 401, "client id"),
-        ("the token endpoint answered HTTP 400, invalid_scope", True, 400, "scopes"),
-        ("the token endpoint answered HTTP 404", True, 404, "token_url"),
-        ("the token endpoint answered HTTP 503", False, 503, "later"),
-        ("the token endpoint cannot be reached", False, 0, "firewall"),
-        ("the SMART configuration cannot be reached", False, 0, "down"),
-        ("the SMART configuration names no token endpoint", True, 0, "base_url"),
-    ],
-)
-def test_causes_fit_the_answer(text: str, permanent: bool, status: int, cause: str) -> None:
-    assert cause in " ".join(likely_causes(TokenError(text, permanent=permanent, status=status)))
