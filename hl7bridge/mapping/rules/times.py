@@ -80,7 +80,7 @@ def instant(text: str, zone: tzinfo) -> datetime | None:
         return None
     if point and (length != 14 or not fraction.isdigit()):
         return None
-    if sign and _offset(sign + offset) is None:
+    if sign and not _is_offset(offset):
         return None
     if length < 8 and sign and int(offset[2:]) % 15:
         return None  # 2027-0131 is a damaged date, and no year with the offset of a place
@@ -89,7 +89,7 @@ def instant(text: str, zone: tzinfo) -> datetime | None:
     # The ISO 8601 basic format, which the standard library reads in C.
     iso = f"{digits[:8]}T{digits[8:] or '00'}"
     if fraction:
-        iso += f".{fraction[:6]}"
+        iso += f".{fraction}"
     try:
         moment = datetime.fromisoformat(iso + sign + offset)
     except ValueError:
@@ -148,17 +148,12 @@ def is_exact(text: str) -> bool:
     return text[:14].isdigit() and len(text) >= 14
 
 
-@remembered(256)
-def _offset(text: str) -> timezone | None:
-    """`+HHMM` up to 14 hours, as FHIR allows; None for anything else."""
-    digits = text[1:]
-    if len(digits) != 4 or not (digits.isascii() and digits.isdigit()):
-        return None
+def _is_offset(digits: str) -> bool:
+    """Whether these are `HHMM` up to 14 hours, as FHIR allows."""
+    if len(digits) != 4 or not digits.isdigit():
+        return False
     hours, minutes = int(digits[:2]), int(digits[2:])
-    if minutes > 59 or hours > 14 or (hours == 14 and minutes):
-        return None
-    delta = timedelta(hours=hours, minutes=minutes)
-    return timezone(-delta if text[0] == "-" else delta)
+    return minutes < 60 and (hours < 14 or (hours == 14 and not minutes))
 
 
 def ends_before(end: str, start: str) -> bool:
