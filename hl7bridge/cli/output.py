@@ -114,7 +114,7 @@ def say(*parts: str | tuple[str, str]) -> None:
     _print(parts, stderr=True)
 
 
-def _is_plain(stream: TextIO) -> bool:
+def is_plain(stream: TextIO) -> bool:
     """Whether a stream is no terminal: it gets bare text, whole."""
     return not stream.isatty() and "FORCE_COLOR" not in os.environ
 
@@ -122,7 +122,7 @@ def _is_plain(stream: TextIO) -> bool:
 def _print(parts: Sequence[str | tuple[str, str]], *, stderr: bool) -> None:
     pairs = [(visible(part), "") if isinstance(part, str) else (visible(part[0]), part[1]) for part in parts]
     stream = sys.stderr if stderr else sys.stdout
-    if not _above and _is_plain(stream):
+    if not _above and is_plain(stream):
         stream.write("".join(text for text, _ in pairs) + "\n")  # rich would take a hundred times as long
         return
     from rich.text import Text
@@ -140,16 +140,6 @@ def show_messages(content: bytes) -> None:
         return
     for line in re.split(r"\r\n?|\n", content.decode("utf-8", "backslashreplace").rstrip("\r\n")):
         show(line)
-
-
-def show_markdown(text: str) -> None:
-    """A page of our own: laid out on a terminal, as it is written elsewhere."""
-    if _is_plain(sys.stdout):
-        sys.stdout.write(text.rstrip("\n") + "\n")
-        return
-    from hl7bridge.cli.pages import MarkdownPage
-
-    console().print(MarkdownPage(text))
 
 
 def show_json(schema: str, data: Mapping[str, Any]) -> None:
@@ -190,7 +180,7 @@ def show_table(
     Where a terminal is too narrow for all columns, those at the end stand under each row, with their names.
     """
     cells = [["" if cell is None else visible(cell) for cell in row] for row in rows]
-    if _is_plain(sys.stdout):
+    if is_plain(sys.stdout):
         widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
         for row in (columns, *cells):
             line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from hl7bridge.cli.output import QUIET
+from hl7bridge.cli.output import QUIET, console
 
 _BETWEEN = 2  # blanks between two columns
 
@@ -50,3 +50,8 @@ class MarkdownPage(Markdown):
     """Markdown with tables that keep every word."""
 
     elements = Markdown.elements | {"table_open": _WholeTable}
+
+
+def show_markdown(text: str) -> None:
+    """A page of our own, laid out for the terminal."""
+    console().print(MarkdownPage(text))

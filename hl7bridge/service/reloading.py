@@ -21,7 +21,8 @@ from hl7bridge.config.differences import changes
 from hl7bridge.errors import ConfigError, StoreError
 from hl7bridge.intake.intake import FeedPolicy
 from hl7bridge.service.children import Child
-from hl7bridge.service.inbound.listener import Limits, MllpListener
+from hl7bridge.service.inbound.listener import MllpListener
+from hl7bridge.service.inbound.listening import Limits
 from hl7bridge.service.lasting import lasting
 from hl7bridge.service.log import Log
 from hl7bridge.store.store import Store

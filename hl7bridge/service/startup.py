@@ -33,7 +33,8 @@ from hl7bridge.service.children import Child
 from hl7bridge.service.inbound.acknowledging import Acknowledger
 from hl7bridge.service.inbound.drop import DropFolder, DropPolicy, watch
 from hl7bridge.service.inbound.frame_memory import FrameMemory
-from hl7bridge.service.inbound.listener import Limits, MllpListener
+from hl7bridge.service.inbound.listener import MllpListener
+from hl7bridge.service.inbound.listening import Limits
 from hl7bridge.service.inbound.writer import StoreWriter
 from hl7bridge.service.lasting import tell_defects, tell_reactor_defects
 from hl7bridge.service.outbound.full_file import FullFilePolicy

@@ -14,7 +14,8 @@ from hl7bridge.hl7.mllp import frame
 from hl7bridge.intake.intake import FeedPolicy, Intake
 from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.service.inbound.admission import LONG_SILENT, TELL_EVERY, Admission
-from hl7bridge.service.inbound.listener import Limits, MllpListener
+from hl7bridge.service.inbound.listener import MllpListener
+from hl7bridge.service.inbound.listening import Limits
 from tests.journey import KEY_SYSTEM, mfn, person
 from tests.service.test_listener import Commits, Transport
 

@@ -19,7 +19,8 @@ from hl7bridge.service.inbound.admission import LONG_SILENT, SAID_NOTHING, SLOW
 from hl7bridge.service.inbound.connection import MOST_UNSTORED, TURN, MllpConnection
 from hl7bridge.service.inbound.frame_memory import SMALL, FrameMemory
 from hl7bridge.service.inbound.frame_time import WINDOW
-from hl7bridge.service.inbound.listener import Limits, MllpListener
+from hl7bridge.service.inbound.listener import MllpListener
+from hl7bridge.service.inbound.listening import Limits
 from tests.journey import KEY_SYSTEM, mfn, person
 from tests.service.test_listener import DESTINATION, Commits, Slow, Transport
 

@@ -18,7 +18,8 @@ from hl7bridge.intake.intake import FeedPolicy, Intake
 from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.model import Refusal
 from hl7bridge.service.inbound.connection import BUILT_WITHIN, CLOSE_WITHIN, SEEN_WITHIN
-from hl7bridge.service.inbound.listener import Limits, MllpListener
+from hl7bridge.service.inbound.listener import MllpListener
+from hl7bridge.service.inbound.listening import Limits
 from hl7bridge.store.store import Accepted, NewMessage
 from tests.journey import KEY_SYSTEM, mfn, person
 

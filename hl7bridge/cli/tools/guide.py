@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -63,7 +64,13 @@ def guide(
         page = found.get(topic.lower().removesuffix(".md"))
         if page is None:
             raise ConfigError("there is no such page", key=topic[:40], advice=_advice(topic.lower(), found))
-        output.show_markdown(for_terminal(page, found))
+        text = for_terminal(page, found)
+        if output.is_plain(sys.stdout):
+            sys.stdout.write(text.rstrip("\n") + "\n")
+            return
+        from hl7bridge.cli.pages import show_markdown
+
+        show_markdown(text)
         return
     width = max(map(len, found))
     for page in found.values():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.internet import protocol, threads
 from twisted.internet.interfaces import IHalfCloseableProtocol
@@ -23,11 +23,9 @@ from hl7bridge.intake.odd_frames import UNFINISHED, can_be_answered
 from hl7bridge.intake.verdict import takes_long
 from hl7bridge.service.inbound.frame_memory import SMALL
 from hl7bridge.service.inbound.frame_time import FrameTime
+from hl7bridge.service.inbound.listening import Listening
 from hl7bridge.service.inbound.owed import Owed
 from hl7bridge.service.inbound.states import ConnectionEvent, ConnectionState, after
-
-if TYPE_CHECKING:
-    from hl7bridge.service.inbound.listener import MllpListener
 
 MANY = 8  # messages of one frame above which they are translated beside the reactor
 PART_SIZE, PART_MESSAGES = 256 * 1024, 100  # so much of such a frame is translated at one time
@@ -75,7 +73,7 @@ class LargeFrame:
 class MllpConnection(protocol.Protocol):
     """One sender's connection."""
 
-    factory: MllpListener
+    factory: Listening
 
     def __init__(self, host: str, port: int) -> None:
         self.host, self.peer = host, f"{host}:{port}"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
-from typing import Protocol as Interface
 
 from twisted.internet import protocol
 from twisted.internet.defer import DeferredSemaphore
@@ -15,39 +13,10 @@ from hl7bridge.intake.intake import Intake
 from hl7bridge.service.inbound.admission import Admission
 from hl7bridge.service.inbound.connection import MllpConnection
 from hl7bridge.service.inbound.frame_memory import FrameMemory
+from hl7bridge.service.inbound.listening import Committing, Limits
 from hl7bridge.service.log import Log
-from hl7bridge.store.store import Accepted, AcknowledgmentState, NewMessage
 
 AT_ONE_TIME = 2  # large frames of one feed that are translated at one time: more would only take memory
-
-
-class Committing(Interface):
-    """What a connection needs of the writer and the acknowledger (service.startup joins them)."""
-
-    @property
-    def backlog(self) -> int: ...
-
-    def put(self, message: NewMessage, answer: Callable[[Accepted | None], None]) -> bool: ...
-
-    def note(self, message_id: int, kind: str, state: AcknowledgmentState) -> None: ...
-
-    def await_outcome(self, message_id: int, kind: str, send: Callable[[bytes | None], None]) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds of one listener: bytes, connections, seconds, bytes a second (0 = no limit); `allow`: networks (CIDR), () =
-    every one."""
-
-    max_frame: int = 10 * 1024 * 1024
-    max_connections: int = 64
-    max_connections_per_host: int = 0
-    frame_timeout: float = 30.0
-    frame_rate: float = 0.0
-    idle_timeout: float = 0.0
-    end_of_block_timeout: float = 2.0
-    answer_timeout: float = 30.0
-    allow: tuple[str, ...] = ()
 
 
 class MllpListener(protocol.Factory):

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from hl7bridge.hl7.mllp import frame
 from hl7bridge.intake.intake import CLOSE, Prepared
+from hl7bridge.service.inbound.listening import Listening
 from hl7bridge.service.inbound.states import ConnectionState
 from hl7bridge.store.store import Accepted, Acknowledgment, AcknowledgmentState, MessageState
-
-if TYPE_CHECKING:
-    from hl7bridge.service.inbound.connection import MllpConnection
 
 Done = Callable[[bool], None]
 """Hears whether an answer was sent."""
@@ -33,10 +31,27 @@ class Slot:
         self.done: Done | None = None
 
 
+class Answering(Protocol):
+    """The connection that owes, as its answers see it."""
+
+    factory: Listening
+    state: ConnectionState | None
+
+    def write(self, data: bytes) -> None: ...
+
+    def answered(self) -> None: ...
+
+    def end_when_done(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def say_once(self, text: str, what: str) -> None: ...
+
+
 class Owed:
     """What one connection owes. Reactor thread only."""
 
-    def __init__(self, connection: MllpConnection) -> None:
+    def __init__(self, connection: Answering) -> None:
         self._connection = connection
         self._slots: deque[Slot] = deque()
         self.unstored = 0  # messages that are not on the disk yet
