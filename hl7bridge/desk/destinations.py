@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from hl7bridge.assemble.choosing import destination_named
-from hl7bridge.desk.deciding import EVERY, Actor, Clock, Progress, unseen, why
+from hl7bridge.desk.deciding import EVERY, Actor, Clock, Progress, Role, unseen, why
 from hl7bridge.desk.times import local_time, utc_time
 from hl7bridge.desk.translating import Translations
 from hl7bridge.destinations.reasons import FORBIDDEN, LEAVING_REPORT, MAINTENANCE, NOT_OFFERED, PAUSED_BY_PERSON
@@ -89,6 +89,7 @@ def pause(
     store: Store, settings: Settings, name: str, actor: Actor, reason: str, *, clock: Clock = time.time
 ) -> Resumption:
     """Stop deliveries until `resume`; messages are taken and queued as before. Raises ConfigError."""
+    actor.must_have(Role.OPERATE)
     reason = why(reason)
     _known(settings, name)
     if store.pausing.pause(name, PAUSED_BY_PERSON, clock(), who=str(actor), note=reason):
@@ -101,6 +102,7 @@ def resume(
 ) -> Resumption:
     """Let deliveries go out again, whatever paused it; what waits for its next attempt goes at once. Raises ConfigError
     where it waits to go live, or is in a maintenance window."""
+    actor.must_have(Role.OPERATE)
     reason = why(reason)
     _known(settings, name)
     found = store.pausing.pauses().get(name, {})
@@ -126,6 +128,7 @@ def retry_writes(
 ) -> Resumption:
     """Write again to a destination that refused writes; what was held for that goes back into its lane, and nothing counts
     as approved by it. Raises ConfigError where it is paused for another reason."""
+    actor.must_have(Role.OPERATE)
     reason, who = why(reason), str(actor)
     _known(settings, name)
     found = store.audit.paused().get(name, "")

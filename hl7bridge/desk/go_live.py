@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hl7bridge.assemble.choosing import destination_named
 from hl7bridge.assemble.destinations import brake_of, destination_of
 from hl7bridge.assemble.ledger import ledger_of
-from hl7bridge.desk.deciding import Actor, Clock, Progress, unseen, why
+from hl7bridge.desk.deciding import Actor, Clock, Progress, Role, unseen, why
 from hl7bridge.destinations import reasons
 from hl7bridge.destinations.policy import Brake
 from hl7bridge.destinations.protocol import Rehearsing
@@ -153,6 +153,7 @@ def confirm(
 
     Raises ConfigError where the destination does not wait, or the server could not be asked.
     """
+    actor.must_have(Role.APPROVE)
     reason, who, name = why(reason), str(actor), plan.name
     must_wait(store, settings, name)
     if plan.problem:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hl7bridge.desk.deciding import EVERY, Actor, Clock, Progress, unseen, why
+from hl7bridge.desk.deciding import EVERY, Actor, Clock, Progress, Role, unseen, why
 from hl7bridge.desk.identity.quarantine import people_of, plan_again
 from hl7bridge.desk.messages import message_of
 from hl7bridge.desk.translating import Anew, Translations
@@ -124,6 +124,7 @@ def release(
 
     What was asked of a person counts as answered; who asked for the change may not answer it. Raises ConfigError.
     """
+    actor.must_have(Role.APPROVE)
     reason = why(reason)
     holds = _chosen(store, which)
     people = people_of(store, holds)
@@ -146,6 +147,7 @@ def discard(
     store: Store, settings: Settings, which: Which, actor: Actor, reason: str, *, clock: Clock = time.time
 ) -> HoldsDecided:
     """End held deliveries as withdrawn: they will not be applied. Raises ConfigError."""
+    actor.must_have(Role.APPROVE)
     reason = why(reason)
     holds = _chosen(store, which)
     people, done = people_of(store, holds), []

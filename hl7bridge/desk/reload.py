@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hl7bridge.desk.deciding import Actor, Clock
+from hl7bridge.desk.deciding import Actor, Clock, Role
 from hl7bridge.desk.times import utc_time
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def ask(
 ) -> ReloadRequest | None:
     """Ask the running service to read conf/ again, and wait so many seconds; None, and the request is withdrawn, where no
     service answers."""
+    actor.must_have(Role.ADMIN)
     request, until = store.reloading.ask_reload(str(actor), clock()), elapsed() + wait
     answer = _one(store, request)
     while not answer.answered and elapsed() < until:

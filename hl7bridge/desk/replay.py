@@ -14,7 +14,7 @@ from hl7bridge.assemble.destinations import destination_of
 from hl7bridge.assemble.feeds import feed_policy
 from hl7bridge.assemble.ledger import ledger_of
 from hl7bridge.assemble.stores import store_location, there_is_a_store
-from hl7bridge.desk.deciding import Actor, Clock
+from hl7bridge.desk.deciding import Actor, Clock, Role
 from hl7bridge.desk.messages import body_of, message_of, open_deliveries
 from hl7bridge.desk.translating import translated, translation_differences
 from hl7bridge.destinations.protocol import Destination, NothingKnown, Rehearsing
@@ -144,6 +144,7 @@ def again(
 
     Raises ConfigError for what is not stored, MessageError for what can't be read any more.
     """
+    actor.must_have(Role.OPERATE)
     first = message_of(store, message_id)
     feed = feed_named(settings, first["feed"])
     body = body_of(store, message_id)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hl7bridge.assemble.destinations import destination_of
 from hl7bridge.assemble.ledger import ledger_of
-from hl7bridge.desk.deciding import Actor, Clock, Progress, unseen, why
+from hl7bridge.desk.deciding import Actor, Clock, Progress, Role, unseen, why
 from hl7bridge.desk.messages import message_of
 from hl7bridge.destinations.policy import APPROVE, REPORT, WRITE, Policy
 from hl7bridge.destinations.protocol import Destination, TakenBack
@@ -94,6 +94,7 @@ def take_back(
 ) -> tuple[Restored, ...]:
     """Take back what deliveries wrote, one after the other; `dry_run` writes nothing. Where the mode is report it is planned
     alone; in mode approve it waits until somebody else approves it. Raises ConfigError for what is no delivery."""
+    actor.must_have(Role.OPERATE)
     reason = reason if dry_run else why(reason)
     return _each(_WayBack(settings, store, actor, reason, clock, dry_run), deliveries, progress)
 
@@ -109,6 +110,7 @@ def approve(
     progress: Progress = unseen,
 ) -> tuple[Restored, ...]:
     """Carry out a restore that waits. Raises ConfigError where none does, and for the one who asked for it."""
+    actor.must_have(Role.APPROVE)
     reason = why(reason)
     found = store.restoring.restores(restore_id=restore_id, state=WAITING)
     if not found:
@@ -121,6 +123,7 @@ def approve(
 
 def reject(store: Store, restore_id: int, actor: Actor, reason: str, *, clock: Clock = time.time) -> None:
     """End a restore that waits. Raises ConfigError where none does."""
+    actor.must_have(Role.APPROVE)
     if not store.restoring.reject_restore(restore_id, clock(), who=str(actor), reason=why(reason)):
         raise _none_waits(restore_id)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hl7bridge.desk.deciding import EVERY, Actor, Clock, why
+from hl7bridge.desk.deciding import EVERY, Actor, Clock, Role, why
 from hl7bridge.desk.times import utc_time
 from hl7bridge.errors import ConfigError
 
@@ -55,6 +55,7 @@ def finish(
 
     Raises ConfigError that says why it can't be closed.
     """
+    actor.must_have(Role.OPERATE)
     evidence, who = why(evidence, "--evidence"), str(actor)
     if item:
         done = store.worklist.finish_item(task_id, item, clock(), who=who, evidence=evidence)
@@ -68,6 +69,7 @@ def finish(
 
 def assign(store: Store, task_id: int, owner: str, actor: Actor, *, clock: Clock = time.time) -> dict[str, Any]:
     """Give a task to a team or a person; returns the task. Raises ConfigError when it is not open."""
+    actor.must_have(Role.OPERATE)
     changed = store.worklist.assign_task(task_id, " ".join(owner.split())[:100], clock(), who=str(actor))
     task = show(store, task_id)
     if not changed:

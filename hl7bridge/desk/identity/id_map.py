@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hl7bridge.assemble.destinations import destination_of
-from hl7bridge.desk.deciding import Actor, Clock, why
+from hl7bridge.desk.deciding import Actor, Clock, Role, why
 from hl7bridge.errors import ConfigError
 from hl7bridge.model import JsonObject
 
@@ -47,6 +47,7 @@ def import_ids(
     clock: Clock = time.time,
 ) -> IdsImported:
     """Take in a map of ids, where nobody is known yet. Raises ConfigError for another file, or another destination's."""
+    actor.must_have(Role.ADMIN)
     reason = why(reason)
     rows = _ids_in(content, file, destination)
     new, different = store.links.import_ids(destination.name, rows, clock(), who=str(actor), reason=reason)

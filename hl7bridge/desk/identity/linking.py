@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hl7bridge.assemble.choosing import destination_of_feed
-from hl7bridge.desk.deciding import EVERY, Actor, Clock, Progress, unseen, why
+from hl7bridge.desk.deciding import EVERY, Actor, Clock, Progress, Role, unseen, why
 from hl7bridge.desk.identity.candidates import Candidate, Candidates
 from hl7bridge.desk.identity.quarantine import plan_again, quarantined, resources_of
 from hl7bridge.desk.identity.quarantine import release as release_quarantined
@@ -160,6 +160,7 @@ def link(
 
     Raises ConfigError where the decision cannot be right, Unreachable where the server does not say.
     """
+    actor.must_have(Role.APPROVE)
     reason = reason if dry_run else why(reason)
     decisions = _Decisions(store, settings, candidates)
     candidate = decisions.check(decision)
@@ -187,6 +188,7 @@ def link_by_file(
 ) -> LinksDecided:
     """Say of many records whom they are about, by a CSV file; `destination` where a line names none. Nothing is linked while
     a line of it is wrong. Raises ConfigError for what is no such file, Unreachable."""
+    actor.must_have(Role.APPROVE)
     reason = reason if dry_run else why(reason)
     decisions = _Decisions(store, settings, candidates)
     rows, wrong = decisions_in(content, file, destination, decisions.is_id)
@@ -249,6 +251,7 @@ def unlink(
     clock: Clock = time.time,
 ) -> Unlinked:
     """Forget whom a record was found to be about: its next change searches anew. Raises ConfigError."""
+    actor.must_have(Role.APPROVE)
     reason = why(reason)
     name = destination_of_feed(settings, feed, destination)
     before = store.links.link_of(name, feed, key)

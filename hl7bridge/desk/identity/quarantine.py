@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hl7bridge.desk.deciding import EVERY, Actor, Clock, Progress, unseen
+from hl7bridge.desk.deciding import EVERY, Actor, Clock, Progress, Role, unseen
 from hl7bridge.desk.identity.candidates import Candidate, Candidates
 from hl7bridge.desk.times import utc_time
 from hl7bridge.desk.translating import Translations
@@ -191,6 +191,7 @@ def release(
     store: Store, settings: Settings, held: Iterable[dict[str, Any]], actor: Actor, reason: str, clock: Clock
 ) -> tuple[int, ...]:
     """Put quarantined deliveries back into their lanes, read anew; returns the ids of those that could be."""
+    actor.must_have(Role.APPROVE)
     again, done = Translations(store, settings), []
     for row in held:
         anew = again.of(row, clock())
@@ -222,6 +223,7 @@ def plan_again(
     clock: Clock,
 ) -> tuple[int, ...]:
     """Plan again what names the people of decided holds (destination -> ids); returns the deliveries."""
+    actor.must_have(Role.APPROVE)
     with Candidates(settings) as candidates:
         said = {name: candidates.at(name).words.person for name in decided if candidates.is_configured(name)}
     done: tuple[int, ...] = ()
