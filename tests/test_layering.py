@@ -37,13 +37,10 @@ ALLOWED: dict[str, set[str]] = {
 }
 
 # Files of `cli` that still reach past the desk, and where to: each line goes when its subject has moved. (`run` and
-# `sandbox` start the service, and stay; so does the stage of the demo, which plays it.)
+# `sandbox` start the service, and stay.)
 PAST_THE_DESK: dict[str, set[str]] = {
-    "mapping.map_trios": {"destinations", "intake", "store"},
     "operate.run": {"service"},
-    "tools.samples": {"store"},
     "tools.sandbox": {"service"},
-    "tools.stage": {"destinations", "store"},
 }
 
 # Rooms that do no I/O: nothing but the standard library, and of that nothing that reaches outside.
@@ -157,7 +154,7 @@ def test_imports_only_what_its_room_may(path: Path) -> None:
 
 # Above the seam, what still imports a kind of destination by its name. It shrinks.
 KIND = "hl7bridge.destinations.fhir"
-OF_A_KIND = {"assemble", "hl7bridge.cli.mapping.map_trios", "hl7bridge.cli.tools.stage"}
+OF_A_KIND = {"assemble"}
 
 
 @pytest.mark.parametrize("path", sources(), ids=module_of)

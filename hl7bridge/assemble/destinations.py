@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hl7bridge.assemble.authorization import authorization, credentials_of
 from hl7bridge.config import DestinationSettings, FhirSettings
@@ -11,9 +11,13 @@ from hl7bridge.destinations.fhir.destination import FhirDestination
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.destinations.fhir.tasks import TaskRules
 from hl7bridge.destinations.fhir.wire.client import FhirClient
+from hl7bridge.destinations.fhir.wire.network import within_process
 from hl7bridge.destinations.policy import Brake
 from hl7bridge.destinations.protocol import Destination
 from hl7bridge.destinations.retry import RetryPolicy
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 
 def destination_rules(destination: FhirSettings) -> DestinationRules:
@@ -62,6 +66,12 @@ KINDS: dict[str, Callable[[DestinationSettings], Destination]] = {"fhir": fhir_d
 def destination_of(settings: DestinationSettings) -> Destination:
     """The destination that the settings are of, ready to be asked."""
     return KINDS[settings.kind](settings)
+
+
+def destination_within(name: str, application: WSGIApplication) -> Destination:
+    """A FHIR server inside this process, a WSGI application, without authorization: everything is written there."""
+    rules = DestinationRules(name, "http://127.0.0.1/fhir", mode="write")
+    return FhirDestination(rules, lambda: FhirClient(rules, transport=within_process(application)))
 
 
 def common_policy(settings: DestinationSettings) -> dict[str, Any]:

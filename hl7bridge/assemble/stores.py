@@ -28,6 +28,13 @@ def there_is_a_store(settings: Settings) -> bool:
     return "://" in location or Path(location).exists()
 
 
+def store_in(folder: Path) -> Store:
+    """A store of its own in a folder, for what is only tried."""
+    from hl7bridge.store.opening import open_store
+
+    return open_store(str(folder / "store.sqlite"))
+
+
 @contextmanager
 def opened(settings: Settings) -> Iterator[Store]:
     """The store of the settings. Raises ConfigError where there is none yet, StoreError when it can't be used."""

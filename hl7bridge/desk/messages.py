@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hl7bridge.errors import ConfigError
+from hl7bridge.model import DeliveryState, Severity
 
 if TYPE_CHECKING:
+    from hl7bridge.store.store import RecordStatus as RecordStatus
     from hl7bridge.store.store import Store
 
 _MOST_NAMESAKES = 20  # messages of one control id that are told of
@@ -44,6 +46,56 @@ def find(
         feed=feed, control_id=control_id, state=state, source_key=person, since=since, limit=limit + 1
     )
     return MessageList(tuple(found[:limit]), len(found) > limit, store.pausing.pauses())
+
+
+class RecordEnd(NamedTuple):
+    """How one record of a message ended: its event (MFE-1; "" in a PMU), the staff key, and a word: a `model.Result`, the
+    state of a delivery that is open, "nothing-to-do", or the local code of what is wrong with it."""
+
+    event: str
+    person: str
+    result: str
+
+
+def record_end(status: RecordStatus) -> RecordEnd:
+    """How a record ended at its (first) destination."""
+    record = status.record
+    person = record.change.source_key if record.change else record.echo.key.partition("^")[0]
+    if record.failed:
+        result = next(f.local for f in record.findings if f.severity is Severity.ERROR)
+    elif not status.deliveries:
+        result = "nothing-to-do"
+    else:
+        delivery = next(iter(status.deliveries.values()))
+        ended = delivery.state is DeliveryState.ENDED and delivery.result is not None
+        result = str(delivery.result) if ended else delivery.state.value
+    return RecordEnd(record.echo.event, person, result)
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A message and how its records stand; `is_duplicate`: it came before, and has no effect; `is_settled`: no delivery of
+    it will go on by itself."""
+
+    message_id: int
+    is_duplicate: bool
+    records: tuple[RecordEnd, ...]
+    is_settled: bool
+
+
+def newest_after(store: Store, message_id: int) -> Followed | None:
+    """The newest message, if it came after the one of that id."""
+    newest = store.audit.messages(limit=1)
+    if not newest or newest[0]["id"] <= message_id:
+        return None
+    number = int(newest[0]["id"])
+    statuses = store.audit.statuses([number]).get(number, [])
+    settled = all(d.state in _SETTLED for status in statuses for d in status.deliveries.values())
+    duplicate = newest[0]["state"] == "duplicate"
+    return Followed(number, duplicate, tuple(map(record_end, statuses)), settled)
+
+
+_SETTLED = (DeliveryState.ENDED, DeliveryState.HELD, DeliveryState.SCHEDULED)
 
 
 def message_of(store: Store, message_id: int) -> dict[str, Any]:

@@ -11,8 +11,7 @@ server inside it. Nothing is sent to anybody.
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,11 +20,11 @@ import typer
 from hl7bridge.cli import output, stored
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
 from hl7bridge.cli.tools import samples
-from hl7bridge.errors import ConfigError, MessageError
-from hl7bridge.model import ENDED_WELL, read_json, write_json
+from hl7bridge.errors import ConfigError
+from hl7bridge.model import read_json, write_json
 
 if TYPE_CHECKING:
-    from hl7bridge.config import Feed, Settings
+    from hl7bridge.desk.mapping.story import Story
 
 
 @dataclass(slots=True)
@@ -60,7 +59,10 @@ def run_trios(
 
     Ends with 1 when something is not as expected, or an expectation is missing.
     """
+    from hl7bridge.assemble.destinations import destination_within
     from hl7bridge.config import load
+    from hl7bridge.desk.mapping.story import Story
+    from hl7bridge.sandbox import SandboxSettings, create_app
 
     settings = load(config)
     one = stored.feed_named(settings, feed)
@@ -69,13 +71,13 @@ def run_trios(
         raise ConfigError("no message here", file=str(directory), advice="Put NAME.hl7 files there.")
     outcomes = []
     with tempfile.TemporaryDirectory() as folder, output.progress("testing", len(messages)) as advance:
-        stage = TrioStage(one, settings, Path(folder))
+        story = Story(one, settings, destination_within("test", create_app(SandboxSettings(auth=False))), Path(folder))
         try:
             for path in messages:
-                outcomes.append(_tested(path, stage, write))
+                outcomes.append(_tested(path, story, write))
                 advance()
         finally:
-            stage.close()
+            story.close()
     bad = [outcome for outcome in outcomes if outcome.differences]
     if as_json:
         rows = [{"name": o.name, "differences": o.differences, "written": o.written} for o in outcomes]
@@ -92,8 +94,10 @@ def run_trios(
         raise typer.Exit(ExitCode.FINDINGS)
 
 
-def _tested(path: Path, stage: TrioStage, write: bool) -> TrioResult:
-    outcome = stage.play(path)
+def _tested(path: Path, story: Story, write: bool) -> TrioResult:
+    told = story.tell(path.read_bytes())
+    records = [record._asdict() for record in told.records]
+    outcome = TrioResult(path.stem, records, list(told.resources), told.acknowledgment)
     expected, acknowledgment = path.with_suffix(".expected.json"), path.with_suffix(".ack.hl7")
     if expected.exists():
         outcome.differences += _against(expected, outcome)
@@ -141,104 +145,3 @@ def _against(file: Path, outcome: TrioResult) -> list[str]:
                 kind = other.get("resourceType", "")
                 found.append(f"resource {number} ({kind}).{element}: expected {before}, got {after}")
     return found
-
-
-class TrioStage:
-    """The whole journey in this process: intake, a store in a temporary folder, deliveries to an empty FHIR server.
-
-    Every message is read at the time that it gives itself (MSH-7), so that what comes of it is the same on any day.
-    """
-
-    def __init__(self, feed: Feed, settings: Settings, folder: Path) -> None:
-        import httpx
-
-        from hl7bridge.assemble.feeds import feed_policy
-        from hl7bridge.destinations.fhir.destination import FhirDestination
-        from hl7bridge.destinations.fhir.rules import DestinationRules
-        from hl7bridge.destinations.fhir.wire.client import FhirClient
-        from hl7bridge.intake.intake import Intake
-        from hl7bridge.sandbox import SandboxSettings, create_app
-        from hl7bridge.store.opening import open_store
-
-        self._app = create_app(SandboxSettings(auth=False))
-        rules = DestinationRules(_SERVER, "http://127.0.0.1/fhir", mode="write")
-        client = FhirClient(rules, transport=httpx.WSGITransport(app=self._app))
-        self._destination = FhirDestination(rules, lambda: client)
-        self._store = open_store(str(folder / "store.sqlite"))
-        policy = replace(feed_policy(feed, settings), destinations={_SERVER: self._destination}, acknowledge_for=())
-        self._zone, self._key_system = policy.rules.zone, policy.rules.key_system
-        self._now = 0.0
-        self._intake = Intake(policy, b"\0" * 32, clock=lambda: self._now)
-
-    def close(self) -> None:
-        """End it; the folder is the caller's."""
-        self._destination.close()
-        self._store.close()
-
-    def play(self, path: Path) -> TrioResult:
-        """One message: what is answered, how its records end, and the resources of its people after it."""
-        body = path.read_bytes()
-        self._now = self._time_of(body)
-        outcome, answers, people = TrioResult(path.stem), [], set()
-        for prepared in self._intake.prepare(body, "map test"):
-            if prepared.new is None:
-                continue
-            (accepted,) = self._store.inbox.accept([prepared.new], self._now)
-            self._deliver()
-            message_id = accepted.duplicate_of or accepted.message_id
-            answers += [ack.body for ack in self._store.audit.acknowledgments(message_id) if ack.body]
-            for status in self._store.audit.statuses([message_id])[message_id]:
-                record = samples.record_of(status)
-                outcome.records.append({"event": record.event, "person": record.person, "result": record.result})
-                people.add(record.person)
-        outcome.acknowledgment = b"\r".join(answers)
-        outcome.resources = self._resources(people)
-        return outcome
-
-    def _time_of(self, body: bytes) -> float:
-        from hl7bridge.hl7.message import read_header
-        from hl7bridge.mapping.rules.times import instant
-
-        try:
-            sent = instant(read_header(body).message_time.strip(), self._zone)
-        except MessageError:
-            sent = None
-        return sent.timestamp() if sent else max(self._now, _NO_TIME)
-
-    def _deliver(self) -> None:
-        from hl7bridge.assemble.ledger import ledger_of
-        from hl7bridge.destinations.protocol import Work
-        from hl7bridge.store.store import DeliveryState, Settlement
-
-        now, moment = self._now, datetime.fromtimestamp(self._now, UTC)
-        self._store.queue.join("map test", 3600, now)
-        ledger = ledger_of(self._store, _SERVER)
-        while claimed := self._store.queue.claim(_SERVER, "map test", 8, now, self._destination.lane_keys):
-            settlements = []
-            for one in claimed:
-                [outcome] = self._destination.deliver([Work(one.change, one.feed, one.known)], ledger, moment)
-                ended = outcome.result in ENDED_WELL
-                settlements.append(Settlement(one, outcome, DeliveryState.ENDED if ended else DeliveryState.HELD))
-            self._store.settling.settle(settlements, now)
-
-    def _resources(self, people: set[str]) -> list[dict[str, Any]]:
-        """The resources of people by staff key, without ids and meta, roles after their person."""
-        found = read_json(self._app.test_client().get("/sandbox/state?resources=true").data)["resources"]
-        keys: dict[str, str] = {}
-        for person in found["Practitioner"]:
-            staff = (i["value"] for i in person.get("identifier", []) if i.get("system") == self._key_system)
-            keys[f"Practitioner/{person['id']}"] = next(staff, "")
-        told = []
-        for resource in (*found["Practitioner"], *found["PractitionerRole"]):
-            reference = resource.get("practitioner", {}).get("reference", f"Practitioner/{resource['id']}")
-            key = keys.get(reference, "")
-            if key in people:
-                bare = {name: value for name, value in resource.items() if name not in ("id", "meta", "practitioner")}
-                told.append((key, resource["resourceType"], write_json(bare, sort_keys=True), bare))
-        return [bare for *_, bare in sorted(told, key=lambda one: one[:3])]
-
-
-_SERVER = "test"
-_NO_TIME = 1767225600.0  # 2026-01-01, for a message without MSH-7
-
-__all__ = ["TrioResult", "TrioStage", "run_trios"]

@@ -14,13 +14,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hl7bridge.cli.setup.init import packaged
+from hl7bridge.desk.messages import record_end
 from hl7bridge.errors import ConfigError, MessageError
 from hl7bridge.hl7.message import read_header
-from hl7bridge.model import JsonObject, Severity, read_json, write_json
-from hl7bridge.store.store import DeliveryState, RecordStatus
+from hl7bridge.model import JsonObject, read_json, write_json
+
+if TYPE_CHECKING:
+    from hl7bridge.desk.messages import RecordStatus
 
 KEY_SYSTEM = "urn:uuid:6d0a1f3c-52b7-4e0e-9a4d-1c7f0b8e2a95"
 
@@ -149,17 +152,7 @@ def event_of(message: bytes) -> str:
 
 def record_of(status: RecordStatus) -> SampleRecord:
     """How one record ended, in the words of the expectations. A record whose delivery is open has the state as result."""
-    record = status.record
-    person = record.change.source_key if record.change else record.echo.key.partition("^")[0]
-    if record.failed:
-        result = next(f.local for f in record.findings if f.severity is Severity.ERROR)
-    elif not status.deliveries:
-        result = "nothing-to-do"
-    else:
-        delivery = next(iter(status.deliveries.values()))
-        ended = delivery.state is DeliveryState.ENDED and delivery.result is not None
-        result = str(delivery.result) if ended else delivery.state.value
-    return SampleRecord(record.echo.event, person, result)
+    return SampleRecord(*record_end(status))
 
 
 def record_differences(expected: Sequence[SampleRecord], actual: Sequence[SampleRecord]) -> list[str]:

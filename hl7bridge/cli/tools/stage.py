@@ -18,29 +18,29 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from hl7bridge import config
+from hl7bridge.assemble.stores import opened
 from hl7bridge.cli.messages.mllp_client import Sent
 from hl7bridge.cli.tools import samples
 from hl7bridge.cli.tools.other_sender import OtherSender
 from hl7bridge.cli.tools.samples import FEED_SETTINGS, Sample, SampleRecord
-from hl7bridge.destinations import keys
+from hl7bridge.desk.messages import newest_after
+from hl7bridge.desk.setup import keys
 from hl7bridge.errors import Unreachable
 from hl7bridge.model import JsonObject, read_json
-from hl7bridge.store.opening import open_store
-from hl7bridge.store.store import DeliveryState, MessageState, Store
 
 CLIENT_ID = "hl7bridge-demo"
 START_WITHIN, STOP_WITHIN, SETTLE_WITHIN = 30.0, 10.0, 15.0  # seconds
 UNANSWERED = 0.5  # seconds to look for a message that got no answer although one was due
 LOOK_EVERY = 0.003  # seconds between looks at the store
 OWN_SETTINGS = "HL7BRIDGE_"
-
-_SETTLED = (DeliveryState.ENDED, DeliveryState.HELD, DeliveryState.SCHEDULED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Stage:
         self.host, self.port = "127.0.0.1", 0
         self._processes: list[subprocess.Popen[bytes]] = []
         self._client: OtherSender | None = None
-        self._store: Store | None = None
+        self._opened = ExitStack()
         self._http: httpx.Client | None = None
         self._journal_seen = 0
         self._last_message = 0
@@ -111,10 +111,8 @@ class Stage:
     def _start(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="hl7bridge-demo-"))
         pem, public = self.folder / "demo.pem", self.folder / "demo.jwks.json"
-        key = keys.generate()
-        pem.touch(mode=0o600)
-        pem.write_bytes(key.pem())
-        public.write_text(json.dumps(keys.jwks([key])), encoding="utf-8")
+        keys.generate(pem)
+        public.write_text(json.dumps(keys.key_set_of_files([pem])), encoding="utf-8")
         options = ["--client-id", CLIENT_ID, "--client-jwks", str(public), "--until-stdin-closes", "--json"]
         sandbox = self._run("sandbox", *options)
         self.base_url, self.control_url = sandbox["base_url"], sandbox["control_url"]
@@ -123,7 +121,7 @@ class Stage:
         listener = bridge["feeds"]["staff"]
         self.host, self.port = listener["host"], listener["port"]
         self._client = OtherSender(self.host, self.port, timeout=SETTLE_WITHIN)
-        self._store = open_store(str(self.store_path))
+        self._store = self._opened.enter_context(opened(config.load(self.folder, {})))
         self._http = httpx.Client(headers={"X-Sandbox-Observer": "true"}, trust_env=False)
 
     def _configure(self, token_url: str, pem: Path) -> None:
@@ -166,9 +164,9 @@ class Stage:
 
     def close(self) -> None:
         """End what was started here and remove the folder."""
-        for opened in (self._client, self._store, self._http):
-            if opened is not None:
-                opened.close()
+        for one in (self._client, self._opened, self._http):
+            if one is not None:
+                one.close()
         for process in self._processes:
             if process.stdin is not None:
                 process.stdin.close()  # both end in order when it closes, on every system
@@ -197,20 +195,16 @@ class Stage:
 
     def _settled(self, sample: Sample, seconds: float) -> tuple[list[SampleRecord], list[str]]:
         """The message's records once none of its deliveries is open; what did not come about in time."""
-        assert self._store is not None
         deadline = time.monotonic() + seconds
         records: list[SampleRecord] = []
         while time.monotonic() < deadline:
-            newest = self._store.audit.messages(limit=1)
-            if newest and newest[0]["id"] > self._last_message:
-                message_id = int(newest[0]["id"])
-                if newest[0]["state"] == MessageState.DUPLICATE:
-                    self._last_message = message_id
+            if newest := newest_after(self._store, self._last_message):
+                if newest.is_duplicate:
+                    self._last_message = newest.message_id
                     return [SampleRecord(r.event, r.person, samples.DUPLICATE) for r in sample.records], []
-                statuses = self._store.audit.statuses([message_id]).get(message_id, [])
-                records = [samples.record_of(status) for status in statuses]
-                if all(d.state in _SETTLED for status in statuses for d in status.deliveries.values()):
-                    self._last_message = message_id
+                records = [SampleRecord(*record) for record in newest.records]
+                if newest.is_settled:
+                    self._last_message = newest.message_id
                     return records, []
             time.sleep(LOOK_EVERY)
         return records, [f"not settled within {seconds:g} s"]

@@ -11,13 +11,16 @@ import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import httpcore
 import httpx
 import truststore
 
 from hl7bridge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 HEAD = 128 * 1024  # bytes that may come before a body, headers and informational answers (1xx) together
 SLICE = 16 * 1024  # bytes written between two looks at the clock
@@ -204,3 +207,8 @@ def tls_context(url: str, ca_file: str) -> ssl.SSLContext:
             raise ConfigError("no certificates can be read", file=ca_file, key="ca_file") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
+
+
+def within_process(application: WSGIApplication) -> httpx.BaseTransport:
+    """In place of a network: a server that is a WSGI application of this process."""
+    return httpx.WSGITransport(app=application)
