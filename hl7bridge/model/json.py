@@ -35,8 +35,26 @@ def read_json(text: str | bytes) -> Any:
     return json.loads(text, parse_float=Number)
 
 
+class _HoldsNumber(Exception):
+    """A value has a number that is kept with its text."""
+
+
+def _refuse(item: object) -> str:
+    if isinstance(item, Decimal):
+        raise _HoldsNumber
+    raise TypeError(f"not a JSON value: {type(item).__name__}")
+
+
+_WITHOUT_NUMBERS = json.JSONEncoder(default=_refuse, ensure_ascii=False, separators=(",", ":")).encode
+
+
 def write_json(value: Any, *, sort_keys: bool = False) -> str:
     """The inverse of `read_json`: compact JSON text, each `Number` written as the text that it was read from."""
+    if not sort_keys:
+        try:
+            return _WITHOUT_NUMBERS(value)
+        except _HoldsNumber:
+            pass
     numbers: list[str] = []
 
     def decimal_text(item: object) -> str:

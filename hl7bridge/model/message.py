@@ -67,6 +67,8 @@ class Record:
     @property
     def failed(self) -> bool:
         """Whether the record could not be read or mapped."""
+        if self.change is not None:
+            return False
         return any(finding.severity is Severity.ERROR for finding in self.findings)
 
 

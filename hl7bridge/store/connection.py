@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-WIDTH = 64  # values looked up by one statement; a fixed number, so that the statement stays prepared
+WIDTHS = (1, 8, 64)  # values looked up by one statement; few numbers, so that each statement stays prepared
 
+_DRAW_BOTH = (
+    "UPDATE counter SET value = value + CASE name WHEN 'message' THEN ? ELSE ? END"
+    " WHERE name IN ('message', 'delivery')"
+)
 _HISTORY = "INSERT INTO history (at, message_id, delivery_id, event, detail) VALUES (?, ?, ?, ?, ?)"
 
 
@@ -76,6 +80,12 @@ class StoreConnection(ABC):
         last: int = self.execute("SELECT value FROM counter WHERE name = ?", (counter,)).fetchone()[0]
         return last - count + 1
 
+    def draw_for_messages(self, messages: int, deliveries: int) -> tuple[int, int]:
+        """The first of so many new numbers of messages, and of deliveries, as `draw` gives them, at the cost of one."""
+        self.execute(_DRAW_BOTH, (messages, deliveries))
+        last = dict(self.execute("SELECT name, value FROM counter WHERE name IN ('message', 'delivery')").fetchall())
+        return last["message"] - messages + 1, last["delivery"] - deliveries + 1
+
     def note(self, at: float, message_id: int, delivery_id: int, event: str, **detail: Any) -> None:
         """Write a history row; `detail` holds ids, codes and our own texts, never message content."""
         self.execute(_HISTORY, (at, message_id, delivery_id, event, json.dumps(detail) if detail else ""))
@@ -84,13 +94,14 @@ class StoreConnection(ABC):
         """Write history rows (at, message id, delivery id, event, detail as JSON or "")."""
         self.execute_many(_HISTORY, rows)
 
-    def present(self, look_up: str, values: Collection[Any]) -> set[Any]:
-        """Those of `values` that are there. `look_up` is made by `each` and tells for WIDTH of them at once."""
+    def present(self, look_up: Mapping[int, str], values: Collection[Any]) -> set[Any]:
+        """Those of `values` that are there. `look_up` is made by `each`."""
         ordered = list(values)
         found: set[Any] = set()
-        for start in range(0, len(ordered), WIDTH):
-            part = ordered[start : start + WIDTH]
-            there = self.execute(look_up, part + [None] * (WIDTH - len(part))).fetchone()
+        for start in range(0, len(ordered), WIDTHS[-1]):
+            part = ordered[start : start + WIDTHS[-1]]
+            width = next(width for width in WIDTHS if width >= len(part))
+            there = self.execute(look_up[width], part + [None] * (width - len(part))).fetchone()
             found.update(value for value, is_there in zip(part, there, strict=False) if is_there)
         return found
 
@@ -113,9 +124,11 @@ class StorePart:
         self._note, self._note_all = connection.note, connection.note_all
 
 
-def each(table: str, column: str) -> str:
-    """SQL that tells for each of WIDTH values whether a row has it: a probe of the index each, whatever rows there are."""
-    return "SELECT " + ", ".join([f"EXISTS (SELECT 1 FROM {table} WHERE {column} = ?)"] * WIDTH)  # noqa: S608 (our names)
+def each(table: str, column: str) -> Mapping[int, str]:
+    """SQL that tells for each of so many values (`WIDTHS`) whether a row has it: a probe of the index each, whatever rows
+    there are."""
+    probe = f"EXISTS (SELECT 1 FROM {table} WHERE {column} = ?)"  # noqa: S608 (our names)
+    return {width: "SELECT " + ", ".join([probe] * width) for width in WIDTHS}
 
 
 def conditions(filters: dict[str, Any]) -> tuple[str, list[Any]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any
 
 from hl7bridge.errors import StoreError
@@ -31,6 +32,7 @@ from hl7bridge.model import (
 )
 
 PLAIN = 0
+_ENCODE = json.JSONEncoder().encode
 
 
 def unseal(codec: int, content: bytes) -> bytes:
@@ -42,12 +44,12 @@ def unseal(codec: int, content: bytes) -> bytes:
 
 def echo_to_bytes(echo: RecordEcho) -> bytes:
     """Read back by `record_from_row`."""
-    return json.dumps([echo.event, echo.control_id, echo.key, echo.key_type]).encode()
+    return _ENCODE([echo.event, echo.control_id, echo.key, echo.key_type]).encode()
 
 
 def findings_to_text(findings: Sequence[Finding]) -> str:
     """JSON text, "" for none. Findings hold no values of a message."""
-    return json.dumps([_finding_to_list(finding) for finding in findings]) if findings else ""
+    return f"[{', '.join(map(_finding_to_text, findings))}]" if findings else ""
 
 
 def findings_from_text(text: str) -> tuple[Finding, ...]:
@@ -55,10 +57,12 @@ def findings_from_text(text: str) -> tuple[Finding, ...]:
     return tuple(_finding_from_list(item) for item in json.loads(text)) if text else ()
 
 
-def _finding_to_list(finding: Finding) -> list[Any]:
+@lru_cache(maxsize=1024)
+def _finding_to_text(finding: Finding) -> str:
+    """Message after message has the same findings."""
     place = finding.location
     where = [place.segment, place.occurrence, place.field, place.repetition, place.component] if place else None
-    return [finding.code, finding.local, finding.text, finding.severity.value, where, finding.position]
+    return _ENCODE([finding.code, finding.local, finding.text, finding.severity.value, where, finding.position])
 
 
 def _finding_from_list(item: list[Any]) -> Finding:

@@ -365,8 +365,9 @@ PLANS = {
     "blocked": (claiming.BLOCKED, (1, 2, 1)),
     "feed_write_own": (crosswalk.OWN, ("main", "hr", "S1")),
     "autoindex_feed_write": (crosswalk.WRITTEN_BY, ("main", "Practitioner", "p1")),
-    "seen control ids": (batch.SEEN, ["C1"] + [None] * 63),
-    "occupied lanes": (lanes.OCCUPIED, [1] + [None] * 63),
+    "seen control id": (batch.SEEN[1], ["C1"]),
+    "seen control ids": (batch.SEEN[64], ["C1"] + [None] * 63),
+    "occupied lanes": (lanes.OCCUPIED[64], [1] + [None] * 63),
     "message list": (
         reading.MESSAGES + " INDEXED BY message_shown WHERE m.state <> 'counted' ORDER BY m.id DESC LIMIT 50",
         (),

@@ -77,11 +77,12 @@ class InboxRows:
 
     def __init__(self, connection: StoreConnection, lanes: Lanes, messages: Sequence[NewMessage], now: float) -> None:
         self._connection, self._lanes, self._now = connection, lanes, now
-        self._message_id = connection.draw("message", len(messages)) if messages else 0
         # Duplicates use none of theirs: gaps in the numbers do not matter, their order does.
         deliveries = sum(len(record.deliveries) for message in messages for record in message.records)
         deliveries += sum(sum(part.deliveries.values()) for message in messages for part in message.parts)
-        self._delivery_id = connection.draw("delivery", deliveries) if deliveries else 0
+        self._message_id, self._delivery_id = (
+            connection.draw_for_messages(len(messages), deliveries) if messages else (0, 0)
+        )
         ids = {_control_id(message) for message in messages if message.duplicate_window > 0}
         self._seen = connection.present(SEEN, ids)
         self._chains: dict[_Chain, list[tuple[int, NewMessage]]] = {}
@@ -159,7 +160,7 @@ class InboxRows:
         self, message_id: int, message: NewMessage, state: MessageState, link: str, linked_to: int, same_content: bool
     ) -> None:
         header = message.header
-        other = {name: header[name] for name in header.keys() - _HEADER}
+        other = {name: header[name] for name in header if name not in _HEADER}
         self._messages.append(
             (
                 message_id,

@@ -26,7 +26,7 @@ class StoreFiles:
         self.database = path.absolute()
         self.log = self.database.with_name(f"{self.database.name}-wal")
         self._index = self.database.with_name(f"{self.database.name}-shm")
-        self._known: dict[Path, _Identity] = {}
+        self._known: dict[Path, tuple[str, _Identity]] = {}  # the path also as the system wants it
         self._descriptor = -1
         self._users = -1
 
@@ -64,15 +64,15 @@ class StoreFiles:
 
     def missing(self) -> str:
         """The name of a file that is gone, replaced or emptied; "" when all stand. Some microseconds."""
-        for path, known in self._known.items():
-            if _identity(path) != known:
+        for path, (name, known) in self._known.items():
+            if _identity(name) != known:
                 return path.name
         return self.log.name if self._emptied() else ""
 
     def log_is_gone(self) -> bool:
         """Whether there is no log at its path, and the others stand: then nobody opened the store anew since."""
-        others = all(_identity(path) == known for path, known in self._known.items() if path != self.log)
-        return others and _identity(self.log) is None
+        others = all(_identity(name) == known for path, (name, known) in self._known.items() if path != self.log)
+        return others and _identity(str(self.log)) is None
 
     def close(self) -> None:
         """Forget them."""
@@ -85,9 +85,10 @@ class StoreFiles:
             self._users = -1
 
     def _remember(self, path: Path) -> None:
-        found = _identity(path)
+        name = str(path)
+        found = _identity(name)
         if found is not None:
-            self._known[path] = found
+            self._known[path] = name, found
 
     def _emptied(self) -> bool:
         """Whether the log was emptied by another hand: SQLite writes on at its place, and leaves zeros where the header
@@ -98,7 +99,7 @@ class StoreFiles:
         return bool(header) and not any(header)
 
 
-def _identity(path: Path) -> _Identity | None:
+def _identity(path: str) -> _Identity | None:
     try:
         found = os.stat(path)  # noqa: PTH116 (before each answer, and Path.stat takes twice as long)
     except OSError:
