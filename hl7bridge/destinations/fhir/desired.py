@@ -63,8 +63,8 @@ def kinds_of(value: ElementValue) -> frozenset[str]:
 
 
 def _is_withheld(resource_type: str, element: str, kinds: frozenset[str], rules: DestinationRules) -> bool:
-    names = {element, *(f"{element}.{kind}" for kind in kinds)}
-    return not rules.withheld.isdisjoint(names | {f"{resource_type}.{name}" for name in names})
+    names = [element, *[f"{element}.{kind}" for kind in kinds]]
+    return any(name in rules.withheld or f"{resource_type}.{name}" in rules.withheld for name in names)
 
 
 Field = tuple[str, int]

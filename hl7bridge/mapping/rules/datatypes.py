@@ -8,9 +8,10 @@ HL7 v2.9 chapter 2A; the HL7 v2-to-FHIR guide's data type maps, and facts/mappin
 from __future__ import annotations
 
 from hl7bridge.mapping.feed_rules import FeedRules
-from hl7bridge.mapping.rules.draft import Draft
+from hl7bridge.mapping.rules.draft import Draft, Row
 from hl7bridge.mapping.rules.reading import FieldReader
 from hl7bridge.mapping.rules.shapes import is_mail, is_name, is_telephone
+from hl7bridge.mapping.rules.tables import Codes
 from hl7bridge.mapping.rules.times import ends_before, fhir_date_time, truncated
 from hl7bridge.model import JsonObject
 from hl7bridge.model.remembering import remembered
@@ -61,16 +62,43 @@ def system_of(rules: FeedRules, name: str) -> str:
 
 def concept(draft: Draft, repetition: str, number: int) -> JsonObject | None:
     """CE, CWE, or a plain code of the current field's table -> CodeableConcept; a code without a system is kept as text."""
-    row = draft.row
+    return _concept(draft, _of_row(draft.envelope.rules, draft.row, draft.reader, repetition), number)
+
+
+def concept_of(draft: Draft, repetition: str, codes: Codes) -> JsonObject | None:
+    """The same by a part of the field's table."""
+    return _concept(draft, _coded(draft.envelope.rules, draft.row, codes, draft.reader, repetition), 1)
+
+
+def _concept(draft: Draft, said: tuple[list[JsonObject], str, str], number: int) -> JsonObject | None:
+    codings, words, unmapped = said
+    if unmapped:
+        draft.unmapped(unmapped, draft.row.table, number if number > 1 else 0, 1)
+    result: JsonObject = {"coding": [dict(coding) for coding in codings]} if codings else {}
+    if words:
+        result["text"] = words
+    return result or None
+
+
+@remembered(4096)
+def _of_row(rules: FeedRules, row: Row, reader: FieldReader, repetition: str) -> tuple[list[JsonObject], str, str]:
+    """Person after person has the same codes."""
+    return _coded(rules, row, row.codes, reader, repetition)
+
+
+def _coded(
+    rules: FeedRules, row: Row, codes: Codes, reader: FieldReader, repetition: str
+) -> tuple[list[JsonObject], str, str]:
+    """The codings, the words beside them (or in their place), and the code that has no entry in the table."""
     if repetition.isalnum():
         code, parts = repetition, None
         text = system_name = ""
     else:
-        parts = draft.reader.texts(repetition)
+        parts = reader.texts(repetition)
         code, text, system_name = parts[0], parts[1], parts[2]
     codings: list[JsonObject] = []
     local = ""
-    target = row.codes.get(code) if code else ""
+    target = codes.get(code) if code else ""
     if target:
         if row.system or "|" in target:
             coding = coding_of(target, row.system, text)
@@ -80,7 +108,7 @@ def concept(draft: Draft, repetition: str, number: int) -> JsonObject | None:
             local = text if coding.get("display") != text else ""
         else:
             code = target  # the site's own word for it
-    elif code and (system := system_of(draft.envelope.rules, system_name)):
+    elif code and (system := system_of(rules, system_name)):
         codings.append(_coding(system, code, text, parts[6] if parts else ""))
         target = ""
     original = ""
@@ -89,19 +117,15 @@ def concept(draft: Draft, repetition: str, number: int) -> JsonObject | None:
         if not codings:
             local = text or code
         for at, version in ((3, 7), (9, 12)):
-            if parts[at] and (other_system := system_of(draft.envelope.rules, parts[at + 2])):
+            if parts[at] and (other_system := system_of(rules, parts[at + 2])):
                 codings.append(_coding(other_system, parts[at], parts[at + 1], parts[version]))
     if codings:
-        result: JsonObject = {"coding": codings}
-        if words := original or local:  # the sender's own words stand beside a standard code
-            result["text"] = words
-        return result
-    if target is None:
-        draft.unmapped(code, row.table, number if number > 1 else 0, 1)
+        return codings, original or local, ""  # the sender's own words stand beside a standard code
+    unmapped = code if target is None else ""
     words = original or text or code
     if not words and parts is not None:
         words = parts[4] or parts[3]
-    return {"text": words} if words else None
+    return [], words, unmapped
 
 
 def _coding(system: str, code: str, text: str, version: str) -> JsonObject:

@@ -20,6 +20,7 @@ from hl7bridge.mapping.rules.reading import NULL, FieldReader
 from hl7bridge.mapping.rules.said import FEW, Said, SaidIdentifiers, frozen
 from hl7bridge.mapping.rules.shapes import (
     BEYOND,
+    SHORTEST_FORM,
     STANDARD,
     WHOLE,
     foreign_form,
@@ -408,14 +409,14 @@ class Draft:
     def _fitting(self, row: Row, raw: str) -> str:
         """A field without the repetitions that can't be of its data type (said); "" where nothing is left of it."""
         reader = self.reader
-        if row.single and repeats(reader, raw):
+        if row.single and reader.repetition in raw and repeats(reader, raw):
             severity = Severity.ERROR if row.rule in _STATES else Severity.WARNING
             text = "may not repeat, and holds different values: nobody can say which of them counts; left out"
             self.say(severity, "198", "field-repeats", text)
             self.leave(text)
             return ""
         data_type = row.data_type
-        if not reader.looks_foreign(raw, data_type):
+        if (len(raw) < SHORTEST_FORM and raw.isalnum()) or not reader.looks_foreign(raw, data_type):
             return raw
         found = reader.repetitions(raw)
         for place, repetition in enumerate(found, 1):

@@ -10,6 +10,7 @@ from hl7bridge.mapping.rules.datatypes import (
     checked_period,
     coding_of,
     concept,
+    concept_of,
     contact_points,
     date_time,
     display,
@@ -259,10 +260,7 @@ def _degree(draft: Draft, raw: str) -> JsonObject | None:
         codes = {}
     elif target := degree_of(codes, code):
         codes = {code: target}
-    draft.row = replace(row, codes=codes)
-    found = concept(draft, repetition, 1)
-    draft.row = row
-    return found
+    return concept_of(draft, repetition, codes)
 
 
 def degree_of(codes: Codes, text: str) -> str:

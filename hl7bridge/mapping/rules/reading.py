@@ -11,7 +11,7 @@ import re
 from functools import lru_cache
 
 from hl7bridge.hl7.escapes import Separators, drops_text, unescape
-from hl7bridge.mapping.rules.shapes import SHORTEST_FORM, glances
+from hl7bridge.mapping.rules.shapes import glances
 
 NULL = '""'
 
@@ -89,8 +89,6 @@ class FieldReader:
 
     def looks_foreign(self, raw: str, data_type: str) -> bool:
         """Whether a field is worth a look, for it may hold what can't be of its type (`shapes.glances`)."""
-        if len(raw) < SHORTEST_FORM and raw.isalnum():
-            return False
         glance = self._glances.get(data_type)
         if glance is None:
             return False

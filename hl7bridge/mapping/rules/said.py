@@ -46,13 +46,13 @@ class Said(Generic[T]):
 class SaidIdentifiers:
     """The identifiers of a record, by what may make one of them say the same as another, or contradict it."""
 
-    __slots__ = ("_first", "_listed", "_of_staff", "_read", "values")
+    __slots__ = ("_first", "_indexed", "_listed", "_of_staff", "_read", "values")
 
     def __init__(self) -> None:
         self._start([])
 
     def _start(self, listed: list[StaffIdentifier]) -> None:
-        self._listed, self._read = listed, 0
+        self._listed, self._read, self._indexed = listed, 0, 0
         self._first: dict[tuple[str, ...], int] = {}
         self._of_staff: dict[str, list[tuple[int, str]]] = {}
         self.values: set[str] = set()
@@ -61,13 +61,17 @@ class SaidIdentifiers:
         """Take in what the list holds by now; a list that another one replaced is read anew."""
         if listed is not self._listed:
             self._start(listed)
-        for at in range(self._read, len(listed)):
-            self._take(at, listed[at])
+        self.values.update([one.value for one in listed[self._read :]])
         self._read = len(listed)
         return self
 
+    def _index(self) -> None:
+        """Most records say nothing twice, and need no more than `values`: the rest is made where it is asked for."""
+        for at in range(self._indexed, self._read):
+            self._take(at, self._listed[at])
+        self._indexed = self._read
+
     def _take(self, at: int, one: StaffIdentifier) -> None:
-        self.values.add(one.value)
         keys: list[tuple[str, ...]] = [("authority", one.value, one.authority)]
         if one.system:
             keys = [("system", one.value, one.system), ("of system", one.value, one.system, one.type_code)]
@@ -85,6 +89,9 @@ class SaidIdentifiers:
         One number of an authority that numbers several things, given as a physician's and as an osteopath's, is two; a
         national registry numbers one thing (`one_thing`).
         """
+        if value not in self.values:
+            return NOWHERE
+        self._index()
         first = self._first.get
         if not system:
             of_authority = first(("authority", value, authority), NOWHERE)
@@ -95,4 +102,5 @@ class SaidIdentifiers:
 
     def other_of_staff(self, value: str, system: str) -> int:
         """Where the first one of STF-2 stands that has another value of the system; NOWHERE where none does."""
+        self._index()
         return next((at for at, other in self._of_staff.get(system, ()) if other != value), NOWHERE)

@@ -6,6 +6,8 @@ or under the two spellings of a naming-system URL. They are one system each when
 
 from __future__ import annotations
 
+from hl7bridge.model.remembering import remembered
+
 NPI = "http://hl7.org/fhir/sid/us-npi"
 DEA = "urn:oid:2.16.840.1.113883.4.814"
 SSN = "http://hl7.org/fhir/sid/us-ssn"
@@ -43,6 +45,7 @@ _PRIVATE_AUTHORITIES = {"USSSA": "SS", "SSA": "SS"}
 _PRIVATE_TYPES = {"NNUSA": "SS"}
 
 
+@remembered(4096)
 def private_kinds(type_code: str, authority: str, *systems: str) -> frozenset[str]:
     """What a destination may withhold an identifier by, as type codes of table 0203: its own type, and SS, TAX or DL where
     its system or its authority says that it is such a number, whatever its type says."""
