@@ -176,6 +176,26 @@ def _known(separator: str, fields: list[str]) -> dict[Hashable, Any]:
     return known
 
 
+def header_fields(header: Header) -> dict[str, str]:
+    """MSH-3 to MSH-12 by name, as `NewMessage.header` wants them."""
+    of_sender = header.once("fields", lambda: _fields_of_sender(header))
+    return {**of_sender, "message_time": header.message_time, "control_id": header.control_id}
+
+
+def _fields_of_sender(header: Header) -> dict[str, str]:
+    """The same, without what differs from message to message."""
+    return {
+        "sending_application": header.sending_application,
+        "sending_facility": header.sending_facility,
+        "message_time": "",
+        "message_type": header.message_type,
+        "trigger_event": header.trigger_event,
+        "control_id": "",
+        "processing_id": header.processing_id,
+        "version": header.version,
+    }
+
+
 def read_header(raw: bytes, charset: str | Sequence[str] = ()) -> Header:
     """Read the MSH segment alone; a byte order mark, blank lines and blanks before it are skipped.
 

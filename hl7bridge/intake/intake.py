@@ -22,6 +22,7 @@ from typing import Any, Protocol
 from hl7bridge.errors import MessageError, UnreadableMessage, UnsupportedMessage
 from hl7bridge.hl7 import acknowledgment, batch
 from hl7bridge.hl7.batch_acknowledgment import answer_to_empty
+from hl7bridge.hl7.header import header_fields
 from hl7bridge.hl7.message import Header, Message, location_of, read_header
 from hl7bridge.intake import odd_frames
 from hl7bridge.intake.acquaintance import KnownPractitioners
@@ -525,26 +526,6 @@ def _in_utc(moment: datetime) -> str:
         return moment.astimezone(UTC).isoformat(timespec="milliseconds")
     except OverflowError:
         return ""
-
-
-def header_fields(header: Header) -> dict[str, str]:
-    """MSH-3 to MSH-12 by name, as `NewMessage.header` wants them."""
-    of_sender = header.once("fields", lambda: _fields_of_sender(header))
-    return {**of_sender, "message_time": header.message_time, "control_id": header.control_id}
-
-
-def _fields_of_sender(header: Header) -> dict[str, str]:
-    """The same, without what differs from message to message."""
-    return {
-        "sending_application": header.sending_application,
-        "sending_facility": header.sending_facility,
-        "message_time": "",
-        "message_type": header.message_type,
-        "trigger_event": header.trigger_event,
-        "control_id": "",
-        "processing_id": header.processing_id,
-        "version": header.version,
-    }
 
 
 def mfa_line(policy: FeedPolicy, record: Record) -> acknowledgment.MfaLine:
