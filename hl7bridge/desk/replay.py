@@ -19,6 +19,7 @@ from hl7bridge.desk.messages import body_of, message_of, open_deliveries
 from hl7bridge.desk.translating import translated, translation_differences
 from hl7bridge.destinations.protocol import Destination, NothingKnown, Rehearsing
 from hl7bridge.errors import ConfigError, MessageError
+from hl7bridge.hl7.header import header_fields
 from hl7bridge.intake.intake import new_deliveries
 from hl7bridge.model import APPLIED, Outcome, Record, Result, StaffChange
 from hl7bridge.store.opening import open_store
