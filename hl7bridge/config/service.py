@@ -29,6 +29,12 @@ class StoreSettings(Section):
     path: Annotated[str, AfterValidator(store_path), Notation("path")] = setting(
         "data/hl7bridge.sqlite", "the file that keeps messages, deliveries and their history"
     )
+    keep_free: Size = setting(
+        "100MiB", "with less left on its disk (and less than keep_free_percent), messages are refused"
+    )
+    keep_free_percent: Annotated[float, Field(ge=0, le=90)] = setting(
+        5.0, "the same as a part of the disk; 0 = messages are taken until it is full"
+    )
 
 
 class LogSettings(Section):

@@ -35,6 +35,7 @@ from hl7bridge.service.inbound.drop import DropFolder, DropPolicy, watch
 from hl7bridge.service.inbound.frame_memory import FrameMemory
 from hl7bridge.service.inbound.listener import MllpListener
 from hl7bridge.service.inbound.listening import Limits
+from hl7bridge.service.inbound.room import Room, telling
 from hl7bridge.service.inbound.writer import StoreWriter
 from hl7bridge.service.lasting import tell_defects, tell_reactor_defects
 from hl7bridge.service.outbound.full_file import FullFilePolicy
@@ -49,7 +50,8 @@ from hl7bridge.service.outbound.wording import Wording
 from hl7bridge.service.process import settle_in
 from hl7bridge.service.reloading import Reloader, Running
 from hl7bridge.service.web import stop_reactor, take_signals
-from hl7bridge.store.opening import open_store
+from hl7bridge.store.opening import mark_of, open_store, path_of
+from hl7bridge.store.sqlite.mark import StoreMark
 from hl7bridge.store.store import (
     Accepted,
     AcknowledgmentState,
@@ -78,6 +80,12 @@ def watched_of(destination: DestinationSettings, settings: Settings) -> Watched:
 
 
 # --- the listener role -----------------------------------------------------------------------------------------------
+
+
+LOOK_OVER = 1.0
+"""Seconds that a start takes to look the store over: 100 MB or more."""
+
+DAMAGED = "stop the service, keep a copy of its files, and restore it from a backup"
 
 
 class Commits:
@@ -135,6 +143,7 @@ class ListenerRole:
     drops: list[DropFolder]
     stop_timeout: float
     log: logs.Log
+    mark: StoreMark
 
     def addresses(self) -> dict[str, dict[str, Any]]:
         """Host and port of each feed, as the system gave them."""
@@ -176,6 +185,8 @@ class ListenerRole:
             self.child.stop(self.stop_timeout)
         self.acknowledger.stop()
         self.acknowledger.join(self.stop_timeout)
+        if not (self.writer.is_alive() or self.acknowledger.is_alive()):
+            self.mark.end()
         self.log.info("stopped")
 
 
@@ -185,6 +196,11 @@ def start_listener(settings: Settings, reactor: Any, arguments: Sequence[str], *
     location = store_location(settings)
     tell_sqlite(log)
     first = open_store(location)  # creates and migrates it before any thread needs it
+    mark = mark_of(location)
+    if not mark.begin():
+        look_over(first, log)
+    store_settings = settings.store
+    room = Room(path_of(location).parent, store_settings.keep_free, store_settings.keep_free_percent, telling(log))
     secret = first.audit.secret("duplicates")
     policies = {name: feed_policy(feed, settings) for name, feed in settings.feeds.items()}
     known = {name: known_practitioners(first, policy) for name, policy in policies.items()}
@@ -203,6 +219,7 @@ def start_listener(settings: Settings, reactor: Any, arguments: Sequence[str], *
     writer = StoreWriter(
         lambda: open_store(location),
         reactor.callFromThread,
+        room=room.left,
         committed=hint,
         failed=lambda text: log.error("store failed, messages refused", error=text),
     )
@@ -249,12 +266,27 @@ def start_listener(settings: Settings, reactor: Any, arguments: Sequence[str], *
         child.start()
     reloader.start()
     poll_interval = settings.service.poll_interval
-    drops = watch(drop_policies(settings), listeners, reactor, lambda: open_store(location), hint, poll_interval)
+    drops = watch(
+        drop_policies(settings), listeners, reactor, lambda: open_store(location), room.left, hint, poll_interval
+    )
     stop_timeout = settings.service.stop_timeout
-    role = ListenerRole(listeners, ports, writer, acknowledger, commits, child, reloader, drops, stop_timeout, log)
+    role = ListenerRole(
+        listeners, ports, writer, acknowledger, commits, child, reloader, drops, stop_timeout, log, mark
+    )
     for name, address in role.addresses().items():
         log.info("listening", feed=name, host=address["host"], port=address["port"])
     return role
+
+
+def look_over(store: Store, log: logs.Log) -> None:
+    """After a stop that was not in order: whether the store is sound. Raises StoreError where it is not.
+
+    A crash leaves it sound: SQLite sees to that, on disks that keep what they say they have written."""
+    sound = store.connection.looks_sound(LOOK_OVER)
+    if sound is None:
+        log.info("the store is too large to be looked over at a start", seconds=LOOK_OVER)
+    elif not sound:
+        raise StoreError(f"the store is damaged: {DAMAGED}")
 
 
 def drop_policies(settings: Settings) -> list[DropPolicy]:
@@ -433,12 +465,14 @@ def run(
     role: str = "all",
     as_json: bool = False,
     is_child: bool = False,
+    new_store: bool = False,
     ready: Callable[[dict[str, Any]], None] | None = None,
 ) -> int:
     """Run a role until it is told to stop; returns the exit code.
 
     role      "all" (listener, with delivery as its child), "listener" or "delivery"
     is_child  end when standard input closes; take a line there as a hint that something was committed
+    new_store begin with an empty store although there was one, and it is gone
     ready     called once with what `--json` prints
     Raises ConfigError, StoreError.
     """
@@ -446,6 +480,9 @@ def run(
     logs.configure(settings.log.level, settings.log.format, settings.log.file)
     tell_defects(logs.get_logger(role))
     say = ready or (lambda what: _say(what, as_json))
+    mark = mark_of(store_location(settings))
+    if new_store and mark.lost:
+        mark.forget()
     if role == "delivery":
         return _run_delivery(settings, say, is_child)
     return _run_listener(settings, directory, role == "all", say, is_child)

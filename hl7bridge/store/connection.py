@@ -73,6 +73,10 @@ class StoreConnection(ABC):
     def reading(self) -> AbstractContextManager[None]:
         """A transaction that reads: every statement in it sees the same commit."""
 
+    def looks_sound(self, seconds: float) -> bool | None:
+        """Whether the database itself is sound, as far as that shows in so many seconds; None where it does not."""
+        return True
+
     def draw(self, counter: str, count: int = 1) -> int:
         """The first of `count` new numbers. Whoever draws holds the counter's row until the commit, so the order of the
         numbers is the order of commit over all connections."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from hl7bridge.errors import ConfigError
 from hl7bridge.store.sqlite import SqliteStore
+from hl7bridge.store.sqlite.mark import StoreMark
 from hl7bridge.store.store import Store
 
 
@@ -14,13 +16,23 @@ def open_store(location: str | os.PathLike[str]) -> Store:
 
     Raises ConfigError for a kind of store that this version does not have, StoreError when the store cannot be used.
     """
+    return SqliteStore(path_of(location))
+
+
+def path_of(location: str | os.PathLike[str]) -> Path:
+    """The file of a store. Raises ConfigError for a kind that has none."""
     text = os.fspath(location)
     scheme, separator, path = text.partition("://")
     if not separator:
-        return SqliteStore(text)
+        return Path(text)
     if scheme != "sqlite":
         raise ConfigError(
             f"there is no store of the kind {scheme}", key="store", advice="Give the path of a SQLite file"
         )
     # sqlite:///data.db is relative, sqlite:////var/data.db is absolute, as SQLAlchemy and others have it.
-    return SqliteStore(path.removeprefix("/"))
+    return Path(path.removeprefix("/"))
+
+
+def mark_of(location: str | os.PathLike[str]) -> StoreMark:
+    """What is known of the store beside it: that there is one, and how the last service left it."""
+    return StoreMark(path_of(location))

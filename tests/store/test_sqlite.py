@@ -35,6 +35,7 @@ def test_the_file_is_for_this_user_alone(tmp_path: Path) -> None:
             "store.db-wal",
             "store.db-shm",
             "store.db-turn",
+            "store.db-made",
             "store.db-open",
         }
         if os.name == "posix":

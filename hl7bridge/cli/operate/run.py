@@ -19,6 +19,10 @@ def run(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON line when ready: pid, address of each feed, children.")
     ] = False,
+    new_store: Annotated[
+        bool,
+        typer.Option("--new-store", help="Begin with an empty store although there was one, and its file is gone."),
+    ] = False,
     child: Annotated[bool, typer.Option("--child", hidden=True)] = False,
 ) -> None:
     """Take messages and deliver them, until Ctrl-C or SIGTERM.
@@ -38,5 +42,5 @@ def run(
     settings = load(config)
     if role != "listener":
         require(settings.destinations[name] for feed in settings.feeds.values() for name in feed.destinations)
-    code = startup.run(settings, config, role=role, as_json=as_json, is_child=child)
+    code = startup.run(settings, config, role=role, as_json=as_json, is_child=child, new_store=new_store)
     raise typer.Exit(code or ExitCode.GOOD)

@@ -71,16 +71,18 @@ class DropFolder(threading.Thread):
         open_store: Callable[[], Store],
         log: Log,
         *,
+        room: Callable[[], bool] = lambda: True,
         committed: Callable[[], None] = lambda: None,
         stored: Callable[[NewMessage], None] = lambda _: None,
         poll_interval: float = 1.0,
         clocks: Clocks | None = None,
     ) -> None:
-        """`intake()`: the feed's rules as they are now. `committed()` is called after each group, `stored(message)` for
-        each patient message that asks about somebody (see `Intake.stored`). `poll_interval`: seconds between two looks."""
+        """`intake()`: the feed's rules as they are now. `room()`: whether there is room for messages. `committed()` is
+        called after each group, `stored(message)` for each patient message that asks about somebody (see `Intake.stored`).
+        `poll_interval`: seconds between two looks."""
         super().__init__(name=f"drop-{policy.feed}", daemon=True)
         self._policy, self._intake, self._open_store, self._log = policy, intake, open_store, log
-        self._committed, self._stored, self._poll_interval = committed, stored, poll_interval
+        self._room, self._committed, self._stored, self._poll_interval = room, committed, stored, poll_interval
         self._clocks = clocks or Clocks()
         self._stopping = threading.Event()
         self._seen: dict[str, tuple[tuple[int, int], float]] = {}  # size and time of change, and since when
@@ -97,6 +99,8 @@ class DropFolder(threading.Thread):
     def _work(self) -> None:
         store: Store | None = None
         while not self._stopping.wait(self._poll_interval):
+            if not self._room():
+                continue
             try:
                 store = store or self._open_store()
                 self.look(store)
@@ -211,6 +215,7 @@ def watch(
     listeners: Mapping[str, MllpListener],
     reactor: Any,
     open_store: Callable[[], Store],
+    room: Callable[[], bool],
     committed: Callable[[], None],
     poll_interval: float,
 ) -> list[DropFolder]:
@@ -223,6 +228,7 @@ def watch(
             partial(getattr, listener, "intake"),
             open_store,
             log,
+            room=room,
             committed=committed,
             stored=partial(reactor.callFromThread, listener.intake.stored),  # whom it knows is shared by later rules
             poll_interval=poll_interval,

@@ -37,15 +37,17 @@ class StoreWriter(threading.Thread):
         open_store: Callable[[], Store],
         call_in_reactor: Callable[[Callable[[], None]], None],
         *,
+        room: Callable[[], bool] = lambda: True,
         committed: Callable[[], None] = lambda: None,
         failed: Callable[[str], None] = lambda _: None,
         limit: int = 10_000,
     ) -> None:
-        """`committed()` is called on this thread after each commit (to wake the delivery role), `failed(text)` after
-        each failed one. `limit`: messages that may wait before `put` refuses."""
+        """`room()` says whether there is room for messages. `committed()` is called on this thread after each commit (to
+        wake the delivery role), `failed(text)` after each failed one. `limit`: messages that may wait before `put`
+        refuses."""
         super().__init__(name="store-writer", daemon=True)
         self._open_store, self._call_in_reactor = open_store, call_in_reactor
-        self._committed, self._failed = committed, failed
+        self._room, self._committed, self._failed = room, committed, failed
         self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._marks: list[tuple[int, str, AcknowledgmentState]] = []
         self._marks_lock = threading.Lock()
@@ -139,6 +141,9 @@ class StoreWriter(threading.Thread):
         return entries, True
 
     def _commit(self, store: Store, entries: list[_Entry]) -> None:
+        if not self._room():
+            self._hand_back(entries, [None] * len(entries))
+            return
         try:
             accepted: Iterable[Accepted | None] = store.inbox.accept([entry.message for entry in entries], time.time())
         except StoreError as error:

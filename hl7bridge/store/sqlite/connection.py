@@ -18,6 +18,7 @@ from hl7bridge.errors import StoreBusy, StoreError
 from hl7bridge.store.connection import Rows, StoreConnection
 from hl7bridge.store.sqlite.driver import SAFE, sqlite3
 from hl7bridge.store.sqlite.files import StoreFiles
+from hl7bridge.store.sqlite.mark import StoreMark
 from hl7bridge.store.sqlite.migrating import MIGRATIONS, migrate
 from hl7bridge.store.sqlite.turn import StoreTurn
 
@@ -79,6 +80,12 @@ class SqliteConnection(StoreConnection):
             raise
 
     def _open(self, migrations: Path) -> None:
+        mark = StoreMark(self.path)
+        if mark.lost:
+            raise StoreError(
+                f"there was a store at {self.path}, and it is gone. Put it back (mount its disk, restore a backup), or start"
+                " with an empty one: hl7bridge run --new-store"
+            )
         try:
             # Never open and close the file itself beside SQLite when it exists: closing any descriptor of a file ends the
             # POSIX locks of the whole process on it, the next program to close the store then takes itself for the last
@@ -109,6 +116,21 @@ class SqliteConnection(StoreConnection):
             self._insist(lambda pragma=pragma: self.execute(f"PRAGMA {pragma}").fetchall())
         migrate(self, self.path, migrations)
         self._files.remember_log()
+        mark.made()
+
+    def looks_sound(self, seconds: float) -> bool | None:
+        """Whether the database is sound (PRAGMA quick_check); None where that was not seen in so many seconds."""
+        connection, end = self._open_connection(), time.monotonic() + seconds
+        connection.set_progress_handler(lambda: time.monotonic() > end, 10_000)
+        try:
+            with self._clear_errors():
+                return bool(connection.execute("PRAGMA quick_check(1)").fetchall() == [("ok",)])
+        except StoreError:
+            if time.monotonic() > end:
+                return None
+            raise
+        finally:
+            connection.set_progress_handler(None, 0)
 
     def by_index(self, name: str) -> str:
         """The clause that keeps SQLite from choosing another one by guesses about how rare a state is."""
