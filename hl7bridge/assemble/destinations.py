@@ -93,7 +93,10 @@ def common_policy(settings: DestinationSettings) -> dict[str, Any]:
 def retry_policy(destination: DestinationSettings) -> RetryPolicy:
     """The destination's back-off."""
     return RetryPolicy(
-        first=destination.retry.first, longest=destination.retry.longest, attempts=destination.retry.attempts
+        first=destination.retry.first,
+        longest=destination.retry.longest,
+        attempts=destination.retry.attempts,
+        asked=destination.retry.asked_longest,
     )
 
 

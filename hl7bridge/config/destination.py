@@ -62,6 +62,9 @@ class RetrySettings(Section):
     first: Duration = setting("1s", "wait before the second attempt; each further wait doubles, with jitter")
     longest: Duration = setting("5m", "the longest wait between attempts")
     attempts: Annotated[int, Field(ge=0)] = setting(0, "attempts until the change is held; 0 = no limit")
+    asked_longest: Duration = setting(
+        "5m", "the longest wait that the server may ask for (Retry-After); a leaver's record waits 30s at most"
+    )
 
 
 Mode = Literal["report", "approve", "write"]

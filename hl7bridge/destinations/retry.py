@@ -9,10 +9,13 @@ from typing import Literal
 from hl7bridge.model import Outcome, Result
 
 CONFLICT = "version-conflict"
+UNREACHABLE = "unreachable"  # no connection came about: nothing was sent
 FOUND_STRAYED = "found-strayed"  # a search found somebody of whom a read says otherwise
 
 OF_ONE_PERSON = frozenset({CONFLICT, FOUND_STRAYED})
 """Causes of a retry that say nothing of whether the server is well."""
+
+LEAVERS_WAIT = 30.0  # seconds that a leaver waits at most because a server asks for it: their access goes on meanwhile
 
 WITHOUT = "token-"  # so begin the causes that say: the authorization server gave no token
 TOKEN_FIRST, TOKEN_LONGEST = 2.0, 15.0  # seconds between two requests for one
@@ -27,6 +30,7 @@ class RetryPolicy:
     conflicts        the same for version conflicts, which no waiting cures when another writer never rests; 0 = never
     look, looks      a write whose answer was lost is looked for at first after `look` seconds, then after longer waits,
                      which grow `looks` times
+    asked            the longest wait that a server may ask for (Retry-After); a leaver waits `LEAVERS_WAIT` at most
     pause            first wait of a destination that refuses our token; doubles up to `longest`; where its authorization
                      server gives none, 2 s and 15 s at most
     """
@@ -37,6 +41,7 @@ class RetryPolicy:
     conflicts: int = 20
     look: float = 2.0
     looks: int = 3
+    asked: float = 300.0
     pause: float = 15.0
 
 
@@ -49,14 +54,17 @@ class Step:
     delay: float = 0.0
 
 
-def next_step(outcome: Outcome, attempts: int, policy: RetryPolicy, random: Callable[[], float]) -> Step:
-    """`attempts` counts those before this one; `random` draws from [0, 1)."""
+def next_step(
+    outcome: Outcome, attempts: int, policy: RetryPolicy, random: Callable[[], float], *, leaver: bool = False
+) -> Step:
+    """`attempts` counts those before this one; `random` draws from [0, 1); `leaver`: the change ends somebody."""
+    asked = min(outcome.retry_after, policy.asked, LEAVERS_WAIT if leaver else policy.asked)
     if outcome.result is Result.RETRY:
         limit = policy.conflicts if outcome.local == CONFLICT else policy.attempts
         if limit and attempts + 1 >= limit:
             return Step("hold")
         jitter = random() * _doubled(policy.first, attempts, policy.longest)
-        return Step("retry", outcome.retry_after + jitter if outcome.retry_after else jitter)
+        return Step("retry", asked + jitter)
     if outcome.result is Result.UNKNOWN:
         wait = policy.look * policy.looks / max(1, policy.looks - attempts)
         return Step("unknown", max(wait, outcome.retry_after))
@@ -67,7 +75,7 @@ def next_step(outcome: Outcome, attempts: int, policy: RetryPolicy, random: Call
         if outcome.local.startswith(WITHOUT):
             first, longest = min(TOKEN_FIRST, first), min(TOKEN_LONGEST, longest)
         wait = _doubled(first, attempts, longest)
-        return Step("pause", max(outcome.retry_after, wait / 2 + random() * wait / 2))
+        return Step("pause", max(asked, wait / 2 + random() * wait / 2))
     if outcome.result is Result.HELD:
         return Step("hold")
     return Step("end")

@@ -16,6 +16,7 @@ from hl7bridge.destinations.retry import RetryPolicy
 from hl7bridge.model import LEAVER_UNVERIFIED, Action, Known, Outcome, Result, Task
 from hl7bridge.model.health import Health, Learned
 from hl7bridge.service.outbound.deciding import decide
+from hl7bridge.service.outbound.failing import Failing
 from hl7bridge.service.outbound.hours import window_of
 from hl7bridge.service.outbound.outage import over
 from hl7bridge.service.outbound.pace import Pace
@@ -192,16 +193,24 @@ class Outage:
     """What a destination's health becomes, and what is said of it."""
 
     def __init__(self) -> None:
-        self.health, self.said = Health(), []
+        self.health, self.said, self.failing = Health(), [], Failing()
 
     def pause(self, outcome: Outcome, now: float) -> float:
         claimed = Claimed(1, 1, 1, "hr", "main", change("A"), Known(), 1)
         decisions = decide(
-            [(claimed, outcome)], self.health, RetryPolicy(), Pace(), now, look_after=0.0, draw=lambda: 1.0
+            [(claimed, outcome)],
+            self.health,
+            RetryPolicy(),
+            Pace(),
+            now,
+            look_after=0.0,
+            draw=lambda: 1.0,
+            failing=self.failing,
         )
-        self.health, [settlement] = decisions.health, decisions.settlements
+        self.health, self.failing, [settlement] = decisions.health, decisions.failing, decisions.settlements
         self.said += decisions.lines
-        assert settlement.pause == outcome.local
+        assert settlement.pause in ("", outcome.local)
+        assert settlement.state is DeliveryState.QUEUED
         return settlement.pause_until
 
 
@@ -210,6 +219,8 @@ def test_an_outage_of_ten_minutes_is_told_once_and_asks_ever_less_often(asks: st
     outage, now, pauses = Outage(), START, []
     while now < START + 600:
         until = [outage.pause(refused(asks), now) for _ in range(16)]
+        if asks == "unauthorized" and not pauses:
+            assert until.pop(0) == 0.0, "one refusal alone may be about the person"
         assert len(set(until)) == 1, "what was under way together is one pause"
         pauses.append(until[0] - now)
         now = until[0]

@@ -364,3 +364,56 @@ def test_states_that_no_attempt_ends_in(store: Store, state: DeliveryState) -> N
     (one,) = claim(store)
     with pytest.raises(ValueError, match="settled"):
         store.settling.settle([settlement(one, state, Result.RETRY)], NOW)
+
+
+def tried_before(store: Store, count: int) -> list[int]:
+    """Messages whose deliveries failed once, and are due again in the order of their ids."""
+    made = [accept_one(store, change(f"T{n}")) for n in range(count)]
+    failed = [
+        settlement(one, DeliveryState.RETRY, next_attempt=NOW + number) for number, one in enumerate(claim(store))
+    ]
+    store.settling.settle(failed, NOW)
+    return made
+
+
+def test_those_that_were_tried_before_have_places_of_their_own(store: Store) -> None:
+    before, later = tried_before(store, 4), NOW + 60
+    new = [accept_one(store, change(f"N{n}")) for n in range(4)]
+    assert claim(store, limit=0, now=later) == []
+    assert ids(store.queue.claim("main", "w", 2, later, again=1)) == [before[0], *new[:2]]
+    assert ids(store.queue.claim("main", "w", 1, later, again=0)) == [new[2]]
+    assert ids(store.queue.claim("main", "w", 0, later, again=9)) == before[1:]
+    assert ids(store.queue.claim("main", "w", 9, later, again=9)) == [new[3]]
+
+
+def test_the_youngest_in_turn_with_the_oldest(store: Store) -> None:
+    new = [accept_one(store, change(f"N{n}")) for n in range(5)]
+    leaver = accept_one(store, change("L", Action.DEACTIVATE, active=False))
+    store.queue.join("w", 60, NOW)
+    spread = [
+        ids(store.queue.claim("main", "w", 1, NOW, again=0, spread=True)) for _ in range(2)
+    ]  # a leaver is asked about first all the same
+    assert spread == [[leaver], [new[4]]]
+    assert ids(store.queue.claim("main", "w", 9, NOW, again=0, spread=True)) == [new[3], new[0], new[2], new[1]]
+
+
+def test_what_is_left_for_another_time(store: Store) -> None:
+    new = [accept_one(store, change(f"N{n}")) for n in range(3)]
+    first = claim(store, limit=1)
+    store.settling.settle([settlement(first[0], DeliveryState.QUEUED)], NOW)
+    later = [first[0].delivery_id]
+    assert ids(store.queue.claim("main", "w", 1, NOW, again=0, later=later)) == [new[1]]
+    assert ids(store.queue.claim("main", "w", 9, NOW, again=0, later=later)) == [new[2]]
+    assert store.queue.claim("main", "w", 9, NOW, again=0, later=later) == []
+    assert ids(claim(store)) == [new[0]]
+
+
+def test_a_pause_ends_where_the_clock_was_set_back(store: Store) -> None:
+    accept_one(store, change("A"), now=NOW - 7200)
+    store.pausing.pause("main", "server-busy", NOW, until=NOW + 15)
+    assert claim(store, NOW + 1) == []
+    assert claim(store, NOW - 30) == [], "clocks of machines differ by as much"
+    assert len(claim(store, NOW - 3600)) == 1
+    store.pausing.pause("main", "paused-by-person", NOW)
+    accept_one(store, change("B"), now=NOW - 7200)
+    assert claim(store, NOW - 3600) == [], "until a person resumes it"

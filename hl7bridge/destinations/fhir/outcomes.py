@@ -25,7 +25,7 @@ from hl7bridge.destinations.reasons import (
     VALUE,
     operation,
 )
-from hl7bridge.destinations.retry import CONFLICT
+from hl7bridge.destinations.retry import CONFLICT, UNREACHABLE
 from hl7bridge.model import WRITES_REFUSED, Outcome, Result, StaffChange, Task
 from hl7bridge.model.ordering import OUT_OF_ORDER
 
@@ -73,7 +73,7 @@ def of_reply(reply: Reply, what: str) -> Outcome:
         text = _said(reply, "refuses our token")
         return Outcome(Result.PAUSED, INTERNAL, local, text, retry_after=wait, http_status=status)
     if kind is ReplyKind.UNREACHABLE:
-        return Outcome(Result.RETRY, INTERNAL, "unreachable", _said(reply, "could not be reached"))
+        return Outcome(Result.RETRY, INTERNAL, UNREACHABLE, _said(reply, "could not be reached"))
     if kind is ReplyKind.AMBIGUOUS:
         text = _said(reply, "did not answer") + f"; whether the {what} arrived is not known yet"
         return Outcome(Result.UNKNOWN, INTERNAL, "reply-lost", text, http_status=status)

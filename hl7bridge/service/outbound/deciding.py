@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hl7bridge.destinations.reasons import APPROVAL, BRAKED, MAINTENANCE, NOT_OFFERED
-from hl7bridge.destinations.retry import RetryPolicy, next_step
-from hl7bridge.model import WRITES_REFUSED, Outcome
+from hl7bridge.destinations.reasons import APPROVAL, BRAKED, MAINTENANCE, NOT_OFFERED, SCOPE_REFUSED
+from hl7bridge.destinations.retry import WITHOUT, RetryPolicy, next_step
+from hl7bridge.model import WRITES_REFUSED, Outcome, Result
 from hl7bridge.model.health import Health
 from hl7bridge.service.log import Log
 from hl7bridge.service.outbound import outage
+from hl7bridge.service.outbound.failing import Failing, person_of
 from hl7bridge.service.outbound.pace import Pace
 from hl7bridge.store.store import Claimed, DeliveryState, Settlement
 
 _EXPECTED = frozenset({APPROVAL.local, NOT_OFFERED})  # held as the mode says, or as one alert has told
+_OF_ALL = frozenset({WRITES_REFUSED, MAINTENANCE, SCOPE_REFUSED})  # pauses that are about nobody in particular
 _STATES = {
     "end": DeliveryState.ENDED,
     "retry": DeliveryState.RETRY,
@@ -33,11 +35,15 @@ _STATES = {
 class Decisions:
     """What becomes of some outcomes of one destination.
 
-    health  as it is after them
-    lines     what the log says once they are written: level, event, fields
+    health   as it is after them
+    failing  who fails, after them
+    refused  deliveries that met a refused token
+    lines    what the log says once they are written: level, event, fields
     """
 
     health: Health
+    failing: Failing = field(default_factory=Failing)
+    refused: list[int] = field(default_factory=list)
     settlements: list[Settlement] = field(default_factory=list)
     lines: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
 
@@ -60,10 +66,11 @@ def decide(
     now: float,
     *,
     look_after: float,
+    failing: Failing | None = None,
     draw: Callable[[], float] = random.random,
 ) -> Decisions:
-    """`look_after`: see `Settlement`. `draw` returns a number in [0, 1), for jitter."""
-    decisions = Decisions(health)
+    """`look_after`: see `Settlement`. `failing`: who failed before; it stays as it is. `draw` returns a number in [0, 1)."""
+    decisions = Decisions(health, failing.copy() if failing else Failing())
     for claimed, outcome in done:
         decisions.settlements.append(_settlement(claimed, outcome, decisions, retry, pace, now, look_after, draw))
     return decisions
@@ -79,11 +86,19 @@ def _settlement(
     look_after: float,
     draw: Callable[[], float],
 ) -> Settlement:
-    decisions.health = pace.learn(decisions.health, outcome, now, draw)
-    step = next_step(outcome, claimed.known.attempts, retry, draw)
+    failing, person = decisions.failing, person_of(claimed)
+    decisions.health = pace.learn(decisions.health, failing, person, outcome, now, draw)
+    first = not failing.lately
+    if outcome.result is Result.PAUSED and outcome.local not in _OF_ALL and not failing.failed(person):
+        outcome = replace(outcome, result=Result.RETRY)  # the token is good for others
+    leaver = claimed.change.says_staff is False
+    step = next_step(outcome, claimed.known.attempts, retry, draw, leaver=leaver)
     if outcome.local in (WRITES_REFUSED, MAINTENANCE):
         return Settlement(claimed, outcome, DeliveryState.QUEUED)
     if step.kind == "pause":
+        decisions.refused.append(claimed.delivery_id)
+        if first and not decisions.health.told and not outcome.local.startswith(WITHOUT):
+            return Settlement(claimed, outcome, DeliveryState.QUEUED)
         told = decisions.health.told
         decisions.health, said = outage.paused(decisions.health, outcome, retry, now, draw)
         if said and told == outcome.local:

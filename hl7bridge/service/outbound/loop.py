@@ -13,6 +13,7 @@ import secrets
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -25,9 +26,10 @@ from hl7bridge.destinations.reasons import LEAVING_REPORT, MAINTENANCE
 from hl7bridge.destinations.retry import RetryPolicy
 from hl7bridge.errors import HealthChanged, Hl7BridgeError
 from hl7bridge.model import Outcome, Result
-from hl7bridge.model.health import Learned
+from hl7bridge.model.health import Health, Learned
 from hl7bridge.service.log import Log
 from hl7bridge.service.outbound.deciding import Decisions, decide
+from hl7bridge.service.outbound.failing import Failing
 from hl7bridge.service.outbound.leaving import LeavingReport
 from hl7bridge.service.outbound.offered import HOUR
 from hl7bridge.service.outbound.pace import REST_LONGEST, Pace
@@ -40,6 +42,7 @@ from hl7bridge.store.store import Claimed, DeliveryState, Settlement, Store
 GROUP = 64  # settlements a transaction
 GROUP_SECONDS = 0.1  # and the longest that a settlement waits for company
 LEASE = 5.0  # seconds that a worker's claims outlive its last renewal
+REFUSED = 64  # deliveries that are remembered for having met a refused token
 UNWRITABLE = "unwritable-outcome"
 
 
@@ -85,6 +88,9 @@ class DestinationLoop(threading.Thread):
         self._leaving = LeavingReport(policy, log)
         self._slots = policy.in_flight
         self._pace = Pace(policy.in_flight, min(REST_LONGEST, target.retry.longest))
+        self._failing = Failing()
+        self._before: frozenset[int] | None = None  # what was under way when the trouble began that lasts
+        self._refused: deque[int] = deque(maxlen=REFUSED)  # whom a server that refuses our token is asked about last
         self._safeguards = Safeguards(
             target.destination, target.brake, log, capabilities_interval=target.capabilities_interval
         )
@@ -189,8 +195,8 @@ class DestinationLoop(threading.Thread):
             self._paused_for = MAINTENANCE
             return False
         health = store.health.of(policy.name)
-        room = self._pace.room(health, self._slots, len(self._open))
-        if room <= 0:
+        again, room, more = self._room(health)
+        if room + more <= 0:
             return False
         if time.monotonic() >= self._index_lag_from:
             self._index_lag = effective_lag(store, policy)
@@ -200,7 +206,36 @@ class DestinationLoop(threading.Thread):
         if not self._leaving.may_go(store):
             self._paused_for = LEAVING_REPORT
             return False
-        claimed = store.queue.claim(
+        claimed = self._handed_out(store, health, room, more)
+        if not claimed and self._refused and policy.name not in store.audit.paused():
+            self._refused.clear()  # nobody else is there to ask about
+            claimed = self._handed_out(store, health, room, max(more, 1 - again))
+        if claimed:
+            self._safeguards.resumed(store)
+        else:
+            self._paused_for = store.audit.paused().get(policy.name, self._paused_for)
+        for one in claimed:
+            self._open[one.delivery_id] = one
+            pool.submit(self._deliver, one)
+        return len(claimed) == room + more
+
+    def _room(self, health: Health) -> tuple[int, int, int]:
+        """How many are open that were tried before; how many others may be claimed, and how many such.
+
+        In trouble what was under way before it holds nobody up, and who failed before is not the one to ask about.
+        """
+        again = sum(1 for one in self._open.values() if one.known.attempts)
+        if not self._pace.at_most(health):
+            self._before = None
+        elif self._before is None:
+            self._before = frozenset(self._open)
+        before = self._before or frozenset()
+        new = sum(1 for number, one in self._open.items() if not one.known.attempts and number not in before)
+        return again, self._pace.room(health, self._slots, new), self._pace.again(health, self._slots, again)
+
+    def _handed_out(self, store: Store, health: Health, room: int, again: int) -> list[Claimed]:
+        policy = self._policy
+        return store.queue.claim(
             policy.name,
             self.owner,
             room,
@@ -209,15 +244,11 @@ class DestinationLoop(threading.Thread):
             policy.clock_tolerance,
             self._tell_stale,
             at_most=self._pace.at_most(health),
+            besides=self._before or (),
+            again=again,
+            later=tuple(self._refused),
+            spread=self._before is not None,
         )
-        if claimed:
-            self._safeguards.resumed(store)
-        else:
-            self._paused_for = store.audit.paused().get(policy.name, self._paused_for)
-        for one in claimed:
-            self._open[one.delivery_id] = one
-            pool.submit(self._deliver, one)
-        return len(claimed) == room
 
     def _tell_stale(self, delivery_id: int, message_id: int) -> None:
         self._log.warning(
@@ -286,6 +317,10 @@ class DestinationLoop(threading.Thread):
         off_hours = self._watch.off_hours(outcome for _, outcome in done)
         decisions, lost = self._decided(store, done, off_hours, now)
         decisions.tell(self._log, self._name)
+        self._failing = decisions.failing
+        if decisions.delivered:
+            self._refused.clear()
+        self._refused.extend(decisions.refused)
         if self._paused_for and decisions.delivered:
             self._log.info("deliveries go on after a pause", destination=self._name, reason=self._paused_for)
             self._paused_for = ""
@@ -303,7 +338,9 @@ class DestinationLoop(threading.Thread):
         """Decide and write it down; again, while others learn something of the destination between the two."""
         while True:
             health = store.health.of(self._name)
-            decisions = decide(done, health, self._target.retry, self._pace, now, look_after=self._index_lag)
+            decisions = decide(
+                done, health, self._target.retry, self._pace, now, look_after=self._index_lag, failing=self._failing
+            )
             learned = Learned(health, decisions.health, off_hours)
             try:
                 return decisions, self._recorded(store, decisions.settlements, now, learned)

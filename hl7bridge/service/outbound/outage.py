@@ -3,6 +3,8 @@
 A scope that is not granted does not cure itself: the destination waits until a person resumes it, or the service starts
 anew (with other settings, perhaps). How often it was paused, and of what people were told, is in the destination's
 health.
+
+A token that was given and is refused may be good for everybody but one person: one such answer pauses nothing yet.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ def paused(
     What was under way together makes one pause; each further one is longer. People are told of the first alone: then it is
     an error.
     """
-    if now < health.paused_until:
+    if (
+        now < health.paused_until <= now + max(policy.longest, policy.pause, policy.asked)
+    ):  # else the clock was set back
         return health, None
     delay = next_step(outcome, health.pauses, policy, draw).delay
     until = 0.0 if outcome.local == SCOPE_REFUSED else now + delay

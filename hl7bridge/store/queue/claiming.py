@@ -20,7 +20,7 @@ from hl7bridge.store.people.crosswalk import OWN, People
 from hl7bridge.store.queue.creating import ANY, Creating
 from hl7bridge.store.queue.lanes import NEWCOMERS, Lanes, keys_from_text, keys_to_text, lane_key
 from hl7bridge.store.queue.moving import Move, move
-from hl7bridge.store.queue.pausing import Pausing
+from hl7bridge.store.queue.pausing import Pausing, is_over
 from hl7bridge.store.reloading import confirmed_mapping
 from hl7bridge.store.rows import Claimed
 from hl7bridge.store.tasking import Tasking
@@ -36,6 +36,7 @@ READY = (
     "SELECT id, place FROM delivery WHERE head = 1 AND state = 'queued' AND destination = ? AND leaver = ?"
     " ORDER BY place LIMIT ?"
 )
+YOUNGEST = READY.replace("ORDER BY place", "ORDER BY place DESC")
 WAITING = (
     "SELECT id, place FROM delivery WHERE head = 1 AND state IN ('retry', 'unknown') AND destination = ? AND leaver = ?"
     " AND next_attempt <= ? ORDER BY next_attempt, place LIMIT ?"
@@ -44,7 +45,7 @@ DUE = (
     "SELECT id, message_id FROM delivery WHERE state = 'scheduled' AND destination = ? AND not_before <= ?"
     " ORDER BY not_before, id LIMIT ?"
 )
-UNDER_WAY = "SELECT COUNT(*) FROM delivery WHERE state = 'claimed' AND destination = ?"
+UNDER_WAY = "SELECT id FROM delivery WHERE state = 'claimed' AND destination = ? AND attempts = 0"
 BLOCKED = "SELECT EXISTS (SELECT 1 FROM lane WHERE key = ? AND place < ?) OR EXISTS (SELECT 1 FROM claim WHERE key = ?)"
 CANDIDATE = (
     "SELECT d.message_id, d.position, d.feed, d.source_key, d.place, d.lane, d.order_time, d.force, d.attempts,"
@@ -70,6 +71,9 @@ class _Asked:
     lane_of: LaneOf | None = None
     clock_tolerance: float = CLOCK_TOLERANCE
     told: Told = _nobody
+    again: int | None = None
+    later: Collection[int] = ()
+    spread: bool = False
 
 
 class Claiming(StorePart):
@@ -176,6 +180,10 @@ class Claiming(StorePart):
         told: Told = _nobody,
         *,
         at_most: int = 0,
+        besides: Collection[int] = (),
+        again: int | None = None,
+        later: Collection[int] = (),
+        spread: bool = False,
     ) -> list[Claimed]:
         """Hand out due deliveries whose lanes are free, in order of commit, leavers' lanes first.
 
@@ -183,15 +191,22 @@ class Claiming(StorePart):
         `known.ambiguous`. A stale one (order_time older than the last applied for that feed and key by
         `clock_tolerance` seconds or more) is ended here, with its result, history and, of a lifecycle change, a task; it is
         not handed out, and `told(delivery id, message id)` hears of it. One that is older by less is `known.late`. Nothing
-        while the destination is paused. No more than leave `at_most` claimed there by all workers together (0 = no such
-        bound). `lane_of(change, feed, person's id)` computes a candidate's lane under current settings. Raises ClaimLost
-        when the owner holds no lease.
+        while the destination is paused. Raises ClaimLost when the owner holds no lease.
+
+        lane_of   (change, feed, person's id) -> a candidate's lane under current settings
+        at_most   how many may be claimed there by all workers together, 0 = no such bound; those in `besides`, and those
+                  that were tried before, are not counted
+        again     how many that were tried before are handed out beside `limit` others; None: they share the limit, in
+                  order of commit
+        later     ids that are left for another time
+        spread    the youngest in turn with the oldest, so that those who were accepted first are not the only ones whom a
+                  server is asked about
         """
-        asked = _Asked(destination, owner, lane_of, clock_tolerance, told)
+        asked = _Asked(destination, owner, lane_of, clock_tolerance, told, again, later, spread)
         with self._reading():
             self._require_lease(owner, now)
             due = self._next_due(destination, now)
-        if due is None or due > now or limit <= 0:
+        if due is None or due > now or limit + (again or 0) <= 0:
             return []
         line_ups = write_outs = 0
         while True:
@@ -209,7 +224,8 @@ class Claiming(StorePart):
                     return []
                 self._take_over_orphans(destination, now)
                 if at_most:
-                    limit = min(limit, at_most - self._execute(UNDER_WAY, (destination,)).fetchone()[0])
+                    under_way = {row[0] for row in self._execute(UNDER_WAY, (destination,))}
+                    limit = min(limit, at_most - len(under_way.difference(besides)))
                 return self._hand_out(asked, limit, now)
 
     def _require_lease(self, owner: str, now: float) -> None:
@@ -239,10 +255,18 @@ class Claiming(StorePart):
 
     def _hand_out(self, asked: _Asked, limit: int, now: float) -> list[Claimed]:
         """Try candidates until `limit` are claimed or none is left: each is claimed, ended as stale, or unmarked."""
+        if asked.again is None:
+            return self._claimed(asked, limit, now, self._candidates)
+        waiting = self._claimed(asked, asked.again, now, self._waiting)
+        return [*waiting, *self._claimed(asked, limit, now, self._ready)]
+
+    def _claimed(
+        self, asked: _Asked, limit: int, now: float, candidates_of: Callable[[_Asked, int, float], list[int]]
+    ) -> list[Claimed]:
         fence = tried = 0
         claimed: list[Claimed] = []
         while len(claimed) < limit and tried < TRIED:
-            candidates = self._candidates(asked.destination, limit - len(claimed), now)
+            candidates = candidates_of(asked, limit - len(claimed), now)
             if not candidates:
                 break
             fence = fence or self._draw("fence")
@@ -253,17 +277,34 @@ class Claiming(StorePart):
                     claimed.append(one)
         return claimed
 
-    def _candidates(self, destination: str, limit: int, now: float) -> list[int]:
+    def _candidates(self, asked: _Asked, limit: int, now: float) -> list[int]:
         """Deliveries that may be first in their lanes: leavers before others, each group in order of place. Of those that
         are tried again, the ones that have been due for longest."""
         found: list[int] = []
         for leaver in (1, 0):
             room = limit - len(found)
             if room > 0:
-                rows = self._execute(READY, (destination, leaver, room)).fetchall()
-                rows += self._execute(WAITING, (destination, leaver, now, room)).fetchall()
+                rows = self._execute(READY, (asked.destination, leaver, room)).fetchall()
+                rows += self._execute(WAITING, (asked.destination, leaver, now, room)).fetchall()
                 found += [row[0] for row in sorted(rows, key=lambda row: row[1])[:room]]
         return found
+
+    def _ready(self, asked: _Asked, limit: int, now: float) -> list[int]:
+        """Those of them that were not tried before, in order of place, or from both ends."""
+        room = limit + len(asked.later)
+        found: list[int] = []
+        for leaver in (1, 0):
+            rows = self._execute(READY, (asked.destination, leaver, room)).fetchall()
+            if asked.spread:
+                youngest = self._execute(YOUNGEST, (asked.destination, leaver, room)).fetchall()
+                rows = [row for pair in zip(youngest, rows, strict=True) for row in pair]
+            found += [row[0] for row in rows if row[0] not in asked.later]
+        return list(dict.fromkeys(found))[:limit]
+
+    def _waiting(self, asked: _Asked, limit: int, now: float) -> list[int]:
+        """Those that were, and are due again: the ones that have been due for longest."""
+        rows = [row for leaver in (1, 0) for row in self._execute(WAITING, (asked.destination, leaver, now, limit))]
+        return [row[0] for row in rows][:limit]
 
     def _try(self, delivery_id: int, asked: _Asked, fence: int, now: float) -> Claimed | None:
         destination, owner = asked.destination, asked.owner
@@ -350,9 +391,9 @@ class Claiming(StorePart):
             return self._next_due(destination, now)
 
     def _next_due(self, destination: str, now: float) -> float | None:
-        pause = self._execute("SELECT until FROM pause WHERE destination = ?", (destination,)).fetchone()
-        if pause:
-            return pause[0] or None  # one that has ended is due: the next claim takes it away
+        pause = self._execute("SELECT until, since FROM pause WHERE destination = ?", (destination,)).fetchone()
+        if pause:  # one that has ended is due: the next claim takes it away
+            return now if is_over(pause[0], pause[1], now) else pause[0] or None
         if self._execute(NEWCOMERS, (destination, 1)).fetchone():
             return now
         if self._execute("SELECT 1 FROM arrival LIMIT 1").fetchone():

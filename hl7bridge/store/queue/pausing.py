@@ -9,6 +9,14 @@ from hl7bridge.store.connection import StoreConnection, StorePart
 from hl7bridge.store.queue.health import DestinationHealth
 from hl7bridge.store.tasking import Tasking
 
+CLOCKS_DIFFER = 60.0  # seconds, between the machines that share a store
+
+
+def is_over(until: float, since: float, now: float) -> bool:
+    """Whether the time of a pause has come. One that begins in the future is over, too: the clock was set back, and it
+    would last as much longer."""
+    return until > 0 and (until <= now or since > now + CLOCKS_DIFFER)
+
 
 class Pausing(StorePart):
     """Pausing, resuming, and looking."""
@@ -20,11 +28,11 @@ class Pausing(StorePart):
     # -- within the transactions of claims and settlements --
 
     def is_paused(self, destination: str, now: float) -> bool:
-        """Whether a destination is paused; a pause whose time has come ends here."""
-        pause = self._execute("SELECT until FROM pause WHERE destination = ?", (destination,)).fetchone()
+        """Whether a destination is paused; a pause that is over ends here."""
+        pause = self._execute("SELECT until, since FROM pause WHERE destination = ?", (destination,)).fetchone()
         if not pause:
             return False
-        if pause[0] and pause[0] <= now:
+        if is_over(pause[0], pause[1], now):
             self._resume(destination, now)
             return False
         return True

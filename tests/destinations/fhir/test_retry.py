@@ -34,6 +34,20 @@ def test_the_servers_own_word_comes_first() -> None:
     assert step(Result.RETRY, retry_after=30.0, draw=0.5) == Step("retry", 30.5)
 
 
+@pytest.mark.parametrize(("asked", "others", "leaver"), [(20.0, 20.0, 20.0), (90.0, 90.0, 30.0), (9e9, 300.0, 30.0)])
+def test_the_servers_word_counts_up_to_what_the_site_allows(asked: float, others: float, leaver: float) -> None:
+    busy = Outcome(Result.RETRY, retry_after=asked)
+    assert next_step(busy, 0, POLICY, lambda: 0.0).delay == others
+    assert next_step(busy, 0, POLICY, lambda: 0.0, leaver=True).delay == leaver
+    assert next_step(busy, 0, RetryPolicy(asked=10.0), lambda: 0.0, leaver=True).delay == 10.0
+
+
+def test_an_index_that_lags_is_waited_for_by_leavers_too() -> None:
+    """That is no wish of the server: sent again earlier, the person would be there twice."""
+    unknown = Outcome(Result.UNKNOWN, retry_after=120.0)
+    assert next_step(unknown, 0, POLICY, lambda: 0.0, leaver=True).delay == 120.0
+
+
 def test_attempts_end_where_the_policy_says_so() -> None:
     few = RetryPolicy(attempts=3)
     assert step(Result.RETRY, 1, policy=few).kind == "retry"
@@ -62,4 +76,4 @@ def test_a_refused_token_pauses_the_destination() -> None:
     assert step(Result.PAUSED, 0, 0.0) == Step("pause", 8.0)
     assert step(Result.PAUSED, 2, 0.5) == Step("pause", 48.0)
     assert step(Result.PAUSED, 20, 1.0) == Step("pause", 300.0)
-    assert step(Result.PAUSED, retry_after=400.0) == Step("pause", 400.0)
+    assert step(Result.PAUSED, retry_after=400.0) == Step("pause", 300.0)

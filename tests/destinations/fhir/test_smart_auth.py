@@ -368,14 +368,25 @@ def test_callers_that_wait_share_the_failure() -> None:
     assert len(server.calls) < 20
 
 
-def test_a_dropped_token_is_not_dropped_twice() -> None:
+def test_a_refused_token_is_replaced_once() -> None:
     server = Authorization()
     tokens = source(server)
     first = tokens.token()
-    tokens.drop(first)
-    second = tokens.token()
-    tokens.drop(first)
+    second = tokens.token(refused=first)
+    assert second is not first
+    assert tokens.token(refused=first) is second
     assert tokens.token() is second
+    assert len(server.calls) == 2
+
+
+def test_a_token_that_was_refused_for_one_person_is_good_for_others_while_there_is_no_other() -> None:
+    server = Authorization()
+    tokens = source(server)
+    first = tokens.token()
+    server.answer = lambda number: (503, {})
+    with pytest.raises(TokenError):
+        tokens.token(refused=first)
+    assert tokens.token() is first
 
 
 # --- on requests -----------------------------------------------------------------------------------------------------

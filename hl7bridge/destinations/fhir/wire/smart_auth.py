@@ -117,17 +117,18 @@ class TokenSource:
         """Close the connections."""
         self._http.close()
 
-    def token(self) -> Token:
-        """A token that has not expired. Raises TokenError.
+    def token(self, refused: Token | None = None) -> Token:
+        """A token that has not expired, and is not the one that the server `refused`. Raises TokenError.
 
         Near its end one caller fetches the next while the others go on with the old one; without a usable one all wait
-        for that caller, and share its success or its failure.
+        for that caller, and share its success or its failure. A refused one is replaced when there is a next one: the server
+        may have refused it for one person alone, and the others go on.
         """
         current = self._token
         now = self._clock()
-        if current is not None and now < current.renew_from:
+        if current is not None and current is not refused and now < current.renew_from:
             return current
-        if current is not None and now < current.expires:
+        if current is not None and current is not refused and now < current.expires:
             if not self._lock.acquire(blocking=False):
                 return current
             try:
@@ -139,7 +140,7 @@ class TokenSource:
         seen = self._fetches
         with self._lock:
             current = self._token
-            if current is not None and self._clock() < current.expires:
+            if current is not None and current is not refused and self._clock() < current.expires:
                 return current
             if self._fetches != seen and self._failure is not None:
                 failed = self._failure  # someone tried while we waited for the lock
@@ -148,12 +149,6 @@ class TokenSource:
                     explanation=failed.explanation,
                 )  # fmt: skip
             return self._fetched()
-
-    def drop(self, token: Token) -> None:
-        """The server refused this token: forget it, unless there is a newer one already."""
-        with self._lock:
-            if self._token is token:
-                self._token = None
 
     def discover(self) -> Discovery:
         """The SMART configuration, read once. Raises TokenError: not there, unreadable, or a token endpoint elsewhere."""
@@ -277,7 +272,7 @@ class TokenSource:
 class BackendServicesAuth(httpx.Auth):
     """Adds the access token to each request for the destination's own origin.
 
-    401: that token is dropped and the request sent once more with a new one; a second 401 stands. 403 asks for no new
+    401: the request is sent once more with a new token; a second 401 stands. 403 asks for no new
     token: a policy answers that, not an expiry. Raises TokenError, before anything is sent.
     """
 
@@ -293,8 +288,7 @@ class BackendServicesAuth(httpx.Auth):
         request.headers["authorization"] = f"Bearer {token.access_token}"
         response = yield request
         if response.status_code == 401:
-            self.source.drop(token)
-            token = self.source.token()
+            token = self.source.token(refused=token)
             request.headers["authorization"] = f"Bearer {token.access_token}"
             yield request
 
