@@ -186,11 +186,12 @@ def test_roles_of_many_people_in_one_request(server: FakeFhir) -> None:
 
 
 class OneLook:
-    """A store with what one look needs."""
+    """A store with what one look needs: it is its own parts."""
 
     def __init__(self, *due: SecondLook, waiting: float | None = None, lag: IndexLag | None = None) -> None:
         self.due, self.waiting, self.lag = list(due), waiting, lag
         self.kept: list[Looked] = []
+        self.created = self.queue = self.crosswalk = self
 
     def second_looks(self, destination: str, now: float, limit: int) -> list[SecondLook]:
         return self.due
