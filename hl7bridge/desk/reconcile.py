@@ -35,8 +35,8 @@ MEANINGS = {
     ACTIVE_AT_SERVER: "active at the server, inactive at the source",
     "role-active-at-server": "a role that has ended at the source is active at the server",
     "missing": "nobody at the server carries the identifiers",
-    "gone": "the Practitioner that was written for the person is gone",
-    "moved": "the Practitioner that was written for the person is gone, another one carries the identifiers",
+    "gone": "the {person} that was written for the person is gone",
+    "moved": "the {person} that was written for the person is gone, another one carries the identifiers",
     "unclear": "it is not clear who at the server it is",
     "inactive-at-server": "inactive at the server, active at the source",
     "role-inactive-at-server": "a role is inactive at the server, active at the source",
@@ -46,7 +46,7 @@ MEANINGS = {
     "extra": "active at the server with a staff key that the source does not know",
     "unverified": "the server did not let it be read",
 }
-"""Kind of discrepancy -> what people call it, the worst first."""
+"""Kind of discrepancy -> what people call it, the worst first; `person`: what stands for a person at the destination."""
 
 
 class CutOff(Hl7BridgeError):
@@ -139,7 +139,7 @@ def reconcile(
     if source_key:
         store.compared.keep_verified(name, verified)
         return ReconcileReport(run, tuple(found))
-    number = store.compared.keep_reconciliation(run, found, verified, task=_task(counts))
+    number = store.compared.keep_reconciliation(run, found, verified, task=_task(counts, destination.words.person))
     return ReconcileReport(
         Reconciliation(name, run.began, run.ended, run.people, feed, scan, run.counts, problem, number), tuple(found)
     )
@@ -167,7 +167,7 @@ def _again_if_it_moved(
     return source, seen
 
 
-def _task(counts: Mapping[str, int]) -> Task | None:
+def _task(counts: Mapping[str, int], person: str) -> Task | None:
     """What people are told of those who can act at the server though the source says that they are gone."""
     number = counts.get(ACTIVE_AT_SERVER, 0)
     if not number:
@@ -180,7 +180,7 @@ def _task(counts: Mapping[str, int]) -> Task | None:
             "List them: hl7bridge reconcile --last.",
             "For each, find out why: a held change (hl7bridge hold list), a mode that writes nothing, somebody's edit.",
             "Have them deactivated: release or replay the change, or do it at the server by hand.",
-            "End their logins, too: an inactive Practitioner does not end one.",
+            f"End their logins, too: an inactive {person} does not end one.",
             "Look again: hl7bridge reconcile.",
         ),
         due_within=DUE_WITHIN,

@@ -70,7 +70,7 @@ class Discrepancy:
     kind: str
     feed: str = ""
     source_key: str = ""
-    resource_type: str = "Practitioner"
+    resource_type: str = ""
     resource_id: str = ""
     verified: float = 0.0
     differences: tuple[Difference, ...] = ()

@@ -44,4 +44,4 @@ def test_a_preview_counts_in_what_messages_would_read_differently(office: Office
     assert (found.looked_at, dict(found.counts)) == (1, {"practitioner": 1})
     assert [message["control_id"] for message in found.messages] == ["X2"]
     words = mapping_preview.difference_in_words(found.messages[0]["differences"][0])
-    assert words["path"] == "record 1: content of the Practitioner"
+    assert words["path"] == "record 1: content of the person"

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,9 @@ from hl7bridge.desk.messages import ids_of, open_deliveries
 from hl7bridge.errors import ConfigError
 from hl7bridge.hl7.boundaries import lines_of, message_uses_line_feeds
 from hl7bridge.model import Location
+
+if TYPE_CHECKING:
+    from hl7bridge.config import Settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -140,7 +143,8 @@ def show_message(
     """
     from hl7bridge.config import load
 
-    with stored.opened(load(config)) as store:
+    settings = load(config)
+    with stored.opened(settings) as store:
         message_id, *namesakes = ids_of(store, which)
         if namesakes:
             output.say(
@@ -156,7 +160,7 @@ def show_message(
         text = body.decode("utf-8", "backslashreplace") if body is not None else None
         output.show_json("msg-show/1", stored.with_times(message) | ({"body": text} if raw else {}))
     else:
-        show_message_data(message)
+        show_message_data(message, settings)
         if raw:
             _show_raw(body, message["acknowledgments"])
     if open_deliveries(message):
@@ -183,7 +187,7 @@ def _note(row: dict[str, Any]) -> str:
     return ", ".join(filter(None, [row["note"], *links]))
 
 
-def show_message_data(message: dict[str, Any]) -> None:
+def show_message_data(message: dict[str, Any], settings: Settings) -> None:
     """One message as `Store.message` gives it."""
     header = message["header"]
     state = message["state"]
@@ -202,7 +206,7 @@ def show_message_data(message: dict[str, Any]) -> None:
     if note := _note(message):
         output.show(f"  note      {note}")
     for record in message["records"]:
-        show_record(record)
+        show_record(record, settings)
     for answer in message["acknowledgments"]:
         style = _STYLES.get(answer["code"], "")
         text = answer.get("text", "")
@@ -231,7 +235,7 @@ def show_history(history: Sequence[dict[str, Any]]) -> None:
         output.show(f"    {stored.local_time(row['at'])}  {delivery}{row['event']}  ", (details, output.QUIET))
 
 
-def show_record(record: dict[str, Any]) -> None:
+def show_record(record: dict[str, Any], settings: Settings) -> None:
     """A record as `Store.message` gives it, with its deliveries."""
     echo, change = record["echo"], record["change"]
     what = change["action"] if change else "nothing to do" if not record["failed"] else "not taken"
@@ -243,7 +247,7 @@ def show_record(record: dict[str, Any]) -> None:
     )
     show_findings(record["findings"], "    ")
     for delivery in record["deliveries"]:
-        _show_delivery(delivery)
+        _show_delivery(delivery, settings)
 
 
 def show_findings(findings: list[dict[str, Any]], indent: str) -> None:
@@ -254,9 +258,10 @@ def show_findings(findings: list[dict[str, Any]], indent: str) -> None:
         output.show(indent, (f"{finding['severity']} ", style), f"{place}{finding['local']}: {finding['text']}")
 
 
-def _show_delivery(delivery: dict[str, Any]) -> None:
+def _show_delivery(delivery: dict[str, Any], settings: Settings) -> None:
     word = delivery["result"] if delivery["state"] == "ended" else delivery["state"]
-    about = f"  Practitioner/{delivery['person_id']}" if delivery["person_id"] else ""
+    number = delivery["person_id"]
+    about = f"  {stored.person_at(settings, delivery['destination'], number)}" if number else ""
     when = ""
     if delivery["state"] == "scheduled":
         when = f"  due {stored.local_time(delivery['not_before'])}"

@@ -57,6 +57,7 @@ def reconcile(
     from hl7bridge.assemble.choosing import destination_named
     from hl7bridge.config import load
     from hl7bridge.desk import reconcile as desk
+    from hl7bridge.desk.identity.candidates import Candidates
 
     settings = load(config)
     with stored.opened(settings) as store:
@@ -75,7 +76,7 @@ def reconcile(
     if as_json:
         output.show_json("reconcile/1", desk.as_data(report))
     else:
-        show_report(report, brief=to is not None)
+        show_report(report, Candidates(settings).at(chosen.name).words.person, brief=to is not None)
     if report.run.problem:
         raise typer.Exit(ExitCode.UNREACHABLE)
     if report.found:
@@ -85,7 +86,7 @@ def reconcile(
 # --- showing ---------------------------------------------------------------------------------------------------------
 
 
-def show_report(report: ReconcileReport, *, brief: bool = False) -> None:
+def show_report(report: ReconcileReport, person: str, *, brief: bool = False) -> None:
     """For people: counts, then each discrepancy with what is there (-) and what should be (+)."""
     run = report.run
     when = stored.local_time(run.ended)
@@ -95,7 +96,8 @@ def show_report(report: ReconcileReport, *, brief: bool = False) -> None:
     for kind, meaning in MEANINGS.items():
         count = run.counts.get(kind, 0)
         if count:
-            output.show(f"  {count:>6}  ", (kind, output.BAD if kind == ACTIVE_AT_SERVER else "yellow"), f"  {meaning}")
+            style = output.BAD if kind == ACTIVE_AT_SERVER else "yellow"
+            output.show(f"  {count:>6}  ", (kind, style), f"  {meaning.format(person=person)}")
     if run.problem:
         output.show("  ", (f"it ended early: {run.problem}", output.BAD))
     for one in () if brief else report.found:

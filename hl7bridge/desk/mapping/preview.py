@@ -31,7 +31,7 @@ PARTS = {
     "identifiers": "identifiers",
     "active": "active or not",
     "effective": "when it takes effect",
-    "practitioner": "content of the Practitioner",
+    "practitioner": "content of the person",
     "roles": "roles by unit",
     "shared_role": "content of every role",
     "cleared": "fields to clear",

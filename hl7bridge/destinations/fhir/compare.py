@@ -80,7 +80,7 @@ class Comparison:
             strange = [(feed, key) for feed, key in keys if not known(feed, key)]
             if strange and len(strange) == len(keys):
                 feed, key = strange[0]
-                yield Discrepancy(Found.EXTRA, feed, key, resource_id=person["id"], verified=self.clock())
+                yield Discrepancy(Found.EXTRA, feed, key, "Practitioner", person["id"], self.clock())
 
     def asked(self, ask: Callable[[], Reply]) -> Reply:
         """A reply, asked for again where the server fails in passing. Raises Unreachable."""
