@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
 
+from hl7bridge.config.secrets import SecretReference
 from hl7bridge.config.site_files import Site
 from hl7bridge.config.site_map import SiteMapSettings
 from hl7bridge.config.values import (
@@ -20,7 +21,9 @@ from hl7bridge.config.values import (
     Size,
     Uri,
     Version,
+    certificate_name,
     charset_name,
+    is_loopback,
     network,
     path_of,
     peer_address,
@@ -28,7 +31,26 @@ from hl7bridge.config.values import (
     several,
     sub_folder,
     time_zone,
+    tls_key,
 )
+
+
+class TlsSettings(Section):
+    """MLLP over TLS: the listener's certificate, and who may connect and send as whom."""
+
+    certificate: Annotated[Path | None, BeforeValidator(path_of), Notation("path")] = setting(
+        "", "PEM file of the listener's certificate, with those between it and its authority; empty = no TLS"
+    )
+    key: Annotated[SecretReference | None, BeforeValidator(tls_key), Notation("reference")] = setting(
+        "", 'its private key (PEM), by reference: "file:keys/listener.key"'
+    )
+    minimum: Literal["1.2", "1.3"] = setting("1.2", "the oldest version of TLS that is spoken")
+    client_ca: Annotated[Path | None, BeforeValidator(path_of), Notation("path")] = setting(
+        "", "PEM file of the authorities whose certificates senders must show; empty = none is asked for"
+    )
+    peers: Annotated[
+        dict[Annotated[str, AfterValidator(certificate_name)], Names], Notation("name = list of senders")
+    ] = setting({}, 'who may send as whom: "cn:NAME", "san:NAME" or "sha256:FINGERPRINT" = ["MSH-3", "MSH-3|MSH-4"]')
 
 
 class ListenerSettings(Section):
@@ -59,6 +81,15 @@ class ListenerSettings(Section):
     )
     idle_timeout: DurationOrNone = setting("0s", "a connection silent for so long is closed; 0s = never")
     end_of_block_timeout: Duration = setting("2s", "wait for the CR after FS; then the message counts as complete")
+    plain: Literal["loopback", "allow"] = setting(
+        "loopback", "without TLS: only to this machine itself, or allow it on any address"
+    )
+    tls: TlsSettings = Field(default_factory=dict, validate_default=True)
+
+    @property
+    def in_the_clear(self) -> bool:
+        """Whether messages would come from other machines without TLS, and nobody said that they may."""
+        return self.tls.certificate is None and self.plain != "allow" and not is_loopback(self.host)
 
 
 class Hl7Settings(Section):

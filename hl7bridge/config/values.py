@@ -217,13 +217,31 @@ def store_path(value: str, info: ValidationInfo) -> str:
 
 
 def secret(value: object, info: ValidationInfo) -> SecretReference | None:
+    return _reference(value, info, "auth.key")
+
+
+def tls_key(value: object, info: ValidationInfo) -> SecretReference | None:
+    return _reference(value, info, "listener.tls.key")
+
+
+def _reference(value: object, info: ValidationInfo, key: str) -> SecretReference | None:
     if value is None or value == "":
         return None
     context = info.context or {}
     try:
-        return SecretReference.parse(str(value), context.get("directory", Path()), context.get("file", ""), "auth.key")
+        return SecretReference.parse(str(value), context.get("directory", Path()), context.get("file", ""), key)
     except ConfigError as error:
         raise Wrong(error.problem, error.advice) from None
+
+
+def certificate_name(value: str) -> str:
+    """cn:NAME, san:NAME or sha256:FINGERPRINT of a certificate."""
+    kind, _, name = value.partition(":")
+    fingerprint = re.fullmatch(r"[0-9A-Fa-f]{64}", name.replace(":", "")) is not None
+    if not name or kind.lower() not in ("cn", "san", "sha256") or (kind.lower() == "sha256" and not fingerprint):
+        advice = 'Write "cn:NAME", "san:engine.example.org" or "sha256:" and the fingerprint in hexadecimal.'
+        raise Wrong("is not the name of a certificate", advice)
+    return value
 
 
 def setting(default: Any, meaning: str) -> Any:

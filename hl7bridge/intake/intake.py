@@ -23,10 +23,11 @@ from hl7bridge.errors import MessageError, UnreadableMessage, UnsupportedMessage
 from hl7bridge.hl7 import acknowledgment, batch
 from hl7bridge.hl7.batch_acknowledgment import answer_to_empty
 from hl7bridge.hl7.header import header_fields
-from hl7bridge.hl7.message import Header, Message, location_of, read_header
+from hl7bridge.hl7.message import Header, Message, read_header
 from hl7bridge.intake import odd_frames
 from hl7bridge.intake.acquaintance import KnownPractitioners
 from hl7bridge.intake.answers import application_with_lines, build, new_control_id
+from hl7bridge.intake.senders import Senders
 from hl7bridge.intake.verdict import LARGE_FILE, Reading, check_size, go_on, let_others_run, read_at_once, read_in_parts
 from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.mapping.messages import events, visits
@@ -175,9 +176,17 @@ class Intake:
         return Prepared(None, odd_frames.no_header(), "empty-batch", answer=answer)
 
     def prepare_one(
-        self, raw: bytes, peer: str, defect: str = "", *, slices: bool = False, alone: bool = True
+        self,
+        raw: bytes,
+        peer: str,
+        defect: str = "",
+        *,
+        slices: bool = False,
+        alone: bool = True,
+        senders: Senders | None = None,
     ) -> Prepared:
-        """One message, as `prepare` says. `alone`: it came by itself, and not as one of a batch."""
+        """One message, as `prepare` says. `alone`: it came by itself, and not as one of a batch. `senders`: who it may say
+        that it comes from; None = anybody."""
         try:
             header = read_header(raw)
             # No text about a patient is kept, and no record is lost because its note quotes one.
@@ -190,6 +199,8 @@ class Intake:
             return self._refused(odd_frames.no_header(), raw, peer, error, keep=False)
         if visits.is_answer(header, raw):
             return Prepared(None, header, "acknowledgment")
+        if senders is not None and (not_theirs := senders.refusal(header)) is not None:
+            return self._refused(header, raw, peer, not_theirs, keep=False)
         family, takes = events.family(header), self.policy.rules.takes
         staff_message = family in events.TAKEN and "staff" in takes
         of_patient = staff_message and visits.holds_patient(raw)
@@ -199,7 +210,7 @@ class Intake:
             self._check_header(header)
             check_size(raw, self.policy.rules.caps)
             if defect:
-                raise _block_inside(raw, header, defect)
+                raise odd_frames.block_inside(raw, header, defect)
             if family == events.ADT and "adt" in takes:
                 if visits.holds_staff(raw):
                     text = "segments about staff stand in what MSH-9 calls a patient message: it is not read"
@@ -569,13 +580,6 @@ def _accept_code(error: MessageError, *, kept: bool, asked: acknowledgment.Answe
     if error.refusal is Refusal.UNSUPPORTED:
         return "CR"
     return "CA" if kept or asked.wants_application(False) else "CE"
-
-
-def _block_inside(raw: bytes, header: Header, defect: str) -> UnreadableMessage:
-    """The error about a block character within a message; its place is that of the first one."""
-    at = next((at for at, byte in enumerate(raw) if byte in b"\x0b\x1c"), 0)
-    text = "A block character (VT or FS) stands inside the message: it is not read, for it may be two cut into one"
-    return UnreadableMessage("207", defect, text, location_of(raw, at, header.separators.field))
 
 
 def _required(number: int, text: str) -> UnsupportedMessage:

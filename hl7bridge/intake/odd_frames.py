@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hl7bridge.errors import MessageError
+from hl7bridge.errors import MessageError, UnreadableMessage
 from hl7bridge.hl7.boundaries import BLANK, BYTE_ORDER_MARK, first_line
 from hl7bridge.hl7.header import Header, read_header
+from hl7bridge.hl7.message import location_of
 from hl7bridge.mapping.messages import visits
 from hl7bridge.model import Refusal
 
@@ -48,3 +49,10 @@ def refusal(local: str) -> MessageError:
     error = MessageError("207", local, _TEXTS[local])
     error.refusal = Refusal.UNSUPPORTED
     return error
+
+
+def block_inside(raw: bytes, header: Header, defect: str) -> UnreadableMessage:
+    """The error about a block character within a message; its place is that of the first one."""
+    at = next((at for at, byte in enumerate(raw) if byte in b"\x0b\x1c"), 0)
+    text = "A block character (VT or FS) stands inside the message: it is not read, for it may be two cut into one"
+    return UnreadableMessage("207", defect, text, location_of(raw, at, header.separators.field))

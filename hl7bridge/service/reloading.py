@@ -13,9 +13,11 @@ import time
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from hl7bridge.assemble.authorization import require
+from hl7bridge.assemble.certificates import Certificates, certificates_of
 from hl7bridge.config import Feed, Settings, examine
 from hl7bridge.config.differences import changes
 from hl7bridge.errors import ConfigError, StoreError
@@ -23,6 +25,7 @@ from hl7bridge.intake.intake import FeedPolicy
 from hl7bridge.service.children import Child
 from hl7bridge.service.inbound.listener import MllpListener
 from hl7bridge.service.inbound.listening import Limits
+from hl7bridge.service.inbound.tls import context_of
 from hl7bridge.service.lasting import lasting
 from hl7bridge.service.log import Log
 from hl7bridge.store.store import Store
@@ -30,11 +33,12 @@ from hl7bridge.store.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What a reload changes: feed -> mapping version; whether deliveries go by other settings; what needs a restart; every
-    key that differs, with its values where they are short."""
+    """What a reload changes: the rules and certificates of each feed; whether deliveries go by other settings; what needs a
+    restart; every key that differs, with its values where they are short."""
 
     settings: Settings
     policies: Mapping[str, FeedPolicy]
+    certificates: Mapping[str, Certificates]
     delivery_differs: bool
     restart: tuple[str, ...]
     changed: tuple[str, ...] = ()
@@ -49,10 +53,13 @@ def read_again(running: Settings, started: Settings, policy_of: Callable[[Feed, 
     settings, problems = examine(running.directory)
     if settings is None:
         raise ReloadRefused(tuple(map(str, problems)))
-    policies, wrong = {}, []
+    policies, certificates, wrong = {}, {}, []
     for name, feed in settings.feeds.items():
         try:
             policies[name] = policy_of(feed, settings)
+            if (found := certificates_of(feed)) is not None:
+                context_of(found)
+                certificates[name] = found
         except ConfigError as error:
             wrong.append(str(error))
     try:
@@ -63,7 +70,7 @@ def read_again(running: Settings, started: Settings, policy_of: Callable[[Feed, 
         raise ReloadRefused(tuple(wrong))
     restart = tuple(needs_restart(started, settings))
     changed = tuple(changes(running, settings))
-    return Applied(settings, policies, delivered_by(running) != delivered_by(settings), restart, changed)
+    return Applied(settings, policies, certificates, delivered_by(running) != delivered_by(settings), restart, changed)
 
 
 class ReloadRefused(ConfigError):
@@ -93,6 +100,8 @@ def needs_restart(before: Settings, after: Settings) -> list[str]:
         if feed is None or other_feed is None:
             found.append(f"conf/feeds/{name}.toml: {'a new feed' if feed is None else 'the feed is gone'}")
             continue
+        if (feed.listener.tls.certificate is None) != (other_feed.listener.tls.certificate is None):
+            found.append(f"{feed.file}: listener.tls")
         for key in ("host", "port"):
             if getattr(feed.listener, key) != getattr(other_feed.listener, key):
                 found.append(f"{feed.file}: listener.{key}")
@@ -128,6 +137,10 @@ class Running:
                 listener.intake = copy(listener.intake)  # a large frame under way keeps the rules that it began with
                 listener.intake.policy = policy
                 listener.limits = self.limits_of(applied.settings.feeds[name])
+                if listener.tls is not None and name in applied.certificates:
+                    listener.tls.follow(
+                        applied.certificates[name], partial(certificates_of, applied.settings.feeds[name])
+                    )
         if self.child and applied.delivery_differs:
             self.child.restart()
 

@@ -36,6 +36,7 @@ from hl7bridge.service.inbound.frame_memory import FrameMemory
 from hl7bridge.service.inbound.listener import MllpListener
 from hl7bridge.service.inbound.listening import Limits
 from hl7bridge.service.inbound.room import Room, telling
+from hl7bridge.service.inbound.tls import secured, watch_certificates
 from hl7bridge.service.inbound.writer import StoreWriter
 from hl7bridge.service.lasting import tell_defects, tell_reactor_defects
 from hl7bridge.service.outbound.full_file import FullFilePolicy
@@ -247,6 +248,7 @@ def start_listener(settings: Settings, reactor: Any, arguments: Sequence[str], *
                 logs.get_logger("listener", feed=name),
                 send_elsewhere=partial(sender.send, name),
                 memory=memory,
+                tls=secured(feed, logs.get_logger("listener", feed=name)),
             )
             ports[name] = bind(reactor, feed, listeners[name])
     except ConfigError:
@@ -265,6 +267,7 @@ def start_listener(settings: Settings, reactor: Any, arguments: Sequence[str], *
     if child:
         child.start()
     reloader.start()
+    watch_certificates(reactor, [listener.tls for listener in listeners.values() if listener.tls])
     poll_interval = settings.service.poll_interval
     drops = watch(
         drop_policies(settings), listeners, reactor, lambda: open_store(location), room.left, hint, poll_interval
@@ -336,7 +339,8 @@ def bind(reactor: Any, feed: Feed, listener: MllpListener) -> Any:
 
     host, port = feed.listener.host, feed.listener.port
     try:
-        return reactor.listenTCP(port, listener, interface=host, backlog=256)
+        bound = listener.tls.factory(listener) if listener.tls is not None else listener
+        return reactor.listenTCP(port, bound, interface=host, backlog=256)
     except CannotListenError as error:
         reason = getattr(error.socketError, "strerror", None) or "the address cannot be used"
         advice = "Choose another port, or stop the program that has it."

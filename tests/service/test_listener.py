@@ -20,6 +20,7 @@ from hl7bridge.model import Refusal
 from hl7bridge.service.inbound.connection import BUILT_WITHIN, CLOSE_WITHIN, SEEN_WITHIN
 from hl7bridge.service.inbound.listener import MllpListener
 from hl7bridge.service.inbound.listening import Limits
+from hl7bridge.service.inbound.tls import ListenerTls
 from hl7bridge.store.store import Accepted, NewMessage
 from tests.journey import KEY_SYSTEM, mfn, person
 
@@ -58,14 +59,18 @@ class Transport(StringTransport):
     def abortConnection(self) -> None:
         self.aborted = True
 
+    def getPeerCertificate(self) -> None: ...
+
+    def getHandle(self) -> None: ...
+
 
 class Bench:
-    def __init__(self) -> None:
+    def __init__(self, tls: ListenerTls | None = None) -> None:
         self.commits, self.clock, self.transport = Commits(), Clock(), Transport()
         intake = Intake(FeedPolicy("staff", FeedRules(KEY_SYSTEM), {"fhir": DESTINATION}), b"x" * 32)
         limits = Limits(max_frame=1024 * 1024, frame_timeout=30.0)
         log = structlog.get_logger()
-        self.listener = MllpListener(intake, self.commits, limits, self.clock, log, clock=self.clock)
+        self.listener = MllpListener(intake, self.commits, limits, self.clock, log, clock=self.clock, tls=tls)
         self.connection = self.listener.buildProtocol(None)
         self.connection.makeConnection(self.transport)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -18,9 +19,11 @@ from hl7bridge.service.inbound.states import (
     ConnectionState,
     after,
 )
+from hl7bridge.service.inbound.tls import ListenerTls
 from tests.examples import examples
 from tests.journey import mfn, person
 from tests.service.test_listener import Bench, Slow
+from tests.service.test_listener_tls import listener_tls
 from tests.states import PAGE
 
 ALL = {(was, one.event, one.becomes) for was, allowed in CONNECTION_TRANSITIONS.items() for one in allowed}
@@ -55,9 +58,12 @@ def test_no_other_change_is_made(state: ConnectionState | None, event: Connectio
 class Driven(Bench):
     """A connection and all that may befall it. A step that does not befall a connection in its state does nothing."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, tls: ListenerTls | None = None) -> None:
+        super().__init__(tls)
         self.listener.commits = self.commits = Slow()
+
+    def secured(self) -> None:
+        self.connection.handshakeCompleted()
 
     def message(self) -> None:
         self.connection.dataReceived(MESSAGE)
@@ -120,7 +126,7 @@ def test_whatever_befalls_a_connection_it_moves_by_the_table_and_answers_each_me
     assert len(driven.answers) >= noted.count("sent")
 
 
-def test_all_that_the_table_knows_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_that_the_table_knows_happens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No row of it is made up: here is how each comes about."""
     seen: set[tuple[ConnectionState | None, ConnectionEvent]] = set()
     move = MllpConnection._move
@@ -130,6 +136,7 @@ def test_all_that_the_table_knows_happens(monkeypatch: pytest.MonkeyPatch) -> No
         move(connection, event)
 
     monkeypatch.setattr(MllpConnection, "_move", watched)
+    secured = listener_tls(tmp_path)
     for steps in (
         "lost",
         "part time_passes time_passes time_passes time_passes time_passes time_passes lost",  # too slow
@@ -141,6 +148,10 @@ def test_all_that_the_table_knows_happens(monkeypatch: pytest.MonkeyPatch) -> No
         "message sender_ends answer write_ended",
     ):
         driven = Driven()
+        for step in steps.split():
+            getattr(driven, step)()
+    for steps in ("secured lost", "lost", "time_passes time_passes", "stop"):
+        driven = Driven(secured)
         for step in steps.split():
             getattr(driven, step)()
     full = Bench()

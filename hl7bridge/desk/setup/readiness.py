@@ -72,6 +72,7 @@ def report(directory: Path, *, clock: Clock = time.time) -> Iterator[Line]:
     yield from _log(settings)
     for feed in settings.feeds.values():
         yield from _port(feed)
+        yield from _tls(feed, clock())
         yield from _answers(feed)
         yield from _drop_folder(feed)
         yield from _mapping(feed)
@@ -201,6 +202,36 @@ def _port(feed: Feed) -> Iterator[Line]:
         yield Line.of(error, "warning" if failure.errno == errno.EADDRINUSE else "error")
     else:
         yield Line("good", f"{feed.name}: {host}:{port or ' any port'} is free")
+
+
+def _tls(feed: Feed, now: float) -> Iterator[Line]:
+    """Whether messages come by TLS, and how long its certificate still holds."""
+    from hl7bridge.assemble.certificates import certificates_of, refuse_the_clear, warning
+    from hl7bridge.config import is_loopback
+
+    try:
+        refuse_the_clear(feed)
+        certificates = certificates_of(feed)
+    except ConfigError as error:
+        yield Line.of(error)
+        return
+    given = feed.listener
+    if certificates is None:
+        why = "on this machine alone" if is_loopback(given.host) else "allowed by listener.plain"
+        yield Line("good", f"{feed.name}: messages come in the clear, {why}")
+        return
+    who = "from senders with a certificate" if certificates.client_ca else "from senders without a certificate"
+    yield Line("good", f"{feed.name}: TLS {certificates.minimum} or later, {who}")
+    days = certificates.days_left(now)
+    if problem := warning(days):
+        advice = "Get a new one, and write it over the old files: the listener reads them again by itself."
+        soon = ConfigError(problem, file=feed.file, key="listener.tls.certificate", advice=advice)
+        yield Line.of(soon, "error" if days <= 0 else "warning")
+    if given.tls.key is not None and (exposure := given.tls.key.exposure()):
+        readable = ConfigError(
+            exposure, file=feed.file, key="listener.tls.key", advice="Take the rights away: chmod 600."
+        )
+        yield Line.of(readable, "warning")
 
 
 LOOKED_AT = 500

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import socket
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.internet import protocol, threads
-from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -20,12 +21,14 @@ from hl7bridge.hl7.batch import Batch
 from hl7bridge.hl7.mllp import NEED_DATA, BytesDiscarded, Decoder, FrameReceived, FrameTooLarge
 from hl7bridge.intake.intake import Prepared
 from hl7bridge.intake.odd_frames import UNFINISHED, can_be_answered
+from hl7bridge.intake.senders import NOT_ALLOWED, Senders
 from hl7bridge.intake.verdict import takes_long
 from hl7bridge.service.inbound.frame_memory import SMALL
 from hl7bridge.service.inbound.frame_time import FrameTime
 from hl7bridge.service.inbound.listening import Listening
 from hl7bridge.service.inbound.owed import Owed
 from hl7bridge.service.inbound.states import ConnectionEvent, ConnectionState, after
+from hl7bridge.service.inbound.tls import peer_names, why_refused
 
 MANY = 8  # messages of one frame above which they are translated beside the reactor
 PART_SIZE, PART_MESSAGES = 256 * 1024, 100  # so much of such a frame is translated at one time
@@ -34,6 +37,7 @@ MOST_UNANSWERED = 256  # answers owed to one connection before its reading pause
 MOST_UNSTORED = 32  # of these, messages that are not on the disk yet: others wait behind them
 CLOSE_WITHIN = 10.0  # seconds that a peer has to read its last answers
 BUILT_WITHIN = 1.0  # seconds for an answer that falls due at `ack_deadline` itself to be built
+HANDSHAKE_WITHIN = 10.0  # seconds that a peer has to agree on TLS
 SEEN_WITHIN = 0.5  # seconds within which it shows that a peer that ended its side does not read any more
 MOST_BACKLOG = 64 * 1024 * 1024  # bytes that wait for the disk before every connection that is owed answers pauses
 
@@ -41,10 +45,16 @@ MOST_BACKLOG = 64 * 1024 * 1024  # bytes that wait for the disk before every con
 def keep_alive(transport: Any) -> None:
     """Have the system find out within about two minutes that a peer is gone (its own default is two hours)."""
     transport.setTcpKeepAlive(True)
-    connection = transport.getHandle() if hasattr(transport, "getHandle") else None
+    connection = _socket_of(transport)
     for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
         if connection is not None and hasattr(socket, name):
             connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _socket_of(transport: Any) -> Any:
+    """The socket of a transport, also below TLS; None where it has none."""
+    below = getattr(transport, "transport", None) or transport
+    return below.getHandle() if hasattr(below, "getHandle") else None
 
 
 def stopped(timer: Any) -> Any:
@@ -69,7 +79,7 @@ class LargeFrame:
     held_up: bool = False
 
 
-@implementer(IHalfCloseableProtocol)
+@implementer(IHalfCloseableProtocol, IHandshakeListener)
 class MllpConnection(protocol.Protocol):
     """One sender's connection."""
 
@@ -80,6 +90,7 @@ class MllpConnection(protocol.Protocol):
         self.state: ConnectionState | None = None  # None until it is admitted or refused
         self.silent_since = 0.0  # when its last message came, or it was opened; fillers and empty frames do not count
         self.spoke = False  # whether it has sent a message
+        self.certificate: tuple[str, ...] = ()  # the names of the certificate that the sender showed
         self._owed = Owed(self)
         self._pumping = False  # frames are being taken: an answer that leaves meanwhile takes no others before them
         self._large: LargeFrame | None = None  # frames behind it wait, so that order holds
@@ -114,11 +125,37 @@ class MllpConnection(protocol.Protocol):
             self._move(ConnectionEvent.REFUSED)
             self._transport.abortConnection()
             return
-        self._move(ConnectionEvent.ADMITTED)
         self._transport.setTcpNoDelay(True)
         keep_alive(self._transport)
+        if self.factory.tls is not None:
+            self._move(ConnectionEvent.SECURING)
+            self._timer = self.factory.clock.callLater(HANDSHAKE_WITHIN, self._handshake_too_slow)
+            return
+        self._move(ConnectionEvent.ADMITTED)
+        self._begin()
+
+    def handshakeCompleted(self) -> None:
+        """TLS is agreed on. Whose certificate nobody named may connect, and is refused message by message."""
+        if self.state is not ConnectionState.HANDSHAKE:
+            return
+        self.certificate = peer_names(self._transport)
+        self._move(ConnectionEvent.SECURED)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Take messages."""
         self._transport.registerProducer(self, True)  # tells us when answers pile up, and when they are read
         self._keep_time()
+
+    def _handshake_too_slow(self) -> None:
+        self.factory.log.warning("TLS handshake too slow, connection closed", peer=self.peer)
+        self.close()
+
+    @property
+    def _senders(self) -> Senders | None:
+        """Who the sender's messages may say that they come from; None = anybody."""
+        tls = self.factory.tls
+        return tls.certificates.senders(self.certificate) if tls is not None else None
 
     def pauseProducing(self) -> None:
         self._unread = True
@@ -162,6 +199,9 @@ class MllpConnection(protocol.Protocol):
         if self._turn:
             self._turn = stopped(self._turn)
             self._pump(at_once=True)  # what came whole is taken, though nobody may read the answers
+        if self.state is ConnectionState.HANDSHAKE:
+            why = why_refused(self._transport, reason.value)
+            self.factory.log.warning("TLS handshake failed", peer=self.peer, reason=why)
         if self.state is not ConnectionState.CLOSED:
             self._move(ConnectionEvent.LOST)
         self._stop_timer()
@@ -265,7 +305,10 @@ class MllpConnection(protocol.Protocol):
             if len(messages) <= MANY:
                 self._look_at_batch(found, body)
                 alone = len(messages) == 1
-                self._owed.take([intake.prepare_one(raw, self.peer, event.defect, alone=alone) for raw in messages])
+                senders = self._senders
+                self._take(
+                    [intake.prepare_one(raw, self.peer, event.defect, alone=alone, senders=senders) for raw in messages]
+                )
                 return
         self._large = large = LargeFrame(event.defect)
         self._pause(True)
@@ -307,17 +350,26 @@ class MllpConnection(protocol.Protocol):
             self._large = None
             self._pump()
             return
-        intake, peer = self.factory.intake, self.peer
+        intake, peer, senders = self.factory.intake, self.peer, self._senders
         work = self.factory.aside.run(
             threads.deferToThread,
-            lambda: [intake.prepare_one(raw, peer, large.defect, slices=True, alone=large.alone) for raw in some],
+            lambda: [
+                intake.prepare_one(raw, peer, large.defect, slices=True, alone=large.alone, senders=senders)
+                for raw in some
+            ],
         )
         work.addCallback(self._some_done, large)
         work.addErrback(self._broken)
 
     def _some_done(self, prepared: list[Prepared], large: LargeFrame) -> None:
-        self._owed.take(prepared)
+        self._take(prepared)
         self._take_some(large)
+
+    def _take(self, prepared: list[Prepared]) -> None:
+        if self.certificate and any(one.new is not None and one.new.note == NOT_ALLOWED for one in prepared):
+            text = "refused, MSH-3 and MSH-4 are not those of the sender's certificate"
+            self.say_once(text, NOT_ALLOWED, self.factory.log.warning, certificate=self.certificate[0])
+        self._owed.take(prepared)
 
     def _broken(self, failure: Failure) -> None:
         """A fault of ours: nothing was stored, so nothing positive is said; the sender keeps its message."""
@@ -443,10 +495,10 @@ class MllpConnection(protocol.Protocol):
         """Close it; what is written may still be read."""
         if self._over:
             return
-        ended = self.state is ConnectionState.ENDING
+        has_producer = self.state not in (ConnectionState.ENDING, ConnectionState.HANDSHAKE)
         self._move(ConnectionEvent.CLOSE)
         self._owed.tell_whether_read(self._peer_is_gone)
-        if not ended:
+        if has_producer:
             self._transport.unregisterProducer()
         self._transport.loseConnection()
         # It waits until the peer has read what was written; a peer that never does loses the connection all the same.
@@ -484,7 +536,7 @@ class MllpConnection(protocol.Protocol):
             self._pause(True)
             self._move(ConnectionEvent.STOPPING)
             self.end_when_done()
-        elif self._ended and not self._owed:
+        elif self.state is ConnectionState.HANDSHAKE or (self._ended and not self._owed):
             self.close()
 
     @property
@@ -494,16 +546,14 @@ class MllpConnection(protocol.Protocol):
 
     def _peer_is_gone(self) -> bool:
         """Whether the peer has shown (RST) that it does not read what we wrote."""
-        connection = self._transport.getHandle() if hasattr(self._transport, "getHandle") else None
+        connection = _socket_of(self._transport)
         return connection is not None and connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
 
     def _warn_once(self, what: str, **details: object) -> None:
-        self._said[what] = self._said.get(what, 0) + 1
-        if self._said[what] == 1:
-            self.factory.log.warning("tolerated on the wire", what=what, peer=self.peer, **details)
+        self.say_once("tolerated on the wire", what, self.factory.log.warning, **details)
 
-    def say_once(self, text: str, what: str) -> None:
+    def say_once(self, text: str, what: str, tell: Callable[..., None] | None = None, **details: object) -> None:
         """A line in the log, the first time; how often it was is told at the end."""
         self._said[what] = self._said.get(what, 0) + 1
         if self._said[what] == 1:
-            self.factory.log.info(text, what=what, peer=self.peer)
+            (tell or self.factory.log.info)(text, what=what, peer=self.peer, **details)

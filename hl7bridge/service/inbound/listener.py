@@ -14,6 +14,7 @@ from hl7bridge.service.inbound.admission import Admission
 from hl7bridge.service.inbound.connection import MllpConnection
 from hl7bridge.service.inbound.frame_memory import FrameMemory
 from hl7bridge.service.inbound.listening import Committing, Limits
+from hl7bridge.service.inbound.tls import ListenerTls
 from hl7bridge.service.log import Log
 
 AT_ONE_TIME = 2  # large frames of one feed that are translated at one time: more would only take memory
@@ -34,11 +35,13 @@ class MllpListener(protocol.Factory):
         *,
         clock: IReactorTime | None = None,
         memory: FrameMemory | None = None,
+        tls: ListenerTls | None = None,
         send_elsewhere: Callable[[int, bytes], None] = lambda message_id, body: None,
     ) -> None:
         self.intake, self.commits, self.limits, self.reactor, self.log = intake, commits, limits, reactor, log
         self.clock: Any = clock or reactor
         self.memory = memory or FrameMemory()  # shared by the listeners of all feeds
+        self.tls = tls  # None: MLLP in the clear
         self.aside = DeferredSemaphore(AT_ONE_TIME)
         self.send_elsewhere = send_elsewhere
         self.admission = Admission(limits.allow, log, lambda: float(self.clock.seconds()))

@@ -10,6 +10,7 @@ from twisted.internet.defer import DeferredSemaphore
 
 from hl7bridge.intake.intake import Intake
 from hl7bridge.service.inbound.frame_memory import FrameMemory
+from hl7bridge.service.inbound.tls import ListenerTls
 from hl7bridge.service.log import Log
 from hl7bridge.store.store import Accepted, AcknowledgmentState, NewMessage
 
@@ -54,6 +55,7 @@ class Listening(Protocol):
     clock: Any
     memory: FrameMemory
     aside: DeferredSemaphore
+    tls: ListenerTls | None
     send_elsewhere: Callable[[int, bytes], None]
     stopping: bool
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 class ConnectionState(StrEnum):
     """Where a connection stands. Messages are taken while it is OPEN alone."""
 
+    HANDSHAKE = "handshake"  # TLS is being agreed on
     OPEN = "open"
     DRAINING = "draining"  # the service stops: what is owed is written, nothing more is read
     HALF_CLOSED = "half closed"  # the sender has ended its side, and may still read what it is owed
@@ -22,6 +23,8 @@ class ConnectionEvent(StrEnum):
     """What changes the state of a connection."""
 
     ADMITTED = "admitted"
+    SECURING = "securing"
+    SECURED = "secured"
     REFUSED = "refused"
     STOPPING = "stopping"
     SENDER_ENDED = "sender ended"
@@ -41,6 +44,7 @@ class ConnectionTransition:
 
 CONNECTION_STARTS: Mapping[ConnectionEvent, tuple[ConnectionState, str]] = {
     ConnectionEvent.ADMITTED: (ConnectionState.OPEN, "its address is allowed, and a place is free"),
+    ConnectionEvent.SECURING: (ConnectionState.HANDSHAKE, "the same, and its listener speaks TLS"),
     ConnectionEvent.REFUSED: (ConnectionState.CLOSED, "its address is not allowed, or no place is free"),
 }
 """How a connection begins, and why so."""
@@ -51,6 +55,13 @@ _TO_HALF_CLOSED = ConnectionTransition(
 _TO_CLOSED = ConnectionTransition(ConnectionEvent.LOST, ConnectionState.CLOSED, "the connection is gone")
 
 CONNECTION_TRANSITIONS: Mapping[ConnectionState, tuple[ConnectionTransition, ...]] = {
+    ConnectionState.HANDSHAKE: (
+        ConnectionTransition(
+            ConnectionEvent.SECURED, ConnectionState.OPEN, "TLS is agreed on, its certificate is good"
+        ),
+        ConnectionTransition(ConnectionEvent.CLOSE, ConnectionState.CLOSING, "too slow, or the service stops"),
+        _TO_CLOSED,
+    ),
     ConnectionState.OPEN: (
         ConnectionTransition(ConnectionEvent.STOPPING, ConnectionState.DRAINING, "the service stops"),
         _TO_HALF_CLOSED,
