@@ -38,6 +38,7 @@ from hl7bridge.store.queue.lanes import Lanes
 from hl7bridge.store.queue.modes import Modes
 from hl7bridge.store.queue.pausing import Pausing
 from hl7bridge.store.queue.settling import Settling
+from hl7bridge.store.queue.waits import Waits
 from hl7bridge.store.reading import Lookups
 from hl7bridge.store.reloading import Reloading
 from hl7bridge.store.restoring import Restoring
@@ -101,6 +102,7 @@ class Store:
             health=health,
             tasks=tasks,
         )
+        self.waits = Waits(connection)
         self.brake = Braking(connection, tasks)
         self.leavers = Leavers(connection, arrivals, tasks)
         self.modes = Modes(connection, lanes)

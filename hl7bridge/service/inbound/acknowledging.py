@@ -34,6 +34,7 @@ from hl7bridge.store.store import (
     Store,
 )
 
+CLOCK_SLACK = 1.0  # seconds by which a deadline may seem too far off
 LOOK_EVERY = 0.2  # seconds between looks at the store while something is pending and no hint comes
 BREATH = 0.02  # seconds between two looks however many hints come
 
@@ -139,7 +140,8 @@ def message_verdict(
         if pending.kind == "application":
             return Verdict(None)
         troubled = down or any(v.troubled for v in open_records)
-        if not troubled and now < pending.due:
+        # A deadline further off than it can be was written down before the clock was set back.
+        if not troubled and 0 < pending.due - now <= policy.ack_deadline + CLOCK_SLACK:
             return Verdict(None)
         refuse = policy.when_pending == "refuse"
     if refuse:

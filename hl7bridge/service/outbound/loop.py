@@ -28,6 +28,7 @@ from hl7bridge.errors import HealthChanged, Hl7BridgeError
 from hl7bridge.model import Outcome, Result
 from hl7bridge.model.health import Health, Learned
 from hl7bridge.service.log import Log
+from hl7bridge.service.outbound.clock import SMALL, ClockWatch
 from hl7bridge.service.outbound.deciding import Decisions, decide
 from hl7bridge.service.outbound.failing import Failing
 from hl7bridge.service.outbound.leaving import LeavingReport
@@ -87,6 +88,7 @@ class DestinationLoop(threading.Thread):
         self._paused_for = ""  # why nothing was handed out, until something is delivered again
         self._leaving = LeavingReport(policy, log)
         self._slots = policy.in_flight
+        self._clock = ClockWatch()
         self._pace = Pace(policy.in_flight, min(REST_LONGEST, target.retry.longest))
         self._failing = Failing()
         self._before: frozenset[int] | None = None  # what was under way when the trouble began that lasts
@@ -141,6 +143,8 @@ class DestinationLoop(threading.Thread):
 
     def _work(self, store: Store, pool: ThreadPoolExecutor) -> None:
         self._join(store)
+        if (step := store.waits.ahead(time.time())) > SMALL:  # while nobody ran
+            self._shorten_waits(store, step)
         renewed = time.monotonic()
         look = True
         first_done = 0.0
@@ -191,6 +195,8 @@ class DestinationLoop(threading.Thread):
     def _claim(self, store: Store, pool: ThreadPoolExecutor) -> bool:
         """Claim up to what the workers can take next. True when there may be more at once."""
         policy = self._policy
+        if step := self._clock.set_back():
+            self._shorten_waits(store, step)
         if not self._watch.look(store):
             self._paused_for = MAINTENANCE
             return False
@@ -248,6 +254,15 @@ class DestinationLoop(threading.Thread):
             again=again,
             later=tuple(self._refused),
             spread=self._before is not None,
+        )
+
+    def _shorten_waits(self, store: Store, step: float) -> None:
+        """What waits was told a time of day, and by the clock as it is now that is too far off."""
+        longest = self._target.retry.longest
+        count = store.waits.shorten(self._name, longest, LEASE, time.time(), but=MAINTENANCE)
+        self._watch.look_again()
+        self._log.warning(
+            "the clock was set back, waits are shortened", destination=self._name, seconds=round(step), count=count
         )
 
     def _tell_stale(self, delivery_id: int, message_id: int) -> None:

@@ -67,6 +67,10 @@ class Watch:
             Result.PAUSED, "207", MAINTENANCE, "Nothing is sent during the maintenance window: it is sent after"
         )
 
+    def look_again(self) -> None:
+        """Look with the next call, whenever that was due: the clock was set back."""
+        self._next = 0.0
+
     def look(self, store: Store) -> bool:
         """Look after everything that is due. False while nothing may be sent."""
         now = self._clock()
