@@ -15,7 +15,7 @@ from datetime import datetime
 
 from hl7bridge.destinations import reasons
 from hl7bridge.destinations.fhir import outcomes, tasks
-from hl7bridge.destinations.fhir.conversation import Conversation, Permit
+from hl7bridge.destinations.fhir.conversation import Conversation, Given, Permit, deactivates
 from hl7bridge.destinations.fhir.happened import happened
 from hl7bridge.destinations.fhir.identity.resolve import Match, Resolution, SaidBy, WrittenBy
 from hl7bridge.destinations.fhir.plan import (
@@ -82,13 +82,10 @@ def deliver(
     said_by       (feed, source key) -> what the last records of that person said of name, sex and birth date
     Never raises for what a server does.
     """
-    delivery = _Delivery(change, known, feed, rules, client, written_by, now, capabilities)
-    delivery.in_cohort = rules.cohort.holds(change, feed, known.own)
-    delivery.writes = rules.writes and not dry_run and delivery.in_cohort
-    delivery.approved = approved
-    delivery.permit = permit
-    delivery.said_by = said_by
-    return delivery.run()
+    given = Given(
+        change, known, feed, rules, client, written_by, now, capabilities, approved, permit, said_by, dry_run=dry_run
+    )
+    return _Delivery(given).run()
 
 
 class _Delivery(Conversation):
@@ -96,23 +93,24 @@ class _Delivery(Conversation):
     on."""
 
     def run(self) -> Outcome:
-        ended = self._person() or self._roles() or self._done()
+        done = self.done
+        ended = self._person() or self._roles() or self._result()
         if self._joins:
-            self.tasks += tasks.joiner(self.change, self.rules.tasks)
+            done.tasks += tasks.joiner(self.change, self.rules.tasks)
         return replace(
             ended,
-            http_status=ended.http_status or self.status,
-            interactions=tuple(self.interactions),
-            written=tuple(self.written),
-            person_id=self.person_id,
-            version=self.version,
-            exchanges=tuple(self.exchanges),
-            tasks=(*ended.tasks, *self.tasks),
+            http_status=ended.http_status or self.seen.status,
+            interactions=tuple(done.interactions),
+            written=tuple(done.written),
+            person_id=self.seen.person_id,
+            version=self.seen.version,
+            exchanges=tuple(done.exchanges),
+            tasks=(*ended.tasks, *done.tasks),
             facts=self._facts(ended),
-            drift=tuple(difference for interaction in self.interactions for difference in interaction.drift),
-            warnings=tuple(self.warnings),
-            images=tuple(self.images),
-            unanswered=self.unanswered,
+            drift=tuple(difference for interaction in done.interactions for difference in interaction.drift),
+            warnings=tuple(done.warnings),
+            images=tuple(done.images),
+            unanswered=done.unanswered,
         )
 
     # --- the person --------------------------------------------------------------------------------------------------
@@ -121,8 +119,8 @@ class _Delivery(Conversation):
         known = self.known
         reply = Reply(ReplyKind.CONFLICT)
         for _ in range(REPLANS + 1):
-            self.warnings.clear()
-            found = self._resolved(known, confirm=self.writes and not self.change.only_if_missing)
+            self.done.warnings.clear()
+            found = self._resolved(known, confirm=self._writes and not self.change.only_if_missing)
             if self.change.only_if_missing and (there := self._there(found)):
                 return there
             if found.match not in (Match.FOUND, Match.NONE):
@@ -131,25 +129,26 @@ class _Delivery(Conversation):
                 return nobody
             if _is_partial(found.resource):
                 known = replace(known, person_id=found.person_id)
-                reply = self._noted(self.client.read("Practitioner", found.person_id))
+                reply = self._noted(self.given.client.read("Practitioner", found.person_id))
                 if not reply.done:
                     return outcomes.of_reply(reply, "read")
                 found = replace(found, resource=reply.resource, version=reply.version)
-            self.person_id = found.person_id or self.person_id
+            self._see(person_id=found.person_id or self.seen.person_id)
             if found.told:
-                self._warn_once(Finding("0", "same-person-differs", found.told, Severity.INFORMATION))
-            others = self._others("Practitioner", found.person_id)
-            own = self._own(found.person_id)
-            interaction = plan_practitioner(self.change, self.feed, self.rules, found.resource, own, others, self.now,
+                self.done.warn_once(Finding("0", "same-person-differs", found.told, Severity.INFORMATION))
+            others = self.given.others("Practitioner", found.person_id)
+            own = self.given.own_of(found.person_id)
+            interaction = plan_practitioner(
+                self.change, self.given.feed, self.rules, found.resource, own, others, self.given.now,
                 confirmed=self.known.confirmed,
             )  # fmt: skip
             interaction = replace(interaction, version=found.version or interaction.version)
-            self.active_before = bool(found.resource) and (found.resource or {}).get("active") is not False
+            self._see(active_before=bool(found.resource) and (found.resource or {}).get("active") is not False)
             if interaction.reason == UNKNOWN_CERTIFICATE:
                 text = "The person has no such qualification at the FHIR server: there is nothing to revoke"
-                self._warn_once(Finding(reasons.UNKNOWN_KEY, "unknown-certificate", text, Severity.WARNING))
+                self.done.warn_once(Finding(reasons.UNKNOWN_KEY, "unknown-certificate", text, Severity.WARNING))
             if held := self._doubtful(interaction, own) or self._not_to_be_written(interaction):
-                self.interactions.append(interaction)
+                self.done.interactions.append(interaction)
                 return held
             if interaction.kind is Kind.NONE or self._mode(interaction) == REPORT:
                 self._unwritten(interaction, own, others)
@@ -157,20 +156,20 @@ class _Delivery(Conversation):
             reply = self._write(interaction, found.resource)
             again = self._person_to_plan_again(interaction, reply)
             if again is None:
-                self.interactions.append(interaction)
+                self.done.interactions.append(interaction)
                 self._keep_image(interaction, reply, found.resource, own)
                 if reply.done:
                     return self._verify_person(interaction, reply, own, others)
                 return _failed(interaction, reply)
             known = replace(known, person_id=again)
-        self.interactions.append(interaction)
+        self.done.interactions.append(interaction)
         return outcomes.of_reply(replace(reply, kind=ReplyKind.CONFLICT), interaction.kind.value)
 
     def _person_to_plan_again(self, interaction: Interaction, reply: Reply) -> str | None:
         """The id to start from anew ("" = search), where the server's state turned out to be another one; else None."""
         if interaction.kind is Kind.CREATE and reply.done:
             # Someone was faster: what If-None-Exist found is updated like any other.
-            existed = reply.status == 200 and self._conditional
+            existed = reply.status == 200 and self.given.conditional
             return str((reply.resource or {}).get("id", reply.location)) if existed else None
         moved = interaction.kind is Kind.UPDATE and reply.kind in (ReplyKind.NOT_FOUND, ReplyKind.GONE)
         return interaction.resource_id if moved or reply.kind is ReplyKind.CONFLICT else None
@@ -181,7 +180,7 @@ class _Delivery(Conversation):
         incomplete = not self.change.complete
         if action.ends or self.change.revokes:
             text = "Nobody at the FHIR server carries the record's identifiers: there is nothing to do"
-            self.warnings.append(Finding(reasons.UNKNOWN_KEY, "unknown-person", text, Severity.WARNING))
+            self.done.warnings.append(Finding(reasons.UNKNOWN_KEY, "unknown-person", text, Severity.WARNING))
             return Outcome(Result.NOTHING_TO_DO)
         if self.change.qualifications_only or (action is Action.REACTIVATE and incomplete):
             text = (
@@ -191,19 +190,19 @@ class _Delivery(Conversation):
         if incomplete:
             text = "The person is not known at the FHIR server, and the record holds no family name to create one with"
             return Outcome(Result.HELD, reasons.REQUIRED, "incomplete-person", text)
-        if self.writes and (left := self._index_may_lag(self.known.unsure_since("Practitioner"))):
+        if self._writes and (left := self.given.index_may_lag(self.known.unsure_since("Practitioner"))):
             return outcomes.look_again("create", left)
         if action is not Action.ADD:
             text = "The record updates a person who is not known at the FHIR server, and is created"
-            self.warnings.append(Finding(reasons.UNKNOWN_KEY, "unknown-person-created", text, Severity.WARNING))
+            self.done.warnings.append(Finding(reasons.UNKNOWN_KEY, "unknown-person-created", text, Severity.WARNING))
         return None
 
     def _there(self, found: Resolution) -> Outcome | None:
         """A patient message names somebody who is there, or whom a person deleted: nothing is to be done, whoever of several
         it is. None where nobody is there, or the server gave no answer that could be believed."""
         if found.match is Match.FOUND:
-            self.person_id = found.person_id
-            return Outcome(Result.UNCHANGED if self.writes else Result.REPORTED)
+            self._see(person_id=found.person_id)
+            return Outcome(Result.UNCHANGED if self._writes else Result.REPORTED)
         if found.match in (Match.AMBIGUOUS, Match.GONE) or found.candidates:
             return Outcome(Result.NOTHING_TO_DO)
         return None
@@ -211,26 +210,21 @@ class _Delivery(Conversation):
     def _unresolved(self, found: Resolution) -> Outcome:
         says = self.change.says_present
         if found.match is Match.GONE and (says is False or self.change.revokes):
-            self.warnings.append(Finding(reasons.UNKNOWN_KEY, found.local, found.text, Severity.WARNING))
+            self.done.warnings.append(Finding(reasons.UNKNOWN_KEY, found.local, found.text, Severity.WARNING))
             return Outcome(Result.NOTHING_TO_DO)
         return outcomes.of_resolution(found, ends=says is False)
 
     def _doubtful(self, interaction: Interaction, own: Written | None = None) -> Outcome | None:
         """What is not certain waits for a person, before anything of it is written, or noted as this record's word."""
-        if not self._unsure or self._mode(interaction) == REPORT:
+        if not self.given.unsure or self._mode(interaction) == REPORT:
             return None
         written = interaction.written
         turns = own is not None and written is not None and own.holds_active is not written.holds_active
         if not turns and interaction.kind is Kind.NONE:
             return None
-        if self.change.undated and not self.approved:
+        if self.change.undated and not self.given.approved:
             return outcomes.undated(self.change)
         return outcomes.out_of_order(ends=self.change.says_present is False)
-
-    @property
-    def _unsure(self) -> bool:
-        """Whether a person has to decide: when it applies, or whether it is the newer one."""
-        return bool(self.change.undated and not self.approved) or self.known.late
 
     def _not_to_be_written(self, interaction: Interaction) -> Outcome | None:
         """What a person has to decide or do first."""
@@ -238,54 +232,53 @@ class _Delivery(Conversation):
             return None
         change = self.change
         reactivates = any(difference.path == "active" and difference.after for difference in interaction.differences)
-        if change.action is Action.REACTIVATE and change.needs_approval and reactivates and not self.approved:
+        if change.action is Action.REACTIVATE and change.needs_approval and reactivates and not self.given.approved:
             return outcomes.approval_needed()
         return self._permitted(interaction)
 
     def _unwritten(self, interaction: Interaction, own: Written | None, others: tuple[Written, ...]) -> None:
         """Nothing differs, or nothing may be written."""
-        self.interactions.append(interaction)
-        self.person_id = interaction.resource_id
-        self.version = interaction.version
-        body = interaction.body or {}
-        self.active_after = body.get("active") is not False if body else self.active_before
-        self.is_inactive = bool(interaction.resource_id) and not self.active_before
-        if interaction.kind is Kind.NONE and self.known.ambiguous and self.writes:
+        self.done.interactions.append(interaction)
+        body, was_active = interaction.body or {}, self.seen.active_before
+        self._see(
+            person_id=interaction.resource_id,
+            version=interaction.version,
+            active_after=body.get("active") is not False if body else was_active,
+            is_inactive=bool(interaction.resource_id) and not was_active,
+        )
+        if interaction.kind is Kind.NONE and self.known.ambiguous and self._writes:
             text = "An earlier request whose answer was lost had arrived"
-            self.warnings.append(Finding("0", "earlier-request-arrived", text, Severity.INFORMATION))
-        if self.writes and interaction.kind is Kind.NONE:
-            self._remember(None if self._unsure else interaction.written, own)
-        elif self.writes:
-            # What depends on it is reported as well; but who leaves, leaves as far as the modes allow.
-            self.reported = True
-            self.writes = interaction.kind is Kind.UPDATE and self.change.says_present is False
+            self.done.warnings.append(Finding("0", "earlier-request-arrived", text, Severity.INFORMATION))
+        if interaction.kind is not Kind.NONE:
+            self.done.unwritten.append(interaction)
+        elif self._writes:
+            self._remember(None if self.given.unsure else interaction.written, own)
         self._tasks_of_leaving(own, others)
 
     def _verify_person(
         self, interaction: Interaction, reply: Reply, own: Written | None, others: tuple[Written, ...]
     ) -> Outcome | None:
         """The answer must show what was meant; a deactivation, and an answer that does not, is read again."""
-        self.status = reply.status
+        self._see(status=reply.status)
         resource, version = reply.resource, reply.version
         person_id = interaction.resource_id or (resource or {}).get("id", "") or reply.location
-        ends = any(difference.path == "active" and difference.after is False for difference in interaction.differences)
-        if interaction.kind is Kind.CREATE and not (person_id and self._conditional):
+        if interaction.kind is Kind.CREATE and not (person_id and self.given.conditional):
             looked = self._resolved(Known(link=self.known.link if self.known.link is Link.APART else Link.FOUND))
             if looked.match in (Match.AMBIGUOUS, Match.FAILED) or (not person_id and looked.resource is None):
-                self.person_id = person_id
-                self.unanswered = "" if person_id else "Practitioner"
+                self._see(person_id=person_id)
+                self.done.unanswered = "" if person_id else "Practitioner"
                 return outcomes.look_again("create") if looked.match is Match.NONE else self._unresolved(looked)
             person_id = person_id or looked.person_id
             if looked.person_id == person_id:
                 resource, version = looked.resource, version or looked.version
-        self.person_id = person_id
+        self._see(person_id=person_id)
         if (
             resource is None
             or not happened(interaction, resource)
-            or (ends and interaction.kind is Kind.UPDATE and self.rules.verify)
-            or (interaction.kind is Kind.UPDATE and not self._guarded(interaction))
+            or (deactivates(interaction) and interaction.kind is Kind.UPDATE and self.rules.verify)
+            or (interaction.kind is Kind.UPDATE and not self.given.guarded(interaction))
         ):
-            again = self._noted(self.client.read("Practitioner", person_id))
+            again = self._noted(self.given.client.read("Practitioner", person_id))
             if not again.done or again.resource is None:
                 if own is None and not self.change.action.ends:
                     self._tasks_of_leaving(
@@ -294,13 +287,11 @@ class _Delivery(Conversation):
                 return outcomes.of_reply(again, "read")
             resource, version = again.resource, again.version
         if not happened(interaction, resource):
-            return outcomes.not_verified("Practitioner", self.status)
+            return outcomes.not_verified("Practitioner", reply.status)
         self._image_verified(person_id, resource)
-        self.version = version
-        self.wrote += 1
-        self.created = interaction.kind is Kind.CREATE
-        self.active_after = resource.get("active") is not False
-        self.is_inactive = not self.active_after
+        active = resource.get("active") is not False
+        self._see(version=version, active_after=active, is_inactive=not active)
+        self.done.verified.append(interaction)
         self._remember(interaction.written, own, person_id, version)
         self._tasks_of_leaving(own, others)
         return None
@@ -308,20 +299,20 @@ class _Delivery(Conversation):
     # --- the roles ---------------------------------------------------------------------------------------------------
 
     def _roles(self) -> Outcome | None:
-        intents = role_intents(self.change, self.own_roles, self.rules, person_active=self.active_after)
+        intents = role_intents(self.change, self.given.own_roles, self.rules, person_active=self.seen.active_after)
         if not intents:
             return None
         server_roles: tuple[JsonObject, ...] = ()
-        if self.person_id and not self.created:
-            asked = [("practitioner", self.person_id), ("_count", ROLES_A_PAGE)]
-            reply = self._noted(self.client.search("PractitionerRole", asked))
+        if self.seen.person_id and not self.done.created:
+            asked = [("practitioner", self.seen.person_id), ("_count", ROLES_A_PAGE)]
+            reply = self._noted(self.given.client.search("PractitionerRole", asked))
             if not reply.done:
                 return outcomes.of_reply(reply, "search")
             server_roles = reply.resources
-        taken = {base.resource_id for base in self.own_roles}
+        taken = {base.resource_id for base in self.given.own_roles}
         if any(intent.own is None for intent in intents):
-            of_person = [role["id"] for role in server_roles if is_of_person(role, self.person_id)]
-            taken |= {role_id for role_id in of_person if self._others("PractitionerRole", role_id)}
+            of_person = [role["id"] for role in server_roles if is_of_person(role, self.seen.person_id)]
+            taken |= {role_id for role_id in of_person if self.given.others("PractitionerRole", role_id)}
         held = None
         for intent in intents:
             ended = self._role(intent, server_roles, taken)
@@ -331,7 +322,7 @@ class _Delivery(Conversation):
         return held
 
     def _role(self, intent: RoleIntent, server_roles: tuple[JsonObject, ...], taken: set[str]) -> Outcome | None:
-        server = role_at_server(intent, self.person_id, server_roles, taken, self.rules)
+        server = role_at_server(intent, self.seen.person_id, server_roles, taken, self.rules)
         version, was_read = "", False
         if server is None and intent.own is not None and intent.own.resource_id:
             failed, server, version = self._role_as_it_stands(intent.own.resource_id)
@@ -339,29 +330,30 @@ class _Delivery(Conversation):
             if failed:
                 return failed
         for _ in range(REPLANS + 1):
-            others = self._others("PractitionerRole", server["id"]) if server else ()
+            others = self.given.others("PractitionerRole", server["id"]) if server else ()
             interaction = plan_role(
-                self.change, intent, self.feed, self.rules, self.person_id, server, others, self.now,
+                self.change, intent, self.given.feed, self.rules, self.seen.person_id, server, others, self.given.now,
                 doubtful=self.known.ambiguous or self.known.attempts > 0, confirmed=self.known.confirmed,
             )  # fmt: skip
             interaction = replace(interaction, version=version or interaction.version)
             if interaction.reason == PERIOD_REVERSED:
                 text = "The dates of a role stay as they were: it would end before it starts"
-                self._warn_once(Finding(reasons.INVALID, "period-reversed", text, Severity.WARNING))
-            if server is not None and self.writes and not was_read and self._asks_to_be_read(interaction, intent.own):
+                self.done.warn_once(Finding(reasons.INVALID, "period-reversed", text, Severity.WARNING))
+            if server is not None and self._writes and not was_read and self._asks_to_be_read(interaction, intent.own):
                 failed, server, version = self._role_as_it_stands(server["id"])
                 was_read = True
                 if failed:
                     return failed
                 continue
             if interaction.kind is Kind.NONE or self._mode(interaction) == REPORT:
-                self.interactions.append(interaction)
-                if self.writes and interaction.kind is Kind.NONE and not self._unsure:
+                self.done.interactions.append(interaction)
+                if interaction.kind is not Kind.NONE:
+                    self.done.unwritten.append(interaction)
+                elif self._writes and not self.given.unsure:
                     self._remember(interaction.written, intent.own, version=version)
-                self.reported = self.reported or interaction.kind is not Kind.NONE
                 return None
             if held := self._role_under_way(interaction) or self._doubtful(interaction) or self._permitted(interaction):
-                self.interactions.append(interaction)
+                self.done.interactions.append(interaction)
                 return held
             reply = self._write(interaction, server)
             if reply.kind is ReplyKind.CONFLICT and server is not None:
@@ -369,7 +361,7 @@ class _Delivery(Conversation):
                 if failed:
                     return failed
                 continue
-            self.interactions.append(interaction)
+            self.done.interactions.append(interaction)
             self._keep_image(interaction, reply, server, intent.own)
             if not reply.done:
                 return _failed(interaction, reply)
@@ -380,35 +372,35 @@ class _Delivery(Conversation):
         """Whether a role that a search found is read before anything is concluded from it: an index may lag, and an older
         state may even look like what is wanted. Not where it stands as this record left it, and the server itself refuses
         to have a newer one overwritten."""
-        as_left = own is not None and own.version == interaction.version and self._guarded(interaction)
+        as_left = own is not None and own.version == interaction.version and self.given.guarded(interaction)
         return not as_left and (interaction.kind is Kind.UPDATE or own is not None)
 
     def _role_as_it_stands(self, role_id: str) -> tuple[Outcome | None, JsonObject | None, str]:
         """The role, read by its id, with its version; None where it is not there, or is not (any more) this person's."""
-        reply = self._noted(self.client.read("PractitionerRole", role_id))
+        reply = self._noted(self.given.client.read("PractitionerRole", role_id))
         if not reply.done and reply.kind not in (ReplyKind.NOT_FOUND, ReplyKind.GONE):
             return outcomes.of_reply(reply, "read"), None, ""
-        if reply.resource is not None and is_of_person(reply.resource, self.person_id):
+        if reply.resource is not None and is_of_person(reply.resource, self.seen.person_id):
             return None, reply.resource, reply.version
         return None, None, ""
 
     def _role_under_way(self, interaction: Interaction) -> Outcome | None:
         """An earlier attempt may have sent this create, and its role may not show yet."""
-        left = 0.0 if self.created else self._index_may_lag(self.known.unsure_since("PractitionerRole"))
+        left = 0.0 if self.done.created else self.given.index_may_lag(self.known.unsure_since("PractitionerRole"))
         return outcomes.look_again("create", left) if interaction.kind is Kind.CREATE and left else None
 
     def _verify_role(
         self, interaction: Interaction, intent: RoleIntent, reply: Reply, taken: set[str]
     ) -> Outcome | None:
-        self.status = reply.status
+        self._see(status=reply.status)
         resource, version = reply.resource, reply.version
         role_id = interaction.resource_id or (resource or {}).get("id", "") or reply.location
         if not role_id:
-            self.unanswered = "PractitionerRole"
+            self.done.unanswered = "PractitionerRole"
             return outcomes.look_again("create")
-        unguarded = interaction.kind is Kind.UPDATE and not self._guarded(interaction)
+        unguarded = interaction.kind is Kind.UPDATE and not self.given.guarded(interaction)
         if resource is None or unguarded or not happened(interaction, resource):
-            again = self._noted(self.client.read("PractitionerRole", role_id))
+            again = self._noted(self.given.client.read("PractitionerRole", role_id))
             if not again.done or again.resource is None:
                 return outcomes.of_reply(again, "read")
             resource, version = again.resource, again.version
@@ -416,72 +408,79 @@ class _Delivery(Conversation):
             return outcomes.not_verified("PractitionerRole", reply.status)
         self._image_verified(role_id, resource)
         taken.add(role_id)
-        self.wrote += 1
+        self.done.verified.append(interaction)
         self._remember(interaction.written, intent.own, role_id, version)
         return None
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
-    def _done(self) -> Outcome:
-        if self.reported and self.wrote:
+    def _result(self) -> Outcome:
+        if self.done.unwritten and self.done.verified:
             return reasons.PARTLY_REPORTED
-        if self.reported or not self.writes:
-            return Outcome(Result.REPORTED) if self.in_cohort else reasons.OUTSIDE_COHORT
-        if self.created:
+        if self._reports:
+            return Outcome(Result.REPORTED) if self.given.in_cohort else reasons.OUTSIDE_COHORT
+        if self.done.created:
             return Outcome(Result.CREATED)
-        if not self.wrote:
+        if not self.done.verified:
             return Outcome(Result.UNCHANGED)
-        if self.change.says_present is False and not self.active_after:
+        if self.change.says_present is False and not self.seen.active_after:
             return Outcome(Result.DEACTIVATED)
-        returned = self.active_after and not self.active_before
-        if returned or (self.change.action is Action.REACTIVATE and self.active_after):
+        returned = self.seen.active_after and not self.seen.active_before
+        if returned or (self.change.action is Action.REACTIVATE and self.seen.active_after):
             return Outcome(Result.REACTIVATED)
         return Outcome(Result.UPDATED)
 
+    @property
+    def _reports(self) -> bool:
+        """Whether something that would be written is not, or nothing is."""
+        return bool(self.done.unwritten) or not self._writes
+
     def _tasks_of_leaving(self, own: Written | None, others: tuple[Written, ...]) -> None:
         """Tasks of a leaver, once: when this record turns them from active to inactive, or they become inactive now."""
-        if self.change.says_present is not False or self.created:
+        if self.change.says_present is not False or self.done.created:
             return
-        if self.change.undated and not self.approved:
+        if self.change.undated and not self.given.approved:
             # Nobody has left so far: only the time has to be cleared up.
-            self.tasks += outcomes.undated(self.change).tasks if self.reported or not self.writes else ()
+            self.done.tasks += outcomes.undated(self.change).tasks if self._reports else ()
             return
         turns = own.holds_active if own else self.change.action.ends or self.known.ambiguous
         if self.change.temporary:
             away = turns and not held_by_others(others) and self.rules.b05_deactivates
-            self.tasks += [outcomes.AWAY] if away else []
+            self.done.tasks += [outcomes.AWAY] if away else []
             return
         turns = turns or (self.change.action.ends and is_away(own))
         if held_by_others(others):
-            self.tasks += [outcomes.SHARED] if turns else []
+            self.done.tasks += [outcomes.SHARED] if turns else []
             return
-        writes = self.writes and not self.reported
-        if self.rules.tasks.leaver and (turns or (self.active_before and (not self.active_after or not writes))):
+        writes = not self._reports
+        if self.rules.tasks.leaver and (
+            turns or (self.seen.active_before and (not self.seen.active_after or not writes))
+        ):
             scope = self.rules.lifecycle_scope
             checks_roles = scope != "practitioner" and "PractitionerRole" not in self.rules.withheld
-            self.tasks.append(
+            self.done.tasks.append(
                 tasks.leaver(reported=not writes, checks_person=scope != "role", checks_roles=checks_roles)
             )
         tagged = own is not None and any(value.element == TAG_MARK for value in own.values)
-        if self.change.action is Action.REMOVE and self.writes and not tagged:
-            self.tasks.append(outcomes.DELETED)
+        if self.change.action is Action.REMOVE and self._writes and not tagged:
+            self.done.tasks.append(outcomes.DELETED)
 
     @property
     def _joins(self) -> bool:
         """Whether the person is new at the server, or would be: the account is to be set up."""
         if not self.rules.tasks.joiner or self.change.only_if_missing or self.change.says_present is False:
             return False
-        planned = any(one.kind is Kind.CREATE and one.resource_type == "Practitioner" for one in self.interactions)
-        return self.created or (planned and (self.reported or not self.writes))
+        planned = any(one.kind is Kind.CREATE and one.resource_type == "Practitioner" for one in self.done.interactions)
+        return self.done.created or (planned and self._reports)
 
     def _facts(self, ended: Outcome) -> frozenset[str]:
         """What the server and the record show of the person: see `model.Outcome`."""
         facts = set(tasks.shown_by_record(self.change, self.rules.tasks))
         leaves = self.change.says_present is False and not self.change.temporary
-        if self.is_inactive or (leaves and ended.result is Result.NOTHING_TO_DO):
+        if self.seen.is_inactive or (leaves and ended.result is Result.NOTHING_TO_DO):
             facts.add(PERSON_INACTIVE)
         # Where nothing is written, nothing is known of the roles: those of this feed are known by what it wrote.
-        written = self.writes and not self.reported and ended.result in ENDED_WELL
+        written = not self._reports and ended.result in ENDED_WELL
         if leaves and written and self.rules.lifecycle_scope != "practitioner":
             facts.add(ROLES_ENDED)
         return frozenset(facts)
