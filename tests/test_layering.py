@@ -184,6 +184,8 @@ def test_nothing_above_the_seam_names_a_resource_type(path: Path) -> None:
 def named_types(source: bytes) -> list[tuple[int, str]]:
     """(line, text) of every text that the program works with or shows, and that names a FHIR resource type."""
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    if b"Practitioner" not in source and b"CapabilityStatement" not in source:
+        return []  # most files: to read all takes seconds
     excepted: set[int] = set()
     tree = ast.parse(source)
     for node in ast.walk(tree):
@@ -202,6 +204,28 @@ def named_types(source: bytes) -> list[tuple[int, str]]:
 def test_a_named_type_would_be_noticed() -> None:
     source = b'"""Practitioner"""\nf(help="Practitioner")\ng(f"Practitioner/{n}", "SELECT \'PractitionerRole\'")\n'
     assert [line for line, _ in named_types(source)] == [3, 3]
+
+
+# What makes a store or a client -> the room that it is of, which may.
+MAKERS = {
+    "open_store": "store",
+    "SqliteStore": "store",
+    "FhirClient": "destinations",
+    "FhirDestination": "destinations",
+}
+
+
+def test_assemble_alone_makes_stores_and_clients() -> None:
+    wrong = [
+        (module_of(path), name.name)
+        for path in sources()
+        if room_of(module_of(path)) != "assemble" and re.search("|".join(MAKERS), source := path.read_text("utf-8"))
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ImportFrom) and node.module != "hl7bridge.assemble.stores"
+        for name in node.names
+        if MAKERS.get(name.name, room_of(module_of(path))) != room_of(module_of(path))
+    ]
+    assert wrong == []
 
 
 def test_no_class_name_is_there_twice() -> None:

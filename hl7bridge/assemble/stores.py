@@ -28,18 +28,21 @@ def there_is_a_store(settings: Settings) -> bool:
     return "://" in location or Path(location).exists()
 
 
+def open_store(location: str) -> Store:
+    """The store at a location, made or brought up to date where that is needed. Raises StoreError when it can't be used."""
+    from hl7bridge.store import opening  # here, so that commands without a store start quickly
+
+    return opening.open_store(location)
+
+
 def store_in(folder: Path) -> Store:
     """A store of its own in a folder, for what is only tried."""
-    from hl7bridge.store.opening import open_store
-
     return open_store(str(folder / "store.sqlite"))
 
 
 @contextmanager
 def opened(settings: Settings) -> Iterator[Store]:
     """The store of the settings. Raises ConfigError where there is none yet, StoreError when it can't be used."""
-    from hl7bridge.store.opening import open_store
-
     location = settings.store.path
     if not there_is_a_store(settings):
         advice = "`hl7bridge run` makes it; or correct the path."

@@ -13,7 +13,7 @@ from hl7bridge.assemble.choosing import feed_named
 from hl7bridge.assemble.destinations import destination_of
 from hl7bridge.assemble.feeds import feed_policy
 from hl7bridge.assemble.ledger import ledger_of
-from hl7bridge.assemble.stores import store_location, there_is_a_store
+from hl7bridge.assemble.stores import open_store, store_location, there_is_a_store
 from hl7bridge.desk.deciding import Actor, Clock, Role
 from hl7bridge.desk.messages import body_of, message_of, open_deliveries
 from hl7bridge.desk.translating import translated, translation_differences
@@ -22,7 +22,6 @@ from hl7bridge.errors import ConfigError, MessageError
 from hl7bridge.hl7.header import header_fields
 from hl7bridge.intake.intake import new_deliveries
 from hl7bridge.model import APPLIED, Outcome, Record, Result, StaffChange
-from hl7bridge.store.opening import open_store
 from hl7bridge.store.store import Acknowledgment, AcknowledgmentState, MessageState, NewMessage, NewRecord
 
 if TYPE_CHECKING:

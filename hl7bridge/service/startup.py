@@ -22,7 +22,7 @@ from typing import Any
 
 from hl7bridge.assemble.destinations import brake_of, destination_of, retry_policy
 from hl7bridge.assemble.feeds import feed_policy
-from hl7bridge.assemble.stores import store_location
+from hl7bridge.assemble.stores import open_store, store_location
 from hl7bridge.config import DestinationSettings, Feed, Settings
 from hl7bridge.desk.reconcile import plan_of
 from hl7bridge.errors import ConfigError, StoreError
@@ -51,7 +51,7 @@ from hl7bridge.service.outbound.wording import Wording
 from hl7bridge.service.process import settle_in
 from hl7bridge.service.reloading import Reloader, Running
 from hl7bridge.service.web import stop_reactor, take_signals
-from hl7bridge.store.opening import mark_of, open_store, path_of
+from hl7bridge.store.opening import mark_of, path_of
 from hl7bridge.store.sqlite.mark import StoreMark
 from hl7bridge.store.store import (
     Accepted,
