@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 from dataclasses import dataclass, field
 
+from hl7bridge.cli.messages.sender_tls import SenderTls, in_words
 from hl7bridge.errors import ConfigError, MessageError, Unreachable
 from hl7bridge.hl7.acknowledgment import asked
 from hl7bridge.hl7.message import Header, Message, Segment, read_header
@@ -93,9 +95,13 @@ def address_of(text: str) -> tuple[str, int]:
 class MllpClient:
     """One connection at a time to one listener; opened when needed. A context manager. Not thread-safe."""
 
-    def __init__(self, host: str, port: int, timeout: float = 30.0) -> None:
-        """`timeout`: seconds to wait for the connection, and for each answer."""
+    def __init__(self, host: str, port: int, timeout: float = 30.0, tls: SenderTls | None = None) -> None:
+        """`timeout`: seconds to wait for the connection, and for each answer. `tls` None: in the clear.
+
+        Raises ConfigError for certificates that can't be used.
+        """
         self._address, self._timeout = (host, port), timeout
+        self._context = tls.context() if tls is not None else None
         self._socket: socket.socket | None = None
         self._decoder = Decoder()
 
@@ -121,6 +127,14 @@ class MllpClient:
             raise Unreachable(f"nobody takes messages at {host}:{port} ({reason})") from None
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._decoder = Decoder()
+        if self._context is not None:
+            try:
+                self._socket = self._context.wrap_socket(self._socket, server_hostname=host)
+            except OSError as error:
+                reason = "timed out" if isinstance(error, TimeoutError) else "it speaks no TLS"
+                reason = in_words(error) if isinstance(error, ssl.SSLError) else reason
+                self.close()
+                raise Unreachable(f"no TLS with {host}:{port} ({reason})") from None
 
     def send(self, message: bytes) -> Sent:
         """Send one message and wait for the answers that it asks for. Raises Unreachable when there is no connection."""
@@ -147,6 +161,9 @@ class MllpClient:
             others = f" (but {strays} to other messages, by MSA-2)" if strays else ""
             sent.problem = f"no answer within {self._timeout:g} s{others}"
             self.close()  # an answer that comes after all must not be taken for the next one's
+        except ssl.SSLError as error:  # in TLS 1.3 our certificate is refused only now
+            sent.problem = f"the connection was lost ({in_words(error)})"
+            self.close()
         except OSError as error:
             sent.problem = str(error) if isinstance(error, _Closed) else "the connection was lost"
             self.close()

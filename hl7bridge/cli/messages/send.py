@@ -17,6 +17,7 @@ from hl7bridge.cli import output
 from hl7bridge.cli.messages.files import Findings, files_of, outgoing, size_of
 from hl7bridge.cli.messages.mllp_client import MllpClient, Sent, address_of
 from hl7bridge.cli.messages.resuming import Progress
+from hl7bridge.cli.messages.sender_tls import CaOption, CertOption, KeyOption, SenderTls, TlsOption
 from hl7bridge.cli.output import ExitCode, JsonOption
 from hl7bridge.errors import Unreachable
 from hl7bridge.model import Finding
@@ -46,6 +47,10 @@ def send(
     timeout: TimeoutOption = 30,
     until_nak: UntilNakOption = False,
     results: ResultsOption = None,
+    tls: TlsOption = False,
+    ca: CaOption = None,
+    cert: CertOption = None,
+    key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Send HL7 messages over MLLP: as they are, with each answer printed.
@@ -54,6 +59,7 @@ def send(
       hl7bridge send new_physician.hl7 --to 127.0.0.1:2575
       hl7bridge send sample_messages --to 127.0.0.1:2575 --until-nak
       hl7bridge send nightly.hl7 --to engine.example.org:2575 --rate 20 --results nightly.jsonl
+      hl7bridge send nightly.hl7 --to bridge.example.org:2575 --tls --ca ca.pem --cert engine.pem --key engine.key
 
     A file may hold one message, several, or a batch (FHS, BHS); with or without MLLP frames; its size does not matter. Of
     more than 50 messages, those that are not accepted are listed; --results and --json have all. Of a folder, its .hl7 files
@@ -63,8 +69,11 @@ def send(
     an answer did not come.
     """
     host, port = address_of(to)
+    secured = SenderTls.asked(tls, ca, cert, key)
     chosen = files_of(files)
-    job = Sending(host, port, rate=rate, timeout=timeout, until_nak=until_nak, as_json=as_json, results=results)
+    job = Sending(
+        host, port, rate=rate, timeout=timeout, until_nak=until_nak, as_json=as_json, results=results, tls=secured
+    )
     raise typer.Exit(send_all(chosen, job))
 
 
@@ -76,6 +85,7 @@ class Sending:
     answered_only stop at the first message that gets no answer
     progress      where it is noted how far one came; None = nowhere
     skip          messages that were sent before
+    tls           None = in the clear
     """
 
     host: str
@@ -88,6 +98,7 @@ class Sending:
     answered_only: bool = False
     progress: Progress | None = None
     skip: int = 0
+    tls: SenderTls | None = None
 
     @property
     def to(self) -> str:
@@ -111,7 +122,7 @@ def send_all(files: Sequence[Path], job: Sending) -> ExitCode:
         told = _Told(job, open_files)
         try:
             with (
-                MllpClient(job.host, job.port, job.timeout) as client,
+                MllpClient(job.host, job.port, job.timeout, job.tls) as client,
                 output.progress_of_bytes("sending", total) as at,
             ):
                 for one in paced(messages, job.rate):

@@ -24,6 +24,7 @@ from hl7bridge.cli.messages.send import (
     send_all,
     show_files,
 )
+from hl7bridge.cli.messages.sender_tls import CaOption, CertOption, KeyOption, SenderTls, TlsOption
 from hl7bridge.cli.operate import msg
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
 from hl7bridge.desk.messages import open_deliveries
@@ -52,6 +53,10 @@ def replay(
     timeout: TimeoutOption = 30,
     until_nak: UntilNakOption = False,
     results: ResultsOption = None,
+    tls: TlsOption = False,
+    ca: CaOption = None,
+    cert: CertOption = None,
+    key: KeyOption = None,
     from_start: Annotated[
         bool, typer.Option("--from-start", help="FILE: from its beginning, even if an earlier run stopped on the way.")
     ] = False,
@@ -84,8 +89,11 @@ def replay(
     elif message_id:
         code = _stored_again(settings, message_id, force, wait, as_json)
     else:
-        host, port = _listener_of(stored.feed_named(settings, feed)) if not to else address_of(to)
-        job = Sending(host, port, rate=rate, timeout=timeout, until_nak=until_nak, as_json=as_json, results=results)
+        secured = SenderTls.asked(tls, ca, cert, key)
+        host, port = address_of(to) if to else _listener_of(stored.feed_named(settings, feed), secured)
+        job = Sending(
+            host, port, rate=rate, timeout=timeout, until_nak=until_nak, as_json=as_json, results=results, tls=secured
+        )
         code = _send_files(settings, files_of([Path(what)]), job, from_start)
     raise typer.Exit(code)
 
@@ -103,12 +111,15 @@ def _send_files(settings: Settings, files: list[Path], job: Sending, from_start:
     return send_all(files, replace(job, answered_only=True, progress=progress, skip=skip))
 
 
-def _listener_of(feed: Feed) -> tuple[str, int]:
+def _listener_of(feed: Feed, tls: SenderTls | None) -> tuple[str, int]:
     """Where to send to reach the feed's listener from this machine."""
     host, port = feed.listener.host, feed.listener.port
     if not port:
         advice = "Name the listener with --to HOST:PORT."
         raise ConfigError("the system chooses the port", file=feed.file, key="listener.port", advice=advice)
+    if feed.listener.tls.certificate is not None and tls is None:
+        advice = "Add --tls, with --ca, --cert and --key as its senders have them."
+        raise ConfigError("is set: the listener speaks TLS alone", file=feed.file, key="listener.tls", advice=advice)
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port  # noqa: S104 - compared, not bound
 
 
