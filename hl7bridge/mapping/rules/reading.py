@@ -55,7 +55,7 @@ class FieldReader:
         self._no_text = re.compile(re.escape(self.escape) + r"[HN]" + re.escape(self.escape))
         self._blank_before = " " + self.component
         self._blank_after = self.component + " "
-        self._glances = glances(self.component, self.subcomponent, self.escape)
+        self._glances = glances(self.component, self.subcomponent)
 
     def repetitions(self, raw: str) -> list[str]:
         """The repetitions of a field as sent, empty ones included."""
@@ -89,14 +89,14 @@ class FieldReader:
 
     def looks_foreign(self, raw: str, data_type: str) -> bool:
         """Whether a field is worth a look, for it may hold what can't be of its type (`shapes.glances`)."""
-        glance = self._glances.get(data_type)
-        if glance is None:
+        if data_type not in self._glances:
             return False
-        if not raw.isprintable():
+        mark, pattern = self._glances[data_type]
+        if mark in raw or self.escape in raw or '"' in raw or not raw.isprintable():
             return True
         if self.repetition in raw:
-            return any(map(glance.match, raw.split(self.repetition)))
-        return glance.match(raw) is not None
+            return any(map(pattern.match, raw.split(self.repetition)))
+        return pattern.match(raw) is not None
 
     def _has_outer_blanks(self, repetition: str) -> bool:
         return (

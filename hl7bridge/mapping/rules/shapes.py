@@ -223,6 +223,8 @@ _FOREIGN: Mapping[str, Sequence[str]] = {
 
 _FOREIGN_FORMS = {kind: [(form, _FORMS[form]) for form in forms] for kind, forms in _FOREIGN.items()}
 
+_NO_MARK = "\udfff"  # no character set decodes to it
+
 SHORTEST_FORM = 8
 """Letters and digits alone, and fewer of them, have none of these forms: the shortest is that of a day."""
 
@@ -271,10 +273,10 @@ def may_repeat(segment: str, number: int) -> bool:
 
 
 @lru_cache(maxsize=64)
-def glances(component: str, subcomponent: str, escape: str) -> Mapping[str, re.Pattern[str]]:
-    """By data type a pattern that matches a repetition, as sent, that is worth a closer look by `foreign_form`: a quick
-    answer for the many that are not, never wrong for those that are. Whatever is escaped or quoted is worth a look."""
-    component, subcomponent, escape = map(re.escape, (component, subcomponent, escape))
+def glances(component: str, subcomponent: str) -> Mapping[str, tuple[str, re.Pattern[str]]]:
+    """By data type a mark and a pattern: a repetition, as sent and without escape sequences, that holds the mark or matches
+    is worth a closer look by `foreign_form`: a quick answer for the many that are not, never wrong for those that are."""
+    component, subcomponent = map(re.escape, (component, subcomponent))
     part = f"[^{component}]*+{component}"  # a component with the separator behind it
     end = rf" *(?:[{component}{subcomponent}]|\Z)"
 
@@ -284,7 +286,6 @@ def glances(component: str, subcomponent: str, escape: str) -> Mapping[str, re.P
     known = code_tables()
     coded = f"{part}{one_of(_USES)}|{part}{part}(?i:{one_of(_EQUIPMENT)})"
     likely = {
-        MAIL: "[^@]*+@",
         TELEPHONE: rf"{coded}| *(?:\+\d|\(\d|\d{{3}}[ .-]\d{{3}})",
         CODED: coded,
         ADDRESS: f"(?:{part}){{4}} *(?i:{_POSTAL.pattern}){end}",
@@ -294,7 +295,7 @@ def glances(component: str, subcomponent: str, escape: str) -> Mapping[str, re.P
         LICENCE: f"{part}{one_of({*known['0203'], *known['0338']})}",
     }
     return {
-        kind: re.compile("|".join([f'[^{escape}"]*+[{escape}"]', *map(likely.__getitem__, forms)]))
+        kind: ("@" if MAIL in forms else _NO_MARK, re.compile("|".join(likely[form] for form in forms if form != MAIL)))
         for kind, forms in _FOREIGN.items()
     }
 
