@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from hl7bridge.model.json import JsonObject, read_json, write_json
 from hl7bridge.model.provenance import NO_FIELD, Location, Provenance
@@ -34,8 +34,7 @@ _ENDING = frozenset(action.value for action in Action if action.ends)
 LIFECYCLE = frozenset({Action.DEACTIVATE, Action.REACTIVATE, Action.REMOVE})
 
 
-@dataclass(frozen=True, slots=True)
-class ElementValue:
+class ElementValue(NamedTuple):
     """One value for one top-level element of a FHIR resource, and where it came from.
 
     `element` is the FHIR name ("telecom"); for a repeating element `value` is one item of the list, else the value

@@ -199,7 +199,7 @@ class _Mention:
             if any(have.value.get("use") == "official" for have in self.draft.practitioner):
                 name = _unused(name) if name.get("use") == "official" else name
             if not any(_says(have.value, _unused(name)) for have in self.draft.practitioner):
-                self.draft.practitioner.append(replace(value, value=name))
+                self.draft.practitioner.append(value._replace(value=name))
 
 
 class VisitMessage(Opening):

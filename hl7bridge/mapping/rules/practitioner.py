@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hl7bridge.mapping.rules.datatypes import (
     BCP_47,
     address,
@@ -133,7 +131,7 @@ def preferred_contact(draft: Draft, row: Row, raw: str) -> None:
 def _with_rank(have: ElementValue, rank: int) -> ElementValue:
     """A telecom with that rank; 0 takes it away: one alone is preferred."""
     value = {key: content for key, content in have.value.items() if key != "rank"}
-    return replace(have, value={**value, "rank": rank} if rank else value)
+    return have._replace(value={**value, "rank": rank} if rank else value)
 
 
 def is_of_kind(telecom: ElementValue, kind: str) -> bool:

@@ -291,7 +291,7 @@ ENDED_MARK = (value(END_MARK, "2026-01-01", "MFE-1"),)
 
 
 def ended_with_person(key: str) -> Written:
-    return role_base(key, holds=False, values=[replace(ENDED_MARK[0], rule=ENDED_WITH_PERSON)])
+    return role_base(key, holds=False, values=[ENDED_MARK[0]._replace(rule=ENDED_WITH_PERSON)])
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ there gives no more goes with the next message. What the sender stops sending go
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from hl7bridge.destinations.fhir.merging.merge import covers, essence, same
 from hl7bridge.model import ElementValue, StaffChange
@@ -36,10 +35,10 @@ def with_earlier(
     before  the mapping version that gave the base last, "" = not known
     """
     if confirmed == change.mapping_version:
-        return [replace(value, rule="") if value.rule == EARLIER_RULE else value for value in base]
+        return [value._replace(rule="") if value.rule == EARLIER_RULE else value for value in base]
     differs = before != change.mapping_version
     return [
-        replace(value, rule=EARLIER_RULE)
+        value._replace(rule=EARLIER_RULE)
         if (differs or value.rule == EARLIER_RULE) and value.rule != LIFECYCLE_RULE and not _is_given(value, desired)
         else value
         for value in base

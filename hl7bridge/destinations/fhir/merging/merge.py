@@ -12,7 +12,7 @@ message changed them. A value of ours that no item covers any more was changed a
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from hl7bridge.destinations.fhir.identity.systems import canonical_system
@@ -148,7 +148,7 @@ def merge_single(element: str, sides: Sides) -> Merged:
         return Merged(rest or None, (), (Difference(element, server, rest or None, base.provenance.text),))
     if element == "period" and base is not None and sides.retained(base):
         # The bounds come from fields of their own: the one that this message does not supply stays.
-        wanted = replace(wanted, value={**base.value, **wanted.value})
+        wanted = wanted._replace(value={**base.value, **wanted.value})
     after = wanted.value
     drifted = base is not None and not covers(server, base.value) and not protected
     if server is not None and covers(server, essence(element, wanted.value)):

@@ -6,7 +6,6 @@ A certificate is told by its number and issuer (CER-2; CER-4, -5), without a num
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from hl7bridge.destinations.fhir.identity.systems import canonical_system
@@ -63,7 +62,7 @@ def merge_certificates(
             if after != item:
                 items[slot] = after
                 differences.append(Difference(path, item, after, one.provenance.text))
-            one = replace(one, value=_ended({**one.value, **bare}, one.value)) if revokes else one
+            one = one._replace(value=_ended({**one.value, **bare}, one.value)) if revokes else one
             if "code" not in one.value or not covers(after, one.value):
                 if revokes and changed:  # ended as it stands: this feed stands for what it wrote no longer
                     stands_for = [value for value in stands_for if value is not mine]
