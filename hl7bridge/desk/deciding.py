@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from hl7bridge.errors import ConfigError
+from hl7bridge.model.listing import Listed, Row
 
 COMMAND_LINE = "command line"
 
@@ -68,6 +69,14 @@ def why(text: str, option: str = "--reason") -> str:
     if not said:
         raise ConfigError("say why", key=option, advice=f'Write {option} "...": it stays in the history.')
     return said[:500]
+
+
+def listed(ask: Callable[[], Listed[Row]]) -> Listed[Row]:
+    """A page of a list. Raises ConfigError where it was asked for from a place that the list does not have."""
+    try:
+        return ask()
+    except ValueError as error:
+        raise ConfigError(str(error), advice="Begin at the start of the list.") from None
 
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[[], None]]]

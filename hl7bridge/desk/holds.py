@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hl7bridge.desk.deciding import EVERY, Actor, Clock, Progress, Role, unseen, why
+from hl7bridge.desk.deciding import EVERY, Actor, Clock, Progress, Role, listed, unseen, why
 from hl7bridge.desk.identity.quarantine import people_of, plan_again
 from hl7bridge.desk.messages import message_of
 from hl7bridge.desk.translating import Anew, Translations
@@ -30,11 +30,12 @@ _LEFT = {
 
 @dataclass(frozen=True, slots=True)
 class HoldList:
-    """Held deliveries, the oldest first; `causes`: how many there are in all, for each cause; `more` than are listed."""
+    """Held deliveries, the oldest first; `causes`: how many there are in all, for each cause; `next`: where the list goes
+    on, "" = these are the last."""
 
     holds: tuple[dict[str, Any], ...]
     causes: Mapping[str, int]
-    more: bool
+    next: str
 
     @property
     def total(self) -> int:
@@ -43,12 +44,20 @@ class HoldList:
 
 
 def find(
-    store: Store, *, cause: str = "", destination: str = "", feed: str = "", person: str = "", limit: int = 50
+    store: Store,
+    *,
+    cause: str = "",
+    destination: str = "",
+    feed: str = "",
+    person: str = "",
+    limit: int = 50,
+    after: str = "",
 ) -> HoldList:
-    """What is held, for a cause, a destination, of a feed or about a staff key ("" = any)."""
+    """What is held, for a cause, a destination, of a feed or about a staff key ("" = any), from behind `after`: the `next`
+    of an earlier list. Raises ConfigError for another text."""
     wanted: dict[str, Any] = {"destination": destination, "feed": feed, "local": cause, "source_key": person}
-    found = store.held.holds(**wanted, limit=limit + 1)
-    return HoldList(tuple(found[:limit]), store.held.hold_causes(**wanted), len(found) > limit)
+    found = listed(lambda: store.held.holds(**wanted, limit=limit, after=after))
+    return HoldList(found.rows, store.held.hold_causes(**wanted), found.next)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +200,7 @@ def _held(store: Store, delivery_id: int) -> dict[str, Any]:
     return found[0]
 
 
-def _chosen(store: Store, which: Which) -> list[dict[str, Any]]:
+def _chosen(store: Store, which: Which) -> Sequence[dict[str, Any]]:
     """The holds that are meant, oldest first: those named, or all of one cause. Raises ConfigError."""
     named = bool(which.ids)
     if which.every == named or (which.every and not which.cause) or (named and (which.cause or which.destination)):

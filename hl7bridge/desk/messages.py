@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hl7bridge.desk.deciding import listed
 from hl7bridge.errors import ConfigError
 from hl7bridge.model import DeliveryState, Severity
 
@@ -18,10 +19,11 @@ _MOST_NAMESAKES = 20  # messages of one control id that are told of
 
 @dataclass(frozen=True, slots=True)
 class MessageList:
-    """Messages, the newest first; `more` than are listed; `pauses`: destination -> why nothing goes out there, and since."""
+    """Messages, the newest first; `next`: where the list goes on, "" = these are the last; `pauses`: destination -> why
+    nothing goes out there, and since."""
 
     messages: tuple[dict[str, Any], ...]
-    more: bool
+    next: str
     pauses: Mapping[str, dict[str, Any]]
 
 
@@ -34,18 +36,18 @@ def find(
     person: str = "",
     since: float = 0.0,
     limit: int = 50,
+    after: str = "",
 ) -> MessageList:
     """Messages of a feed, with an MSH-10, in a state, about a staff key ("" = any), received at or after `since` (Unix
-    seconds). Raises ConfigError for what is no state."""
+    seconds), from behind `after`: the `next` of an earlier list. Raises ConfigError for what is none, or no state."""
     from hl7bridge.store.store import MessageState
 
     if state and state not in {known.value for known in MessageState}:
         known = ", ".join(known.value for known in MessageState)
         raise ConfigError(f'"{state}" is no state', key="--state", advice=f"Write one of {known}.")
-    found = store.audit.messages(
-        feed=feed, control_id=control_id, state=state, source_key=person, since=since, limit=limit + 1
-    )
-    return MessageList(tuple(found[:limit]), len(found) > limit, store.pausing.pauses())
+    wanted: dict[str, Any] = {"feed": feed, "control_id": control_id, "state": state, "source_key": person}
+    found = listed(lambda: store.audit.messages(**wanted, since=since, limit=limit, after=after))
+    return MessageList(found.rows, found.next, store.pausing.pauses())
 
 
 class RecordEnd(NamedTuple):

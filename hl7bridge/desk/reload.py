@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hl7bridge.desk.deciding import Actor, Clock, Role
+from hl7bridge.desk.deciding import Actor, Clock, Role, listed
 from hl7bridge.desk.times import utc_time
+from hl7bridge.model.listing import Listed
 
 if TYPE_CHECKING:
     from hl7bridge.store.store import Store
@@ -46,9 +47,11 @@ class ReloadRequest:
         }
 
 
-def history(store: Store) -> tuple[ReloadRequest, ...]:
-    """The last requests, the latest first."""
-    return tuple(ReloadRequest(**row) for row in store.reloading.reloads())
+def history(store: Store, *, limit: int = 20, after: str = "") -> Listed[ReloadRequest]:
+    """The last requests, the latest first, from behind `after`: the `next` of an earlier list. Raises ConfigError for
+    another text."""
+    found = listed(lambda: store.reloading.reloads(limit=limit, after=after))
+    return Listed(tuple(ReloadRequest(**row) for row in found), found.next)
 
 
 def ask(

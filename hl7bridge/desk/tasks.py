@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hl7bridge.desk.deciding import EVERY, Actor, Clock, Role, why
+from hl7bridge.desk.deciding import EVERY, Actor, Clock, Role, listed, why
 from hl7bridge.desk.times import utc_time
 from hl7bridge.errors import ConfigError
 
@@ -20,24 +20,28 @@ ANY = "any"
 
 @dataclass(frozen=True, slots=True)
 class TaskList:
-    """Tasks, the oldest first; `more` than are listed."""
+    """Tasks, the oldest first; `next`: where the list goes on, "" = these are the last."""
 
     tasks: tuple[dict[str, Any], ...]
-    more: bool = False
+    next: str = ""
 
 
 def find(
-    store: Store, *, state: str = "open", kind: str = "", destination: str = "", owner: str = "", limit: int = 0
+    store: Store,
+    *,
+    state: str = "open",
+    kind: str = "",
+    destination: str = "",
+    owner: str = "",
+    limit: int = 0,
+    after: str = "",
 ) -> TaskList:
-    """Tasks of a state (`ANY`: of each), of a kind, about a destination, given to somebody ("" = any); limit 0 = all."""
-    found = store.worklist.tasks(
-        state="" if state == ANY else state,
-        kind=kind,
-        destination=destination,
-        owner=owner,
-        limit=limit + 1 if limit else EVERY,
-    )
-    return TaskList(tuple(found[:limit] if limit else found), bool(limit) and len(found) > limit)
+    """Tasks of a state (`ANY`: of each), of a kind, about a destination, given to somebody ("" = any); limit 0 = all; from
+    behind `after`: the `next` of an earlier list. Raises ConfigError for another text."""
+    state = "" if state == ANY else state
+    wanted: dict[str, Any] = {"state": state, "kind": kind, "destination": destination, "owner": owner}
+    found = listed(lambda: store.worklist.tasks(**wanted, limit=limit or EVERY, after=after))
+    return TaskList(found.rows, found.next)
 
 
 def show(store: Store, task_id: int) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from hl7bridge.model.listing import Listed, cursor
+
 WIDTHS = (1, 8, 64)  # values looked up by one statement; few numbers, so that each statement stays prepared
 
 _DRAW_BOTH = (
@@ -114,6 +116,12 @@ class StoreConnection(ABC):
         rows = self.execute(sql, parameters)
         names = [column[0] for column in rows.description]
         return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def page(of: str, rows: Sequence[dict[str, Any]], limit: int) -> Listed[dict[str, Any]]:
+    """A page of at most `limit` of the rows, by their `id`: one more was read to see whether the list goes on."""
+    listed = tuple(rows[:limit])
+    return Listed(listed, cursor(of, listed[-1]["id"]) if listed and len(rows) > limit else "")
 
 
 class StorePart:

@@ -10,7 +10,8 @@ from dataclasses import asdict
 from typing import Any
 
 from hl7bridge.model import DeliveryState, Record, Result, read_json
-from hl7bridge.store.connection import StoreConnection, StorePart, chunks, marks
+from hl7bridge.model.listing import Listed, place
+from hl7bridge.store.connection import StoreConnection, StorePart, chunks, marks, page
 from hl7bridge.store.encoding import (
     exchanges_from_text,
     findings_from_text,
@@ -120,11 +121,13 @@ class Lookups(StorePart):
         source_key: str = "",
         since: float = 0.0,
         limit: int = 50,
-    ) -> list[dict[str, Any]]:
+        after: str = "",
+    ) -> Listed[dict[str, Any]]:
         """Newest first: id, received, feed, header fields, state, note, records, acknowledgment code, open deliveries.
 
         Each filter that is given narrows the list; `since` in Unix seconds, `source_key` as the message gave it. Messages
         that are only counted are listed by state or control id alone.
+        `after`: the `next` of an earlier page; ValueError for another text.
         """
         filters = {
             "m.feed = ?": feed,
@@ -132,14 +135,15 @@ class Lookups(StorePart):
             "m.state = ?": state,
             "m.id IN (SELECT message_id FROM record WHERE source_key <> '' AND source_key = ?)": source_key,
             "m.received >= ?": since,
+            "m.id < ?": place("messages", after),
         }
         given = {condition: value for condition, value in filters.items() if value}
         where = f" WHERE {' AND '.join(given)}" if given else ""
         if not (state or control_id):
             where = " AND ".join([f"{self._connection.by_index('message_shown')} WHERE m.state <> 'counted'", *given])
         with self._reading():
-            rows = self._dicts(f"{MESSAGES}{where} ORDER BY m.id DESC LIMIT ?", [*given.values(), limit])
-        return [_named_links(row) for row in rows]
+            rows = self._dicts(f"{MESSAGES}{where} ORDER BY m.id DESC LIMIT ?", [*given.values(), limit + 1])
+        return page("messages", [_named_links(row) for row in rows], limit)
 
     def message(self, message_id: int) -> dict[str, Any] | None:
         """One message with records, deliveries (outcome, differences), acknowledgments, tasks and history.

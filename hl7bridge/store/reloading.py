@@ -6,7 +6,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hl7bridge.store.connection import StoreConnection, StorePart
+from hl7bridge.model.listing import Listed, place
+from hl7bridge.store.connection import StoreConnection, StorePart, conditions, page
 
 _ROWS = "SELECT id, asked, who, answered, accepted, report FROM reload"
 
@@ -49,11 +50,12 @@ class Reloading(StorePart):
         with self._writing():
             return self._execute("DELETE FROM reload WHERE id = ? AND answered = 0", (request,)).rowcount > 0
 
-    def reloads(self, *, request: int = 0, limit: int = 20) -> list[dict[str, Any]]:
-        """Newest first: id, asked, who, answered (0 = not yet), accepted, report."""
-        where = " WHERE id = ?" if request else ""
-        found = self._dicts(f"{_ROWS}{where} ORDER BY id DESC LIMIT ?", ((request, limit) if request else (limit,)))
+    def reloads(self, *, request: int = 0, limit: int = 20, after: str = "") -> Listed[dict[str, Any]]:
+        """Newest first, from behind `after` (a `Listed.next`; ValueError for else): id, asked, who, answered (0 = not yet),
+        accepted, report."""
+        where, values = conditions({"id = ?": request, "id < ?": place("reloads", after)})
+        found = self._dicts(f"{_ROWS} WHERE 1 = 1{where} ORDER BY id DESC LIMIT ?", [*values, limit + 1])
         for row in found:
             row["accepted"] = bool(row["accepted"])
             row["report"] = json.loads(row["report"]) if row["report"] else {}
-        return found
+        return page("reloads", found, limit)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hl7bridge.model import LEAVER_UNVERIFIED, STANDING_TASKS, Task
-from hl7bridge.store.connection import StoreConnection, StorePart, conditions, marks
+from hl7bridge.model.listing import Listed, place
+from hl7bridge.store.connection import StoreConnection, StorePart, conditions, marks, page
 
 ESCALATIONS = (0.0, 3600.0, 86400.0)  # seconds after the due time at which people are told, each once
 BRAKE = "brake"  # the cause of a hold, and the kind of its task
@@ -292,10 +293,14 @@ class Tasking(StorePart):
         owner: str = "",
         source_key: str = "",
         limit: int = 50,
-    ) -> list[dict[str, Any]]:
+        after: str = "",
+    ) -> Listed[dict[str, Any]]:
         """Oldest first: id, opened, kind, title, steps, feed, source_key, destination, message_id, delivery_id, state, due,
         closed (Unix seconds, 0 = none), closed_by, evidence, owner, told, by_facts; items: for each step its number, text,
-        fact, gate, state (open, done, verified), changed, who, evidence; blocked_by: the numbers of open gates."""
+        fact, gate, state (open, done, verified), changed, who, evidence; blocked_by: the numbers of open gates.
+
+        `after`: the `next` of an earlier page; ValueError for another text.
+        """
         where, values = conditions(
             {
                 "id = ?": task_id,
@@ -304,10 +309,11 @@ class Tasking(StorePart):
                 "destination = ?": destination,
                 "owner = ?": owner,
                 "source_key = ?": source_key,
+                "id > ?": place("tasks", after),
             }
         )
         with self._reading():
-            return self._listed(where, values, limit)
+            return page("tasks", self._listed(where, values, limit + 1), limit)
 
     def _listed(self, where: str, values: Sequence[Any], limit: int) -> list[dict[str, Any]]:
         rows = self._dicts(f"SELECT * FROM task WHERE 1 = 1{where} ORDER BY id LIMIT ?", [*values, limit])  # noqa: S608 (our names)

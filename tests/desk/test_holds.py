@@ -36,8 +36,16 @@ def test_lists_page_and_count_by_cause(office: Office) -> None:
     office.take_in(*(person(f"E{number}", f"X{number}") for number in range(4)))
     office.hold("brake")
     found = holds.find(office.store, cause="brake", limit=3)
-    assert ([hold["source_key"] for hold in found.holds], found.more, found.total) == (["E0", "E1", "E2"], True, 4)
-    assert holds.find(office.store, person="E3", limit=3).more is False
+    assert ([hold["source_key"] for hold in found.holds], bool(found.next), found.total) == (
+        ["E0", "E1", "E2"],
+        True,
+        4,
+    )
+    rest = holds.find(office.store, limit=3, after=found.next)
+    assert ([hold["source_key"] for hold in rest.holds], rest.next, rest.total) == (["E3"], "", 4)
+    with pytest.raises(ConfigError, match="no place in the list of holds"):
+        holds.find(office.store, after="elsewhere")
+    assert holds.find(office.store, person="E3", limit=3).next == ""
     assert holds.find(office.store, destination="elsewhere").total == 0
     shown = holds.show(office.store, found.holds[0]["id"])
     assert (shown.hold["source_key"], shown.header["control_id"]) == ("E0", "X0")

@@ -20,7 +20,7 @@ def test_an_answer_is_waited_for(office: Office) -> None:
     assert done is not None
     assert (done.who, done.asked, done.answered, done.accepted) == ("bo (by console)", 4e9, 4e9 + 1, True)
     assert done.data()["answered"] == "2096-10-02T07:06:41.000+00:00"
-    assert reload.history(office.store) == (done,)
+    assert reload.history(office.store).rows == (done,)
 
 
 def test_a_request_that_nobody_answers_is_withdrawn(office: Office) -> None:
@@ -31,7 +31,7 @@ def test_a_request_that_nobody_answers_is_withdrawn(office: Office) -> None:
 
     assert reload.ask(office.store, ANA, 3, elapsed=lambda: now[0], sleep=sleep) is None
     assert 3 <= now[0] < 3.2
-    assert reload.history(office.store) == ()
+    assert reload.history(office.store).rows == ()
 
 
 def test_a_preview_counts_in_what_messages_would_read_differently(office: Office) -> None:

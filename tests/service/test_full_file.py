@@ -88,7 +88,7 @@ def test_a_file_that_may_be_less_than_the_whole_ends_nobody(
     world.deliver()
     [(said, _)] = looked(world, "hold", most=5.0)
     assert said.startswith(decision)
-    assert world.store.held.holds(local="full-file-missing") == []
+    assert world.store.held.holds(local="full-file-missing").rows == ()
 
 
 def test_a_large_file_that_is_continued_is_no_whole_file(staffed: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,7 @@ def test_all_or_nothing(store: Store) -> None:
     with pytest.raises(StoreError) as failure:
         store.inbox.accept([message(change(), control_id="C1"), broken], NOW)
     assert "digest" not in str(failure.value)
-    assert store.audit.messages() == []
+    assert store.audit.messages().rows == ()
     assert store.audit.counts()["deliveries"] == {}
     assert accept_one(store, change())
 

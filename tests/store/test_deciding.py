@@ -70,7 +70,7 @@ def test_a_released_delivery_goes_again_and_says_who_and_why(store: Store) -> No
     message_id = hold(store)
     delivery_id = held_id(store, message_id)
     assert store.held.release(delivery_id, NOW + 1, **SOMEBODY) is Released.QUEUED
-    assert store.held.holds() == []
+    assert store.held.holds().rows == ()
     (one,) = claim(store)
     assert (one.delivery_id, one.approved, one.known.attempts, one.change) == (delivery_id, True, 0, change())
     assert store.settling.settle([settlement(one)], NOW) == []
@@ -247,7 +247,7 @@ def test_tasks_are_listed_with_their_due_time_and_closed_with_evidence(store: St
     assert (access["due"], by_hand["due"]) == (NOW + 900, 0)
     assert access["steps"] == ["Look.", "End it."]
     assert [task["kind"] for task in store.worklist.tasks(kind="leaver-access")] == ["leaver-access"]
-    assert store.worklist.tasks(destination="other") == []
+    assert store.worklist.tasks(destination="other").rows == ()
     assert store.worklist.finish_task(access["id"], NOW + 60, who="ana", evidence="login disabled")
     assert not store.worklist.finish_task(access["id"], NOW + 61, who="bo", evidence="again")
     assert not store.worklist.finish_task(99, NOW, who="bo", evidence="what")
@@ -268,7 +268,7 @@ def test_a_pause_by_a_person_holds_until_a_person_ends_it(open_store: OpenStore)
     accept_one(store, change())
     assert store.pausing.pause("main", "maintenance", NOW, who="ana", note="upgrade tonight")
     assert not other.pausing.pause("main", "writes-refused", NOW, task=REFUSED)
-    assert other.worklist.tasks() == []
+    assert other.worklist.tasks().rows == ()
     assert other.pausing.pauses() == {
         "main": {"reason": "maintenance", "since": NOW, "until": 0, "who": "ana", "note": "upgrade tonight"}
     }

@@ -57,7 +57,7 @@ assert driver.SAFE == (sqlite3.sqlite_version_info >= (3, 51, 3))
 from hl7bridge.store.sqlite import SqliteStore
 from hl7bridge.store.sqlite.turn import StoreTurn
 with SqliteStore(sys.argv[1]) as store:
-    assert store.audit.messages() == []
+    assert store.audit.messages().rows == ()
     assert store.connection.execute("PRAGMA wal_autocheckpoint").fetchone() == (4000 if driver.SAFE else 0,)
 print(driver.in_words())
 """

@@ -40,9 +40,9 @@ def test_both_sides_of_a_quarantined_record_are_kept(store: Store) -> None:
     assert row["candidates"] == list(CANDIDATES)
     assert row["candidates"][0]["identifier"][0]["rank"].text == "1.10"
     assert row["change"]["source_key"] == "S1"
-    assert store.links.quarantined(QUARANTINE, delivery_id=99) == []
-    assert store.links.quarantined(QUARANTINE, destination="lab") == []
-    assert store.links.quarantined(QUARANTINE, destination="main", delivery_id=delivery_id) == [row]
+    assert store.links.quarantined(QUARANTINE, delivery_id=99).rows == ()
+    assert store.links.quarantined(QUARANTINE, destination="lab").rows == ()
+    assert store.links.quarantined(QUARANTINE, destination="main", delivery_id=delivery_id).rows == (row,)
 
 
 def test_a_link_is_known_to_the_next_delivery_and_audited(store: SqliteStore) -> None:

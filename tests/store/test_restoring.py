@@ -125,7 +125,7 @@ def test_a_later_message_that_changes_it_again_opens_a_task_once(store: Store) -
     delivery_id = deliver(store, **written(IMAGE))
     store.restoring.restored(delivery_id, NOW, **WHO, elements=["Practitioner/p1/telecom"], bases=())
     deliver(store, **written(path="name[0]"))
-    assert store.worklist.tasks(kind="restore-undone") == []
+    assert store.worklist.tasks(kind="restore-undone").rows == ()
     deliver(store, **written(path="telecom[1]"))
     deliver(store, **written(path="telecom[1]"))
     (task,) = store.worklist.tasks(kind="restore-undone")

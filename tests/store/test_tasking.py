@@ -122,7 +122,7 @@ def test_a_task_is_given_to_somebody(store: Store) -> None:
     message_id = settle(store, tasks=[ACCESS])
     assert store.worklist.assign_task(1, "access team", NOW, who="ana")
     assert [task["id"] for task in store.worklist.tasks(owner="access team", source_key="L")] == [1]
-    assert store.worklist.tasks(owner="bo") == []
+    assert store.worklist.tasks(owner="bo").rows == ()
     assert store.worklist.finish_task(1, NOW, **ANA)
     assert not store.worklist.assign_task(1, "bo", NOW, who="ana")
     assert "task assigned" in events(store, message_id)

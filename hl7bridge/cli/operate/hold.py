@@ -79,7 +79,7 @@ def list_holds(
         output.say(f"{found.total:,} held: {causes}")
     else:
         output.say("Nothing is held.")
-    if found.more:
+    if found.next:
         output.say(f"The oldest {limit} only; --limit, --cause, --destination or --person show others.")
 
 

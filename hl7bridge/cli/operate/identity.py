@@ -72,7 +72,7 @@ def list_quarantined(
         show_sides(row, candidates)
     if not found.rows:
         output.say("Nothing is quarantined.")
-    if found.more:
+    if found.next:
         output.say(f"The oldest {limit} only; --limit or --destination show others.")
 
 

@@ -113,7 +113,7 @@ def list_messages(
     if not found:
         unknown = f' There is no feed "{feed}" in conf/feeds.' if feed and feed not in settings.feeds else ""
         output.say(f"No message fits.{unknown}")
-    if listed.more:
+    if listed.next:
         output.say(f"The newest {limit} only; --limit, --since, --state or --person show others.")
     for name, pause in pauses.items():
         if not pause["until"]:

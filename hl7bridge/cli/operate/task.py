@@ -105,7 +105,7 @@ def list_tasks(
     )
     if not found.tasks:
         output.say("No task fits.")
-    if found.more:
+    if found.next:
         output.say(f"The oldest {limit} only; --limit, --kind or --destination show others.")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hl7bridge.desk.deciding import EVERY, Actor, Clock, Progress, Role, unseen
+from hl7bridge.desk.deciding import EVERY, Actor, Clock, Progress, Role, listed, unseen
 from hl7bridge.desk.identity.candidates import Candidate, Candidates
 from hl7bridge.desk.times import utc_time
 from hl7bridge.desk.translating import Translations
@@ -14,6 +14,7 @@ from hl7bridge.destinations.candidates import Carried, Fact
 from hl7bridge.destinations.reasons import KEY_OF_ANOTHER, QUARANTINE, RE_HIRED
 from hl7bridge.errors import ConfigError
 from hl7bridge.model import JsonObject, full_name
+from hl7bridge.model.listing import Listed
 from hl7bridge.store.store import Released
 
 if TYPE_CHECKING:
@@ -21,18 +22,18 @@ if TYPE_CHECKING:
     from hl7bridge.store.store import Store
 
 
-def quarantined(store: Store, **given: Any) -> list[dict[str, Any]]:
+def quarantined(store: Store, **given: Any) -> Listed[dict[str, Any]]:
     """What is held because a person has to decide whom it is about."""
     return store.links.quarantined(QUARANTINE, **given)
 
 
 @dataclass(frozen=True, slots=True)
 class QuarantineList:
-    """Quarantined records with both sides (`change`, `candidates`) and what is asked (`asks`), the oldest first; `more` than
-    are listed."""
+    """Quarantined records with both sides (`change`, `candidates`) and what is asked (`asks`), the oldest first; `next`:
+    where the list goes on, "" = these are the last."""
 
     rows: tuple[dict[str, Any], ...]
-    more: bool = False
+    next: str = ""
 
 
 def find(
@@ -41,19 +42,20 @@ def find(
     *,
     destination: str = "",
     limit: int = 50,
+    after: str = "",
     fresh: bool = False,
     progress: Progress = unseen,
 ) -> QuarantineList:
-    """Records of which it is not clear whom they are about; `fresh`: candidates as they stand now. Raises
-    Unreachable."""
-    found = quarantined(store, destination=destination, limit=limit + 1)
-    rows = tuple(with_question(store, candidates, row) for row in found[:limit])
+    """Records of which it is not clear whom they are about; from behind `after` (the `next` of an earlier list);
+    `fresh`: candidates as they stand now. Raises ConfigError for another text, Unreachable."""
+    found = listed(lambda: quarantined(store, destination=destination, limit=limit, after=after))
+    rows = tuple(with_question(store, candidates, row) for row in found)
     if fresh:
         with progress("reading", len(rows)) as advance:
             for row in rows:
                 candidates.refresh(row)
                 advance()
-    return QuarantineList(rows, len(found) > limit)
+    return QuarantineList(rows, found.next)
 
 
 def show(store: Store, candidates: Candidates, delivery_id: int, *, fresh: bool = False) -> dict[str, Any]:

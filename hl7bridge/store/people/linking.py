@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from hl7bridge.model import APPLIED, ElementValue, JsonObject, Link, StaffChange, read_json
-from hl7bridge.store.connection import StorePart, marks
+from hl7bridge.model.listing import Listed, place
+from hl7bridge.store.connection import StorePart, conditions, marks, page
 from hl7bridge.store.encoding import interactions_from_bytes, unseal
 
 SAID = 20
@@ -27,14 +28,23 @@ class Linking(StorePart):
     """The part of the store that identity decisions need. Times are Unix seconds."""
 
     def quarantined(
-        self, causes: Collection[str], *, delivery_id: int = 0, destination: str = "", limit: int = 50
-    ) -> list[dict[str, Any]]:
+        self,
+        causes: Collection[str],
+        *,
+        delivery_id: int = 0,
+        destination: str = "",
+        limit: int = 50,
+        after: str = "",
+    ) -> Listed[dict[str, Any]]:
         """Deliveries held for one of these causes, oldest first: id, message_id, position, destination, feed, source_key,
         action, code, local, text, person_id, since, linked (the crosswalk's id), change (the record's side, as JSON),
-        candidates (the server's side, as the last attempt saw it)."""
-        given = {"d.id = ?": delivery_id, "d.destination = ?": destination}
-        given = {condition: value for condition, value in given.items() if value}
-        where = "".join(f" AND {condition}" for condition in given)
+        candidates (the server's side, as the last attempt saw it).
+
+        `after`: the `next` of an earlier page; ValueError for another text.
+        """
+        where, values = conditions(
+            {"d.id = ?": delivery_id, "d.destination = ?": destination, "d.id > ?": place("quarantine", after)}
+        )
         with self._reading():
             rows = self._dicts(
                 "SELECT d.id, d.message_id, d.position, d.destination, d.feed, d.source_key, d.action, d.code, d.local,"  # noqa: S608
@@ -48,9 +58,9 @@ class Linking(StorePart):
                 " LEFT JOIN attempt a ON a.delivery_id = d.id"
                 " AND a.number = (SELECT MAX(b.number) FROM attempt b WHERE b.delivery_id = d.id)"
                 f" WHERE d.state = 'held' AND d.local IN ({marks(len(causes))}){where} ORDER BY d.id LIMIT ?",
-                [*sorted(causes), *given.values(), limit],
+                [*sorted(causes), *values, limit + 1],
             )
-        return [_sides(row) for row in rows]
+        return page("quarantine", [_sides(row) for row in rows], limit)
 
     def link_of(self, destination: str, feed: str, source_key: str) -> dict[str, Any] | None:
         """The crosswalk's entry: person_id, link, changed; None where there is none."""

@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from hl7bridge.model import DeliveryEvent, DeliveryState, Result, StaffChange
+from hl7bridge.model.listing import Listed, place
 from hl7bridge.model.ordering import OUT_OF_ORDER
-from hl7bridge.store.connection import StoreConnection, StorePart, conditions
+from hl7bridge.store.connection import StoreConnection, StorePart, conditions, page
 from hl7bridge.store.encoding import PLAIN, unseal
 from hl7bridge.store.inbox.arriving import Arriving
 from hl7bridge.store.queue.lanes import NEW, Lanes, keys_from_text, keys_to_text, lane_key
@@ -54,9 +55,13 @@ class Deciding(StorePart):
         local: str = "",
         source_key: str = "",
         limit: int = 50,
-    ) -> list[dict[str, Any]]:
+        after: str = "",
+    ) -> Listed[dict[str, Any]]:
         """Held deliveries in the order in which they came: id, message_id, position, destination, feed, source_key,
-        action, code, local, text, http_status, person_id, attempts, since (Unix seconds)."""
+        action, code, local, text, http_status, person_id, attempts, since (Unix seconds).
+
+        `after`: the `next` of an earlier page; ValueError for another text.
+        """
         where, values = conditions(
             {
                 "d.id = ?": delivery_id,
@@ -64,10 +69,12 @@ class Deciding(StorePart):
                 "d.feed = ?": feed,
                 "d.destination = ?": destination,
                 "d.local = ?": local,
+                "d.id > ?": place("holds", after),
             }
         )
         with self._reading():
-            return self._dicts(f"{HOLDS}{where} ORDER BY d.id LIMIT ?", [*values, limit])
+            rows = self._dicts(f"{HOLDS}{where} ORDER BY d.id LIMIT ?", [*values, limit + 1])
+        return page("holds", rows, limit)
 
     def hold_causes(
         self, *, destination: str = "", feed: str = "", local: str = "", source_key: str = ""
