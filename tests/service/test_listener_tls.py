@@ -4,12 +4,14 @@ end."""
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
 
 import pytest
 import structlog
 from structlog.testing import capture_logs
 
+import hl7bridge
 from hl7bridge.assemble.certificates import Certificates, certificates_of, names_of
 from hl7bridge.config import Feed as FeedSettings
 from hl7bridge.config import examine
@@ -174,3 +176,11 @@ def test_files_that_changed_are_read_again_and_what_cannot_be_used_changes_nothi
     assert tls.certificates != first
     assert tls._context is not context
     assert [line["event"] for line in lines] == ["certificates read again"]
+
+
+def test_the_example_of_the_guide_is_a_feed(tmp_path: Path) -> None:
+    page = (Path(hl7bridge.__file__).parent / "guide" / "connections.md").read_text(encoding="utf-8")
+    given = tomllib.loads(page.partition("```toml\n")[2].partition("```")[0])["listener"]
+    settings = settings_of(tmp_path, **given)
+    assert len(settings.listener.tls.peers) == 3
+    assert not settings.listener.in_the_clear

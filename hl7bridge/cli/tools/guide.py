@@ -25,6 +25,7 @@ _FIRST = (
     "identity",
     "messages-and-files",
     "senders",
+    "connections",
     "mapping",
     "fhir-servers",
 )
