@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hl7bridge.assemble.choosing import feed_named as feed_named
 from hl7bridge.assemble.stores import opened as opened
@@ -13,16 +13,6 @@ from hl7bridge.desk.times import local_time as local_time
 from hl7bridge.desk.times import utc_time as utc_time
 from hl7bridge.desk.times import with_times as with_times
 from hl7bridge.model import write_json
-
-if TYPE_CHECKING:
-    from hl7bridge.config import Settings
-
-
-def person_at(settings: Settings, destination: str, person_id: str) -> str:
-    """How people name somebody at a destination: "Practitioner/42"."""
-    from hl7bridge.desk.identity.candidates import Candidates
-
-    return Candidates(settings).shown(destination, person_id)
 
 
 def show_differences(differences: list[dict[str, Any]], indent: str) -> None:

@@ -98,8 +98,7 @@ def show_hold(
     from hl7bridge.config import load
     from hl7bridge.desk import holds
 
-    settings = load(config)
-    with stored.opened(settings) as store:
+    with stored.opened(load(config)) as store:
         found = holds.show(store, delivery_id)
     hold, header = found.hold, found.header
     if as_json:
@@ -113,7 +112,7 @@ def show_hold(
     )  # fmt: skip
     output.show(f"  since    {stored.local_time(hold['since'])}")
     output.show(f"  message  {hold['message_id']}  {msg.kind_of(header)}  {header['control_id']}  feed {hold['feed']}")
-    msg.show_record(found.record, settings)
+    msg.show_record(found.record)
     msg.show_tasks(found.tasks)
     msg.show_history(found.history)
 

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -17,9 +17,6 @@ from hl7bridge.desk.messages import ids_of, open_deliveries
 from hl7bridge.errors import ConfigError
 from hl7bridge.hl7.boundaries import lines_of, message_uses_line_feeds
 from hl7bridge.model import Location
-
-if TYPE_CHECKING:
-    from hl7bridge.config import Settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -143,8 +140,7 @@ def show_message(
     """
     from hl7bridge.config import load
 
-    settings = load(config)
-    with stored.opened(settings) as store:
+    with stored.opened(load(config)) as store:
         message_id, *namesakes = ids_of(store, which)
         if namesakes:
             output.say(
@@ -160,7 +156,7 @@ def show_message(
         text = body.decode("utf-8", "backslashreplace") if body is not None else None
         output.show_json("msg-show/1", stored.with_times(message) | ({"body": text} if raw else {}))
     else:
-        show_message_data(message, settings)
+        show_message_data(message)
         if raw:
             _show_raw(body, message["acknowledgments"])
     if open_deliveries(message):
@@ -187,7 +183,7 @@ def _note(row: dict[str, Any]) -> str:
     return ", ".join(filter(None, [row["note"], *links]))
 
 
-def show_message_data(message: dict[str, Any], settings: Settings) -> None:
+def show_message_data(message: dict[str, Any]) -> None:
     """One message as `Store.message` gives it."""
     header = message["header"]
     state = message["state"]
@@ -206,7 +202,7 @@ def show_message_data(message: dict[str, Any], settings: Settings) -> None:
     if note := _note(message):
         output.show(f"  note      {note}")
     for record in message["records"]:
-        show_record(record, settings)
+        show_record(record)
     for answer in message["acknowledgments"]:
         style = _STYLES.get(answer["code"], "")
         text = answer.get("text", "")
@@ -235,7 +231,7 @@ def show_history(history: Sequence[dict[str, Any]]) -> None:
         output.show(f"    {stored.local_time(row['at'])}  {delivery}{row['event']}  ", (details, output.QUIET))
 
 
-def show_record(record: dict[str, Any], settings: Settings) -> None:
+def show_record(record: dict[str, Any]) -> None:
     """A record as `Store.message` gives it, with its deliveries."""
     echo, change = record["echo"], record["change"]
     what = change["action"] if change else "nothing to do" if not record["failed"] else "not taken"
@@ -247,7 +243,7 @@ def show_record(record: dict[str, Any], settings: Settings) -> None:
     )
     show_findings(record["findings"], "    ")
     for delivery in record["deliveries"]:
-        _show_delivery(delivery, settings)
+        _show_delivery(delivery)
 
 
 def show_findings(findings: list[dict[str, Any]], indent: str) -> None:
@@ -258,10 +254,17 @@ def show_findings(findings: list[dict[str, Any]], indent: str) -> None:
         output.show(indent, (f"{finding['severity']} ", style), f"{place}{finding['local']}: {finding['text']}")
 
 
-def _show_delivery(delivery: dict[str, Any], settings: Settings) -> None:
+def _person(delivery: dict[str, Any]) -> str:
+    """Whom a delivery is about: the id, with the type of what was planned for it; the person always comes first."""
+    number = str(delivery["person_id"])
+    planned = [one for attempt in delivery["tried"] for one in attempt.get("interactions", ())]
+    kinds = [one["resource_type"] for one in planned if one["resource_id"] == number]
+    return "/".join([*(kinds or [one["resource_type"] for one in planned])[:1], number])
+
+
+def _show_delivery(delivery: dict[str, Any]) -> None:
     word = delivery["result"] if delivery["state"] == "ended" else delivery["state"]
-    number = delivery["person_id"]
-    about = f"  {stored.person_at(settings, delivery['destination'], number)}" if number else ""
+    about = f"  {_person(delivery)}" if delivery["person_id"] else ""
     when = ""
     if delivery["state"] == "scheduled":
         when = f"  due {stored.local_time(delivery['not_before'])}"

@@ -228,7 +228,7 @@ def _stored_again(settings: Settings, message_id: int, force: bool, wait: float,
         told = {"replay_of": message_id, "read_differently": changed, "message": stored.with_times(message)}
         output.show_json("replay/1", told)
     else:
-        msg.show_message_data(message, settings)
+        msg.show_message_data(message)
     return _verdict_of_stored(message)
 
 
