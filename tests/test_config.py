@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -581,7 +582,46 @@ def test_a_secret_from_the_credential_store(monkeypatch: pytest.MonkeyPatch) -> 
         SecretReference.parse("keyring:hl7bridge/other").read()
 
 
-@pytest.mark.parametrize("text", ["", "key.pem", "vault:x", "file:", "keyring:alone", "keyring:/x", "file:a\nb"])
+def command(*code: str) -> str:
+    return f"exec:{shlex.join([sys.executable, '-c', *code])}"
+
+
+def test_a_secret_from_a_command(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("from a vault")
+    code = "import sys; print(open('kept').read(), sys.argv[1:])"
+    read = SecretReference.parse(command(code, "$HOME", "a b"), tmp_path).read()
+    assert read.split() == b"from a vault ['$HOME', 'a b']".split(), "no shell reads it"
+
+
+@pytest.mark.parametrize(
+    ("code", "problem"),
+    [
+        ("import sys; print('CANARY'); sys.exit('CANARY')", "ended with exit code 1"),
+        ("pass", "wrote nothing"),
+        ("print(' ')", "wrote nothing"),
+        ("print('CANARY' * 20000)", "wrote too much"),
+        ("import time; print('CANARY', flush=True); time.sleep(30)", "does not end within 0 seconds"),
+    ],
+)
+def test_a_command_that_gives_no_secret(
+    code: str, problem: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    if "sleep" in code:
+        monkeypatch.setattr("hl7bridge.config.secrets.COMMAND_TIMEOUT", 0.3)
+    with pytest.raises(ConfigError, match=problem) as raised:
+        SecretReference.parse(command(code), file="f.toml", key="auth.key").read()
+    assert raised.value.__context__ is None
+    assert "CANARY" not in str(raised.value) + "".join(capfd.readouterr())
+
+
+def test_a_command_that_is_not_there() -> None:
+    with pytest.raises(ConfigError, match="can't be run"):
+        SecretReference.parse("exec:no-such-command-anywhere --key CANARY").read()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "key.pem", "vault:x", "file:", "keyring:alone", "keyring:/x", "file:a\nb", "exec:", "exec:vault 'read"]
+)
 def test_what_is_no_reference(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         SecretReference.parse(text, file="f.toml", key="auth.key")

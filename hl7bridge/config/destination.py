@@ -39,7 +39,7 @@ class AuthSettings(Section):
     type: Literal["smart", "none"] = setting("smart", "none is for servers on this machine, such as the sandbox")
     client_id: str = setting("", "the client id that the server's owner gave you")
     key: Annotated[SecretReference | None, BeforeValidator(secret), Notation("reference")] = setting(
-        None, "private key: file:PATH, env:NAME or keyring:SERVICE/NAME; never the key itself"
+        None, "private key: file:PATH, env:NAME, keyring:SERVICE/NAME or exec:COMMAND; never the key itself"
     )
     key_max_age: DurationOrNone = setting(
         "365d", "a key file older than this is warned of by check and doctor; 0d = never"

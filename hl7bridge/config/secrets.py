@@ -3,6 +3,8 @@
     env:NAME               an environment variable
     file:PATH              a file, relative to the folder that holds conf/ (container and systemd credentials, too)
     keyring:SERVICE/NAME   the system's credential store, of the account that runs hl7bridge
+    exec:COMMAND ...       what a command writes to its standard output (a vault's client); no shell reads the line, and what
+                           the command says on standard error goes nowhere, for it may be the secret
 
 Nothing here shows a secret: not `repr`, not an error, not a log.
 """
@@ -10,16 +12,19 @@ Nothing here shows a secret: not `repr`, not an error, not a log.
 from __future__ import annotations
 
 import os
+import shlex
 import stat
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hl7bridge.errors import ConfigError
 
-KINDS = ("env", "file", "keyring")
+KINDS = ("env", "file", "keyring", "exec")
+COMMAND_TIMEOUT = 10.0  # seconds
 LARGEST = 64 * 1024  # bytes; no key is larger, a wrong path (a log, a database) is
 
-_ADVICE = 'Write a reference: "file:keys/NAME.pem", "env:NAME" or "keyring:SERVICE/NAME"'
+_ADVICE = 'Write a reference: "file:keys/NAME.pem", "env:NAME", "keyring:SERVICE/NAME" or "exec:COMMAND"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +39,15 @@ class SecretReference:
 
     @classmethod
     def parse(cls, text: str, directory: Path = Path(), file: str = "", key: str = "") -> SecretReference:
-        """Read `env:...`, `file:...` or `keyring:...`. Raises ConfigError, which never repeats the text."""
+        """Read `env:...`, `file:...`, `keyring:...` or `exec:...`. Raises ConfigError, which never repeats the text."""
         kind, colon, name = text.partition(":")
         name = name.strip()
         if not colon or kind not in KINDS or not name or "\n" in name:
             raise ConfigError("is not a reference to a secret", file=file, key=key, advice=f"{_ADVICE}.")
         if kind == "keyring" and not all(name.partition("/")):
             raise ConfigError("names no entry", file=file, key=key, advice='Write "keyring:SERVICE/NAME".')
+        if kind == "exec" and not _words(name):
+            raise ConfigError("is no command", file=file, key=key, advice="Close what is quoted.")
         return cls(kind, name, directory, file, key)
 
     def __str__(self) -> str:
@@ -58,6 +65,8 @@ class SecretReference:
                 return self._from_environment()
             case "file":
                 return self._from_file()
+            case "exec":
+                return self._from_command()
             case _:
                 return self._from_keyring()
 
@@ -130,8 +139,40 @@ class SecretReference:
             )
         return value.encode()
 
+    def _from_command(self) -> bytes:
+        name = (_words(self.name) or [""])[0]
+        advice = "Run it by hand, as the account that runs hl7bridge: it has to write the secret to standard output."
+        done, problem = None, ""
+        try:
+            done = subprocess.run(  # noqa: S603 - the site's own configuration says what is run
+                _words(self.name), cwd=self.directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL, timeout=COMMAND_TIMEOUT, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            problem = f"does not end within {COMMAND_TIMEOUT:.0f} seconds"
+        except OSError as error:
+            problem = f"can't be run ({error.strerror or 'input/output error'})"
+        if done is None:  # raised here, so that no context of it holds what was written so far
+            raise self._error(f"{name} {problem}", advice)
+        if done.returncode:
+            raise self._error(f"{name} ended with exit code {done.returncode}", advice)
+        if not done.stdout.strip():
+            raise self._error(f"{name} wrote nothing", advice)
+        if len(done.stdout) > LARGEST:
+            raise self._error(f"{name} wrote too much for a key", advice)
+        return done.stdout
+
     def _error(self, problem: str, advice: str) -> ConfigError:
         return ConfigError(problem, file=self.file, key=self.key, advice=advice)
+
+
+def _words(line: str) -> list[str]:
+    """The command and its arguments, [] where a quotation is left open. A backslash is a letter on Windows."""
+    try:
+        words = shlex.split(line, posix=os.name == "posix")
+    except ValueError:
+        return []
+    return words if os.name == "posix" else [word.strip('"') for word in words]
 
 
 def looks_secret(text: str) -> bool:
