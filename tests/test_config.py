@@ -361,7 +361,7 @@ MISTAKES = {
         'proxy = "http://me:pw@proxy.example.org:3128"\n[auth]',
         "proxy",
         "forward proxy",
-        "not supported",
+        "proxy_password",
     ),
     "proxy that could read along": (
         DESTINATION_FILE,

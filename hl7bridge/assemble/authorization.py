@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from hl7bridge.config import DestinationSettings, FhirSettings
 from hl7bridge.destinations import keys
 from hl7bridge.destinations.fhir.examine.credentials import Credentials
-from hl7bridge.destinations.fhir.rules import SmartRules
+from hl7bridge.destinations.fhir.rules import DestinationRules, SmartRules
 from hl7bridge.destinations.fhir.wire.network import tls_context
 from hl7bridge.destinations.fhir.wire.smart_auth import BackendServicesAuth, TokenSource
 from hl7bridge.errors import ConfigError
@@ -35,15 +36,34 @@ def signing_key(destination: FhirSettings) -> keys.SigningKey | None:
     return key
 
 
+def way_to(destination: FhirSettings) -> dict[str, Any]:
+    """How the server is reached (see `hl7bridge.destinations.fhir.wire.network.Way`), without its address."""
+    password, user = destination.proxy_password, destination.proxy_user
+    return {
+        "timeout": destination.timeout,
+        "deadline": destination.deadline,
+        "ca_file": str(destination.ca_file or ""),
+        "client_certificate": str(destination.client_certificate or ""),
+        "client_key": str(destination.client_key or ""),
+        "pins": destination.pins,
+        "proxy": destination.proxy,
+        "proxy_credentials": (lambda: (user, password.read().decode().strip())) if password is not None else None,
+    }
+
+
 def trust(destination: FhirSettings) -> None:
-    """Raises ConfigError for a `ca_file` that holds no certificates."""
-    if destination.ca_file:
+    """Raises ConfigError for a `ca_file` or client certificate that cannot be used."""
+    if destination.ca_file or destination.client_certificate:
         try:
-            tls_context(destination.base_url, str(destination.ca_file))
+            tls_context(DestinationRules(destination.name, base_url=destination.base_url, **way_to(destination)))
         except ConfigError as error:
-            problem = f"{error.problem} from {destination.ca_file}"
+            problem = f"{error.problem} from {error.file}"
             advice = "Name a PEM file with the certificates to trust."
-            raise ConfigError(problem, file=destination.file, key="ca_file", advice=advice) from None
+            if error.key != "ca_file":
+                advice = (
+                    "Name a PEM file with our certificate and its chain, and one with its private key, not encrypted."
+                )
+            raise ConfigError(problem, file=destination.file, key=error.key, advice=advice) from None
 
 
 def require(destinations: Iterable[DestinationSettings]) -> None:
@@ -69,10 +89,7 @@ def smart_rules(destination: FhirSettings) -> SmartRules:
         audience=auth.audience,
         scopes=auth.scopes,
         key_id=auth.key_id,
-        timeout=destination.timeout,
-        deadline=destination.deadline,
-        ca_file=str(destination.ca_file or ""),
-        proxy=destination.proxy,
+        **way_to(destination),
     )
 
 

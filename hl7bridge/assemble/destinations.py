@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from hl7bridge.assemble.authorization import authorization, credentials_of
+from hl7bridge.assemble.authorization import authorization, credentials_of, way_to
 from hl7bridge.config import DestinationSettings, FhirSettings
 from hl7bridge.destinations.fhir.destination import FhirDestination
 from hl7bridge.destinations.fhir.rules import DestinationRules
@@ -39,10 +39,7 @@ def destination_rules(destination: FhirSettings) -> DestinationRules:
         identity_order=destination.identity.order,
         search_method=destination.search_method,
         conditional_create=destination.conditional_create,
-        timeout=destination.timeout,
-        deadline=destination.deadline,
-        ca_file=str(destination.ca_file or ""),
-        proxy=destination.proxy,
+        **way_to(destination),
         tasks=tasks,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from hl7bridge.config.secrets import SecretReference
 from hl7bridge.config.tasks import Days, Hours, MaintenanceWindow, SecurityClasses, TaskSettings
@@ -22,7 +22,9 @@ from hl7bridge.config.values import (
     optional_server_address,
     optional_time_zone,
     path_of,
+    pin,
     proxy_address,
+    proxy_password,
     scope,
     secret,
     setting,
@@ -267,6 +269,22 @@ class FhirSettings(DestinationSettings):
     proxy: Annotated[str, AfterValidator(proxy_address), Notation("URL")] = setting(
         "", "forward proxy on the way to the server and its token endpoint, http://HOST:PORT; empty = none"
     )
+    proxy_user: str = setting("", "our name at the proxy, where it asks for one")
+    proxy_password: Annotated[SecretReference | None, BeforeValidator(proxy_password), Notation("reference")] = setting(
+        None, "our password there, kept elsewhere as auth.key is"
+    )
+    client_certificate: Annotated[Path | None, BeforeValidator(path_of), Notation("path")] = setting(
+        "", "our own certificate with its chain (PEM), where the server asks for one (mutual TLS)"
+    )
+    client_key: Annotated[Path | None, BeforeValidator(path_of), Notation("path")] = setting(
+        "", "its private key (PEM, not encrypted); empty = in the same file"
+    )
+    pins: Annotated[tuple[Annotated[str, AfterValidator(pin)], ...], BeforeValidator(several), Notation("list")] = (
+        setting(
+            (),
+            "public keys of which the server has to have one, sha256//BASE64: the present one and the next; empty = any",
+        )
+    )
     auth: AuthSettings = AuthSettings()
     systems: Annotated[dict[str, Uri], Notation("name = URI")] = setting(
         {}, "identifier system of an assigning authority at this server, where it differs from the feed's"
@@ -284,6 +302,15 @@ class FhirSettings(DestinationSettings):
             return data
         tasks = data.get("tasks", {})
         return {**EPIC_BUDGET, **data, "tasks": {**EPIC_TASKS, **tasks} if isinstance(tasks, dict) else tasks}
+
+    @field_validator("pins")
+    @classmethod
+    def _with_the_next(cls, pins: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(pins)) == 1:
+            raise Wrong(
+                "is one key", "Add the hash of the next one: else nothing is delivered on the day it is changed."
+            )
+        return pins
 
     @property
     def place(self) -> str:

@@ -129,7 +129,7 @@ def proxy_address(value: str, info: ValidationInfo) -> str:
     if not value:
         return value
     if not re.fullmatch(r"http://([^/?#@\s:\[\]]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}/?", value):
-        advice = 'Write "http://proxy.example.org:3128"; a user and password are not supported.'
+        advice = 'Write "http://proxy.example.org:3128"; user and password go into proxy_user and proxy_password.'
         raise Wrong("is not the address of a forward proxy", advice)
     parts = urlsplit(value)
     if not 0 < int(parts.netloc.rpartition(":")[2]) < 65536:
@@ -139,6 +139,13 @@ def proxy_address(value: str, info: ValidationInfo) -> str:
             "could read tokens and names on the way to a plain http server", "Take it out, or write https there."
         )
     return value.rstrip("/")
+
+
+def pin(value: str) -> str:
+    """A public key by its hash, as curl writes it."""
+    if not re.fullmatch(r"sha256//[A-Za-z0-9+/]{43}=", value):
+        raise Wrong("is not the hash of a public key", 'Write "sha256//" and the 44 characters of its hash in base64.')
+    return value
 
 
 def network(value: str) -> str:
@@ -222,6 +229,10 @@ def secret(value: object, info: ValidationInfo) -> SecretReference | None:
 
 def tls_key(value: object, info: ValidationInfo) -> SecretReference | None:
     return _reference(value, info, "listener.tls.key")
+
+
+def proxy_password(value: object, info: ValidationInfo) -> SecretReference | None:
+    return _reference(value, info, "proxy_password")
 
 
 def _reference(value: object, info: ValidationInfo, key: str) -> SecretReference | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import httpx
@@ -23,6 +23,9 @@ DEFAULT_WITHHELD = frozenset(
     {"birthDate", "address.home", "telecom.home", "identifier.SS", "identifier.DL", "identifier.TAX"}
 )
 """Data minimisation: off until a destination asks for them."""
+
+Credentials = Callable[[], tuple[str, str]]
+"""User and password, read from where they are kept. Raises ConfigError."""
 
 MAX_RESPONSE = 32 * 1024 * 1024  # bytes; a page of 50 roles is below 1 MiB
 
@@ -48,7 +51,10 @@ class DestinationRules(Policy):
                         of table 0203 or systems, "all" (every identifier); each further step is a search of its own
     allow_npi_change    a person whose NPI differs from the message's is updated instead of held
     ca_file             PEM file of trusted certificates; "" = those of the system
+    client_certificate  PEM file of our own, with its chain, "" = none; `client_key`: its private key, "" = in that file
+    pins                public keys of which the server's certificate has to have one, "sha256//BASE64"; () = any
     proxy               forward proxy on the way there, "http://host:port"; "" = none
+    proxy_credentials   gives our user and password there
     search_method       "get", or "post" ([type]/_search keeps identifiers out of URLs)
     tasks               what is asked of people
     """
@@ -67,7 +73,11 @@ class DestinationRules(Policy):
     allow_npi_change: bool = False
     identity_order: tuple[str, ...] = IDENTITY_ORDER
     ca_file: str = ""
+    client_certificate: str = ""
+    client_key: str = ""
+    pins: tuple[str, ...] = ()
     proxy: str = ""
+    proxy_credentials: Credentials | None = field(default=None, repr=False, compare=False)
     search_method: str = "get"
     tasks: TaskRules = field(default_factory=TaskRules)
     max_response: int = MAX_RESPONSE
@@ -112,7 +122,11 @@ class SmartRules:
     timeout: float = 10.0
     deadline: float = 0.0
     ca_file: str = ""
+    client_certificate: str = ""
+    client_key: str = ""
+    pins: tuple[str, ...] = ()
     proxy: str = ""
+    proxy_credentials: Credentials | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         checked_url(self.base_url, "base_url")

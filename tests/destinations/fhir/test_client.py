@@ -371,9 +371,11 @@ def test_plain_http_where_tls_is_due() -> None:
 
 
 @contextmanager
-def over_tls(tmp_path: Path, days: tuple[int, int] = (-1, 1), **versions: Any) -> Iterator[tuple[str, str]]:
+def over_tls(
+    tmp_path: Path, days: tuple[int, int] = (-1, 1), *, mutual: bool = False, **versions: Any
+) -> Iterator[tuple[str, str]]:
     """A TLS server on the loopback with a certificate of its own, good from and to those `days` from now; yields its base
-    URL and the certificate's file."""
+    URL and the certificate's file. `mutual`: it asks for that very certificate; key.pem beside it is its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.UTC)
@@ -396,6 +398,9 @@ def over_tls(tmp_path: Path, days: tuple[int, int] = (-1, 1), **versions: Any) -
     ca_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(ca_file, key_file)
+    if mutual:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(ca_file)
     for option, version in versions.items():
         setattr(context, option, version)
     with served(lambda asked: fhir(PERSON), context) as address:
@@ -418,8 +423,11 @@ def test_tls_with_a_certificate_of_the_house(tmp_path: Path) -> None:
 
 def test_the_least_tls_version() -> None:
     for ca_file in ("", ssl.get_default_verify_paths().cafile or ""):
-        assert tls_context("https://fhir.example.org", ca_file).minimum_version is ssl.TLSVersion.TLSv1_2
-    bare = tls_context("http://127.0.0.1", "")
+        assert (
+            tls_context(rules(base_url="https://fhir.example.org", ca_file=ca_file)).minimum_version
+            is ssl.TLSVersion.TLSv1_2
+        )
+    bare = tls_context(rules(base_url="http://127.0.0.1"))
     assert bare.verify_mode is ssl.CERT_REQUIRED
 
 

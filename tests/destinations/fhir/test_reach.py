@@ -13,16 +13,16 @@ from hl7bridge.destinations.examining import State
 from hl7bridge.destinations.fhir.examine.authorizing import audiences, covered, likely, simple_cause
 from hl7bridge.destinations.fhir.examine.probe import clock
 from hl7bridge.destinations.fhir.examine.reach import Observed, Watching, reach
-from hl7bridge.destinations.fhir.rules import SmartRules
+from hl7bridge.destinations.fhir.rules import DestinationRules, SmartRules
 from hl7bridge.destinations.fhir.wire.gate import GateRefused
 from hl7bridge.destinations.fhir.wire.smart_auth import hint_of
 from hl7bridge.errors import TokenError
 from tests.destinations.fhir.test_client import over_tls
 
 
-def last(url: str, ca_file: str = "", now: datetime | None = None) -> Observed:
+def last(url: str, ca_file: str = "", now: datetime | None = None, timeout: float = 3.0) -> Observed:
     """Where the way ends."""
-    return [*reach(url, ca_file, 3.0, now or datetime.now(UTC))][-1]
+    return [*reach(DestinationRules("ehr", url, timeout=timeout, ca_file=ca_file), now or datetime.now(UTC))][-1]
 
 
 def test_a_certificate_that_is_well_or_ends_soon(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_a_certificate_that_is_not_acceptable(
 
 def test_a_server_that_says_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        check = [*reach(f"https://localhost:{silent.getsockname()[1]}", "", 0.2, datetime.now(UTC))][-1]
+        check = last(f"https://localhost:{silent.getsockname()[1]}", timeout=0.2)
     assert (check.subject, check.state, check.code) == ("tls", State.PROBLEM, "tls-broken")
 
 

@@ -51,7 +51,7 @@ def probe(subject: ServerToProbe, now: Callable[[], float] = time.time) -> Itera
     rules = subject.rules
     reachable = True
     day = datetime.fromtimestamp(now(), UTC)
-    for check in reach(rules.base_url, rules.ca_file, rules.timeout, day, rules.proxy):
+    for check in reach(rules, day):
         yield check
         reachable = check.state is not State.PROBLEM
     if not reachable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import socket
 import ssl
@@ -17,7 +18,7 @@ from cryptography import x509
 from hl7bridge.destinations.examining import State
 from hl7bridge.destinations.fhir.rules import origin
 from hl7bridge.destinations.fhir.wire.gate import GateRefused
-from hl7bridge.destinations.fhir.wire.network import tls_context
+from hl7bridge.destinations.fhir.wire.network import Way, is_pinned, pin_of, tls_context
 
 ENDS_SOON = 30  # days
 
@@ -63,11 +64,12 @@ class Watching(httpx.BaseTransport):
         self._inner.close()
 
 
-def reach(url: str, ca_file: str, timeout: float, now: datetime, proxy: str = "") -> Iterator[Observed]:
-    """Name and port of the server at `url`, or of the proxy on the way to it, and the server's certificate; the first
-    problem ends it."""
-    scheme = origin(url)[0]
-    _, host, port = origin(proxy or url)
+def reach(way: Way, now: datetime) -> Iterator[Observed]:
+    """Name and port of the server, or of the proxy on the way to it, and the server's certificate; the first problem ends
+    it. Raises ConfigError for certificates, keys or a proxy's password that cannot be read."""
+    scheme = origin(way.base_url)[0]
+    proxy, timeout = way.proxy, way.timeout
+    _, host, port = origin(proxy or way.base_url)
     place = {"host": host, "port": port}
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -86,23 +88,26 @@ def reach(url: str, ca_file: str, timeout: float, now: datetime, proxy: str = ""
     if scheme == "http":
         yield Observed("tls", State.OK, "plain-http", place)
     else:
-        yield _tls(_Way(url, proxy, timeout), ca_file, now)
+        own = way.proxy_credentials() if proxy and way.proxy_credentials else None
+        yield _tls(_Line(way.base_url, proxy, timeout, own), way, now)
 
 
-def _tls(way: _Way, ca_file: str, now: datetime) -> Observed:
-    facts: dict[str, Any] = {"host": way.host}
+def _tls(line: _Line, way: Way, now: datetime) -> Observed:
+    facts: dict[str, Any] = {"host": line.host}
     try:
-        version, der = _handshake(way, tls_context(way.url, ca_file))
+        version, der = _handshake(line, tls_context(way))
     except ssl.SSLCertVerificationError as error:
-        return Observed("tls", State.PROBLEM, _WHY.get(error.verify_code, "untrusted"), _seen(facts, way))
+        return Observed("tls", State.PROBLEM, _WHY.get(error.verify_code, "untrusted"), _seen(facts, line))
     except _NoTunnel as refused:
-        place = {"proxy": "{}:{}".format(*origin(way.proxy)[1:]), "status": refused.status}
+        place = {"proxy": "{}:{}".format(*origin(line.proxy)[1:]), "status": refused.status}
         return Observed("tls", State.PROBLEM, "no-tunnel", facts | place)
     except ssl.SSLError:
         return Observed("tls", State.PROBLEM, "no-tls", facts)
     except OSError:
         return Observed("tls", State.PROBLEM, "tls-broken", facts)
     facts |= {"version": version, **_certificate(der)}
+    if not is_pinned(der, way.pins):
+        return Observed("tls", State.PROBLEM, "other-key", facts | {"pin": pin_of(der)})
     days = (datetime.fromisoformat(facts["ends"]).replace(tzinfo=UTC) - now).days if facts["ends"] else ENDS_SOON
     soon = days < ENDS_SOON
     return Observed("tls", State.WARNING if soon else State.OK, "ends-soon" if soon else "tls", facts | {"days": days})
@@ -113,12 +118,14 @@ _WHY = {9: "not-yet-valid", 10: "expired", 62: "other-name", 64: "other-name"}
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
-    """How to get to a server: its URL, the proxy on the way ("" = none), and the seconds to wait for each step."""
+class _Line:
+    """How to get to a server: its URL, the proxy on the way ("" = none), the seconds to wait for each step, and our user and
+    password at the proxy."""
 
     url: str
     proxy: str
     timeout: float
+    own: tuple[str, str] | None = field(default=None, repr=False)
 
     @property
     def host(self) -> str:
@@ -131,7 +138,10 @@ class _Way:
             return socket.create_connection((host, port), self.timeout)
         there = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         tunnel = socket.create_connection(origin(self.proxy)[1:], self.timeout)
-        tunnel.sendall(f"CONNECT {there} HTTP/1.1\r\nHost: {there}\r\n\r\n".encode("ascii"))
+        asked = f"CONNECT {there} HTTP/1.1\r\nHost: {there}\r\n"
+        if self.own:
+            asked += f"Proxy-Authorization: Basic {base64.b64encode(':'.join(self.own).encode()).decode('ascii')}\r\n"
+        tunnel.sendall(f"{asked}\r\n".encode("ascii"))
         head = b""
         while not head.endswith(b"\r\n\r\n") and len(head) < _LONGEST_HEAD:
             part = tunnel.recv(1)  # what follows the head is the server's, for TLS to read
@@ -156,13 +166,13 @@ class _NoTunnel(OSError):
 _LONGEST_HEAD = 64 * 1024  # bytes
 
 
-def _handshake(way: _Way, context: ssl.SSLContext) -> tuple[str, bytes]:
+def _handshake(way: _Line, context: ssl.SSLContext) -> tuple[str, bytes]:
     """Protocol version and the server's certificate (DER)."""
     with way.connected() as plain, context.wrap_socket(plain, server_hostname=way.host) as secured:
         return secured.version() or "", secured.getpeercert(True) or b""
 
 
-def _seen(facts: dict[str, Any], way: _Way) -> dict[str, Any]:
+def _seen(facts: dict[str, Any], way: _Line) -> dict[str, Any]:
     """What an unacceptable certificate says of itself. Nothing is sent over this connection."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False

@@ -111,6 +111,11 @@ _CONNECTION: Mapping[str, Words] = {
         "it was issued by an authority of the site's own, or a proxy that opens TLS is in between",
         ("Name the authority's certificate (PEM) as ca_file in {file}, or install it on this machine.",),
     ),
+    "other-key": Words(
+        "the server's certificate has none of the pinned keys; its key is {pin}",
+        "the server has a new key, or something in between answers for it",
+        (_ASK + " whether this is its key. Only if it is, write it into pins in {file}, beside the next one.",),
+    ),
     "no-tls": Words(
         "no TLS 1.2 or later can be agreed upon with {host}",
         "the server speaks an older version, or no TLS at all on this port",

@@ -7,6 +7,8 @@ together for `deadline`. No thread watches: whoever reads looks at the clock bet
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +18,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import httpcore
 import httpx
 import truststore
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
+from hl7bridge.destinations.fhir.rules import Credentials
 from hl7bridge.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,7 +37,10 @@ class Way(Protocol):
 
     timeout   seconds for each step; `deadline`: for a whole exchange, 0 = three times the timeout
     ca_file   PEM file of trusted certificates, "" = those of the system
-    proxy     forward proxy, "http://host:port"; "" = none
+    client_certificate   PEM file of our own, "" = none; `client_key`: its private key, "" = in that file
+    pins      public keys of which the server's certificate has to have one, "sha256//BASE64"; () = any. A token endpoint
+              on another host is not pinned
+    proxy     forward proxy, "http://host:port"; "" = none; `proxy_credentials`: gives our user and password there
     """
 
     @property
@@ -44,7 +52,15 @@ class Way(Protocol):
     @property
     def ca_file(self) -> str: ...
     @property
+    def client_certificate(self) -> str: ...
+    @property
+    def client_key(self) -> str: ...
+    @property
+    def pins(self) -> tuple[str, ...]: ...
+    @property
     def proxy(self) -> str: ...
+    @property
+    def proxy_credentials(self) -> Credentials | None: ...
 
 
 def deadline_of(way: Way) -> float:
@@ -74,18 +90,26 @@ class _Patience(float):
 
 
 class Network(httpx.BaseTransport):
-    """The transport to one server. Raises httpx's exceptions; past the deadline `httpx.ReadTimeout` and its like."""
+    """The transport to one server. Raises httpx's exceptions; past the deadline `httpx.ReadTimeout` and its like.
+
+    Raises ConfigError where certificates, keys or the proxy's password cannot be read.
+    """
 
     def __init__(self, way: Way, *, connections: int = 4, clock: Callable[[], float] = time.monotonic) -> None:
         self._deadline, self._clock = deadline_of(way), clock
         options: dict[str, Any] = {
-            "ssl_context": tls_context(way.base_url, way.ca_file),
+            "ssl_context": tls_context(way),
             "max_connections": connections,
             "max_keepalive_connections": connections,
             "keepalive_expiry": 5.0,
-            "network_backend": _Backend(clock),
+            "network_backend": _Backend(clock, httpx.URL(way.base_url).host, way.pins),
         }
-        self._pool = httpcore.HTTPProxy(way.proxy, **options) if way.proxy else httpcore.ConnectionPool(**options)
+        if way.proxy:
+            user, password = way.proxy_credentials() if way.proxy_credentials else ("", "")
+            own = (user.encode(), password.encode()) if user or password else None
+            self._pool: httpcore.ConnectionPool = httpcore.HTTPProxy(way.proxy, proxy_auth=own, **options)
+        else:
+            self._pool = httpcore.ConnectionPool(**options)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send it; the answer's head is there, its body is read later, under the same deadline."""
@@ -138,8 +162,8 @@ def _as_httpx() -> Iterator[None]:
 
 
 class _Backend(httpcore.NetworkBackend):
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._inner, self._clock = httpcore.SyncBackend(), clock
+    def __init__(self, clock: Callable[[], float], host: str, pins: tuple[str, ...]) -> None:
+        self._inner, self._clock, self._host, self._pins = httpcore.SyncBackend(), clock, host, pins
 
     def connect_tcp(
         self,
@@ -150,14 +174,17 @@ class _Backend(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         left = _left(timeout, self._clock, httpcore.ConnectTimeout)
-        return _Stream(self._inner.connect_tcp(host, port, left, local_address, socket_options), self._clock)
+        connected = self._inner.connect_tcp(host, port, left, local_address, socket_options)
+        return _Stream(connected, self._clock, self._host, self._pins)
 
 
 class _Stream(httpcore.NetworkStream):
     """A connection on which each step heeds the deadline of the exchange that it belongs to."""
 
-    def __init__(self, inner: httpcore.NetworkStream, clock: Callable[[], float]) -> None:
-        self._inner, self._clock = inner, clock
+    def __init__(
+        self, inner: httpcore.NetworkStream, clock: Callable[[], float], host: str, pins: tuple[str, ...]
+    ) -> None:
+        self._inner, self._clock, self._host, self._pins = inner, clock, host, pins
         self.get_extra_info = inner.get_extra_info  # type: ignore[method-assign]
         self.close = inner.close  # type: ignore[method-assign]
 
@@ -178,7 +205,14 @@ class _Stream(httpcore.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         left = _left(timeout, self._clock, httpcore.ConnectTimeout)
-        return _Stream(self._inner.start_tls(ssl_context, server_hostname, left), self._clock)
+        secured = self._inner.start_tls(ssl_context, server_hostname, left)
+        try:
+            if server_hostname == self._host:
+                _check_pins(secured.get_extra_info("ssl_object").getpeercert(True), self._pins)
+        except ssl.SSLError as error:
+            secured.close()
+            raise httpcore.ConnectError(str(error)) from error
+        return _Stream(secured, self._clock, self._host, self._pins)
 
 
 def _left(timeout: float | None, clock: Callable[[], float], late: type[httpcore.TimeoutException]) -> float | None:
@@ -191,22 +225,49 @@ def _left(timeout: float | None, clock: Callable[[], float], late: type[httpcore
     return min(float(timeout), left)
 
 
-def tls_context(url: str, ca_file: str) -> ssl.SSLContext:
+def tls_context(way: Way) -> ssl.SSLContext:
     """TLS 1.2 or later, the name checked; trusts the system's certificates, or those of `ca_file` alone.
 
-    Raises ConfigError for a file that holds no certificates.
+    Raises ConfigError for a file that holds no certificates, or not the key of one.
     """
-    if httpx.URL(url).scheme == "http":
+    if httpx.URL(way.base_url).scheme == "http":
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # of no use there; it trusts nobody and costs nothing to make
-    if not ca_file:
+    if not way.ca_file:
         context: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     else:
         try:
-            context = ssl.create_default_context(cafile=ca_file)
+            context = ssl.create_default_context(cafile=way.ca_file)
         except OSError:  # an ssl.SSLError is one, too
-            raise ConfigError("no certificates can be read", file=ca_file, key="ca_file") from None
+            raise ConfigError("no certificates can be read", file=way.ca_file, key="ca_file") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if way.client_certificate:
+        try:
+            # The empty password keeps OpenSSL from asking for one at the terminal.
+            context.load_cert_chain(way.client_certificate, way.client_key or None, password="")
+        except OSError:
+            key = "client_key" if way.client_key else "client_certificate"
+            raise ConfigError(
+                "no certificate with its private key can be read", file=way.client_certificate, key=key
+            ) from None
     return context
+
+
+def pin_of(certificate: bytes) -> str:
+    """The pin of a certificate (DER): "sha256//BASE64" over its SubjectPublicKeyInfo (RFC 7469, 2.4), as curl writes it."""
+    key = x509.load_der_x509_certificate(certificate).public_key()
+    spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return "sha256//" + base64.b64encode(hashlib.sha256(spki).digest()).decode("ascii")
+
+
+def _check_pins(certificate: bytes | None, pins: tuple[str, ...]) -> None:
+    """Raises ssl.SSLCertVerificationError."""
+    if not is_pinned(certificate, pins):
+        raise ssl.SSLCertVerificationError("the certificate has none of the pinned keys")
+
+
+def is_pinned(certificate: bytes | None, pins: tuple[str, ...]) -> bool:
+    """Whether the certificate has one of the keys; any, where none is pinned."""
+    return not pins or (certificate is not None and pin_of(certificate) in pins)
 
 
 def within_process(application: WSGIApplication) -> httpx.BaseTransport:
