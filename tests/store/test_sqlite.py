@@ -14,6 +14,7 @@ import pytest
 
 from hl7bridge.errors import ConfigError, StoreBusy, StoreError
 from hl7bridge.store import encoding, reading
+from hl7bridge.store.connection import each
 from hl7bridge.store.inbox import batch
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.people import crosswalk
@@ -420,3 +421,26 @@ def test_a_vast_backlog_is_lined_up_over_several_claims(tmp_path: Path, monkeypa
         handed_out = [len(claim(store)) for _ in range(3)]
         assert handed_out == [10, 10, 3]
         assert store.queue.next_due("main", NOW) == NOW + 60
+
+
+def test_each_of_many_is_looked_up_however_many_there_are(tmp_path: Path) -> None:
+    with SqliteStore(tmp_path / "store.db") as store:
+        connection = store.connection
+        with connection.writing():
+            connection.execute_many("INSERT INTO counter (name, value) VALUES (?, 0)", [(f"c{n}",) for n in range(200)])
+        look_up = each("counter", "name")
+        for count in (0, 1, 2, 7, 8, 9, 63, 64, 65, 128, 129):
+            there, others = {f"c{n}" for n in range(count)}, {f"d{n}" for n in range(count)}
+            with connection.reading():
+                assert connection.present(look_up, there | others) == there
+
+
+def test_numbers_drawn_for_both_go_on_where_each_counter_stood(tmp_path: Path) -> None:
+    with SqliteStore(tmp_path / "store.db") as store:
+        connection, drawn = store.connection, []
+        with connection.writing():
+            for messages, deliveries in ((1, 0), (3, 5), (2, 1)):
+                drawn.append(connection.draw_for_messages(messages, deliveries))
+            after = connection.draw("message"), connection.draw("delivery")
+    assert drawn == [(1, 1), (2, 1), (5, 6)]
+    assert after == (7, 7)
