@@ -178,7 +178,7 @@ def test_a_mass_of_changes_is_nothing_to_tell_else(bench: Bench, office) -> None
     bench.now = MONDAY_NOON
     watch = bench.watch(office=office, off_hours_changes=1)
     written(bench, watch, *[WRITTEN] * 500)
-    assert (bench.log.events(), bench.store.worklist.tasks()) == ([], [])
+    assert (bench.log.events(), bench.store.worklist.tasks().rows) == ([], ())
 
 
 # -- outages --
