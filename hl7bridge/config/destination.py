@@ -24,7 +24,7 @@ from hl7bridge.config.values import (
     path_of,
     pin,
     proxy_address,
-    proxy_password,
+    proxy_secret,
     scope,
     secret,
     setting,
@@ -270,7 +270,7 @@ class FhirSettings(DestinationSettings):
         "", "forward proxy on the way to the server and its token endpoint, http://HOST:PORT; empty = none"
     )
     proxy_user: str = setting("", "our name at the proxy, where it asks for one")
-    proxy_password: Annotated[SecretReference | None, BeforeValidator(proxy_password), Notation("reference")] = setting(
+    proxy_password: Annotated[SecretReference | None, BeforeValidator(proxy_secret), Notation("reference")] = setting(
         None, "our password there, kept elsewhere as auth.key is"
     )
     client_certificate: Annotated[Path | None, BeforeValidator(path_of), Notation("path")] = setting(

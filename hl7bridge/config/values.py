@@ -231,7 +231,7 @@ def tls_key(value: object, info: ValidationInfo) -> SecretReference | None:
     return _reference(value, info, "listener.tls.key")
 
 
-def proxy_password(value: object, info: ValidationInfo) -> SecretReference | None:
+def proxy_secret(value: object, info: ValidationInfo) -> SecretReference | None:
     return _reference(value, info, "proxy_password")
 
 
