@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from hl7bridge.assemble.authorization import require
-from hl7bridge.assemble.certificates import Certificates, certificates_of
+from hl7bridge.assemble.certificates import Certificates, certificates_of, refuse_the_clear
 from hl7bridge.config import Feed, Settings, examine
 from hl7bridge.config.differences import changes
 from hl7bridge.errors import ConfigError, StoreError
@@ -57,6 +57,7 @@ def read_again(running: Settings, started: Settings, policy_of: Callable[[Feed, 
     for name, feed in settings.feeds.items():
         try:
             policies[name] = policy_of(feed, settings)
+            refuse_the_clear(feed)
             if (found := certificates_of(feed)) is not None:
                 context_of(found)
                 certificates[name] = found

@@ -13,12 +13,14 @@ from structlog.testing import capture_logs
 
 import hl7bridge
 from hl7bridge.assemble.certificates import Certificates, certificates_of, names_of
+from hl7bridge.assemble.feeds import feed_policy
 from hl7bridge.config import Feed as FeedSettings
 from hl7bridge.config import examine
 from hl7bridge.desk.setup.readiness import report
 from hl7bridge.errors import ConfigError
 from hl7bridge.intake.senders import Senders
 from hl7bridge.service.inbound.tls import ListenerTls, secured
+from hl7bridge.service.reloading import ReloadRefused, read_again
 from tests.bridges import Feed, destination, write_configuration
 from tests.certificates import Authority
 from tests.journey import KEY_SYSTEM
@@ -119,6 +121,27 @@ def test_other_machines_are_heard_in_the_clear_only_where_somebody_said_so(
             secured(feed, structlog.get_logger())
     else:
         assert secured(feed, structlog.get_logger()) is None
+
+
+def test_a_reload_that_would_take_the_permission_away_changes_nothing(tmp_path: Path) -> None:
+    settings_of(tmp_path, host="0.0.0.0", plain="allow")
+    started, _ = examine(tmp_path)
+    settings_of(tmp_path, host="0.0.0.0")
+    assert started is not None
+    with pytest.raises(ReloadRefused, match="readable on the way"):
+        read_again(started, started, feed_policy)
+
+
+@pytest.mark.parametrize("turned", ["on", "off"])
+def test_to_turn_tls_on_or_off_takes_a_restart(tmp_path: Path, turned: str) -> None:
+    plain, secure = {}, {"tls": tls_of(tmp_path)}
+    before, after = (plain, secure) if turned == "on" else (secure, plain)
+    settings_of(tmp_path, **before)
+    started, _ = examine(tmp_path)
+    settings_of(tmp_path, **after)
+    assert started is not None
+    applied = read_again(started, started, feed_policy)
+    assert applied.restart == ("conf/feeds/staff.toml: listener.tls",)
 
 
 def test_with_tls_any_address_will_do(tmp_path: Path) -> None:
