@@ -11,11 +11,14 @@ message changed them. A value of ours that no item covers any more was changed a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from hl7bridge.destinations.fhir.identity.systems import canonical_system
+from hl7bridge.destinations.fhir.merging.alike import Alike
 from hl7bridge.model import NO_FIELD, Difference, ElementValue
 
 IN_PLACE = frozenset({"name", "telecom", "address", "qualification", "period", "notAvailable"})
@@ -203,9 +206,19 @@ class _ListMerge:
         self.fields: dict[int, str] = {}
         self.claimed: set[int] = set()
         self.drift: list[tuple[int | None, Any, ElementValue]] = []
+        self._cores: Alike | None = None
         self.desired = deduplicated(element, sides.desired)
+        self._there = Alike(self.before)
+        self._wanted = Alike([value.value for value in self.desired])
+        self._stood = Alike([value.value for value in sides.base])
+        self._bare = [essence(element, value.value) for value in self.desired]
+        self._alike_bare = Alike(self._bare)
         self.kept = [base for base in sides.base if sides.retained(base) and not self._desired(base.value)]
         self.lapsed = [base for base in sides.base if not sides.retained(base) and not self._desired(base.value)]
+        stands = (*sides.others, *(value.value for value in self.kept))
+        self._guarded = [essence(element, value) for value in stands]
+        self._alike_guarded = Alike(self._guarded)
+        self._strays: dict[Hashable, deque[int]] | None = None
         keys = {identity_key(element, value.value) for value in self.desired} - {None}
         self.lapsed += [
             ElementValue(element, value, NO_FIELD) for value in sides.yielding if identity_key(element, value) in keys
@@ -214,10 +227,10 @@ class _ListMerge:
     def merged(self) -> Merged:
         """Run the steps; each leaves to the next what it could not settle."""
         missing = self._claim_what_is_there()
-        at = self._find_lapsed()
+        at = _Lapsed(self.element, self._find_lapsed())
         for value in missing:
             _ = self._complete(value) or self._succeed(value, at) or self._restore(value) or self._append(value)
-        for lapsed, slot in at:
+        for lapsed, slot in at.all:
             if slot is not None and slot not in self.claimed and not self._protected(self.before[slot]):
                 self.slots[slot] = _GONE
                 self.fields[slot] = lapsed.provenance.text
@@ -256,7 +269,8 @@ class _ListMerge:
         at: list[tuple[ElementValue, int | None]] = []
         for lapsed in self.lapsed:
             free = self._find(lapsed.value)
-            taken = [slot for slot in self.claimed if covers(self.before[slot], lapsed.value)]
+            may = self._there.covering(lapsed.value)
+            taken = [slot for slot in may if slot in self.claimed and covers(self.before[slot], lapsed.value)]
             if free is not None or not taken:
                 at.append((lapsed, free))
                 continue
@@ -269,16 +283,17 @@ class _ListMerge:
         item = self.before[slot]
         if slot in self.fields or self._protected(item):
             return
-        for value in self.desired:
-            bare = essence(self.element, value.value)
+        for place in self._alike_bare.covered_by(item):
+            value, bare = self.desired[place], self._bare[place]
             if covers(item, bare) and covers(lapsed.value, bare):
                 self._set(slot, rebase(self.element, item, lapsed.value, value.value), value)
                 return
 
     def _complete(self, value: ElementValue) -> bool:
         """An unclaimed item that agrees with the value gets what the value says beyond it: nothing of it is lost."""
-        for slot, item in self._unclaimed():
-            if not self._agrees(item, value.value):
+        for slot in self._may_agree(value.value):
+            item = self.before[slot]
+            if slot in self.claimed or not self._agrees(item, value.value):
                 continue
             if self._ours(value):
                 self.drift.append((slot, item, value))
@@ -302,23 +317,37 @@ class _ListMerge:
         }
         return not contradicted or (contradicted == {"rank"} and not self._protected(item))
 
-    def _succeed(self, value: ElementValue, at: list[tuple[ElementValue, int | None]]) -> bool:
+    def _may_agree(self, value: Any) -> Sequence[int]:
+        """The items that may agree with the value: their core covers its core, or the other way round."""
+        if self._cores is None:
+            core = _CORE.get(self.element)
+            of_items = [item.get(core[-1]) if core and isinstance(item, dict) else item for item in self.before]
+            self._cores = Alike(of_items)
+        core = _CORE.get(self.element)
+        if core is None:
+            return self._cores.covered_by(value)
+        part = value.get(core[-1])
+        return sorted({*self._cores.covering(part), *self._cores.covered_by(part)})
+
+    def _succeed(self, value: ElementValue, at: _Lapsed) -> bool:
         """The value takes the place of a lapsed one of the same identity, even where someone has changed that."""
         key = identity_key(self.element, value.value)
         if key is None or self._ours(value):
             return False
-        for index, (lapsed, slot) in enumerate(at):
-            if identity_key(self.element, lapsed.value) != key:
-                continue
-            if slot is not None and slot not in self.claimed and not self._protected(self.before[slot]):
-                self._set(slot, rebase(self.element, self.before[slot], lapsed.value, value.value), value)
-                return True
-            if slot is None and lapsed.provenance.fields:
-                stray = self._stray(key)
-                if stray is not None:
-                    at.pop(index)
-                    return self._overwrite(stray, lapsed.value, value)
-        return False
+        placed = at.first_placed(key, self._is_free)
+        lost = at.first_lost(key)
+        stray = self._stray(key) if lost is not None and (placed is None or lost < placed) else None
+        if stray is not None and lost is not None:
+            return self._overwrite(stray, at.take_lost(key).value, value)
+        if placed is None:
+            return False
+        lapsed, slot = at.all[placed]
+        assert slot is not None, "it has a place"
+        self._set(slot, rebase(self.element, self.before[slot], lapsed.value, value.value), value)
+        return True
+
+    def _is_free(self, slot: int) -> bool:
+        return slot not in self.claimed and not self._protected(self.before[slot])
 
     def _restore(self, value: ElementValue) -> bool:
         """A value that this feed wrote before and that is not there any more: drift."""
@@ -351,36 +380,45 @@ class _ListMerge:
         self.fields[slot] = value.provenance.text
         self.claimed.add(slot)
 
-    def _unclaimed(self) -> Iterator[tuple[int, Any]]:
-        return ((slot, item) for slot, item in enumerate(self.before) if slot not in self.claimed)
-
     def _find(self, value: Any) -> int | None:
         """An unclaimed item that covers the value, an equal one before a richer one."""
-        slots = [slot for slot, item in self._unclaimed() if covers(item, value)]
+        may = self._there.covering(value)
+        slots = [slot for slot in may if slot not in self.claimed and covers(self.before[slot], value)]
         equal = [slot for slot in slots if covers(value, self.before[slot])]
         return next(iter(equal + slots), None)
 
     def _stray(self, key: Hashable) -> int | None:
         """The item of that identity that no feed accounts for, if there is exactly one."""
+        if self._strays is None:
+            self._strays = self._find_strays()
+        strays = self._strays.get(key, deque())
+        while strays and strays[0] in self.claimed:
+            strays.popleft()
+        left = islice((slot for slot in strays if slot not in self.claimed), 2)
+        first, second = next(left, None), next(left, None)
+        return first if second is None else None
+
+    def _find_strays(self) -> dict[Hashable, deque[int]]:
         values = [*(value.value for value in self.sides.base), *self.sides.others, *self.sides.yielding]
         known = [essence(self.element, value) for value in values]
-        strays = [
-            slot
-            for slot, item in self._unclaimed()
-            if identity_key(self.element, item) == key and not any(covers(item, value) for value in known)
-        ]
-        return strays[0] if len(strays) == 1 else None
+        alike = Alike(known)
+        found: dict[Hashable, deque[int]] = {}
+        for slot, item in enumerate(self.before):
+            key = identity_key(self.element, item)
+            if key is not None and not any(covers(item, known[place]) for place in alike.covered_by(item)):
+                found.setdefault(key, deque()).append(slot)
+        return found
 
     def _protected(self, item: Any) -> bool:
         """Whether another feed, or a field that the message does not supply, stands for the item."""
-        kept = (value.value for value in self.kept)
-        return any(covers(item, essence(self.element, value)) for value in (*self.sides.others, *kept))
+        return any(covers(item, self._guarded[place]) for place in self._alike_guarded.covered_by(item))
 
     def _desired(self, value: Any) -> bool:
-        return any(same(value, wanted.value) for wanted in self.desired)
+        return any(same(value, self.desired[place].value) for place in self._wanted.covering(value))
 
     def _ours(self, value: ElementValue) -> bool:
-        return any(same(value.value, base.value) for base in self.sides.base)
+        base = self.sides.base
+        return any(same(value.value, base[place].value) for place in self._stood.covering(value.value))
 
     # --- the result --------------------------------------------------------------------------------------------------
 
@@ -406,20 +444,71 @@ class _ListMerge:
         return Merged(final or None, (*self.desired, *self.kept), tuple(differences), drift)
 
 
+class _Lapsed:
+    """The values that a feed no longer stands for, each with its item's place (None: it is not there), by identity."""
+
+    def __init__(self, element: str, found: Sequence[tuple[ElementValue, int | None]]) -> None:
+        self.all = found
+        self._placed: dict[Hashable, deque[int]] = {}
+        self._lost: dict[Hashable, deque[int]] = {}
+        for index, (lapsed, slot) in enumerate(found):
+            key = identity_key(element, lapsed.value)
+            if slot is not None:
+                self._placed.setdefault(key, deque()).append(index)
+            elif lapsed.provenance.fields:
+                self._lost.setdefault(key, deque()).append(index)
+
+    def first_placed(self, key: Hashable, is_free: Callable[[int], bool]) -> int | None:
+        """The first whose item may still be taken; one that may not never may again."""
+        waiting = self._placed.get(key, deque())
+        while waiting:
+            slot = self.all[waiting[0]][1]
+            if slot is not None and is_free(slot):
+                return waiting[0]
+            waiting.popleft()
+        return None
+
+    def first_lost(self, key: Hashable) -> int | None:
+        """The first whose item is not there."""
+        waiting = self._lost.get(key)
+        return waiting[0] if waiting else None
+
+    def take_lost(self, key: Hashable) -> ElementValue:
+        """The same, which is settled with that."""
+        return self.all[self._lost[key].popleft()][0]
+
+
 def deduplicated(element: str, values: Sequence[ElementValue]) -> tuple[ElementValue, ...]:
     """Without those that another one covers; of those that differ in labels alone the first."""
-    kept: list[ElementValue] = []
-    for value in values:
+    alike = Alike([value.value for value in values])
+    kept: list[int | None] = []
+    at: dict[int, int] = {}  # place among the values -> among those that are kept
+    for place, value in enumerate(values):
         bare = essence(element, value.value)
-        poorer = [one for one in kept if covers(value.value, one.value) and not same(value.value, one.value)]
+        poorer = sorted(
+            at[other]
+            for other in alike.covered_by(value.value)
+            if other in at and _says_less(values[other].value, value.value)
+        )
         if poorer:
-            at = kept.index(poorer[0])
-            kept = [*kept[:at], value, *(one for one in kept[at:] if one not in poorer)]
+            for slot in poorer:
+                gone = kept[slot]
+                assert gone is not None, "it was kept"
+                del at[gone]
+                kept[slot] = None
+            kept[poorer[0]], at[place] = place, poorer[0]
         elif not any(
-            covers(one.value, bare) and not _are_of_two_types(element, one.value, value.value) for one in kept
+            covers(values[other].value, bare) and not _are_of_two_types(element, values[other].value, value.value)
+            for other in alike.covering(bare)
+            if other in at
         ):
-            kept.append(value)
-    return tuple(kept)
+            at[place] = len(kept)
+            kept.append(place)
+    return tuple(values[place] for place in kept if place is not None)
+
+
+def _says_less(one: Any, other: Any) -> bool:
+    return covers(other, one) and not same(other, one)
 
 
 def _are_of_two_types(element: str, one: Any, other: Any) -> bool:
