@@ -17,13 +17,18 @@ from hl7bridge.model.remembering import LONGEST, remembered
 
 PACKAGE = Path(hl7bridge.__file__).parent
 
-# Functions that remember without `remembered`: their arguments are settings, packaged names, or single characters of MSH-1
-# and MSH-2. What a command remembers ends with it.
+# Functions that remember without `remembered`: their arguments are settings, packaged names, our own texts, or single
+# characters of MSH-1 and MSH-2. What a command remembers ends with it.
 OF_SETTINGS = {
     "mapping.rules.plans": {"plans_for"},
     "mapping.rules.tables": {"_text", "packaged"},
     "store.queue.moving": {"_update"},
     "mapping.rules.draft": {"_warning", "_unmapped"},  # our own texts and numbers
+    "mapping.rules.reading": {"reader_of"},
+    "mapping.rules.shapes": {"glances"},
+    "model.provenance": {"of", "read"},  # names of fields, as we write them
+    "service.inbound.admission": {"_host"},  # addresses, as the system writes them
+    "store.encoding": {"_finding_to_text"},
     "hl7.boundaries": {"_beginning", "_segment", "_named"},
     "hl7.escapes": {"_separators_of", "escaping", "_sequences", "_silent_sequence"},
     "hl7.echoing": {"_marks"},

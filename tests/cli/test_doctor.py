@@ -365,7 +365,7 @@ def test_the_support_file_holds_nothing_about_anybody(
         kept = command("doctor", "--bundle", tmp_path / "kept.zip", "--keep-hosts", "-c", site)
         again = command("doctor", "--bundle", bundle, "-c", site)
     assert (ended.code, kept.code, again.code) == (1, 1, 2)
-    assert bundle.stat().st_mode & 0o777 == 0o600
+    assert os.name != "posix" or bundle.stat().st_mode & 0o777 == 0o600
     with zipfile.ZipFile(bundle) as opened:
         texts = {name.rpartition("/")[2]: opened.read(name).decode() for name in opened.namelist()}
     for name, text in texts.items():
