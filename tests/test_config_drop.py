@@ -33,7 +33,6 @@ def test_the_settings_reach_the_folder(site: Path) -> None:
     [policy] = drop_policies(after)
     assert (policy.feed, policy.folder) == ("hr", site / "in/staff")
     assert (policy.pattern, policy.settle, policy.done, policy.failed) == ("*.txt", 5.0, "ok", "failed")
-    assert policy.largest == 10 * 2**20
     assert f"{FEED_FILE}: drop.folder" in needs_restart(before, after)
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -84,8 +83,13 @@ class ReloadRefused(ConfigError):
 
 def delivered_by(settings: Settings) -> dict[str, Any]:
     """What the delivery role works by."""
-    used = {name for feed in settings.feeds.values() for name in feed.destinations}
-    return {"tasks": settings.tasks, **{f"destinations/{name}": settings.destinations[name] for name in used}}
+    feeds = {name: (feed.destinations, feed.hl7.key_system, feed.full_file) for name, feed in settings.feeds.items()}
+    used = {name for destinations, _, _ in feeds.values() for name in destinations}
+    return {
+        "tasks": settings.tasks,
+        "feeds": feeds,
+        "destinations": {name: settings.destinations[name] for name in used},
+    }
 
 
 def needs_restart(before: Settings, after: Settings) -> list[str]:
@@ -135,9 +139,7 @@ class Running:
         for name, listener in self.listeners.items():
             if policy := applied.policies.get(name):
                 self.policies[name] = policy
-                listener.intake = copy(listener.intake)  # a large frame under way keeps the rules that it began with
-                listener.intake.policy = policy
-                listener.limits = self.limits_of(applied.settings.feeds[name])
+                listener.follow(policy, self.limits_of(applied.settings.feeds[name]))
                 if listener.tls is not None and name in applied.certificates:
                     listener.tls.follow(
                         applied.certificates[name], partial(certificates_of, applied.settings.feeds[name])

@@ -294,10 +294,10 @@ def look_over(store: Store, log: logs.Log) -> None:
 
 def drop_policies(settings: Settings) -> list[DropPolicy]:
     """What the settings say of each feed's drop folder, where it has one."""
-    feeds = [(feed.name, feed.drop, feed.listener.max_frame) for feed in settings.feeds.values()]
+    feeds = [(feed.name, feed.drop) for feed in settings.feeds.values()]
     return [
-        DropPolicy(name, drop.folder, drop.pattern, drop.settle, drop.done, drop.failed, largest)
-        for name, drop, largest in feeds
+        DropPolicy(name, drop.folder, drop.pattern, drop.settle, drop.done, drop.failed)
+        for name, drop in feeds
         if drop.folder is not None
     ]
 

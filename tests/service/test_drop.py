@@ -52,10 +52,11 @@ class Site:
         """As after a start of the service."""
         intake = Intake(policy, b"x" * 32, clock=lambda: NOW)
         return DropFolder(
-            DropPolicy("staff", self.folder, settle=2.0, largest=20_000),
+            DropPolicy("staff", self.folder, settle=2.0),
             lambda: intake,
             lambda: self.store,
             self.log,
+            largest=lambda: 20_000,
             stored=self.asked.append,
             clocks=Clocks(lambda: NOW, lambda: self.at),
         )

@@ -1,19 +1,147 @@
-"""The thread that reads the configuration again outlives whatever happens in it."""
+"""What is read again is in force, or named; the thread that reads it outlives whatever happens in it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import structlog
+from pydantic import BaseModel
+from twisted.internet.task import Clock
 
+from hl7bridge.assemble.feeds import feed_policy
+from hl7bridge.config import Feed as FeedSettings
 from hl7bridge.config import load
-from hl7bridge.service.reloading import Reloader, Running
+from hl7bridge.intake.intake import Intake
+from hl7bridge.service.inbound.drop import _largest
+from hl7bridge.service.inbound.listener import MllpListener
+from hl7bridge.service.reloading import Reloader, Running, read_again
+from hl7bridge.service.startup import limits_of
 from hl7bridge.store.opening import open_store
-from tests.bridges import Feed, destination, wait_until, write_configuration
+from tests.bridges import Feed, destination, merged, wait_until, write_configuration
 from tests.journey import KEY_SYSTEM
 
 SECRET = "a value that must not be told"
+
+OTHER: dict[str, Any] = {
+    "destinations": ["fhir", "second"],
+    "map": "site",
+    "listener.host": "127.0.0.2",
+    "listener.port": 1,
+    "listener.allow": ["192.0.2.0/24"],
+    "listener.max_frame": "1MiB",
+    "listener.max_connections": 7,
+    "listener.max_connections_per_host": 7,
+    "listener.frame_timeout": "7s",
+    "listener.frame_rate": "7B",
+    "listener.answer_timeout": "7s",
+    "listener.idle_timeout": "7s",
+    "listener.end_of_block_timeout": "7s",
+    "hl7.charset": "latin-1",
+    "hl7.fallback_version": "2.3",
+    "hl7.key_system": "urn:oid:2.999.7",
+    "hl7.timezone": "Europe/Berlin",
+    "hl7.takes": ["staff", "adt"],
+    "hl7.unsupported": "ignore",
+    "acknowledgment.mode": "original",
+    "acknowledgment.acknowledge_when": "delivered",
+    "acknowledgment.ack_deadline": "7s",
+    "acknowledgment.when_pending": "refuse",
+    "acknowledgment.acknowledge_for": ["fhir"],
+    "acknowledgment.application_acknowledgment_to": "127.0.0.1:7",
+    "acknowledgment.duplicate_window": "7s",
+    "acknowledgment.codes.content": "AR",
+    "acknowledgment.codes.unsupported": "AE",
+    "acknowledgment.codes.unavailable": "close",
+    "acknowledgment.codes.mixed": "AA",
+    "adt.recheck": "7s",
+    "drop.folder": "in",
+    "drop.pattern": "*.txt",
+    "drop.settle": "7s",
+    "drop.done": "ok",
+    "drop.failed": "bad",
+    "full_file.deactivate_missing": "hold",
+    "full_file.max_missing_percent": 7.0,
+    "limits.max_segments": 700,
+    "limits.max_record_segments": 70,
+    "limits.max_repetitions": 70,
+    "limits.max_records_per_key": 7,
+    "authorities": {"HOSP": "urn:oid:2.999.7"},
+    "tables": {"0182": {"DR": "MD"}},
+}
+"""Each key of a feed, and another value than it has before."""
+
+ELSEWHERE = {"listener.tls": "test_listener_tls.py", "listener.plain": "asked at the start alone", "name": "the file's"}
+
+
+def keys_of(section: type[BaseModel], before: str = "") -> Iterator[str]:
+    for name, one in section.model_fields.items():
+        kind = one.annotation
+        if before + name not in ELSEWHERE:
+            nested = isinstance(kind, type) and issubclass(kind, BaseModel)
+            yield from keys_of(kind, f"{before}{name}.") if nested else [before + name]
+
+
+class Site:
+    """What a running listener goes by, without its sockets and threads."""
+
+    def __init__(self, folder: Path) -> None:
+        self.settings = settings = load(folder)
+        [(name, feed)] = settings.feeds.items()
+        policy = feed_policy(feed, settings)
+        intake, log = Intake(policy, b"x" * 32), structlog.get_logger()
+        self.listener = MllpListener(intake, None, limits_of(feed), Clock(), log)  # type: ignore[arg-type]
+        self.running = Running({name: self.listener}, {name: policy}, None, limits_of, feed_policy)
+
+    def goes_by(self) -> dict[str, Any]:
+        """What counts for the next frame, connection, or file."""
+        listener = self.listener
+        policy, limits = listener.intake.policy, listener.limits
+        seen = {f"limits.{one.name}": getattr(limits, one.name) for one in fields(limits) if one.name != "allow"}
+        seen |= {
+            one.name: getattr(policy, one.name) for one in fields(policy) if one.name not in ("rules", "destinations")
+        }
+        seen |= {f"rules.{one.name}": repr(getattr(policy.rules, one.name)) for one in fields(policy.rules)}
+        return seen | {
+            "destinations": sorted(policy.destinations),
+            "allowed": listener.admission.allows("198.51.100.1"),
+            "recheck": listener.intake.known.recheck,
+            "dropped": _largest(listener),
+        }
+
+    def read_again(self) -> bool:
+        """Whether anything that it goes by, or the delivery role does, has changed, or is named as waiting for a restart."""
+        before = self.goes_by()
+        applied = read_again(self.settings, self.settings, feed_policy)
+        self.running.follow(applied)
+        return self.goes_by() != before or applied.delivery_differs or bool(applied.restart)
+
+
+def write(folder: Path, key: str = "") -> None:
+    settings: Any = OTHER.get(key)
+    for name in reversed(key.split(".")):
+        settings = {name: settings}
+    settings = settings if key else {}
+    to = {name: destination("http://127.0.0.1:9/fhir") for name in ("fhir", "second")}
+    write_configuration(folder, [Feed("staff", KEY_SYSTEM, settings=merged({"destinations": ["fhir"]}, settings))], to)
+
+
+def test_every_key_of_a_feed_is_in_force_after_a_reload_or_named(tmp_path: Path) -> None:
+    assert set(OTHER) == set(keys_of(FeedSettings))
+    (tmp_path / "conf" / "maps").mkdir(parents=True)
+    (tmp_path / "conf" / "maps" / "site.toml").write_text('[tables.0183]\nW = "A"\n')
+    write(tmp_path)
+    assert not Site(tmp_path).read_again()
+    lost = []
+    for key in OTHER:
+        write(tmp_path)
+        site = Site(tmp_path)
+        write(tmp_path, key)
+        if not site.read_again():
+            lost.append(key)
+    assert not lost
 
 
 def test_a_fault_of_ours_refuses_the_reload_and_the_next_one_is_looked_at(tmp_path: Path) -> None:

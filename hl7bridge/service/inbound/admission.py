@@ -46,9 +46,13 @@ class Admission:
     """The rules of one listener. `networks`: CIDR texts, none = everybody. `seconds()`: a monotonic clock."""
 
     def __init__(self, networks: Sequence[str], log: Log, seconds: Callable[[], float]) -> None:
-        self._networks = [ipaddress.ip_network(text) for text in networks]
+        self.follow(networks)
         self._log, self._seconds = log, seconds
         self._untold, self._told = 0, -TELL_EVERY
+
+    def follow(self, networks: Sequence[str]) -> None:
+        """Take connections from these networks alone from now on; those that are there stay."""
+        self._networks = [ipaddress.ip_network(text) for text in networks]
 
     def allows(self, host: str) -> bool:
         """Whether the address is of an allowed network. An IPv4 address that came over IPv6 counts as what it is."""

@@ -42,7 +42,7 @@ MOST_ERRORS = 100  # errors told of one message; `msg show` has them all
 
 @dataclass(frozen=True, slots=True)
 class DropPolicy:
-    """What a feed's settings say of its drop folder. `settle` in seconds, `largest`: bytes of one message."""
+    """What a feed's settings say of its drop folder. `settle` in seconds."""
 
     feed: str
     folder: Path
@@ -50,7 +50,6 @@ class DropPolicy:
     settle: float = 2.0
     done: str = "done"
     failed: str = "failed"
-    largest: int = 10 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +70,20 @@ class DropFolder(threading.Thread):
         open_store: Callable[[], Store],
         log: Log,
         *,
+        largest: Callable[[], int] = lambda: 10 * 1024 * 1024,
         room: Callable[[], bool] = lambda: True,
         committed: Callable[[], None] = lambda: None,
         stored: Callable[[NewMessage], None] = lambda _: None,
         poll_interval: float = 1.0,
         clocks: Clocks | None = None,
     ) -> None:
-        """`intake()`: the feed's rules as they are now. `room()`: whether there is room for messages. `committed()` is
-        called after each group, `stored(message)` for each patient message that asks about somebody (see `Intake.stored`).
+        """`intake()`: the feed's rules as they are now. `largest()`: bytes of one message, likewise. `room()`: whether
+        there is room for messages. `committed()` is called after each group, `stored(message)` for each patient message
+        that asks about somebody (see `Intake.stored`).
         `poll_interval`: seconds between two looks."""
         super().__init__(name=f"drop-{policy.feed}", daemon=True)
         self._policy, self._intake, self._open_store, self._log = policy, intake, open_store, log
+        self._largest = largest
         self._room, self._committed, self._stored, self._poll_interval = room, committed, stored, poll_interval
         self._clocks = clocks or Clocks()
         self._stopping = threading.Event()
@@ -210,6 +212,10 @@ class DropFolder(threading.Thread):
             self._log.warning(event, path=name, error=error)
 
 
+def _largest(listener: MllpListener) -> int:
+    return listener.limits.max_frame
+
+
 def watch(
     policies: Sequence[DropPolicy],
     listeners: Mapping[str, MllpListener],
@@ -228,6 +234,7 @@ def watch(
             partial(getattr, listener, "intake"),
             open_store,
             log,
+            largest=partial(_largest, listener),
             room=room,
             committed=committed,
             stored=partial(reactor.callFromThread, listener.intake.stored),  # whom it knows is shared by later rules
@@ -256,7 +263,7 @@ class _FileReading:
         """
         begun = "a dropped file goes on" if self.file.taken.messages else "a dropped file begins"
         self._log.info(begun, path=self.file.name, bytes=self.file.size, count=self.file.taken.messages)
-        stream = MessageStream(self._folder._policy.largest)
+        stream = MessageStream(self._folder._largest())
         group: list[Piece] = []
         size = 0
         for piece in _pieces(content, stream, same):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 from twisted.internet import protocol
 from twisted.internet.defer import DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
 
-from hl7bridge.intake.intake import Intake
+from hl7bridge.intake.intake import FeedPolicy, Intake
 from hl7bridge.service.inbound.admission import Admission
 from hl7bridge.service.inbound.connection import MllpConnection
 from hl7bridge.service.inbound.frame_memory import FrameMemory
@@ -76,6 +77,14 @@ class MllpListener(protocol.Factory):
     def release(self, connection: MllpConnection) -> None:
         """The connection is gone."""
         self.connections.discard(connection)
+
+    def follow(self, policy: FeedPolicy, limits: Limits) -> None:
+        """Go by these from the next frame, and the next connection, on (a reload)."""
+        self.intake = copy(self.intake)  # a large frame under way keeps the rules that it began with
+        self.intake.policy = policy
+        self.intake.known.recheck = policy.recheck
+        self.limits = limits
+        self.admission.follow(limits.allow)
 
     def counted(self, what: str) -> None:
         """One more of these (accepted, refused, ignored, duplicate, acknowledgment, empty-frame, bytes-discarded)."""
