@@ -55,16 +55,20 @@ class Numbering:
         place = finding.location
         # A segment that is not there has no number of its own: it is named by that of its MFE.
         counted = "MFE" if finding.local == "segment-missing" else place.segment if place else ""
-        return replace(
-            finding,
-            location=self._place(place, counted) if place else None,
-            position=finding.position + self.positions if finding.position else 0,
+        return Finding(
+            finding.code,
+            finding.local,
+            finding.text,
+            finding.severity,
+            self._place(place, counted) if place else None,
+            finding.position + self.positions if finding.position else 0,
         )
 
     def _place(self, place: Location, counted: str) -> Location:
         if place.occurrence <= self._opening.get(counted, 0):
             return place
-        return replace(place, occurrence=place.occurrence + self._seen.get(counted, 0))
+        occurrence = place.occurrence + self._seen.get(counted, 0)
+        return Location(place.segment, occurrence, place.field, place.repetition, place.component)
 
     def advance(self, part: Message, records: int) -> None:
         """The part has been read: the next one stands behind it."""

@@ -34,8 +34,8 @@ LONG = 16 * 1024
 MOST_PARTS = 100
 """The same of its segments and repetitions together, and of every other field of its header."""
 
-PART_RECORDS = 10
-"""Records in a part: what one transaction writes out."""
+PART_RECORDS = 20
+"""Records in a part: what is read between two pauses, and what one transaction writes out."""
 
 MOST_REMARKS = 1000
 """Warnings that one answer gives at most; beyond them its sender does not read on, and `msg show` has them all."""
@@ -195,7 +195,7 @@ def _read_in_parts(
     parts: list[Part] = []
     for raw_part in split_records(raw, header.separators.field.encode("latin-1"), PART_RECORDS):
         message = Message(raw_part, charset, codec=codec)
-        translation = staff.translate(message, rules, moment, pause=pause)
+        translation = staff.translate(message, rules, moment)
         if reading is None:
             reading = Reading(message, translation.mapping_version, findings=list(translation.findings))
         found = map(per_key.checked, map(numbering.record, translation.records))

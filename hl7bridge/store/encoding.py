@@ -42,9 +42,9 @@ def unseal(codec: int, content: bytes) -> bytes:
     return content
 
 
-def echo_to_bytes(echo: RecordEcho) -> bytes:
+def echo_to_text(echo: RecordEcho) -> str:
     """Read back by `record_from_row`."""
-    return _ENCODE([echo.event, echo.control_id, echo.key, echo.key_type]).encode()
+    return _ENCODE([echo.event, echo.control_id, echo.key, echo.key_type])
 
 
 def findings_to_text(findings: Sequence[Finding]) -> str:
@@ -57,12 +57,22 @@ def findings_from_text(text: str) -> tuple[Finding, ...]:
     return tuple(_finding_from_list(item) for item in json.loads(text)) if text else ()
 
 
-@lru_cache(maxsize=1024)
 def _finding_to_text(finding: Finding) -> str:
-    """Message after message has the same findings."""
+    said = _said(finding.code, finding.local, finding.text, finding.severity)
     place = finding.location
-    where = [place.segment, place.occurrence, place.field, place.repetition, place.component] if place else None
-    return _ENCODE([finding.code, finding.local, finding.text, finding.severity.value, where, finding.position])
+    if place is None:
+        return f"{said}, null, {finding.position}]"
+    where = f"{place.occurrence}, {place.field}, {place.repetition}, {place.component}"
+    return f"{said}, [{_name(place.segment)}, {where}], {finding.position}]"
+
+
+@lru_cache(maxsize=1024)
+def _said(code: str, local: str, text: str, severity: Severity) -> str:
+    """The begin of a finding, which message after message, and record after record, has again."""
+    return _ENCODE([code, local, text, severity.value])[:-1]
+
+
+_name = lru_cache(maxsize=1024)(_ENCODE)
 
 
 def _finding_from_list(item: list[Any]) -> Finding:

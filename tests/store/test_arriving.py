@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hl7bridge.model import Action
+from hl7bridge.model import Action, Finding, Location, Severity
+from hl7bridge.store.encoding import echo_to_text, findings_from_text, findings_to_text
 from hl7bridge.store.inbox.arriving import pack, unpack
 from hl7bridge.store.sqlite import SqliteStore
-from hl7bridge.store.store import Acknowledgment, DeliveryState, NewMessage
+from hl7bridge.store.store import Acknowledgment, DeliveryState, NewMessage, NewRecord, Part
 from tests.store.builders import NOW, PENDING, POSITIVE, accept_one, change, claim, message, settlement
 
 
@@ -43,6 +46,60 @@ def test_what_is_packed_is_unpacked(keys: list[str]) -> None:
     assert tuple(unpack(part.content)) == given.records
     expected = len(keys) + 1
     assert (part.records, part.deliveries) == (len(keys) + 2, {"main": expected, "other": expected})
+
+
+@pytest.mark.parametrize("form", ["first", "present"])
+def test_its_rows_are_those_of_a_message_that_is_stored_at_once(tmp_path: Path, form: str) -> None:
+    """Packed by this version, or by one that packed the echo, the findings and the change alone."""
+    told = Finding("103", "unmapped-code", 'no code for "x"', Severity.WARNING, Location("STF", 2, 7, 1, 3), 1)
+    changes = [change(f"k{number}", action) for number, action in enumerate(Action)]
+    changes += [change("away", Action.DEACTIVATE, temporary=True), change("absent", active=False)]
+    whole = message(*changes, None, not_before=LATER, destinations=["main", "other"])
+    first = whole.records[0]
+    told_twice = (told, replace(told, location=None))
+    whole = replace(
+        whole, records=(NewRecord(replace(first.record, findings=told_twice), first.deliveries), *whole.records[1:])
+    )
+    part = pack(whole.records) if form == "present" else packed_as_at_first(whole.records)
+    rows = []
+    for name, one in (("whole", whole), ("parts", replace(whole, records=(), parts=(part,)))):
+        with SqliteStore(tmp_path / name) as store:
+            accept = store.inbox.accept([one], NOW)
+            store.arrivals.write_out_all(accept[0].message_id, NOW)
+            tables = (f"SELECT * FROM {table} ORDER BY rowid" for table in ("record", "delivery"))
+            rows.append([[tuple(row) for row in store.connection.execute(sql)] for sql in tables])
+    assert rows[0] == rows[1]
+    assert len(rows[0][0]) == len(changes) + 1
+
+
+def packed_as_at_first(records: Sequence[NewRecord]) -> Part:
+    """As earlier versions did it."""
+    rows = [
+        [
+            new.record.position,
+            findings_to_text(new.record.findings),
+            echo_to_text(new.record.echo),
+            new.record.change.to_json() if new.record.change else None,
+            [[one.destination, one.lane, one.not_before, one.order_time] for one in new.deliveries],
+        ]
+        for new in records
+    ]
+    return replace(pack(records), content=zlib.compress(json.dumps(rows).encode(), 1))
+
+
+@given(
+    st.builds(
+        Finding,
+        code=st.sampled_from(["101", "103"]),
+        local=st.sampled_from(["unmapped-code", "segment-missing"]),
+        text=st.text(max_size=20),
+        severity=st.sampled_from(list(Severity)),
+        location=st.none() | st.builds(Location, segment=st.text(max_size=4), component=st.integers(0, 9)),
+        position=st.integers(0, 10**6),
+    )
+)
+def test_a_finding_is_read_back_as_it_was_written(finding: Finding) -> None:
+    assert findings_from_text(findings_to_text([finding, finding])) == (finding, finding)
 
 
 def test_it_is_delivered_in_order_with_what_came_before_and_after(store: SqliteStore) -> None:

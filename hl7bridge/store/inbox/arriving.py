@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from operator import attrgetter
 
 from hl7bridge.model import DeliveryState, StaffChange
 from hl7bridge.store.connection import StoreConnection, StorePart
-from hl7bridge.store.encoding import PLAIN, echo_to_bytes, findings_to_text, record_from_row, unseal
-from hl7bridge.store.inbox.batch import InboxRows
+from hl7bridge.store.encoding import PLAIN, record_from_row, unseal
+from hl7bridge.store.inbox.batch import InboxRows, WrittenRecord
 from hl7bridge.store.queue.lanes import Lanes
 from hl7bridge.store.rows import (
     DeliveryStatus,
@@ -30,6 +32,7 @@ from hl7bridge.store.rows import (
 
 WRITE_OUTS = 40  # parts of large messages that are written out at one time at most
 _QUICK = 1  # zlib level: records of one file are much alike
+_FIRST_FORM = 4  # columns of a record as earlier versions packed it, without what its deliveries are told by
 
 OLDEST = (
     "SELECT a.message_id, a.part, a.delivery_id, a.force, a.codec, a.content, m.feed, m.received"
@@ -38,13 +41,10 @@ OLDEST = (
 
 
 def pack(records: Sequence[NewRecord]) -> Part:
-    """Records with their deliveries as one part of a message (about a tenth of their size)."""
+    """Records with their deliveries as one part of a message, about a tenth of their size: what their rows will hold."""
     rows = [
         [
-            new.record.position,
-            findings_to_text(new.record.findings),
-            echo_to_bytes(new.record.echo).decode(),
-            new.record.change.to_json() if new.record.change else None,
+            *_FIELDS(WrittenRecord.of(new.record)),
             [[one.destination, one.lane, one.not_before, one.order_time] for one in new.deliveries],
         ]
         for new in records
@@ -53,15 +53,35 @@ def pack(records: Sequence[NewRecord]) -> Part:
     return Part(len(rows), dict(deliveries), zlib.compress(json.dumps(rows).encode(), _QUICK))
 
 
+_FIELDS = attrgetter(*(field.name for field in fields(WrittenRecord)))
+
+
 def unpack(content: bytes) -> list[NewRecord]:
     """The records of a part, equal to those that were packed."""
     return [
         NewRecord(
-            record_from_row(position, findings, PLAIN, echo.encode(), change.encode() if change else None),
-            tuple(NewDelivery(name, tuple(lane), due, order) for name, lane, due, order in deliveries),
+            record_from_row(
+                one.position,
+                one.findings,
+                PLAIN,
+                one.echo.encode(),
+                None if one.change is None else one.change.encode(),
+            ),
+            deliveries,
         )
-        for position, findings, echo, change, deliveries in json.loads(zlib.decompress(content))
+        for one, deliveries in _written(content)
     ]
+
+
+def _written(content: bytes) -> Iterator[tuple[WrittenRecord, tuple[NewDelivery, ...]]]:
+    for *row, deliveries in json.loads(zlib.decompress(content)):
+        to = tuple(NewDelivery(name, tuple(lane), due, order) for name, lane, due, order in deliveries)
+        if len(row) == _FIRST_FORM:
+            position, findings, echo, change = row
+            record = record_from_row(position, findings, PLAIN, echo.encode(), change.encode() if change else None)
+            yield WrittenRecord.of(record), to
+        else:
+            yield WrittenRecord(*row), to
 
 
 class Arriving(StorePart):
@@ -77,10 +97,11 @@ class Arriving(StorePart):
         if not row:
             return False
         message_id, part, delivery_id, force, codec, content, feed, received = row
-        records = tuple(unpack(unseal(codec, content)))
-        message = NewMessage(feed, received, {}, b"", 0, None, MessageState.ACCEPTED, records, force=bool(force))
+        message = NewMessage(feed, received, {}, b"", 0, None, MessageState.ACCEPTED, force=bool(force))
         batch = InboxRows.of_part(self._connection, self._lanes, delivery_id, now)
-        batch.add_records(message_id, message)
+        placed: dict[str, list[int]] = {}
+        for record, deliveries in _written(unseal(codec, content)):
+            batch.add_record(message_id, message, record, deliveries, placed)
         batch.write()
         self._execute("DELETE FROM arrival WHERE message_id = ? AND part = ?", (message_id, part))
         return True

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from hl7bridge.model import LIFECYCLE, Result, StaffChange
+from hl7bridge.model import LIFECYCLE, Record, Result, StaffChange
 from hl7bridge.store.connection import StoreConnection, each
-from hl7bridge.store.encoding import PLAIN, echo_to_bytes, findings_to_text, unseal
+from hl7bridge.store.encoding import PLAIN, echo_to_text, findings_to_text, unseal
 from hl7bridge.store.queue.lanes import NEW, Lanes, keys_to_text, lane_key
 from hl7bridge.store.rows import (
     Accepted,
@@ -68,6 +68,44 @@ _ARRIVAL = (
     "INSERT INTO arrival (message_id, part, delivery_id, records, deliveries, force, codec, key_id, content)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, '', ?)"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenRecord:
+    """A record as its rows hold it. `change`: JSON, None for a record without one; `kind` to `only_if_missing` are of it.
+
+    `lifecycle`: its action begins or ends a person's time with the staff. `leaver`: it says that the person is not there."""
+
+    position: int
+    failed: bool
+    findings: str
+    echo: str
+    change: str | None = None
+    source_key: str = ""
+    kind: str = ""
+    lifecycle: bool = False
+    leaver: bool = False
+    only_if_missing: bool = False
+
+    @classmethod
+    def of(cls, record: Record) -> WrittenRecord:
+        """The record, written."""
+        findings, echo, change = findings_to_text(record.findings), echo_to_text(record.echo), record.change
+        if change is None:
+            return cls(record.position, record.failed, findings, echo)
+        return cls(
+            record.position,
+            record.failed,
+            findings,
+            echo,
+            change.to_json(),
+            change.source_key,
+            change.kind,
+            change.action in LIFECYCLE,
+            change.says_present is False,
+            change.only_if_missing,
+        )
+
 
 _Chain = tuple[str, str, str, str]  # control id, feed, MSH-3, MSH-4: what makes two messages the same id
 
@@ -202,30 +240,41 @@ class InboxRows:
         """The message's records with their deliveries; returns the numbers of these by their state."""
         placed: dict[str, list[int]] = {}
         for new in message.records:
-            record, change = new.record, new.record.change
-            self._records.append(
-                (
-                    message_id,
-                    record.position,
-                    change.source_key if change else "",
-                    record.failed,
-                    findings_to_text(record.findings),
-                    PLAIN,
-                    echo_to_bytes(record.echo),
-                    change.to_json().encode() if change else None,
-                )
-            )
-            if change:
-                for delivery in new.deliveries:
-                    if change.only_if_missing and not self._asks(message, change, delivery.destination):
-                        continue
-                    state = self._add_delivery(message_id, record.position, message, change, delivery)
-                    placed.setdefault(state, []).append(self._delivery_id - 1)
+            self.add_record(message_id, message, WrittenRecord.of(new.record), new.deliveries, placed)
         return placed
 
-    def _asks(self, message: NewMessage, change: StaffChange, destination: str) -> bool:
+    def add_record(
+        self,
+        message_id: int,
+        message: NewMessage,
+        record: WrittenRecord,
+        deliveries: Sequence[NewDelivery],
+        placed: dict[str, list[int]],
+    ) -> None:
+        """A record with its deliveries, whose numbers go into `placed` by their state."""
+        self._records.append(
+            (
+                message_id,
+                record.position,
+                record.source_key,
+                record.failed,
+                record.findings,
+                PLAIN,
+                record.echo.encode(),
+                None if record.change is None else record.change.encode(),
+            )
+        )
+        if record.change is None:
+            return
+        for delivery in deliveries:
+            if record.only_if_missing and not self._asks(message, record.source_key, delivery.destination):
+                continue
+            state = self._add_delivery(message_id, message, record, delivery)
+            placed.setdefault(state, []).append(self._delivery_id - 1)
+
+    def _asks(self, message: NewMessage, source_key: str, destination: str) -> bool:
         """Whether the destination is to be asked about the person of a mention; it counts as asked from here on."""
-        person = (message.feed, destination, change.source_key)
+        person = (message.feed, destination, source_key)
         if message.recheck > 0:
             if person in self._asked:
                 return False
@@ -241,43 +290,41 @@ class InboxRows:
         )
         return True
 
-    def _add_delivery(
-        self, message_id: int, position: int, message: NewMessage, change: StaffChange, new: NewDelivery
-    ) -> str:
+    def _add_delivery(self, message_id: int, message: NewMessage, record: WrittenRecord, new: NewDelivery) -> str:
         delivery_id = self._delivery_id
         self._delivery_id += 1
-        if new.not_before or change.action in LIFECYCLE:
-            self._supersede(delivery_id, message.feed, change, new)
+        if new.not_before or record.lifecycle:
+            self._supersede(delivery_id, message.feed, record, new)
         state = "scheduled" if new.not_before else "queued"
         self._deliveries.append(
             (
                 delivery_id,
                 message_id,
-                position,
+                record.position,
                 new.destination,
                 message.feed,
-                change.source_key,
-                change.kind,
+                record.source_key,
+                record.kind,
                 state,
                 delivery_id,
                 keys_to_text({lane_key(new.destination, key) for key in new.lane}),
                 NEW,
-                change.says_present is False,
+                record.leaver,
                 _order_time(new.order_time),
                 message.force,
                 new.not_before,
             )
         )
         if self._late and new.not_before:
-            younger = self._replaced_by(delivery_id, message.feed, change, new)
+            younger = self._replaced_by(delivery_id, message.feed, record, new)
             if younger:
                 self.write()
                 self._lanes.end(delivery_id, Result.SUPERSEDED, self._now, by=younger)
         return state
 
-    def _supersede(self, delivery_id: int, feed: str, change: StaffChange, new: NewDelivery) -> None:
+    def _supersede(self, delivery_id: int, feed: str, record: WrittenRecord, new: NewDelivery) -> None:
         """End scheduled deliveries of the person that this one replaces: for the same time, or of the same kind."""
-        person = (change.source_key, feed, new.destination)
+        person = (record.source_key, feed, new.destination)
         if person in self._scheduled:
             self.write()  # one of this very batch may be meant: it must be there to be found
         earlier = self._connection.execute(
@@ -285,18 +332,19 @@ class InboxRows:
             " WHERE state = 'scheduled' AND source_key = ? AND feed = ? AND destination = ? AND id < ?",
             (*person, delivery_id),
         ).fetchall()
+        change = StaffChange.from_json(record.change or "") if earlier else None
         for earlier_id, not_before, action in earlier:
-            if _replaces(change, new.not_before, action, not_before):
+            if change and _replaces(change, new.not_before, action, not_before):
                 self._lanes.end(earlier_id, Result.SUPERSEDED, self._now, by=delivery_id)
         if new.not_before:
             self._scheduled.add(person)
 
-    def _replaced_by(self, delivery_id: int, feed: str, change: StaffChange, new: NewDelivery) -> int:
+    def _replaced_by(self, delivery_id: int, feed: str, record: WrittenRecord, new: NewDelivery) -> int:
         """The delivery of a younger message, written down already, that replaces this scheduled one; 0 = none does."""
-        younger = self._connection.execute(YOUNGER, (change.source_key, feed, new.destination, delivery_id)).fetchall()
+        younger = self._connection.execute(YOUNGER, (record.source_key, feed, new.destination, delivery_id)).fetchall()
         for younger_id, not_before, codec, content in younger:
             later = StaffChange.from_json(unseal(codec, content).decode())
-            if _replaces(later, not_before, change.kind, new.not_before):
+            if _replaces(later, not_before, record.kind, new.not_before):
                 return int(younger_id)
         return 0
 
