@@ -2,6 +2,7 @@
 
     Hl7BridgeError
       ConfigError               a setting is wrong: which file, which key, what to do            (exit code 2)
+        NotOffered                this kind of destination does not offer what was asked for
       MessageError              the sender's fault: carries the refusal class and the finding to answer with
         UnreadableMessage         not HL7, undecodable, malformed                                  (content)
         UnsupportedMessage        type, event, version or processing id that we do not take        (unsupported)
@@ -32,6 +33,14 @@ class ConfigError(Hl7BridgeError):
         text = f"{where}: {problem}" if where else problem
         super().__init__(f"{text}. {advice}" if advice else text)
         self.problem, self.file, self.key, self.advice = problem, file, key, advice
+
+
+class NotOffered(ConfigError):
+    """A kind of destination does not offer what was asked for. `name`: the destination; `what`: "roster"."""
+
+    def __init__(self, name: str, what: str) -> None:
+        super().__init__(f"destination {name} offers no {what}")
+        self.what = what
 
 
 class MessageError(Hl7BridgeError):

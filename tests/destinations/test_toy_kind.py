@@ -1,7 +1,10 @@
-"""The seam holds a second kind of destination: cards in a folder, made known by two entries, go the whole journey."""
+"""The seam holds a second kind of destination: cards in a folder, made known by two entries, go the whole journey. What a
+kind does not say of itself has honest defaults; what it does say is all that doctor, roster and identity need.
+"""
 
 from __future__ import annotations
 
+import inspect
 import json
 import time
 import zipfile
@@ -9,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,17 +31,23 @@ from hl7bridge.desk.identity import linking, quarantine
 from hl7bridge.desk.identity.candidates import Candidates
 from hl7bridge.desk.identity.linking import Decision
 from hl7bridge.desk.mapping.withheld import withheld
+from hl7bridge.destinations.defaults import PlainDestination, PlainWords, one_of_each
+from hl7bridge.destinations.policy import Policy
+from hl7bridge.destinations.protocol import Destination, DestinationWords, NothingKnown, Sought
 from hl7bridge.destinations.reasons import LEAVING_REPORT
-from hl7bridge.errors import ConfigError
+from hl7bridge.errors import ConfigError, NotOffered
 from hl7bridge.hl7.message import Message
 from hl7bridge.intake.intake import Intake
 from hl7bridge.mapping.explain import explain
+from hl7bridge.model import Image
 from hl7bridge.service.outbound.reconciling import ReconcilePlan, reconcile
+from hl7bridge.service.outbound.reconciling import job as reconcile_job
 from hl7bridge.service.startup import start_delivery
 from hl7bridge.store.opening import open_store
 from tests.bridges import wait_until
 from tests.cli.conftest import Ended, command
-from tests.destinations.cards import CARD, UNIT, CardDestination, CardSettings, made
+from tests.destinations import cards, cards_desk
+from tests.destinations.cards import CARD, UNIT, CardDestination, CardSettings
 
 __all__ = ["command"]
 
@@ -61,6 +71,7 @@ class Site:
             (directory / "conf" / file).parent.mkdir(parents=True, exist_ok=True)
             (directory / "conf" / file).write_text(text)
         (directory / "conf/destinations").mkdir()
+        self.folder.mkdir()
         self.configure("report")
         self.store = open_store(store_location(self.settings))
         self.sent = 0
@@ -106,11 +117,19 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """Of the kind that says nothing of itself but what the journey takes."""
     monkeypatch.setitem(DESTINATION_KINDS, "cards", CardSettings)
-    monkeypatch.setitem(destinations.KINDS, "cards", made)
+    monkeypatch.setitem(destinations.KINDS, "cards", cards.made)
     made_here = Site(tmp_path)
     yield made_here
     made_here.store.close()
+
+
+@pytest.fixture
+def catalog(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """Of the kind that can be looked into."""
+    monkeypatch.setitem(destinations.KINDS, "cards", cards_desk.made)
+    return site
 
 
 def test_it_goes_the_whole_journey(site: Site) -> None:
@@ -181,15 +200,14 @@ def test_whoever_shares_a_unit_shares_a_lane_and_compares(site: Site) -> None:
     assert ledger_of(site.store, "cards").written_by(UNIT, "ICU") != ()
 
 
-def test_a_person_says_whose_a_card_is(site: Site) -> None:
-    site.configure("write")
-    store, settings = site.store, site.settings
-    site.folder.mkdir()
-    (site.folder / f"{CARD}-staff-E7.json").write_text('{"active": true, "name": "Berg, Nils"}')
-    (site.folder / f"{CARD}-staff-E9.json").write_text('{"active": false}')
-    with site.running():
-        site.take_in("E7", "MAD")
-        site.until(held=1)
+def test_a_person_says_whose_a_card_is(catalog: Site) -> None:
+    catalog.configure("write")
+    store, settings = catalog.store, catalog.settings
+    (catalog.folder / f"{CARD}-staff-E7.json").write_text('{"active": true, "name": "Berg, Nils"}')
+    (catalog.folder / f"{CARD}-staff-E9.json").write_text('{"active": false}')
+    with catalog.running():
+        catalog.take_in("E7", "MAD")
+        catalog.until(held=1)
         with Candidates(settings) as candidates:
             [row] = quarantine.find(store, candidates).rows
             [card] = candidates.of(row)
@@ -210,22 +228,22 @@ def test_a_person_says_whose_a_card_is(site: Site) -> None:
             file = b"feed,key,practitioner\nstaff,E7,../E7\nstaff,E7,staff-E8\n"
             wrong = linking.link_by_file(*given, file, "decided.csv", ANA, WHY).wrong
             assert [line.split(":")[0] for line in wrong] == ["line 2", "line 3"]
-            (site.folder / f"{CARD}-staff-E7.json").write_text('{"active": false, "name": "Okonkwo"}')
+            (catalog.folder / f"{CARD}-staff-E7.json").write_text('{"active": false, "name": "Okonkwo"}')
             candidates.refresh(row)
             assert [fact.text for one in candidates.of(row) for fact in one.facts] == ["Okonkwo", "inactive"]
             done = linking.link(*given, Decision("staff", "E7", "staff-E7"), ANA, WHY, release=True)
             assert (done.released, done.person, done.made[0].person_id) == ((row["id"],), "card", "staff-E7")
-        site.until(updated=1)
-    assert site.card(CARD, "staff-E7") == {"active": True, "name": "Okonkwo"}
-    assert site.card(UNIT, "ICU") == {"E7": "always"}
+        catalog.until(updated=1)
+    assert catalog.card(CARD, "staff-E7") == {"active": True, "name": "Okonkwo"}
+    assert catalog.card(UNIT, "ICU") == {"E7": "always"}
 
 
-def test_a_card_gets_little_of_what_is_mapped(site: Site) -> None:
-    feed = site.settings.feeds["staff"]
+def test_a_card_gets_little_of_what_is_mapped(catalog: Site) -> None:
+    feed = catalog.settings.feeds["staff"]
     pmu = HEAD.format(time="20270115080000", type="PMU^B01", id="C1") + "EVN||20270115080000\r"
     message = Message((pmu + STF.format(key="E1", active="A") + "\r").encode(), ("utf-8",))
     found = explain(message, feed_rules(feed), datetime(2027, 1, 15, tzinfo=UTC))
-    kept_back = withheld(site.settings, feed, found)
+    kept_back = withheld(catalog.settings, feed, found)
     assert {row.element for row in kept_back["cards"]} >= {"Practitioner.name"}
     assert "Practitioner.identifier" not in {row.element for row in kept_back["cards"]}
 
@@ -237,16 +255,17 @@ def test_the_kind_needs_its_own_keys(site: Site) -> None:
         config.load(site.directory, {})
 
 
-def test_the_doctor_examines_it(site: Site, command: Command, tmp_path: Path) -> None:
+def test_the_doctor_examines_it(catalog: Site, command: Command, tmp_path: Path) -> None:
     """The same command, its document and its support file; what it says is the kind's own."""
-    missing = command("doctor", "-c", site.directory)
+    catalog.folder.rmdir()
+    missing = command("doctor", "-c", catalog.directory)
     assert (missing.code, "problem  folder: there is no folder" in missing.out) == (3, True)
     assert "cards:  (mode report)\n" in missing.out
     assert "fix:   Make the folder, or correct folder in conf/destinations/cards.toml." in missing.out
-    site.folder.mkdir()
-    (site.folder / f"{CARD}-1234567893.json").write_text("{}")
+    catalog.folder.mkdir()
+    (catalog.folder / f"{CARD}-1234567893.json").write_text("{}")
     bundle = tmp_path / "support.zip"
-    well = command("doctor", "cards", "--npi", "1234567893", "--bundle", bundle, "--json", "-c", site.directory)
+    well = command("doctor", "cards", "--npi", "1234567893", "--bundle", bundle, "--json", "-c", catalog.directory)
     [cards] = well.json["destinations"]
     assert (well.code, cards["name"], [check["code"] for check in cards["checks"]]) == (0, "cards", ["folder", "card"])
     assert "1234567893" in cards["checks"][1]["text"]
@@ -254,13 +273,91 @@ def test_the_doctor_examines_it(site: Site, command: Command, tmp_path: Path) ->
         assert "1234567893" not in opened.read("hl7bridge-support/doctor.json").decode(), (
             "nobody is in the support file"
         )
-    looked = command("lookup", "--npi", "1234567893", "--json", "-c", site.directory)
+    looked = command("lookup", "--npi", "1234567893", "--json", "-c", catalog.directory)
     assert (looked.code, looked.json["practitioners"][0]["id"]) == (0, "1234567893")
-    assert command("roster", "--json", "-c", site.directory).json["people"] == [{"practitioner": {}, "roles": []}]
-    assert "No destination asks for a token" in command("token", "test", "-c", site.directory).err
-    assert "needs no registration" in command("register-help", "cards", "-c", site.directory).err
-    (site.folder / f"{UNIT}-ICU.json").write_text("{")
-    assert (command("doctor", "-c", site.directory).code) == 1
+    assert command("roster", "--json", "-c", catalog.directory).json["people"] == [{"practitioner": {}, "roles": []}]
+    assert "No destination asks for a token" in command("token", "test", "-c", catalog.directory).err
+    assert "needs no registration" in command("register-help", "cards", "-c", catalog.directory).err
+    (catalog.folder / f"{UNIT}-ICU.json").write_text("{")
+    assert (command("doctor", "-c", catalog.directory).code) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer", "code"),
+    [
+        (["roster"], "destination cards offers no roster", 2),
+        (["lookup", "--npi", "1234567893"], "destination cards offers no look-up of people by an identifier", 2),
+        (["identity", "duplicates", "--scan"], "destination cards offers no roster", 2),
+        (["token", "test"], "No destination asks for a token", 0),
+        (["register-help", "cards"], '"cards" needs no registration. Its kind is cards.', 2),
+        (["doctor"], "ok       open: it can be used; more is not examined at this kind of destination", 0),
+        (["doctor", "--npi", "1234567893"], "skipped  person: nobody can be looked up at it", 0),
+    ],
+)
+def test_what_a_kind_does_not_offer_is_said(
+    site: Site, command: Command, asked: list[str], answer: str, code: int
+) -> None:
+    ended = command(*asked, "-c", site.directory)
+    assert (answer in ended.out + ended.err, ended.code) == (True, code), ended.out + ended.err
+
+
+def test_a_kind_that_examines_nothing_says_whether_it_opens(site: Site, command: Command) -> None:
+    site.folder.rmdir()
+    ended = command("doctor", "-c", site.directory)
+    assert (ended.code, "problem  open: it can't be used" in ended.out) == (3, True)
+    assert "fix:   Make it, or name another." in ended.out
+
+
+def test_nobody_is_linked_where_nobody_can_be_read(site: Site) -> None:
+    site.configure("write")
+    with site.running():
+        site.take_in("E1", "MAD")
+        site.until(created=1)
+    with Candidates(site.settings) as candidates:
+        with pytest.raises(NotOffered, match="offers no way to read a person by their id"):
+            linking.link(site.store, site.settings, candidates, Decision("staff", "E1", "staff-E2"), ANA, WHY)
+        [one] = [candidates.described("cards", {"id": "staff-E1", "name": "Okonkwo", "active": True})]
+        assert (one.shown, [fact.text for fact in one.facts]) == ("staff-E1", ["Okonkwo"])
+
+
+class Bare(PlainDestination):
+    """A kind that says nothing of itself at all."""
+
+
+def test_a_bare_kind_takes_nothing_back_and_compares_nothing(site: Site) -> None:
+    bare: Any = Bare(Policy("bare", mode="write"))
+    image = Image(CARD, "1", None, {"active": True})
+    taken = bare.take_back(image, ("staff", "E1"), NothingKnown(), datetime.now(UTC), write=True)
+    assert (taken.problem, taken.differences) == ("destination bare offers no way to take a write back", ())
+    lines: list[tuple[str, str]] = []
+    log: Any = SimpleNamespace(info=lambda event, **given: lines.append((event, given["text"])))
+    turn: Any = SimpleNamespace(store=site.store, go_on=lambda: True)
+    reconcile_job(bare, ReconcilePlan(), log).run(turn)
+    assert lines == [("not reconciled", "destination bare offers no comparison with the source")]
+    assert bare.look_again(CARD, [Sought("1", "1", ())], lambda number: True) == ({}, None)
+
+
+def members(kind: type) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for one in reversed(kind.__mro__):
+        found |= {name: member for name, member in vars(one).items() if not name.startswith("_")}
+    return found
+
+
+def test_the_defaults_are_those_of_the_whole_seam() -> None:
+    """Each part but delivering has a default, which is called as the protocol says."""
+    seam, given = members(Destination), members(PlainDestination)
+    assert set(seam) - set(given) == {"deliver", "rehearsal", "policy"}
+    for name in set(seam) & set(given):
+        if inspect.isfunction(seam[name]):
+            wanted, there = inspect.signature(seam[name]), inspect.signature(given[name])
+            assert list(wanted.parameters.values()) == list(there.parameters.values()), name
+    assert set(members(DestinationWords)) == set(members(PlainWords))
+
+
+def test_one_of_each_is_as_found_first_and_left_last() -> None:
+    first, other, last = Image("A", "1", {"a": 1}, {"a": 2}), Image("B", "1", None, {}), Image("A", "1", {}, {"a": 3})
+    assert one_of_each([first, other, last]) == (other, Image("A", "1", {"a": 1}, {"a": 3}))
 
 
 def test_every_kind_has_keys_and_a_factory() -> None:

@@ -276,7 +276,7 @@ def list_duplicates(
     groups: list[Sharing] = []
     with stored.opened(settings) as store, Candidates(settings) as candidates:
         for name in names:
-            with output.counting("reading Practitioners") as count:
+            with output.counting("reading people") as count:
                 if scan:
                     groups += quarantine.sharing(name, candidates.everybody(name, count))
                 else:
@@ -288,7 +288,7 @@ def list_duplicates(
             output.show((f"{group.system}|{group.value}", "bold"), f"  at {group.destination}")
             for person in group.people:
                 show_candidate(person)
-        output.say(f"{len(groups)} shared identifiers" if groups else "No two Practitioners share an identifier.")
+        output.say(f"{len(groups)} shared identifiers" if groups else "No two people share an identifier.")
     raise typer.Exit(ExitCode.FINDINGS if groups else ExitCode.GOOD)
 
 

@@ -48,7 +48,7 @@ def try_tokens(
     if as_json:
         output.show_json("token-test/1", {"destinations": [answer.data() for answer in answers]})
     elif not answers:
-        output.say("No destination asks for a token: auth.type is none.")
+        output.say("No destination asks for a token.")
     if any(answer.error for answer in answers):
         raise typer.Exit(ExitCode.UNREACHABLE)
     if any(answer.missing_scopes for answer in answers):

@@ -9,7 +9,7 @@ from hl7bridge.assemble.choosing import destination_named
 from hl7bridge.assemble.destinations import destination_of
 from hl7bridge.config import Settings
 from hl7bridge.destinations.candidates import Candidate as Candidate
-from hl7bridge.destinations.candidates import Fact
+from hl7bridge.destinations.defaults import plainly
 from hl7bridge.destinations.protocol import Destination
 from hl7bridge.errors import ConfigError
 from hl7bridge.model import JsonObject
@@ -58,8 +58,7 @@ class Candidates:
         """Of whom a summary was kept; of a destination that was taken away, what the summary says in plain."""
         if self.is_configured(name):
             return self.at(name).candidate(summary)
-        plain = (Fact(label, text) for label, text in summary.items() if isinstance(text, str) and label != "id")
-        return Candidate(str(summary.get("id", "")), str(summary.get("id", "")), tuple(plain), summary=summary)
+        return plainly(summary)
 
     def refresh(self, row: dict[str, Any]) -> None:
         """The candidates of a quarantined record as they stand now; those who are gone are left out."""

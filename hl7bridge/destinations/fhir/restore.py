@@ -11,6 +11,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from hl7bridge.destinations.defaults import one_of_each
 from hl7bridge.destinations.fhir.merging.merge import covers, identity_key, same
 from hl7bridge.destinations.fhir.plan import ORDER, held_by_others
 from hl7bridge.destinations.fhir.wire.replies import version_in
@@ -36,19 +37,15 @@ class RestorePlan:
 
 
 def combined(images: Sequence[Image], person_id: str) -> tuple[Image, ...]:
-    """One image a resource: as the first write found it, as the last one left it; the latest resource first. `person_id`
-    stands in for the Practitioner whose create got no answer; a role of which nothing is known is left out."""
-    found: dict[tuple[str, str], Image] = {}
-    for image in images:
-        resource_id = image.resource_id or (person_id if image.resource_type == "Practitioner" else "")
-        if not resource_id:
-            continue
-        first = found.get((image.resource_type, resource_id))
-        image = replace(image, resource_id=resource_id)
-        if first is not None:
-            image = replace(image, before=first.before, own=first.own)
-        found[image.resource_type, resource_id] = image
-    return tuple(reversed(found.values()))
+    """One image a resource, the latest resource first. `person_id` stands in for the Practitioner whose create got no
+    answer; a role of which nothing is known is left out."""
+    named = (
+        replace(image, resource_id=person_id)
+        if image.resource_type == "Practitioner" and not image.resource_id
+        else image
+        for image in images
+    )
+    return one_of_each([image for image in named if image.resource_id])
 
 
 def plan_restore(

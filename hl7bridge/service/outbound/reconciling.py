@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from hl7bridge.desk.reconcile import CutOff, ReconcilePlan, reconcile
 from hl7bridge.destinations.protocol import Destination
+from hl7bridge.errors import NotOffered
 from hl7bridge.model.discrepancy import ACTIVE_AT_SERVER
 from hl7bridge.service.log import Log
 from hl7bridge.service.outbound.schedule import Job, Turn, daily
@@ -20,6 +21,9 @@ def job(destination: Destination, plan: ReconcilePlan, log: Log) -> Job:
         try:
             report = reconcile(turn.store, destination, plan, go_on=turn.go_on, sleep=_sleeping(turn))
         except CutOff:
+            return
+        except NotOffered as error:
+            log.info("not reconciled", destination=destination.policy.name, text=str(error))
             return
         counts, problem = report.run.counts, report.run.problem
         say = log.error if ACTIVE_AT_SERVER in counts else log.warning if counts or problem else log.info
