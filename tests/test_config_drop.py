@@ -11,7 +11,7 @@ import pytest
 from hl7bridge import config
 from hl7bridge.service.reloading import needs_restart
 from hl7bridge.service.startup import drop_policies
-from hl7bridge.store.inbox.dropped import DONE, FAILED, READ, Taken
+from hl7bridge.store.inbox.drops import DONE, FAILED, READ, Taken
 from hl7bridge.store.opening import open_store
 from tests.cli.conftest import Ended
 from tests.cli.conftest import command as command  # the fixture

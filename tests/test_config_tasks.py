@@ -10,7 +10,7 @@ from hl7bridge import config
 from hl7bridge.assemble.destinations import destination_rules
 from hl7bridge.destinations.fhir.tasks import leaver_unverified
 from hl7bridge.service.startup import watched_of
-from hl7bridge.store.tasking import Subject
+from hl7bridge.store.worklist import Subject
 from tests.test_config import DESTINATION, DESTINATION_FILE, problems
 from tests.test_config import site as site  # the fixture
 

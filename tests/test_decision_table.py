@@ -169,7 +169,7 @@ class World:
                     said_by=partial(self.store.links.said_by, "ehr"),
                 )  # fmt: skip
                 state = DeliveryState.HELD if outcome.result is Result.HELD else DeliveryState.ENDED
-                assert not self.store.settling.settle([Settlement(one, outcome, state)], now)
+                assert not self.store.settlements.settle([Settlement(one, outcome, state)], now)
                 self.warned += [warning.local for warning in outcome.warnings if warning.severity == "W"]
                 self.tasks += [task.kind for task in outcome.tasks]
 

@@ -126,7 +126,7 @@ class Rehearsal:
                     one.change, one.known, one.feed, self.rules, self.client, self._written_by, datetime.now(UTC)
                 )
                 settlements.append(Settlement(one, outcome, DeliveryState.ENDED))
-            assert not self.store.settling.settle(settlements, now)
+            assert not self.store.settlements.settle(settlements, now)
 
     def _lane_of(self, change: StaffChange, feed: str, person_id: str) -> tuple[str, ...]:
         return lane_keys(change, feed, self.rules, person_id)

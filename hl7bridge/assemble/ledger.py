@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from hl7bridge.destinations.policy import Policy
 from hl7bridge.model import ElementValue, Known, Written
-from hl7bridge.store.queue.creating import REMEMBERED
+from hl7bridge.store.queue.creations import REMEMBERED
 from hl7bridge.store.store import Store
 
 LONGER = 1.5  # an index that was seen to lag is waited for so many times as long
@@ -38,7 +38,7 @@ def ledger_of(store: Store, destination: str) -> StoreLedger:
 
 def effective_lag(store: Store, policy: Policy) -> float:
     """Seconds that a search of the destination may lag behind: as configured, longer where it was measured so."""
-    measured = store.created.index_lag(policy.name)
+    measured = store.creations.index_lag(policy.name)
     if not policy.index_lag or measured is None:
         return policy.index_lag
     return min(max(policy.index_lag, LONGER * measured.longest), max(policy.index_lag, REMEMBERED))

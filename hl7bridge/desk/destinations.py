@@ -52,7 +52,7 @@ class Standing:
 
 def standing(store: Store, settings: Settings) -> tuple[Standing, ...]:
     """All destinations."""
-    pauses, counts = store.pausing.pauses(), store.audit.counts()["deliveries"]
+    pauses, counts = store.pauses.pauses(), store.audit.counts()["deliveries"]
     found = []
     for name, destination in settings.destinations.items():
         states, pause = counts.get(name, {}), pauses.get(name, {})
@@ -92,9 +92,9 @@ def pause(
     actor.must_have(Role.OPERATE)
     reason = why(reason)
     _known(settings, name)
-    if store.pausing.pause(name, PAUSED_BY_PERSON, clock(), who=str(actor), note=reason):
+    if store.pauses.pause(name, PAUSED_BY_PERSON, clock(), who=str(actor), note=reason):
         return Resumption(name, True, f"{name} is paused")
-    return Resumption(name, False, f"{name} was paused already ({store.pausing.pauses()[name]['reason']})")
+    return Resumption(name, False, f"{name} was paused already ({store.pauses.pauses()[name]['reason']})")
 
 
 def resume(
@@ -105,14 +105,14 @@ def resume(
     actor.must_have(Role.OPERATE)
     reason = why(reason)
     _known(settings, name)
-    found = store.pausing.pauses().get(name, {})
+    found = store.pauses.pauses().get(name, {})
     if found.get("reason") == LEAVING_REPORT:
         advice = f"`hl7bridge destination go-live {name}` shows what was reported, and queues it or (--skip) leaves it."
         raise ConfigError(f"{name} waits to go live", advice=advice)
     if found.get("reason") == MAINTENANCE and found["until"] > clock():
         advice = f"Nothing is sent before that; else take the window out of {settings.destinations[name].file}."
         raise ConfigError(f"{name} is in its maintenance window until {local_time(found['until'])}", advice=advice)
-    changed = store.pausing.resume(name, clock(), who=str(actor), note=reason)
+    changed = store.pauses.resume(name, clock(), who=str(actor), note=reason)
     return Resumption(name, changed, f"{name} is resumed" if changed else f"{name} was not paused")
 
 
@@ -137,16 +137,16 @@ def retry_writes(
             f"{name} is paused for another reason ({found})", advice=f"`hl7bridge destination resume {name}`."
         )
     latched = store.modes.unlatch(name, clock(), who=who, note=reason)
-    changed = store.pausing.resume(name, clock(), who=who, note=reason) or bool(latched)
+    changed = store.pauses.resume(name, clock(), who=who, note=reason) or bool(latched)
     holds = [hold for local in (FORBIDDEN, NOT_OFFERED)
-             for hold in store.held.holds(local=local, destination=name, limit=EVERY)]  # fmt: skip
+             for hold in store.holds.holds(local=local, destination=name, limit=EVERY)]  # fmt: skip
     again, queued = Translations(store, settings), 0
     with progress("queueing", len(holds)) as advance:
         for hold in sorted(holds, key=lambda hold: hold["id"]):
             anew = again.of(hold, clock())
             if not anew.problem:
                 given: dict[str, Any] = {"change": anew.change, "lane": anew.lane, "approves": False}
-                queued += store.held.release(hold["id"], clock(), who=who, reason=reason, **given) is Released.QUEUED
+                queued += store.holds.release(hold["id"], clock(), who=who, reason=reason, **given) is Released.QUEUED
             advance()
     if not (changed or queued):
         return Resumption(name, False, f"{name} has not refused writes")

@@ -165,7 +165,7 @@ def confirm(
                 advance()
             done = so_far
     store.modes.remember_ran_as(name, destination_of(settings.destinations[name]).policy.ran_as(), clock())
-    store.pausing.resume(name, clock(), who=who, note=reason)
+    store.pauses.resume(name, clock(), who=who, note=reason)
 
 
 def _waits(store: Store, name: str) -> bool:

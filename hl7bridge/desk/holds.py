@@ -56,8 +56,8 @@ def find(
     """What is held, for a cause, a destination, of a feed or about a staff key ("" = any), from behind `after`: the `next`
     of an earlier list. Raises ConfigError for another text."""
     wanted: dict[str, Any] = {"destination": destination, "feed": feed, "local": cause, "source_key": person}
-    found = listed(lambda: store.held.holds(**wanted, limit=limit, after=after))
-    return HoldList(found.rows, store.held.hold_causes(**wanted), found.next)
+    found = listed(lambda: store.holds.holds(**wanted, limit=limit, after=after))
+    return HoldList(found.rows, store.holds.hold_causes(**wanted), found.next)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ def release(
             anew = Anew() if as_stored else again.of(hold, clock())
             left = anew.problem or _own_request(hold, actor)
             if not left:
-                released = store.held.release(
+                released = store.holds.release(
                     hold["id"], clock(), who=str(actor), reason=reason, change=anew.change, lane=anew.lane
                 )
                 left = _LEFT[released.value] if released is not Released.QUEUED else ""
@@ -161,7 +161,7 @@ def discard(
     holds = _chosen(store, which)
     people, done = people_of(store, holds), []
     for hold in holds:
-        ended = store.held.discard(hold["id"], clock(), who=str(actor), reason=reason)
+        ended = store.holds.discard(hold["id"], clock(), who=str(actor), reason=reason)
         done.append(HoldDecided(hold["id"], ended, "" if ended else _LEFT["not held"]))
     return _decided(store, settings, people, done, actor, reason, clock)
 
@@ -194,7 +194,7 @@ def _own_request(hold: dict[str, Any], actor: Actor) -> str:
 
 
 def _held(store: Store, delivery_id: int) -> dict[str, Any]:
-    found = store.held.holds(delivery_id=delivery_id)
+    found = store.holds.holds(delivery_id=delivery_id)
     if not found:
         raise ConfigError(f"no held delivery has the id {delivery_id}", advice="`hl7bridge hold list` shows them.")
     return found[0]
@@ -208,4 +208,4 @@ def _chosen(store: Store, which: Which) -> Sequence[dict[str, Any]]:
         raise ConfigError("say which", advice=advice)
     if not which.every:
         return [_held(store, delivery_id) for delivery_id in sorted(set(which.ids))]
-    return store.held.holds(local=which.cause, destination=which.destination, limit=EVERY)
+    return store.holds.holds(local=which.cause, destination=which.destination, limit=EVERY)

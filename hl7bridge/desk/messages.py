@@ -47,7 +47,7 @@ def find(
         raise ConfigError(f'"{state}" is no state', key="--state", advice=f"Write one of {known}.")
     wanted: dict[str, Any] = {"feed": feed, "control_id": control_id, "state": state, "source_key": person}
     found = listed(lambda: store.audit.messages(**wanted, since=since, limit=limit, after=after))
-    return MessageList(found.rows, found.next, store.pausing.pauses())
+    return MessageList(found.rows, found.next, store.pauses.pauses())
 
 
 class RecordEnd(NamedTuple):

@@ -21,7 +21,7 @@ from hl7bridge.destinations.protocol import Comparing, Destination
 from hl7bridge.errors import ConfigError, Hl7BridgeError
 from hl7bridge.model import PERSON_INACTIVE, ROLES_ENDED, Task
 from hl7bridge.model.discrepancy import ACTIVE_AT_SERVER, SEVEREST, Compared, Discrepancy, Found, SourcePerson
-from hl7bridge.store.people.reconciled import Reconciliation, Verified
+from hl7bridge.store.people.reconciliations import Reconciliation, Verified
 from hl7bridge.store.store import Store
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def reconcile(
 
     name, began = destination.policy.name, clock()
     comparison = destination.comparison(ledger_of(store, name), before=before, sleep=sleep, clock=clock)
-    everybody = store.compared.people(name)
+    everybody = store.reconciliations.people(name)
     people = [(of, key) for of, key in everybody if (not feed or of == feed) and (not source_key or key == source_key)]
     found: list[Discrepancy] = []
     verified: list[Verified] = []
@@ -114,7 +114,7 @@ def reconcile(
     problem = ""
     try:
         for of, key in people:
-            source = store.compared.source_person(name, of, key)
+            source = store.reconciliations.source_person(name, of, key)
             seen = comparison.person(source)
             source, seen = _again_if_it_moved(store, name, comparison, source, seen)
             found += seen.found
@@ -137,9 +137,11 @@ def reconcile(
     counts = Counter(one.kind for one in found)
     run = Reconciliation(name, began, clock(), len(verified), feed, scan, dict(counts), problem)
     if source_key:
-        store.compared.keep_verified(name, verified)
+        store.reconciliations.keep_verified(name, verified)
         return ReconcileReport(run, tuple(found))
-    number = store.compared.keep_reconciliation(run, found, verified, task=_task(counts, destination.words.person))
+    number = store.reconciliations.keep_reconciliation(
+        run, found, verified, task=_task(counts, destination.words.person)
+    )
     return ReconcileReport(
         Reconciliation(name, run.began, run.ended, run.people, feed, scan, run.counts, problem, number), tuple(found)
     )
@@ -159,7 +161,7 @@ def _again_if_it_moved(
     for _ in range(3):
         if not seen.found:
             break
-        now = store.compared.source_person(destination, source.feed, source.source_key)
+        now = store.reconciliations.source_person(destination, source.feed, source.source_key)
         if now == source:
             break
         source = now
@@ -214,7 +216,7 @@ def now(
     Raises ConfigError for somebody who is not known there.
     """
     plan = replace(plan_of(destination, settings), requests_per_second=0.0)
-    people = [one for one in store.compared.people(destination.name, feed) if not person or one[1] == person]
+    people = [one for one in store.reconciliations.people(destination.name, feed) if not person or one[1] == person]
     if person and not people:
         advice = "`hl7bridge msg list --person KEY` shows what came about somebody."
         raise ConfigError(f"nobody with that staff key is known for {destination.name}", key="--person", advice=advice)
@@ -228,7 +230,7 @@ def now(
 
 def last(store: Store, destination: str) -> ReconcileReport:
     """What the last run found; asks no server. Raises ConfigError where there was none."""
-    kept = store.compared.last_reconciliation(destination)
+    kept = store.reconciliations.last_reconciliation(destination)
     if kept is None:
         advice = "`hl7bridge reconcile` makes one now."
         raise ConfigError(f"nothing was reconciled with {destination} yet", advice=advice)

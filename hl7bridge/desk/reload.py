@@ -50,7 +50,7 @@ class ReloadRequest:
 def history(store: Store, *, limit: int = 20, after: str = "") -> Listed[ReloadRequest]:
     """The last requests, the latest first, from behind `after`: the `next` of an earlier list. Raises ConfigError for
     another text."""
-    found = listed(lambda: store.reloading.reloads(limit=limit, after=after))
+    found = listed(lambda: store.reloads.reloads(limit=limit, after=after))
     return Listed(tuple(ReloadRequest(**row) for row in found), found.next)
 
 
@@ -66,16 +66,16 @@ def ask(
     """Ask the running service to read conf/ again, and wait so many seconds; None, and the request is withdrawn, where no
     service answers."""
     actor.must_have(Role.ADMIN)
-    request, until = store.reloading.ask_reload(str(actor), clock()), elapsed() + wait
+    request, until = store.reloads.ask_reload(str(actor), clock()), elapsed() + wait
     answer = _one(store, request)
     while not answer.answered and elapsed() < until:
         sleep(_LOOK_AGAIN)
         answer = _one(store, request)
-    if not answer.answered and store.reloading.withdraw_reload(request):
+    if not answer.answered and store.reloads.withdraw_reload(request):
         return None
     return _one(store, request)
 
 
 def _one(store: Store, request: int) -> ReloadRequest:
-    (row,) = store.reloading.reloads(request=request)
+    (row,) = store.reloads.reloads(request=request)
     return ReloadRequest(**row)

@@ -12,7 +12,7 @@ from hl7bridge.assemble.choosing import feed_named
 from hl7bridge.desk.deciding import EVERY, Clock
 from hl7bridge.desk.times import utc_time
 from hl7bridge.errors import ConfigError
-from hl7bridge.store.inbox.dropped import DropFile as DropFile
+from hl7bridge.store.inbox.drops import DropFile as DropFile
 
 if TYPE_CHECKING:
     from hl7bridge.config import Settings
@@ -85,7 +85,7 @@ class AccessReview:
 
 def access(store: Store, destination: str, feed: str = "", *, clock: Clock = time.time) -> AccessReview:
     """What the last reconciliation, or a later deactivation, saw of everybody (of a feed); no server is asked."""
-    people = tuple(_line(store, destination, row) for row in store.compared.access_review(destination, feed))
+    people = tuple(_line(store, destination, row) for row in store.reconciliations.access_review(destination, feed))
     tasks = store.worklist.tasks(state="open", destination=destination, limit=EVERY)
     now = clock()
     oldest = round(max((now - task["opened"] for task in tasks), default=0.0))
@@ -93,7 +93,7 @@ def access(store: Store, destination: str, feed: str = "", *, clock: Clock = tim
 
 
 def _line(store: Store, destination: str, row: dict[str, Any]) -> Access:
-    person = store.compared.source_person(destination, row["feed"], row["source_key"])
+    person = store.reconciliations.source_person(destination, row["feed"], row["source_key"])
     at_source = _says(person)
     took = row["deactivated"] - row["asked"] if row["deactivated"] and row["asked"] else None
     return Access(

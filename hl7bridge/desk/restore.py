@@ -16,7 +16,7 @@ from hl7bridge.destinations.policy import APPROVE, REPORT, WRITE, Policy
 from hl7bridge.destinations.protocol import Destination, TakenBack
 from hl7bridge.errors import ConfigError
 from hl7bridge.model import Image
-from hl7bridge.store.restoring import element_name
+from hl7bridge.store.restores import element_name
 
 if TYPE_CHECKING:
     from hl7bridge.config import Settings
@@ -78,7 +78,7 @@ def deliveries_of(store: Store, message_id: int) -> list[int]:
 
 def waiting(store: Store) -> tuple[dict[str, Any], ...]:
     """Restores that wait for an approval: id, asked, who, reason, delivery_id, message_id, destination, feed, source_key."""
-    return tuple(store.restoring.restores(state=WAITING))
+    return tuple(store.restores.restores(state=WAITING))
 
 
 def take_back(
@@ -112,7 +112,7 @@ def approve(
     """Carry out a restore that waits. Raises ConfigError where none does, and for the one who asked for it."""
     actor.must_have(Role.APPROVE)
     reason = why(reason)
-    found = store.restoring.restores(restore_id=restore_id, state=WAITING)
+    found = store.restores.restores(restore_id=restore_id, state=WAITING)
     if not found:
         raise _none_waits(restore_id)
     if actor.is_who_asked(found[0]["who"]):
@@ -124,7 +124,7 @@ def approve(
 def reject(store: Store, restore_id: int, actor: Actor, reason: str, *, clock: Clock = time.time) -> None:
     """End a restore that waits. Raises ConfigError where none does."""
     actor.must_have(Role.APPROVE)
-    if not store.restoring.reject_restore(restore_id, clock(), who=str(actor), reason=why(reason)):
+    if not store.restores.reject_restore(restore_id, clock(), who=str(actor), reason=why(reason)):
         raise _none_waits(restore_id)
 
 
@@ -164,7 +164,7 @@ class _WayBack:
 
     def take_back(self, delivery_id: int) -> Restored:
         """What becomes of one delivery."""
-        delivery = self.store.restoring.delivery(delivery_id)
+        delivery = self.store.restores.delivery(delivery_id)
         if delivery is None:
             advice = "`hl7bridge msg show ID` shows its deliveries."
             raise ConfigError(f"there is no delivery {delivery_id}", advice=advice)
@@ -173,7 +173,7 @@ class _WayBack:
         if problem := self._obstacle(delivery):
             return replace(restored, problem=problem, state=FAILED)
         there = self._destination(delivery["destination"])
-        images = there.to_take_back(self.store.restoring.images(delivery_id), delivery["person_id"])
+        images = there.to_take_back(self.store.restores.images(delivery_id), delivery["person_id"])
         if not images:
             return replace(restored, problem="it wrote nothing, or what it found is not kept any more", state=FAILED)
         restored = replace(restored, resources=self._resources(there, restored, images, write=False))
@@ -186,9 +186,7 @@ class _WayBack:
         if mode == REPORT:
             return replace(restored, state=PLANNED)
         if mode == APPROVE and not self.asked:
-            number = self.store.restoring.ask_restore(
-                delivery_id, self.clock(), who=str(self.actor), reason=self.reason
-            )
+            number = self.store.restores.ask_restore(delivery_id, self.clock(), who=str(self.actor), reason=self.reason)
             return replace(restored, state=WAITING, restore_id=number)
         return self._applied(there, restored, images)
 
@@ -224,7 +222,7 @@ class _WayBack:
         if not elements:
             failed = any(one.problem for one in resources)
             return replace(restored, resources=resources, state=FAILED if failed else NOTHING)
-        number = self.store.restoring.restored(
+        number = self.store.restores.restored(
             restored.delivery_id,
             self.clock(),
             who=str(self.actor),

@@ -22,7 +22,7 @@ from hl7bridge.hl7.parts import Numbering, split_records
 from hl7bridge.mapping.feed_rules import TOO_MANY, Caps, FeedRules
 from hl7bridge.mapping.messages import staff
 from hl7bridge.model import Finding, Location, Record, Severity, StaffChange
-from hl7bridge.store.inbox.arriving import pack
+from hl7bridge.store.inbox.arrivals import pack
 from hl7bridge.store.store import NewDelivery, NewRecord, Part
 
 LARGE_FILE = 1024 * 1024

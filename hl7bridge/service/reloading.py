@@ -183,9 +183,9 @@ class Reloader(threading.Thread):
             try:
                 store = store or self._open_store()
                 if self._asked.is_set():
-                    store.reloading.ask_reload("SIGHUP", time.time())
+                    store.reloads.ask_reload("SIGHUP", time.time())
                     self._asked.clear()
-                if request := store.reloading.reload_asked():
+                if request := store.reloads.reload_asked():
                     self._try(store, request)
             except StoreError as error:
                 self._log.warning("store failed, reloads wait", error=str(error))
@@ -201,7 +201,7 @@ class Reloader(threading.Thread):
             text = f"a defect ({type(error).__name__}); please report it"
             self._log.error("reload failed by a defect", error=text)
             report = {"problems": [text], "mappings": self._running.versions()}
-            store.reloading.answer_reload(request, False, report, time.time())
+            store.reloads.answer_reload(request, False, report, time.time())
 
     def _answer(self, store: Store, request: int) -> None:
         before = self._running.versions()
@@ -209,9 +209,7 @@ class Reloader(threading.Thread):
             applied = read_again(self._in_force, self._at_start, self._running.policy_of)
         except ReloadRefused as refused:
             self._log.error("reload refused, nothing changed", problems=len(refused.problems), text=str(refused))
-            store.reloading.answer_reload(
-                request, False, {"problems": refused.problems, "mappings": before}, time.time()
-            )
+            store.reloads.answer_reload(request, False, {"problems": refused.problems, "mappings": before}, time.time())
             return
         self._in_reactor(self._running.follow, applied)
         self._in_force = applied.settings
@@ -226,7 +224,7 @@ class Reloader(threading.Thread):
             "delivery": differs,
             "changed": applied.changed,
         }
-        store.reloading.answer_reload(request, True, report, time.time())
+        store.reloads.answer_reload(request, True, report, time.time())
 
 
 __all__ = ["Applied", "ReloadRefused", "Reloader", "Running", "needs_restart", "read_again"]

@@ -1,6 +1,6 @@
 """What the parts of the store share: a connection that runs SQL, transactions, numbers in order of commit, history.
 
-The parts (accepting, claiming, settling, reading) hold the SQL and the rules; a kind of database (`sqlite/`) supplies the
+The parts (inbox, claims, settlements, lookups) hold the SQL and the rules; a kind of database (`sqlite/`) supplies the
 abstract methods of the connection, and the schema. SQL is written with `?` and with what SQLite and PostgreSQL both
 understand.
 """

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hl7bridge.model import LEAVER_UNVERIFIED, Task
 from hl7bridge.store.connection import StoreConnection, StorePart
-from hl7bridge.store.inbox.arriving import Arriving
-from hl7bridge.store.tasking import Tasking
+from hl7bridge.store.inbox.arrivals import Arrivals
+from hl7bridge.store.worklist import Worklist
 
 UNVERIFIED_AT_ONCE = 500  # people for whom one look opens a task at most; the next look takes the next ones
 
@@ -25,7 +25,7 @@ LATE_LEAVERS = (
 class Leavers(StorePart):
     """Looking for them."""
 
-    def __init__(self, connection: StoreConnection, arrivals: Arriving, tasks: Tasking) -> None:
+    def __init__(self, connection: StoreConnection, arrivals: Arrivals, tasks: Worklist) -> None:
         super().__init__(connection)
         self._arrivals, self._tasks = arrivals, tasks
 

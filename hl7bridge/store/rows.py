@@ -101,7 +101,7 @@ class NewRecord:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Some records of a message of very many, packed (`arriving.pack`): how many, and how many deliveries to each
+    """Some records of a message of very many, packed (`arrivals.pack`): how many, and how many deliveries to each
     destination."""
 
     records: int

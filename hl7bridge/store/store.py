@@ -19,29 +19,29 @@ from typing import Self
 
 from hl7bridge.model import DeliveryState, RecordEcho
 from hl7bridge.store.connection import StoreConnection
-from hl7bridge.store.exporting import Exporting
-from hl7bridge.store.inbox.accepting import Accepting
-from hl7bridge.store.inbox.arriving import Arriving
-from hl7bridge.store.inbox.dropping import Dropping
+from hl7bridge.store.exports import Exports
+from hl7bridge.store.inbox.arrivals import Arrivals
+from hl7bridge.store.inbox.drops import Drops
+from hl7bridge.store.inbox.inbox import Inbox
 from hl7bridge.store.jobs import Jobs
 from hl7bridge.store.leavers import Leavers
+from hl7bridge.store.lookups import Lookups
 from hl7bridge.store.people.crosswalk import People
-from hl7bridge.store.people.full_file import FullFiles
-from hl7bridge.store.people.linking import Linking
-from hl7bridge.store.people.reconciling import Reconciling
-from hl7bridge.store.queue.braking import Braking
-from hl7bridge.store.queue.claiming import Claiming
-from hl7bridge.store.queue.creating import Creating
-from hl7bridge.store.queue.deciding import Deciding
+from hl7bridge.store.people.full_files import FullFiles
+from hl7bridge.store.people.links import Links
+from hl7bridge.store.people.reconciliations import Reconciliations
+from hl7bridge.store.queue.brake import BrakeCount
+from hl7bridge.store.queue.claims import Claims
+from hl7bridge.store.queue.creations import Creations
 from hl7bridge.store.queue.health import DestinationHealth
+from hl7bridge.store.queue.holds import Holds
 from hl7bridge.store.queue.lanes import Lanes
 from hl7bridge.store.queue.modes import Modes
-from hl7bridge.store.queue.pausing import Pausing
-from hl7bridge.store.queue.settling import Settling
+from hl7bridge.store.queue.pauses import Pauses
+from hl7bridge.store.queue.settlements import Settlements
 from hl7bridge.store.queue.waits import Waits
-from hl7bridge.store.reading import Lookups
-from hl7bridge.store.reloading import Reloading
-from hl7bridge.store.restoring import Restoring
+from hl7bridge.store.reloads import Reloads
+from hl7bridge.store.restores import Restores
 from hl7bridge.store.rows import (
     OPEN_LANE,
     Accepted,
@@ -62,7 +62,7 @@ from hl7bridge.store.rows import (
     Settlement,
     same_person,
 )
-from hl7bridge.store.tasking import Tasking
+from hl7bridge.store.worklist import Worklist
 
 
 class Store:
@@ -73,47 +73,47 @@ class Store:
 
     def __init__(self, connection: StoreConnection) -> None:
         self.connection = connection
-        self.worklist = tasks = Tasking(connection)
+        self.worklist = tasks = Worklist(connection)
         self.lanes = lanes = Lanes(connection, tasks)
-        self.arrivals = arrivals = Arriving(connection, lanes)
+        self.arrivals = arrivals = Arrivals(connection, lanes)
         self.crosswalk = people = People(connection)
-        self.created = created = Creating(connection, tasks)
+        self.creations = creations = Creations(connection, tasks)
         self.health = health = DestinationHealth(connection)
-        self.pausing = pausing = Pausing(connection, tasks, health)
-        self.restoring = restoring = Restoring(connection)
-        self.inbox = inbox = Accepting(connection, lanes)
-        self.drops = Dropping(connection, inbox)
-        self.queue = Claiming(
+        self.pauses = pauses = Pauses(connection, tasks, health)
+        self.restores = restores = Restores(connection)
+        self.inbox = inbox = Inbox(connection, lanes)
+        self.drops = Drops(connection, inbox)
+        self.queue = Claims(
             connection,
             lanes=lanes,
             arrivals=arrivals,
-            created=created,
+            creations=creations,
             people=people,
-            pausing=pausing,
+            pauses=pauses,
             tasks=tasks,
         )
-        self.settling = Settling(
+        self.settlements = Settlements(
             connection,
             lanes=lanes,
             arrivals=arrivals,
-            created=created,
-            restoring=restoring,
-            pausing=pausing,
+            creations=creations,
+            restores=restores,
+            pauses=pauses,
             health=health,
             tasks=tasks,
         )
         self.waits = Waits(connection)
-        self.brake = Braking(connection, tasks)
+        self.brake = BrakeCount(connection, tasks)
         self.leavers = Leavers(connection, arrivals, tasks)
         self.modes = Modes(connection, lanes)
-        self.held = Deciding(connection, lanes, arrivals, tasks)
-        self.links = Linking(connection)
-        self.compared = Reconciling(connection, people, tasks)
+        self.holds = Holds(connection, lanes, arrivals, tasks)
+        self.links = Links(connection)
+        self.reconciliations = Reconciliations(connection, people, tasks)
         self.whole_files = FullFiles(connection, lanes, tasks)
         self.audit = Lookups(connection, arrivals)
-        self.exports = Exporting(connection)
+        self.exports = Exports(connection)
         self.schedule = Jobs(connection)
-        self.reloading = Reloading(connection)
+        self.reloads = Reloads(connection)
 
     def close(self) -> None:
         """Close the connection; a second call does nothing."""

@@ -118,7 +118,7 @@ def delivered(store: Store, now: float) -> None:
             base = Written("Practitioner", person_id, version="1")
             outcome = Outcome(Result.UPDATED, http_status=200, person_id=person_id, written=(base,))
             settlements.append(Settlement(one, outcome, DeliveryState.ENDED))
-        assert not store.settling.settle(settlements, now), "a claim was lost"
+        assert not store.settlements.settle(settlements, now), "a claim was lost"
 
 
 # --- measuring -------------------------------------------------------------------------------------------------------

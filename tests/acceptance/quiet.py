@@ -86,7 +86,7 @@ class Site:
                 state = DeliveryState.HELD if outcome.result is Result.HELD else DeliveryState.ENDED
                 settlements.append(Settlement(one, outcome, state))
                 ended.append((one, outcome))
-            assert not self.store.settling.settle(settlements, now)
+            assert not self.store.settlements.settle(settlements, now)
         return ended
 
     def _lanes(self, change: StaffChange, feed: str, person_id: str) -> tuple[str, ...]:
@@ -99,7 +99,7 @@ class Site:
         assert self.store.links.link("ehr", one.feed, one.change.source_key, person_id, Link.LINKED, now, **who)
         for row in self.store.links.quarantined(QUARANTINE, destination="ehr", limit=100_000):
             if (row["feed"], row["source_key"]) == (one.feed, one.change.source_key):
-                self.store.held.release(row["id"], now, approves=False, **who)
+                self.store.holds.release(row["id"], now, approves=False, **who)
         self.deliver()
 
     def people(self) -> list[dict[str, Any]]:

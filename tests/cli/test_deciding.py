@@ -36,7 +36,7 @@ def hold_all(site: Path, local: str = "refused", *tasks: Task) -> list[int]:
         store.queue.join("holder", 60, now)
         claimed = store.queue.claim("ehr", "holder", 100, now)
         held = Outcome(Result.HELD, "207", local, "The FHIR server refused it", tasks=tasks)
-        store.settling.settle([Settlement(one, held, DeliveryState.HELD) for one in claimed], now)
+        store.settlements.settle([Settlement(one, held, DeliveryState.HELD) for one in claimed], now)
         store.queue.leave("holder", now)
     finally:
         store.close()
@@ -288,10 +288,10 @@ def test_a_destination_is_paused_and_resumed(command: Command, ready: Path, serv
     assert command("destination", "resume", "ehr", *WHY, "--config", ready).out == "ehr is resumed\n"
     assert command("destination", "resume", "ehr", *WHY, "--config", ready).out == "ehr was not paused\n"
     store = store_of(ready)
-    store.pausing.pause("ehr", "maintenance", time.time(), until=time.time() + 600)
+    store.pauses.pause("ehr", "maintenance", time.time(), until=time.time() + 600)
     window = command("destination", "resume", "ehr", *WHY, "--config", ready)
     assert (window.code, "maintenance window until" in window.err) == (2, True)
-    store.pausing.resume("ehr", time.time())  # the window ends
+    store.pauses.resume("ehr", time.time())  # the window ends
     store.close()
     deliver_all(ready)
     assert len(server.practitioners()) == 1
@@ -301,7 +301,7 @@ def test_writes_are_tried_again(command: Command, ready: Path) -> None:
     take_in(ready, message("X1"))
     hold_all(ready, "forbidden")
     store = store_of(ready)
-    assert store.pausing.pause("ehr", "writes-refused", time.time(), task=Task("writes-refused", "Refused"))
+    assert store.pauses.pause("ehr", "writes-refused", time.time(), task=Task("writes-refused", "Refused"))
     store.close()
     retried = command("destination", "retry-writes", "ehr", *WHY, "--config", ready)
     assert (retried.code, retried.out) == (0, "ehr is written to again; 1 of 1 held changes are queued\n")

@@ -20,7 +20,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from hl7bridge import config
 from hl7bridge.sandbox import Client, Fault, Habits, SandboxSettings, create_app
 from hl7bridge.store.opening import open_store
-from hl7bridge.store.queue.created import Looked, SecondLook
+from hl7bridge.store.queue.creations import Looked, SecondLook
 from tests.bridges import Feed, destination, merged, smart_keys, write_configuration
 from tests.cli.conftest import Ended
 from tests.sandboxes import ClientKeys
@@ -507,7 +507,7 @@ def test_how_far_the_index_lags_is_shown_where_it_was_measured(
     Path(settings.store.path).parent.mkdir(parents=True, exist_ok=True)
     store = open_store(settings.store.path)
     created = SecondLook("Practitioner", "p1", "p1", "staff", "S1", 1, 1, 1000.0, 1000.0 + 60, 1)
-    store.created.looked("ehr", [Looked(created, True)], 1000.0 + seconds)
+    store.creations.looked("ehr", [Looked(created, True)], 1000.0 + seconds)
     store.close()
     check = found(command("doctor", "-c", site, "--json"), code)
     assert f"{seconds}" in check["text"]

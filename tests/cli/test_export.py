@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import sqlite_utils
 
-from hl7bridge.store import exporting
+from hl7bridge.store import exports
 from tests.cli import test_deciding, test_stored
 from tests.cli.conftest import Ended, message
 from tests.cli.test_stored import Server, take_in
@@ -74,7 +74,7 @@ def test_half_an_export_is_no_export(
     def broken(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(exporting, "_write", broken)
+    monkeypatch.setattr(exports, "_write", broken)
     assert command("export", tmp_path / "staff.db", "--config", delivered).code != 0
     assert not (tmp_path / "staff.db").exists()
 
@@ -82,7 +82,7 @@ def test_half_an_export_is_no_export(
 def test_more_rows_than_are_written_at_once(
     command: Command, delivered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exporting, "_AT_ONCE", 2)
+    monkeypatch.setattr(exports, "_AT_ONCE", 2)
     take_in(delivered, *(message(f"M{number}") for number in range(4)))
     assert command("export", tmp_path / "staff.db", "--config", delivered).code == 0
     assert [row["control_id"] for row in rows(tmp_path / "staff.db", "messages")] == ["X1", "M0", "M1", "M2", "M3"]

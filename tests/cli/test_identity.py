@@ -47,7 +47,7 @@ def deliver_all(site: Path) -> list[Result]:
                 said_by=partial(store.links.said_by, "ehr"),
             )  # fmt: skip
             state = DeliveryState.HELD if outcome.result is Result.HELD else DeliveryState.ENDED
-            assert store.settling.settle([Settlement(claimed, outcome, state)], now) == []
+            assert store.settlements.settle([Settlement(claimed, outcome, state)], now) == []
             results.append(outcome.result)
         store.queue.leave("test", now)
     finally:

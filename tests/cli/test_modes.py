@@ -36,7 +36,7 @@ def settle_all(site: Path, outcome: Outcome, state: DeliveryState) -> list[bool]
     try:
         store.queue.join("worker", 60, now)
         claimed = store.queue.claim("ehr", "worker", 100, now)
-        store.settling.settle([Settlement(one, outcome, state) for one in claimed], now)
+        store.settlements.settle([Settlement(one, outcome, state) for one in claimed], now)
         store.queue.leave("worker", now)
     finally:
         store.close()
@@ -117,7 +117,7 @@ def test_going_live_needs_something_that_waits(command: Command, ready: Path, se
     assert "does not wait to go live" in early.err
 
     store = store_of(ready)
-    assert store.pausing.pause("ehr", "leaving-report", time.time())
+    assert store.pauses.pause("ehr", "leaving-report", time.time())
     store.close()
     refused = command("destination", "resume", "ehr", *WHY, "--config", ready)
     assert (refused.code, "go-live" in refused.err) == (2, True)
@@ -134,7 +134,7 @@ def test_what_was_reported_may_be_left(command: Command, ready: Path) -> None:
     take_in(ready, message("X1"))
     settle_all(ready, Outcome(Result.REPORTED), DeliveryState.ENDED)
     store = store_of(ready)
-    assert store.pausing.pause("ehr", "leaving-report", time.time())
+    assert store.pauses.pause("ehr", "leaving-report", time.time())
     store.close()
     assert command("destination", "go-live", "ehr", "--skip", "--yes", *WHY, "--config", ready).code == 0
     store = store_of(ready)

@@ -119,7 +119,7 @@ def deliver_all(site: Path) -> None:
                 partial(store.crosswalk.written_by, "ehr"),
                 datetime.now(UTC),
             )
-            assert store.settling.settle([Settlement(claimed, outcome, DeliveryState.ENDED)], now) == []
+            assert store.settlements.settle([Settlement(claimed, outcome, DeliveryState.ENDED)], now) == []
         store.queue.leave("test", now)
     finally:
         client.close()

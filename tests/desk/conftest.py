@@ -52,7 +52,7 @@ class Office:
         now = time.time()
         self.store.queue.join("worker", 60, now)
         claimed = self.store.queue.claim("ehr", "worker", 100, now)
-        assert self.store.settling.settle([Settlement(one, outcome, state) for one in claimed], now) == []
+        assert self.store.settlements.settle([Settlement(one, outcome, state) for one in claimed], now) == []
         self.store.queue.leave("worker", now)
         return [one.approved for one in claimed]
 

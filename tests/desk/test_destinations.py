@@ -28,11 +28,11 @@ def test_a_pause_says_who_and_a_second_one_changes_nothing(office: Office) -> No
 
 
 def test_a_maintenance_window_and_going_live_are_not_resumed(office: Office) -> None:
-    office.store.pausing.pause("ehr", MAINTENANCE, NOW, until=NOW + 600)
+    office.store.pauses.pause("ehr", MAINTENANCE, NOW, until=NOW + 600)
     with pytest.raises(ConfigError, match="maintenance window until"):
         destinations.resume(office.store, office.settings, "ehr", ANA, WHY, clock=lambda: NOW + 599)
     assert destinations.resume(office.store, office.settings, "ehr", ANA, WHY, clock=lambda: NOW + 601).changed
-    office.store.pausing.pause("ehr", LEAVING_REPORT, NOW)
+    office.store.pauses.pause("ehr", LEAVING_REPORT, NOW)
     with pytest.raises(ConfigError, match="waits to go live"):
         destinations.resume(office.store, office.settings, "ehr", ANA, WHY)
 
@@ -42,7 +42,7 @@ def test_what_was_refused_goes_out_again_and_is_not_approved(office: Office) -> 
     office.hold("forbidden")
     office.take_in(person("E300", "X3"))
     office.hold("brake")
-    office.store.pausing.pause("ehr", WRITES_REFUSED, NOW)
+    office.store.pauses.pause("ehr", WRITES_REFUSED, NOW)
     done = destinations.retry_writes(office.store, office.settings, "ehr", ANA, WHY)
     assert (done.changed, done.said) == (True, "ehr is written to again; 2 of 2 held changes are queued")
     assert [hold["local"] for hold in holds.find(office.store).holds] == ["brake"]

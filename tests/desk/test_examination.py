@@ -11,7 +11,7 @@ import pytest
 from hl7bridge.desk.setup import examination
 from hl7bridge.destinations.examining import Diagnosis, State
 from hl7bridge.errors import ConfigError
-from hl7bridge.store.queue.created import Looked, SecondLook
+from hl7bridge.store.queue.creations import Looked, SecondLook
 from tests.desk.conftest import Office
 
 
@@ -67,7 +67,7 @@ def test_the_lag_of_searches_is_said_where_it_was_measured(
     [destination] = office.settings.destinations.values()
     if seconds is not None:
         created = SecondLook("Practitioner", "p1", "p1", "staff", "S1", 1, 1, 1000.0, 1060.0, 1)
-        office.store.created.looked("ehr", [Looked(created, True)], 1000.0 + seconds)
+        office.store.creations.looked("ehr", [Looked(created, True)], 1000.0 + seconds)
     found = [one for one in examination.examine(office.settings)[0].diagnoses if one.step == "index"]
     assert [one.code for one in found] == ([code] if code else [])
     for one in found:

@@ -17,7 +17,7 @@ def reported(office: Office) -> Office:
     """Two changes that were only reported, at a destination whose server does not answer, and which waits."""
     office.take_in(person("E100", "X1"), person("E200", "X2"))
     office.settle(Outcome(Result.REPORTED), DeliveryState.ENDED)
-    office.store.pausing.pause("ehr", LEAVING_REPORT, 1.0)
+    office.store.pauses.pause("ehr", LEAVING_REPORT, 1.0)
     return office
 
 

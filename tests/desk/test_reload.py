@@ -12,8 +12,8 @@ from tests.desk.conftest import ANA, BO, Office, person
 
 def test_an_answer_is_waited_for(office: Office) -> None:
     def answered(seconds: float) -> None:
-        office.store.reloading.answer_reload(
-            office.store.reloading.reload_asked(), True, {"mappings": {"staff": ["1", "2"]}}, 4e9 + 1
+        office.store.reloads.answer_reload(
+            office.store.reloads.reload_asked(), True, {"mappings": {"staff": ["1", "2"]}}, 4e9 + 1
         )
 
     done = reload.ask(office.store, BO, 10, clock=lambda: 4e9, sleep=answered)

@@ -21,7 +21,7 @@ def delivered(office: Office) -> Office:
 
 
 def test_nobody_approves_their_own_restore_by_any_way(delivered: Office) -> None:
-    number = delivered.store.restoring.ask_restore(1, 1.0, who=str(BO), reason=WHY)
+    number = delivered.store.restores.ask_restore(1, 1.0, who=str(BO), reason=WHY)
     [waits] = restore.waiting(delivered.store)
     assert (waits["id"], waits["who"], waits["delivery_id"]) == (number, "bo (by console)", 1)
     for own in (BO, Actor("bo"), Actor("root (sudo: bo)")):

@@ -163,7 +163,7 @@ def test_it_goes_the_whole_journey(site: Site) -> None:
         site.until(created=2, updated=1, deactivated=1, held=1)
         assert (site.card(CARD, "staff-E1"), site.card(CARD, "staff-E2")) == ({"active": False}, {"active": True})
         assert site.card(UNIT, "ICU") == {"E2": "always"}
-        [hold] = site.store.held.holds(limit=10)
+        [hold] = site.store.holds.holds(limit=10)
         assert (hold["source_key"], hold["local"]) == ("E2", "brake")
         decided = holds.release(site.store, site.settings, holds.Which((hold["id"],)), ANA, WHY)
         assert [one.problem for one in decided.holds] == [""]
@@ -194,7 +194,7 @@ def test_whoever_shares_a_unit_shares_a_lane_and_compares(site: Site) -> None:
         site.until(created=2, reported=1)
     [found] = reconcile(site.store, there, plan).found
     assert (found.kind, found.source_key, found.resource_type) == ("active-at-server", "E1", CARD)
-    changes = [site.store.compared.source_person("cards", "staff", key).latest for key in ("E1", "E2")]
+    changes = [site.store.reconciliations.source_person("cards", "staff", key).latest for key in ("E1", "E2")]
     first, second = (set(there.lane_keys(change, "staff")) for change in changes if change)
     assert first & second == {"unit ICU"}
     assert ledger_of(site.store, "cards").written_by(UNIT, "ICU") != ()

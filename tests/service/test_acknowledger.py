@@ -72,7 +72,7 @@ class Bench:
 
     def deliver(self) -> None:
         outcome = Outcome(Result.CREATED, person_id="p1")
-        self.store.settling.settle([Settlement(self.claim(), outcome, DeliveryState.ENDED)], time.time())
+        self.store.settlements.settle([Settlement(self.claim(), outcome, DeliveryState.ENDED)], time.time())
         self.thread.hint()
 
     def end(self) -> None:

@@ -119,14 +119,14 @@ def test_differences_that_cannot_be_written_down_are_left_out(bench: Running) ->
 
 def test_an_outcome_that_cannot_be_written_down_at_all_holds_its_change_and_no_other(bench: Running) -> None:
     store = open_store(bench.path)
-    settle = store.settling.settle
+    settle = store.settlements.settle
 
     def choosy(settlements, now, learned):
         if any(s.claimed.change.source_key == "K1" and s.outcome.local != UNWRITABLE for s in settlements):
             raise RecursionError
         return settle(settlements, now, learned)
 
-    store.settling.settle = choosy
+    store.settlements.settle = choosy
     bench.store.inbox.accept([message("K1"), message("K2")], time.time())
     bench.start(store=store)
     wait_until(lambda: bench.states() == {"held": 1, "created": 1}, 20, lambda: str(bench.states()))

@@ -16,7 +16,7 @@ from hl7bridge.hl7.mllp import frame
 from hl7bridge.intake.intake import FeedPolicy, Intake
 from hl7bridge.service.inbound import drop
 from hl7bridge.service.inbound.drop import RESULTS, Clocks, DropFolder, DropPolicy
-from hl7bridge.store.inbox.dropped import Taken
+from hl7bridge.store.inbox.drops import Taken
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.store import NewMessage, Store
 from tests.journey import mfn, person

@@ -60,10 +60,10 @@ def test_with_hold_one_deactivation_each_waits_for_a_person(staffed: World) -> N
     assert looked(world, "hold") == [("held", 2)]
     world.deliver()
     assert writes(world) == before  # never by itself
-    holds = world.store.held.holds(local="full-file-missing")
+    holds = world.store.holds.holds(local="full-file-missing")
     assert [hold["source_key"] for hold in holds] == ["E003", "E007"]
     assert {delivery for _, delivery in world.store.whole_files.missing_of(2)} == {hold["id"] for hold in holds}
-    assert world.store.held.release(holds[0]["id"], time.time(), who="ana", reason="left") is Released.QUEUED
+    assert world.store.holds.release(holds[0]["id"], time.time(), who="ana", reason="left") is Released.QUEUED
     world.deliver()
     assert world.people("E003")["active"] is False
     assert world.people("E007")["active"] is True
@@ -88,7 +88,7 @@ def test_a_file_that_may_be_less_than_the_whole_ends_nobody(
     world.deliver()
     [(said, _)] = looked(world, "hold", most=5.0)
     assert said.startswith(decision)
-    assert world.store.held.holds(local="full-file-missing").rows == ()
+    assert world.store.holds.holds(local="full-file-missing").rows == ()
 
 
 def test_a_large_file_that_is_continued_is_no_whole_file(staffed: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +107,7 @@ def test_who_is_spoken_of_again_is_not_absent_any_more(staffed: World, flag: str
     take_all_but(world, "E003", "E007")
     assert looked(world, "hold") == [("held", 2)]
     world.send(record("E003", "MUP", phone="5550199", flag=flag))  # and nothing else about whether the person is there
-    assert [hold["source_key"] for hold in world.store.held.holds(local="full-file-missing")] == ["E007"]
+    assert [hold["source_key"] for hold in world.store.holds.holds(local="full-file-missing")] == ["E007"]
 
 
 def test_a_record_that_is_held_or_on_its_way(staffed: World) -> None:

@@ -13,7 +13,7 @@ from hl7bridge.intake import intake, verdict
 from hl7bridge.intake.intake import FeedPolicy, Intake, new_deliveries
 from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.model import Action, StaffChange, StaffIdentifier
-from hl7bridge.store.inbox.arriving import unpack
+from hl7bridge.store.inbox.arrivals import unpack
 from hl7bridge.store.store import MessageState
 from tests.journey import KEY_SYSTEM, mfn, person
 

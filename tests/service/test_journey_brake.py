@@ -79,7 +79,7 @@ def test_of_a_flood_ten_are_applied_and_the_rest_waits_for_a_person(sandbox: Run
         assert states(bridge) == {"created": 60, "deactivated": 10, "held": 50}
         assert inactive(sandbox) == 10
         with store_of(bridge) as store:
-            holds = store.held.holds(limit=100)
+            holds = store.holds.holds(limit=100)
             assert Counter(hold["local"] for hold in holds) == {"brake": 49, "protected": 1}
             kinds = Counter(task["kind"] for task in store.worklist.tasks(state="open", limit=100))
             assert kinds == {"leaver-access": 10, "protected-person": 1, "brake": 1}

@@ -41,7 +41,7 @@ def test_a_hangup_opens_the_log_anew_and_reloads(tmp_path: Path) -> None:
         os.kill(bridge.pid, signal.SIGHUP)
         wait_until(lambda: log.exists() and "reloaded" in events(log), 20, bridge.log_end)
         store = open_store(bridge.store_path)
-        (reload,) = store.reloading.reloads()
+        (reload,) = store.reloads.reloads()
         store.close()
         assert (reload["who"], reload["accepted"]) == ("SIGHUP", True)
         assert ask(bridge, mfn("after", person("MAD", "L1", "Tamsworth^Ada"))).code == "AA"

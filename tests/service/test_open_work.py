@@ -127,7 +127,7 @@ def protected(bridge: Bridge, sandbox: RunningSandbox, command: Callable[..., An
     assert [one["active"] for one in people(sandbox, "K9")] == [True]
     with closing(open_store(bridge.store_path)) as store:
         assert {"protected-person", "leaver-access"} <= {task["kind"] for task in store.worklist.tasks(state="open")}
-        (hold,) = store.held.holds()
+        (hold,) = store.holds.holds()
     released = command("hold", "release", hold["id"], "--reason", "asked", "-c", bridge.folder)
     assert released.code == 0, released
     wait_until(lambda: states(bridge, "HOLD") == ["deactivated"], 30, bridge.log_end)

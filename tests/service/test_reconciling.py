@@ -94,7 +94,7 @@ class World:
                         datetime.now(UTC),
                     )
                     state = DeliveryState.HELD if outcome.result is Result.HELD else DeliveryState.ENDED
-                assert store.settling.settle([Settlement(one, outcome, state)], now) == []
+                assert store.settlements.settle([Settlement(one, outcome, state)], now) == []
         store.queue.leave("test", now)
 
     def people(self, key: str, resource_type: str = "Practitioner") -> JsonObject:
@@ -218,7 +218,7 @@ def test_exactly_the_seeded_drift_is_found(staffed: World) -> None:
     assert (telecom.before["value"], telecom.after["value"]) == ("555 9999", "5550100")
 
     # Kept, with the time at which each was looked at.
-    run, kept = world.store.compared.last_reconciliation(NAME) or pytest.fail("not kept")
+    run, kept = world.store.reconciliations.last_reconciliation(NAME) or pytest.fail("not kept")
     assert (run, tuple(kept)) == (scanned.run, scanned.found)
     assert all(run.began <= one.verified <= run.ended for one in kept)
     assert run.people == len(PEOPLE)
@@ -314,7 +314,7 @@ def test_one_person_now(staffed: World) -> None:
     world.reconcile()
     assert world.found(source_key="E001") == Counter()
     assert len(world.found(source_key="E003")) == 1
-    run, found = world.store.compared.last_reconciliation(NAME) or pytest.fail("not kept")
+    run, found = world.store.reconciliations.last_reconciliation(NAME) or pytest.fail("not kept")
     assert (run.people, len(found)) == (len(PEOPLE), 1)  # the last run of all stands
 
 
@@ -393,12 +393,12 @@ def test_as_a_job(staffed: World) -> None:
         nightly.run(Turn(world.store, lambda: True))
     assert [line["text"] for line in said] == ["no difference", "inactive-at-server 1", "no difference"]
     assert all(set(line) - {"log_level"} <= logs.SAFE_KEYS for line in said)
-    run, found = world.store.compared.last_reconciliation(NAME) or pytest.fail("not kept")
+    run, found = world.store.reconciliations.last_reconciliation(NAME) or pytest.fail("not kept")
     assert (run.scanned, run.people, found) == (True, len(PEOPLE), [])
     asked = len(world.server.journal)
     nightly.run(Turn(world.store, lambda: False))  # the service stops
     assert len(world.server.journal) == asked
-    assert (world.store.compared.last_reconciliation(NAME) or pytest.fail("not kept"))[0] == run
+    assert (world.store.reconciliations.last_reconciliation(NAME) or pytest.fail("not kept"))[0] == run
     with pytest.raises(CutOff):
         world.reconcile(go_on=lambda: False)
 
@@ -440,7 +440,7 @@ def test_without_drift_nothing_is_found_whatever_happened(
     for key, action, phone, flag, unit in story:
         world.send(record(key, action, phone=phone, flag=flag, unit=unit))
     found = world.found(scan=True)
-    assert {one for one in found if one[1] not in {hold["source_key"] for hold in world.store.held.holds()}} == set()
+    assert {one for one in found if one[1] not in {hold["source_key"] for hold in world.store.holds.holds()}} == set()
 
 
 @pytest.mark.skipif(not SAMPLES, reason="there are no sample messages")
@@ -449,7 +449,7 @@ def test_after_every_sample_nothing_is_found(make: Callable[..., World]) -> None
     for sample in SAMPLES:
         world.take(sample.read_bytes())
         world.deliver()
-    held = {hold["source_key"] for hold in world.store.held.holds(limit=1000)}
+    held = {hold["source_key"] for hold in world.store.holds.holds(limit=1000)}
     found = world.found(scan=True)
     assert {one for one in found if one[1] not in held} == set()
-    assert world.store.compared.people(NAME)
+    assert world.store.reconciliations.people(NAME)

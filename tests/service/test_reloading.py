@@ -160,9 +160,9 @@ def test_a_fault_of_ours_refuses_the_reload_and_the_next_one_is_looked_at(tmp_pa
     store = opened()
     reloader.start()
     for number in (1, 2):
-        request = store.reloading.ask_reload("ana", 1_800_000_000.0)
-        wait_until(lambda: not store.reloading.reload_asked(), 20, lambda: str(asked))
-        [answer] = store.reloading.reloads(request=request)
+        request = store.reloads.ask_reload("ana", 1_800_000_000.0)
+        wait_until(lambda: not store.reloads.reload_asked(), 20, lambda: str(asked))
+        [answer] = store.reloads.reloads(request=request)
         assert (answer["accepted"], len(asked)) == (False, number)
         assert "RuntimeError" in answer["report"]["problems"][0]
         assert SECRET not in str(answer)

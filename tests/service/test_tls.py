@@ -145,9 +145,9 @@ def count(bridge: Bridge, event: str) -> int:
 def reload(bridge: Bridge) -> bool:
     """Have conf/ read again; whether it was accepted."""
     with closing(open_store(bridge.store_path)) as store:
-        request = store.reloading.ask_reload("ana", time.time())
-        wait_until(lambda: not store.reloading.reload_asked(), 10, "the reload is answered")
-        return bool(store.reloading.reloads(request=request)[0]["accepted"])
+        request = store.reloads.ask_reload("ana", time.time())
+        wait_until(lambda: not store.reloads.reload_asked(), 10, "the reload is answered")
+        return bool(store.reloads.reloads(request=request)[0]["accepted"])
 
 
 FAILED, NOT_THEIRS = "TLS handshake failed", "refused, MSH-3 and MSH-4 are not those of the sender's certificate"

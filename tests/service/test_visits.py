@@ -223,7 +223,7 @@ def test_whom_patients_mention_no_staff_source_answers_for(feed: Feed) -> None:
     """Else a whole file of the staff on the same feed would miss them, and a reconciliation find them active."""
     feed.take(adt(pv1(f7=ADA)), staff_message(mfe(), stf()))
     assert feed.asked() == 2
-    assert feed.store.compared.people("fhir") == [("visits", "K1")]
+    assert feed.store.reconciliations.people("fhir") == [("visits", "K1")]
 
 
 def test_what_is_not_committed_is_not_known(feed: Feed) -> None:

@@ -24,7 +24,7 @@ from hl7bridge.service.outbound.watch import EVERY, HOUR, Watch, Watched, tell_u
 from hl7bridge.service.outbound.wording import Wording
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.store import Claimed, DeliveryState, Settlement, Store
-from hl7bridge.store.tasking import Subject
+from hl7bridge.store.worklist import Subject
 from tests.store.builders import accept_one, change
 
 START = 1_772_330_400.0  # 2026-03-01, a Sunday, 02:00 UTC
@@ -72,13 +72,13 @@ def test_nothing_is_sent_during_a_window_and_everything_after(bench: Bench) -> N
     bench.now = START
     assert not watch.look(bench.store)
     assert not watch.look(bench.store)
-    assert bench.store.pausing.pauses()["main"]["until"] == START + 7200
+    assert bench.store.pauses.pauses()["main"]["until"] == START + 7200
     assert bench.store.audit.paused() == {"main": MAINTENANCE}
     refusal = watch.refusal()
     assert refusal
     assert (refusal.result, refusal.local) == (Result.PAUSED, MAINTENANCE)
     assert bench.log.events() == ["maintenance window, nothing is sent"]
-    bench.store.pausing.resume("main", START + 5, who="ana")
+    bench.store.pauses.resume("main", START + 5, who="ana")
     assert not watch.look(bench.store), "a person cannot open it"
     assert bench.store.audit.paused() == {"main": MAINTENANCE}
     bench.now = START + 7200
@@ -89,7 +89,7 @@ def test_nothing_is_sent_during_a_window_and_everything_after(bench: Bench) -> N
 
 
 def test_a_window_does_not_end_what_a_person_paused(bench: Bench) -> None:
-    bench.store.pausing.pause("main", "paused-by-person", START, who="ana")
+    bench.store.pauses.pause("main", "paused-by-person", START, who="ana")
     watch = bench.watch(maintenance=(SUNDAY,))
     assert not watch.look(bench.store)
     bench.now = START + 7200
@@ -101,11 +101,11 @@ def test_a_window_does_not_end_what_a_person_paused(bench: Bench) -> None:
 def test_what_new_settings_may_have_cured_is_tried_again_by_a_new_process(
     bench: Bench, reason: str, stays: bool
 ) -> None:
-    bench.store.pausing.pause("main", reason, START)
+    bench.store.pauses.pause("main", reason, START)
     watch = bench.watch()
     assert watch.look(bench.store)
     assert bool(bench.store.audit.paused()) is stays
-    bench.store.pausing.pause("main", reason, START)
+    bench.store.pauses.pause("main", reason, START)
     watch.look(bench.store)
     assert bench.store.audit.paused() == {"main": reason}, "but not again and again"
 
@@ -146,7 +146,7 @@ MONDAY_NOON = START + 34 * HOUR
 def settle_nothing(store: Store, learned: Learned, now: float = START) -> None:
     """Write down what was learned, with a settlement whose claim is lost."""
     lost = Settlement(Claimed(0, 0, 0, "hr", "main", change("A"), Known(), 0), WRITTEN, DeliveryState.ENDED)
-    assert store.settling.settle([lost], now, learned) == [0]
+    assert store.settlements.settle([lost], now, learned) == [0]
 
 
 def written(bench: Bench, watch: Watch, *outcomes: Outcome) -> None:
@@ -238,8 +238,8 @@ def test_a_person_who_resumes_it_lets_the_pauses_begin_anew(bench: Bench) -> Non
     first, second = outage.pause(refused(), START), outage.pause(refused(), START + 2)
     assert (first - START, second - START - 2) == (2, 4)
     settle_nothing(bench.store, Learned(Health(), outage.health))
-    bench.store.pausing.pause("main", "token-refused", START, until=second)
-    bench.store.pausing.resume("main", START + 3, who="ana", note="try")
+    bench.store.pauses.pause("main", "token-refused", START, until=second)
+    bench.store.pauses.resume("main", START + 3, who="ana", note="try")
     outage.health = bench.store.health.of("main")
     assert outage.pause(refused(), START + 3) == START + 5
     assert outage.said[-1][0] == "info", "people know"
@@ -252,7 +252,7 @@ def test_a_scope_that_is_not_granted_waits_for_a_person(bench: Bench) -> None:
     assert [level for level, _, _ in outage.said] == ["error", "info"]
     assert "auth.scopes" in outage.said[0][2]["text"]
     settle_nothing(bench.store, Learned(Health(), outage.health))
-    bench.store.pausing.pause("main", SCOPE_REFUSED, START)
+    bench.store.pauses.pause("main", SCOPE_REFUSED, START)
     bench.watch().look(bench.store)
     outage.health = bench.store.health.of("main")
     outage.pause(refused(SCOPE_REFUSED), START + 2)

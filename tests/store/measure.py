@@ -152,7 +152,7 @@ def turns(folder: Path) -> None:
                     time.sleep(DELIVERY)
                     outcomes = [settlement(one, outcome=full_outcome("p" + one.change.source_key)) for one in claimed]
                     start = time.perf_counter()
-                    store.settling.settle(outcomes, time.time())
+                    store.settlements.settle(outcomes, time.time())
                     settlements.append(time.perf_counter() - start)
                     settled += len(claimed)
                 seconds = time.perf_counter() - began
@@ -181,7 +181,7 @@ def claiming(folder: Path) -> None:
             (first,) = store.queue.claim("main", "w", 1, time.time())
             lined_up = time.perf_counter() - began
             # The head of the line is retried for ever.
-            store.settling.settle([settlement(first, DeliveryState.RETRY, next_attempt=1e12)], time.time())
+            store.settlements.settle([settlement(first, DeliveryState.RETRY, next_attempt=1e12)], time.time())
             claims, settlements = [], []
             for _ in range(50):
                 began = time.perf_counter()
@@ -189,7 +189,7 @@ def claiming(folder: Path) -> None:
                 claims.append(time.perf_counter() - began)
                 outcomes = [settlement(one, outcome=full_outcome("p-" + one.change.source_key)) for one in claimed]
                 began = time.perf_counter()
-                store.settling.settle(outcomes, time.time())
+                store.settlements.settle(outcomes, time.time())
                 settlements.append(time.perf_counter() - began)
             print(
                 f"  {name}: claim {statistics.median(claims) * 1e3:.1f} {max(claims) * 1e3:.1f},"

@@ -172,13 +172,13 @@ def test_the_answer_that_was_built_meanwhile_counts(store: Store) -> None:
 
 def test_withdrawn_and_refused_then_sent_again(store: Store) -> None:
     first = accept_one(store, change(), control_id="C", acknowledgments=[PENDING])
-    assert store.settling.withdraw(first, NOW)
+    assert store.settlements.withdraw(first, NOW)
     store.inbox.acknowledged(first, "original", NEGATIVE, NOW)
     again = store.inbox.accept([message(change(), control_id="C")], NOW)[0]
     assert again.repeat_of == first
     (one,) = claim(store)
     assert one.message_id == again.message_id
-    store.settling.settle([settlement(one)], NOW)
+    store.settlements.settle([settlement(one)], NOW)
     assert events(store, again.message_id)[-1] == "ended"
 
 

@@ -19,10 +19,10 @@ def test_what_one_learns_holds_for_another_and_after_a_restart(open_store: OpenS
     assert one.health.of("main") == Health()
     accept_one(one, change("A"), change("B"))
     first, second = claim(one)
-    one.settling.settle([settlement(first)], NOW, Learned(one.health.of("main"), FAILING))
+    one.settlements.settle([settlement(first)], NOW, Learned(one.health.of("main"), FAILING))
     assert other.health.of("main") == open_store().health.of("main") == FAILING
     assert other.health.of("else") == Health()
-    other.settling.settle([settlement(second)], NOW, Learned(other.health.of("main"), Health()))
+    other.settlements.settle([settlement(second)], NOW, Learned(other.health.of("main"), Health()))
     assert one.health.of("main") == Health()
 
 
@@ -34,16 +34,16 @@ def test_who_decided_upon_an_older_standing_records_nothing_and_decides_again(
     accept_one(one, change("A"), change("B"), change("C"))
     first, second, third = claim(one)
     if known:
-        one.settling.settle([settlement(third)], NOW, Learned(Health(), FAILING))
+        one.settlements.settle([settlement(third)], NOW, Learned(Health(), FAILING))
     read = other.health.of("main")
     worse = replace(read, failures=9)
-    one.settling.settle([settlement(first)], NOW, Learned(one.health.of("main"), worse))
+    one.settlements.settle([settlement(first)], NOW, Learned(one.health.of("main"), worse))
     with pytest.raises(HealthChanged):
-        other.settling.settle([settlement(second)], NOW, Learned(read, replace(read, failures=read.failures + 1)))
+        other.settlements.settle([settlement(second)], NOW, Learned(read, replace(read, failures=read.failures + 1)))
     assert other.health.of("main") == worse
     assert other.audit.counts()["deliveries"]["main"]["claimed"] == 2 - known
     read = other.health.of("main")
-    assert not other.settling.settle([settlement(second)], NOW, Learned(read, replace(read, failures=10)))
+    assert not other.settlements.settle([settlement(second)], NOW, Learned(read, replace(read, failures=10)))
     assert one.health.of("main").failures == 10
 
 
@@ -52,8 +52,8 @@ def test_who_learned_nothing_new_is_not_disturbed(open_store: OpenStore) -> None
     accept_one(one, change("A"), change("B"))
     first, second = claim(one)
     read = other.health.of("main")
-    one.settling.settle([settlement(first)], NOW, Learned(read, FAILING))
-    assert not other.settling.settle([settlement(second)], NOW, Learned(read, read))
+    one.settlements.settle([settlement(first)], NOW, Learned(read, FAILING))
+    assert not other.settlements.settle([settlement(second)], NOW, Learned(read, read))
     assert one.health.of("main") == FAILING
 
 
@@ -111,8 +111,8 @@ def test_a_person_who_tries_again_lets_the_count_begin_anew(open_store: OpenStor
     store.modes.unlatch("main", NOW, who="ana", note="granted")
     assert store.modes.forbid("main", "create", "hr", "B") == 1
     assert store.modes.forbid("main", "update", "hr", "B") == 2
-    store.pausing.pause("main", "writes-refused", NOW)
-    store.pausing.resume("main", NOW, who="ana", note="granted")
+    store.pauses.pause("main", "writes-refused", NOW)
+    store.pauses.resume("main", NOW, who="ana", note="granted")
     assert store.modes.forbid("main", "update", "hr", "C") == 1
 
 
@@ -124,6 +124,6 @@ def test_what_was_written_at_odd_hours_is_counted_for_an_hour_by_everybody(open_
         [one, other, one, other], claim(one, limit=4), [0, 30, 1800, 3599], [5, 7, 0, 2], strict=True
     ):
         done = settlement(claimed, DeliveryState.ENDED)
-        store.settling.settle([done], start + at, Learned(Health(), Health(), changes))
+        store.settlements.settle([done], start + at, Learned(Health(), Health(), changes))
     assert [one.health.written_at_odd_hours("main", start + at) for at in (59, 3599, 3600, 7200)] == [14, 14, 2, 0]
     assert other.health.written_at_odd_hours("else", start) == 0

@@ -235,8 +235,8 @@ class LaneMachine(RuleBasedStateMachine):
         model, one = self.model, d.claimed
         assert one
         given = Settlement(one, outcome(result), state, next_attempt=model.now + 5)
-        lost = self.store.settling.settle([given], model.now)
-        assert self.store.settling.settle([given], model.now) == [one.delivery_id]  # never twice
+        lost = self.store.settlements.settle([given], model.now)
+        assert self.store.settlements.settle([given], model.now) == [one.delivery_id]  # never twice
         if not model.alive(d.owner):
             assert lost == [one.delivery_id]
             return
@@ -279,7 +279,7 @@ class LaneMachine(RuleBasedStateMachine):
         message_id = dice.choice(self.model.deliveries).message_id
         mine = [d for d in self.model.deliveries if d.message_id == message_id]
         unsent = not any(d.sent or d.state is DeliveryState.CLAIMED for d in mine)
-        assert self.store.settling.withdraw(message_id, self.model.now) is unsent
+        assert self.store.settlements.withdraw(message_id, self.model.now) is unsent
         for d in mine:
             gone = (DeliveryState.QUEUED, DeliveryState.RETRY, DeliveryState.SCHEDULED, DeliveryState.HELD)
             if d.state in gone and not d.sent:

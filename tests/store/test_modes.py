@@ -14,7 +14,7 @@ REPORT = {"mode": "report"}
 def report(store: Store) -> None:
     """Report all that is due."""
     while claimed := claim(store):
-        store.settling.settle([settlement(one, result=Result.REPORTED) for one in claimed], NOW)
+        store.settlements.settle([settlement(one, result=Result.REPORTED) for one in claimed], NOW)
 
 
 def went_live(store: Store) -> list[tuple[str, Action]]:
@@ -30,7 +30,7 @@ def deliver_all(store: Store) -> list[tuple[str, Action]]:
     order = []
     while claimed := claim(store, limit=1):
         order += [(one.change.source_key, one.change.action) for one in claimed]
-        store.settling.settle([settlement(one) for one in claimed], NOW)
+        store.settlements.settle([settlement(one) for one in claimed], NOW)
     return order
 
 
@@ -154,7 +154,9 @@ def tasks_of(store: Store) -> list[str]:
 def report_leaver(store: Store, action: Action = Action.DEACTIVATE) -> None:
     accept_one(store, change("S1", action, active=None))
     told = (ACCESS,) if action is Action.DEACTIVATE else ()
-    store.settling.settle([settlement(one, outcome=outcome(Result.REPORTED, tasks=told)) for one in claim(store)], NOW)
+    store.settlements.settle(
+        [settlement(one, outcome=outcome(Result.REPORTED, tasks=told)) for one in claim(store)], NOW
+    )
 
 
 def test_a_leaver_who_is_reported_again_is_asked_of_people_once(store: Store) -> None:

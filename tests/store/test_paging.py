@@ -22,17 +22,17 @@ def held(store: Store, *keys: str) -> None:
         accept_one(store, change(key))
     for one in claim(store, limit=len(keys)):
         found = outcome(Result.HELD, local=CAUSE, tasks=(Task("write-by-hand", "Write"),))
-        store.settling.settle([settlement(one, DeliveryState.HELD, outcome=found)], NOW)
+        store.settlements.settle([settlement(one, DeliveryState.HELD, outcome=found)], NOW)
 
 
 def asked(store: Store, *keys: str) -> None:
     for key in keys:
-        store.reloading.ask_reload(key, NOW)
+        store.reloads.ask_reload(key, NOW)
 
 
 # The list, what adds to it, what its rows are told apart by, and whether the newest come first.
 LISTS: dict[str, tuple[Callable[[Store], List], Callable[..., None], str, bool]] = {
-    "holds": (lambda store: store.held.holds, held, "source_key", False),
+    "holds": (lambda store: store.holds.holds, held, "source_key", False),
     "quarantine": (
         lambda store: lambda **given: store.links.quarantined([CAUSE], **given),
         held,
@@ -41,7 +41,7 @@ LISTS: dict[str, tuple[Callable[[Store], List], Callable[..., None], str, bool]]
     ),
     "tasks": (lambda store: store.worklist.tasks, held, "source_key", False),
     "messages": (lambda store: store.audit.messages, held, "id", True),
-    "reloads": (lambda store: store.reloading.reloads, asked, "who", True),
+    "reloads": (lambda store: store.reloads.reloads, asked, "who", True),
 }
 
 
@@ -86,7 +86,7 @@ def test_what_goes_meanwhile_neither_repeats_nor_hides_another(store: Store, nam
     add(store, *"ABCDE")
     first = ask(store)(limit=2)
     for row in first:
-        assert store.held.discard(row["id"], NOW, who="ana", reason="done")
+        assert store.holds.discard(row["id"], NOW, who="ana", reason="done")
     assert [row["source_key"] for row in ask(store)(limit=2, after=first.next)] == ["C", "D"]
 
 

@@ -98,7 +98,7 @@ def test_killed_at_any_moment(new_location: Callable[[], str], tmp_path: Path) -
 def drain(store: Store) -> None:
     later = time.time() + 3600
     while claimed := claim(store, later, owner="last"):
-        assert store.settling.settle([settlement(one) for one in claimed], later) == []
+        assert store.settlements.settle([settlement(one) for one in claimed], later) == []
     assert store.queue.next_due("main", later) is None
 
 
@@ -189,5 +189,5 @@ def test_many_open_a_new_store_at_once(new_location: Callable[[], str], processe
     store = open_at(location)
     assert store.audit.messages()
     (one, *_) = claim(store, time.time())
-    assert store.settling.settle([settlement(one, result=Result.UPDATED)], time.time()) == []
+    assert store.settlements.settle([settlement(one, result=Result.UPDATED)], time.time()) == []
     store.close()

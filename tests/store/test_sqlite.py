@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 
 from hl7bridge.errors import ConfigError, StoreBusy, StoreError
-from hl7bridge.store import encoding, reading
+from hl7bridge.store import encoding, lookups
 from hl7bridge.store.connection import each
 from hl7bridge.store.inbox import batch
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.people import crosswalk
-from hl7bridge.store.queue import claiming, lanes
-from hl7bridge.store.sqlite import SqliteStore, migrating
+from hl7bridge.store.queue import claims, lanes
+from hl7bridge.store.sqlite import SqliteStore
+from hl7bridge.store.sqlite import migrations as upgrade
 from hl7bridge.store.sqlite.driver import sqlite3
 from tests.store.builders import FAILED, NOW, accept_one, change, claim, message, settlement
 
@@ -261,7 +262,7 @@ def test_full_disk(tmp_path: Path) -> None:
 
 # -- migrations --
 
-LATEST = len(migrating.numbered(migrating.MIGRATIONS))
+LATEST = len(upgrade.numbered(upgrade.MIGRATIONS))
 
 
 def test_the_latest_schema_is_recorded(tmp_path: Path) -> None:
@@ -284,7 +285,7 @@ def test_a_store_of_each_version_opens_with_its_content(tmp_path: Path, version:
         (one,) = claim(store)
         assert one.change.source_key == "S2"
         assert one.known.attempts == 1
-        assert store.settling.settle([settlement(one)], NOW) == []
+        assert store.settlements.settle([settlement(one)], NOW) == []
         assert store.crosswalk.written_by("main", "Practitioner", "p1")[0].feed == "hr"
         assert store.inbox.accept([message(change("S1"), control_id="V1")], NOW)[0].duplicate_of
         assert len(store.audit.secret("adt")) == 32
@@ -295,12 +296,12 @@ def test_a_store_of_each_version_opens_with_its_content(tmp_path: Path, version:
 def migrations(tmp_path: Path) -> Path:
     """A copy of the folder of migrations, to add to."""
     folder = tmp_path / "migrations"
-    shutil.copytree(migrating.MIGRATIONS, folder)
+    shutil.copytree(upgrade.MIGRATIONS, folder)
     return folder
 
 
 def next_migration(folder: Path, sql: str) -> None:
-    number = len(migrating.numbered(folder)) + 1
+    number = len(upgrade.numbered(folder)) + 1
     (folder / f"{number:04}_next.sql").write_text(sql, encoding="utf-8")
 
 
@@ -360,21 +361,21 @@ def test_a_gap_in_the_numbers(tmp_path: Path, migrations: Path) -> None:
 
 PLANS = {
     "delivery_new": (lanes.NEWCOMERS, ("main", 1)),
-    "delivery_ready": (claiming.READY, ("main", 1, 64)),
-    "delivery_waiting": (claiming.WAITING, ("main", 1, NOW, 64)),
-    "delivery_due": (claiming.DUE, ("main", NOW, 64)),
-    "candidate": (claiming.CANDIDATE, (1,)),
-    "blocked": (claiming.BLOCKED, (1, 2, 1)),
+    "delivery_ready": (claims.READY, ("main", 1, 64)),
+    "delivery_waiting": (claims.WAITING, ("main", 1, NOW, 64)),
+    "delivery_due": (claims.DUE, ("main", NOW, 64)),
+    "candidate": (claims.CANDIDATE, (1,)),
+    "blocked": (claims.BLOCKED, (1, 2, 1)),
     "feed_write_own": (crosswalk.OWN, ("main", "hr", "S1")),
     "autoindex_feed_write": (crosswalk.WRITTEN_BY, ("main", "Practitioner", "p1")),
     "seen control id": (batch.SEEN[1], ["C1"]),
     "seen control ids": (batch.SEEN[64], ["C1"] + [None] * 63),
     "occupied lanes": (lanes.OCCUPIED[64], [1] + [None] * 63),
     "message list": (
-        reading.MESSAGES + " INDEXED BY message_shown WHERE m.state <> 'counted' ORDER BY m.id DESC LIMIT 50",
+        lookups.MESSAGES + " INDEXED BY message_shown WHERE m.state <> 'counted' ORDER BY m.id DESC LIMIT 50",
         (),
     ),
-    "message list by control id": (reading.MESSAGES + " WHERE m.control_id = ? ORDER BY m.id DESC", ("C1",)),
+    "message list by control id": (lookups.MESSAGES + " WHERE m.control_id = ? ORDER BY m.id DESC", ("C1",)),
 }
 
 
@@ -414,7 +415,7 @@ def test_a_claim_looks_at_what_it_hands_out(tmp_path: Path) -> None:
 
 def test_a_vast_backlog_is_lined_up_over_several_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a claim ends before its worker's lease does."""
-    monkeypatch.setattr(claiming, "LINE_UPS", 2)
+    monkeypatch.setattr(claims, "LINE_UPS", 2)
     monkeypatch.setattr(lanes, "LINED_UP", 5)
     with SqliteStore(tmp_path / "store.db") as store:
         store.inbox.accept([message(change(f"P{n}"), control_id=f"C{n}") for n in range(23)], NOW)

@@ -16,9 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from hl7bridge.errors import StoreError
 from hl7bridge.model import STARTS, TRANSITIONS, Action, DeliveryEvent, DeliveryState, Result, StaffChange
-from hl7bridge.store.inbox.arriving import pack
-from hl7bridge.store.people.reconciled import FullFile, HeldEnd
-from hl7bridge.store.queue.moving import Move, move
+from hl7bridge.store.inbox.arrivals import pack
+from hl7bridge.store.people.full_files import FullFile, HeldEnd
+from hl7bridge.store.queue.moves import Move, move
 from hl7bridge.store.sqlite import SqliteStore
 from hl7bridge.store.sqlite.driver import sqlite3
 from hl7bridge.store.store import Claimed, Settlement
@@ -82,7 +82,7 @@ def test_a_delivery_that_stands_elsewhere_is_not_moved_and_neither_are_the_other
         move(store.connection, DeliveryEvent.CLAIMED, moves, NOW)
     assert (only(store, first)[1], only(store, second)[1]) == ("claimed", "queued")
     assert events(store, second) == ["accepted"]
-    assert store.settling.settle([settlement(claimed)], NOW) == []
+    assert store.settlements.settle([settlement(claimed)], NOW) == []
 
 
 def test_moves_that_write_different_columns_do_not_go_together(store: SqliteStore) -> None:
@@ -164,7 +164,7 @@ class Everything:
             Settlement(self.claimed.pop(n), outcome(result), state, next_attempt=self.now + dice.choice([0, 5]))
             for n in some
         ]
-        self.store.settling.settle(given, self.now)
+        self.store.settlements.settle(given, self.now)
 
     def time_passes(self, dice: random.Random) -> None:
         self.now += dice.choice([1.0, 12.0, 25.0])
@@ -175,15 +175,15 @@ class Everything:
 
     def withdraw(self, dice: random.Random) -> None:
         if found := self.store.audit.messages(limit=30):
-            self.store.settling.withdraw(int(dice.choice(found)["id"]), self.now)
+            self.store.settlements.withdraw(int(dice.choice(found)["id"]), self.now)
 
     def decide(self, dice: random.Random) -> None:
-        if found := self.store.held.holds():
+        if found := self.store.holds.holds():
             delivery_id = int(dice.choice(found)["id"])
             if dice.random() < 0.3:
-                self.store.held.discard(delivery_id, self.now, who="ana", reason="no")
+                self.store.holds.discard(delivery_id, self.now, who="ana", reason="no")
             else:
-                self.store.held.release(delivery_id, self.now, who="ana", reason="yes")
+                self.store.holds.release(delivery_id, self.now, who="ana", reason="yes")
 
     def go_live(self, dice: random.Random) -> None:
         found = [one.delivery_id for one in self.store.modes.reported("main") if dice.random() < 0.8]
@@ -267,7 +267,7 @@ def test_all_that_the_table_knows_happens(tmp_path: Path) -> None:
     store, later = everything.store, NOW + 50
 
     def settled(state: DeliveryState, result: Result | None = None, now: float = NOW) -> None:
-        store.settling.settle([settlement(one, state, result) for one in claim(store, now)], now)
+        store.settlements.settle([settlement(one, state, result) for one in claim(store, now)], now)
 
     def attempted(source_key: str, state: DeliveryState, result: Result | None = None, order_time: str = "") -> int:
         message_id = accept_one(store, change(source_key), order_time=order_time)
@@ -277,9 +277,9 @@ def test_all_that_the_table_knows_happens(tmp_path: Path) -> None:
     try:
         accept_one(store, change("A", Action.DEACTIVATE), not_before=later)
         scheduled = accept_one(store, change("A", Action.DEACTIVATE), not_before=later)  # the first is superseded
-        store.settling.withdraw(scheduled, NOW)
-        store.settling.withdraw(accept_one(store, change("A")), NOW)
-        store.settling.withdraw(attempted("B", DeliveryState.RETRY), NOW)
+        store.settlements.withdraw(scheduled, NOW)
+        store.settlements.withdraw(accept_one(store, change("A")), NOW)
+        store.settlements.withdraw(attempted("B", DeliveryState.RETRY), NOW)
         accept_one(store, change("A"), not_before=later)
         settled(DeliveryState.ENDED, now=later)  # it was due
 
@@ -299,11 +299,11 @@ def test_all_that_the_table_knows_happens(tmp_path: Path) -> None:
                 store.connection.execute("DELETE FROM crosswalk WHERE source_key = 'C'")
 
         held = attempted("D", DeliveryState.HELD)
-        store.held.release(only(store, held)[0], NOW, who="ana", reason="yes")
+        store.holds.release(only(store, held)[0], NOW, who="ana", reason="yes")
         settled(DeliveryState.QUEUED)  # given back
         settled(DeliveryState.HELD)
         attempted("D", DeliveryState.ENDED)  # what was held is superseded
-        store.held.discard(only(store, attempted("E", DeliveryState.HELD))[0], NOW, who="ana", reason="no")
+        store.holds.discard(only(store, attempted("E", DeliveryState.HELD))[0], NOW, who="ana", reason="no")
 
         accept_one(store, change("F"))
         [begun] = claim(store)

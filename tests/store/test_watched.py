@@ -52,7 +52,7 @@ def test_a_change_outside_a_transaction_and_one_within_another_are_noticed(watch
 def test_it_sees_what_the_parts_say(watched: WatchedConnection) -> None:
     store = Store(watched)
     accept_one(store, change())
-    store.settling.settle([settlement(one) for one in claim(store)], NOW)
+    store.settlements.settle([settlement(one) for one in claim(store)], NOW)
     assert len(watched.statements) > 30
 
 

@@ -63,7 +63,7 @@ def deliver_some(store: Store, owner: str) -> bool:
     # Reported before the commit: between these lines and the settlement nobody else may report a claim of the lane.
     for one in claimed:
         report(owner, "settling", one.delivery_id, one.change.source_key, one.fence)
-    lost = store.settling.settle(settlements, time.time())
+    lost = store.settlements.settle(settlements, time.time())
     for delivery_id in lost:
         report(owner, "lost", delivery_id, "", 0)
     return bool(claimed)

@@ -199,7 +199,7 @@ def release(
         anew = again.of(row, clock())
         if not anew.problem:
             # It says whom the record is about; what is asked of a person about the change itself, is asked still.
-            released = store.held.release(
+            released = store.holds.release(
                 row["id"], clock(), who=str(actor), reason=reason, change=anew.change, lane=anew.lane, approves=False
             )
             done += [row["id"]] if released is Released.QUEUED else []

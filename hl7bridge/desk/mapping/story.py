@@ -94,7 +94,7 @@ class Story:
                 [outcome] = self._destination.deliver([Work(one.change, one.feed, one.known)], ledger, moment)
                 ended = outcome.result in ENDED_WELL
                 settlements.append(Settlement(one, outcome, DeliveryState.ENDED if ended else DeliveryState.HELD))
-            self._store.settling.settle(settlements, now)
+            self._store.settlements.settle(settlements, now)
 
     def _resources(self, people: Collection[str]) -> Iterator[JsonObject]:
         """What stands there of people: by staff key, type and content, without ids, metadata and the person's reference."""

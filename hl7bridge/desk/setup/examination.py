@@ -76,7 +76,7 @@ def _index_lag(settings: Settings, destination: DestinationSettings, policy: Pol
     """How far the server's searches lag behind, as this bridge's own creates have shown; nothing where none was measured."""
     try:
         with opened(settings) as store:
-            measured = store.created.index_lag(destination.name)
+            measured = store.creations.index_lag(destination.name)
             waits = round(effective_lag(store, policy))
     except Hl7BridgeError:
         return  # there is no store yet, or what is wrong with it is told elsewhere

@@ -241,7 +241,7 @@ LOOKED_AT = 500
 def _master_files(settings: Settings) -> Iterator[Line]:
     """The values of MFI-1 that came: where a sender has a name of its own for the staff file, its leavers wait until the
     name is known. A store that has to be upgraded is left alone."""
-    from hl7bridge.store.sqlite.migrating import is_up_to_date
+    from hl7bridge.store.sqlite.migrations import is_up_to_date
 
     path = Path(settings.store.path)
     if "://" in settings.store.path or not path.is_file() or not is_up_to_date(path):

@@ -198,7 +198,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 def _store(settings: Settings) -> dict[str, Any]:
     """Counts alone, and the number of the schema (a store that is opened is brought up to it)."""
-    from hl7bridge.store.sqlite.migrating import MIGRATIONS, numbered
+    from hl7bridge.store.sqlite.migrations import MIGRATIONS, numbered
 
     try:
         with opened(settings) as store:

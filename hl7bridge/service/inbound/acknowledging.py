@@ -275,7 +275,7 @@ class Acknowledger(threading.Thread):
         if verdict.code is None:
             return
         text = verdict.text
-        if verdict.withdraw and not store.settling.withdraw(pending.message_id, now):
+        if verdict.withdraw and not store.settlements.withdraw(pending.message_id, now):
             text = UNDER_WAY
         raw = store.audit.body(pending.message_id)
         if raw is None:

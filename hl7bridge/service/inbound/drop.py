@@ -27,8 +27,8 @@ from hl7bridge.model import Finding, Severity
 from hl7bridge.service.inbound.listener import MllpListener
 from hl7bridge.service.lasting import lasting
 from hl7bridge.service.log import Log, get_logger
-from hl7bridge.store.inbox.arriving import unpack
-from hl7bridge.store.inbox.dropped import CHANGED, DONE, FAILED, READ, DropFile, Taken
+from hl7bridge.store.inbox.arrivals import unpack
+from hl7bridge.store.inbox.drops import CHANGED, DONE, FAILED, READ, DropFile, Taken
 from hl7bridge.store.store import Accepted, AcknowledgmentState, MessageState, NewMessage, Store
 
 RESULTS = ".results.jsonl"

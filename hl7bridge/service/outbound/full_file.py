@@ -15,8 +15,7 @@ from hl7bridge.destinations.protocol import Destination
 from hl7bridge.model import ABSENT, Action, StaffChange, Task
 from hl7bridge.service.log import Log
 from hl7bridge.service.outbound.schedule import Job, Turn, every
-from hl7bridge.store.people.full_file import MISSING
-from hl7bridge.store.people.reconciled import FullFile, HeldEnd
+from hl7bridge.store.people.full_files import MISSING, FullFile, HeldEnd
 from hl7bridge.store.store import Store
 
 NEVER, REPORT, HOLD = "never", "report", "hold"
@@ -86,8 +85,8 @@ def _active(store: Store, file: FullFile, policy: FullFilePolicy) -> dict[str, H
     came is no matter of it."""
     found: dict[str, HeldEnd] = {}
     for name, destination in policy.destinations.items():
-        for _, key in store.compared.people(name, file.feed):
-            person = store.compared.source_person(name, file.feed, key)
+        for _, key in store.reconciliations.people(name, file.feed):
+            person = store.reconciliations.source_person(name, file.feed, key)
             if person.says is False or person.away or person.latest is None or person.received > file.received:
                 continue
             if person.latest.only_if_missing:

@@ -35,13 +35,13 @@ class LeavingReport:
         before = store.modes.ran_as(name)
         if before != self._runs_as:
             if writes_more(self._runs_as, before) and store.modes.has_reported(name):
-                if store.pausing.pause(name, LEAVING_REPORT, time.time(), task=_task(name)):
+                if store.pauses.pause(name, LEAVING_REPORT, time.time(), task=_task(name)):
                     event = "would write more than before, paused until a person has seen what was only reported"
                     self._log.error(event, destination=name, text=f"hl7bridge destination go-live {name}")
                 return False
             store.modes.remember_ran_as(name, self._runs_as, time.time())
         if store.audit.paused().get(name) == LEAVING_REPORT:
-            store.pausing.resume(name, time.time(), note="nothing that was reported is to be written")
+            store.pauses.resume(name, time.time(), note="nothing that was reported is to be written")
         return True
 
 

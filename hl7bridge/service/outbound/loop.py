@@ -367,7 +367,7 @@ class DestinationLoop(threading.Thread):
         in lists without end from a server) must not stop the others: it goes without its differences, at last it is held.
         """
         try:
-            return store.settling.settle(settlements, now, learned)
+            return store.settlements.settle(settlements, now, learned)
         except Hl7BridgeError:
             raise
         except Exception as error:

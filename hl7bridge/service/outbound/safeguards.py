@@ -134,7 +134,7 @@ class Safeguards:
                 continue
             if operation == self._essential:
                 task = self._words.writes_refused(self._name, said)
-                if store.pausing.pause(self._name, WRITES_REFUSED, time.time(), note=said, task=task):
+                if store.pauses.pause(self._name, WRITES_REFUSED, time.time(), note=said, task=task):
                     text = "writes refused, destination paused until a person tries again"
                     self._log.error(text, destination=self._name, text=said)
             elif store.modes.latch(self._name, operation, said, time.time()):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from hl7bridge.destinations.protocol import Destination, Sighting, Sought
 from hl7bridge.service.log import Log
 from hl7bridge.service.outbound.schedule import Job, Turn, every
-from hl7bridge.store.queue.created import Looked, SecondLook
+from hl7bridge.store.queue.creations import Looked, SecondLook
 from hl7bridge.store.store import Store
 
 AT_ONCE = 50  # resources of one look
@@ -22,7 +22,7 @@ PATIENCE = 600.0  # seconds that deliveries may keep a look waiting
 def look(store: Store, destination: Destination, log: Log, now: float) -> int:
     """One look at what is due; returns at how many resources."""
     name = destination.policy.name
-    due = store.created.second_looks(name, now, AT_ONCE)
+    due = store.creations.second_looks(name, now, AT_ONCE)
     if not due:
         return 0
     waiting = store.queue.next_due(name, now)
@@ -39,7 +39,7 @@ def look(store: Store, destination: Destination, log: Log, now: float) -> int:
     if failed is not None:
         log.info("new resources could not be searched for, trying again later", destination=name, status=failed)
     looked = [_looked(one, seen.get(one.resource_id), destination) for one in due]
-    store.created.looked(name, looked, now)
+    store.creations.looked(name, looked, now)
     if second := sum(one.task is not None for one in looked):
         log.error("people or roles stand at the server twice", destination=name, count=second)
     return len(due)

@@ -84,7 +84,7 @@ class Watch:
         if (
             end
             and self._name not in store.audit.paused()
-            and store.pausing.pause(self._name, MAINTENANCE, now, until=end)
+            and store.pauses.pause(self._name, MAINTENANCE, now, until=end)
         ):
             self._log.info("maintenance window, nothing is sent", destination=self._name, seconds=round(end - now))
         return not end
@@ -96,7 +96,7 @@ class Watch:
         if reason == SCOPE_REFUSED:
             store.health.forget(self._name)
         if reason == SCOPE_REFUSED or (reason == MAINTENANCE and not end):
-            store.pausing.resume(self._name, now, note="the service was started anew")
+            store.pauses.resume(self._name, now, note="the service was started anew")
 
     def _look_for_leavers(self, store: Store, now: float) -> None:
         if opened := store.leavers.watch(self._name, self._unverified, now):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from hl7bridge.model import Task
-from hl7bridge.store.tasking import Subject
+from hl7bridge.store.worklist import Subject
 
 NOBODY_YET = "(not known yet)"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hl7bridge.model import Known, Link, Written
 from hl7bridge.store.connection import StorePart
 from hl7bridge.store.encoding import written_from_row
-from hl7bridge.store.reloading import confirmed_mapping
+from hl7bridge.store.reloads import confirmed_mapping
 
 _BASES = (
     "SELECT resource_type, resource_id, content, codec, role_key, origin, holds_active, feed, source_key, version"

@@ -24,9 +24,9 @@ from collections.abc import Collection
 
 from hl7bridge.model import DeliveryEvent, DeliveryState, Result
 from hl7bridge.store.connection import StoreConnection, StorePart, each
-from hl7bridge.store.queue.moving import Move, move
+from hl7bridge.store.queue.moves import Move, move
 from hl7bridge.store.rows import OPEN_LANE
-from hl7bridge.store.tasking import Tasking
+from hl7bridge.store.worklist import Worklist
 
 NEW = -1  # the mark of a delivery that has not entered its lanes
 LINED_UP = 1000  # deliveries that one transaction lines up at most: bounds how long it holds the store
@@ -59,7 +59,7 @@ def keys_from_text(text: str) -> tuple[int, ...]:
 class Lanes(StorePart):
     """Entering, leaving and freeing lanes. All of it inside the caller's transaction."""
 
-    def __init__(self, connection: StoreConnection, tasks: Tasking) -> None:
+    def __init__(self, connection: StoreConnection, tasks: Worklist) -> None:
         super().__init__(connection)
         self._tasks = tasks
 

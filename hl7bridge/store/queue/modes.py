@@ -15,7 +15,7 @@ from hl7bridge.model.ordering import CLOCK_TOLERANCE, seconds_behind
 from hl7bridge.store.connection import StoreConnection, StorePart, marks
 from hl7bridge.store.encoding import unseal
 from hl7bridge.store.queue.lanes import Lanes, keys_from_text
-from hl7bridge.store.queue.moving import ANEW, Move, move
+from hl7bridge.store.queue.moves import ANEW, Move, move
 from hl7bridge.store.rows import Reported
 
 _AT_ONCE = 500  # deliveries that one transaction queues again at most: bounds how long it holds the store

@@ -19,7 +19,7 @@ from hl7bridge.store.connection import Rows, StoreConnection
 from hl7bridge.store.sqlite.driver import SAFE, sqlite3
 from hl7bridge.store.sqlite.files import StoreFiles
 from hl7bridge.store.sqlite.mark import StoreMark
-from hl7bridge.store.sqlite.migrating import MIGRATIONS, migrate
+from hl7bridge.store.sqlite.migrations import MIGRATIONS, migrate
 from hl7bridge.store.sqlite.turn import StoreTurn
 
 POLL = 0.0003  # seconds between two tries for the write lock, while one waits

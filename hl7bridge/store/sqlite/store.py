@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from hl7bridge.store.sqlite.connection import BUSY_TIMEOUT, SqliteConnection
-from hl7bridge.store.sqlite.migrating import MIGRATIONS
+from hl7bridge.store.sqlite.migrations import MIGRATIONS
 from hl7bridge.store.store import Store
 
 

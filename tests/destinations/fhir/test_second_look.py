@@ -19,7 +19,7 @@ from hl7bridge.destinations.fhir.wire.replies import Reply, ReplyKind
 from hl7bridge.destinations.protocol import Sighting, Sought
 from hl7bridge.model import Action, ElementValue, Provenance, Result, Written
 from hl7bridge.service.outbound.second_looks import look
-from hl7bridge.store.queue.created import IndexLag, Looked, SecondLook
+from hl7bridge.store.queue.creations import IndexLag, Looked, SecondLook
 from tests.destinations.fhir.people import ADA, GOOD_NPI, KEYS, OTHER_KEYS, Bridge, change, kinds, name, rules, unit
 from tests.destinations.fhir.server import FakeFhir, LostReply, once, problem
 
@@ -191,7 +191,7 @@ class OneLook:
     def __init__(self, *due: SecondLook, waiting: float | None = None, lag: IndexLag | None = None) -> None:
         self.due, self.waiting, self.lag = list(due), waiting, lag
         self.kept: list[Looked] = []
-        self.created = self.queue = self.crosswalk = self
+        self.creations = self.queue = self.crosswalk = self
 
     def second_looks(self, destination: str, now: float, limit: int) -> list[SecondLook]:
         return self.due

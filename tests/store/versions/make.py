@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hl7bridge.store.sqlite import SqliteStore
 from hl7bridge.store.sqlite.driver import sqlite3
-from hl7bridge.store.sqlite.migrating import MIGRATIONS, numbered
+from hl7bridge.store.sqlite.migrations import MIGRATIONS, numbered
 from hl7bridge.store.store import DeliveryState, MessageState
 from tests.store.builders import NEGATIVE, NOW, accept_one, change, claim, full_outcome, settlement
 
@@ -36,7 +36,7 @@ def main() -> None:
             accept_one(store, change("S2"), control_id="V2")
             accept_one(store, None, control_id="V3", state=MessageState.REFUSED, acknowledgments=[NEGATIVE])
             first, second = claim(store)
-            store.settling.settle(
+            store.settlements.settle(
                 [
                     settlement(first, outcome=full_outcome("p1")),
                     settlement(second, DeliveryState.RETRY, next_attempt=NOW),

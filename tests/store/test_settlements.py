@@ -24,14 +24,14 @@ from tests.store.builders import (
 
 def deliver(store: Store, now: float = NOW, result: Result = Result.UPDATED, **given: object) -> None:
     """Claim all that is due and end it."""
-    store.settling.settle([settlement(one, outcome=outcome(result, **given)) for one in claim(store, now)], now)
+    store.settlements.settle([settlement(one, outcome=outcome(result, **given)) for one in claim(store, now)], now)
 
 
 def test_everything_is_kept(store: Store) -> None:
     message_id = accept_one(store, change())
     (one,) = claim(store)
     given = full_outcome("p1")
-    assert store.settling.settle([settlement(one, outcome=given)], NOW + 1) == []
+    assert store.settlements.settle([settlement(one, outcome=given)], NOW + 1) == []
     status = store.audit.statuses([message_id])[message_id][0].deliveries["main"]
     assert (status.state, status.result, status.ended) == (DeliveryState.ENDED, Result.UPDATED, NOW + 1)
     found = store.audit.message(message_id)
@@ -66,7 +66,7 @@ def test_the_next_delivery_knows_what_was_written(store: Store) -> None:
     accept_one(store, change())
     (one,) = claim(store)
     given = full_outcome("p1")
-    store.settling.settle([settlement(one, outcome=given)], NOW)
+    store.settlements.settle([settlement(one, outcome=given)], NOW)
     accept_one(store, change())
     (again,) = claim(store)
     expected = tuple(replace(written, feed="hr", source_key="S1") for written in given.written)
@@ -81,7 +81,7 @@ def test_a_base_is_replaced_and_other_feeds_keep_theirs(store: Store) -> None:
     for feed in ("hr", "badge"):
         accept_one(store, change(), feed=feed)
         (one,) = claim(store)
-        store.settling.settle([settlement(one, outcome=full_outcome("p1"))], NOW)
+        store.settlements.settle([settlement(one, outcome=full_outcome("p1"))], NOW)
     accept_one(store, change())
     (one,) = claim(store)
     base = Written(
@@ -91,7 +91,7 @@ def test_a_base_is_replaced_and_other_feeds_keep_theirs(store: Store) -> None:
         holds_active=False,
         version="9",
     )
-    store.settling.settle([settlement(one, outcome=outcome(written=(base,), person_id="p1"))], NOW)
+    store.settlements.settle([settlement(one, outcome=outcome(written=(base,), person_id="p1"))], NOW)
     badge, hr = store.crosswalk.written_by("main", "Practitioner", "p1")
     assert (badge.feed, badge.version, badge.holds_active) == ("badge", "2", True)
     assert hr == replace(base, feed="hr", source_key="S1")
@@ -102,11 +102,11 @@ def test_half_an_attempt_leaves_its_bases(store: Store) -> None:
     accept_one(store, change())
     (one,) = claim(store)
     half = replace(full_outcome("p1", Result.RETRY), tasks=())
-    store.settling.settle([settlement(one, DeliveryState.RETRY, outcome=half, next_attempt=NOW)], NOW)
+    store.settlements.settle([settlement(one, DeliveryState.RETRY, outcome=half, next_attempt=NOW)], NOW)
     (again,) = claim(store)
     assert again.known.person_id == "p1"
     assert len(again.known.own) == 2
-    store.settling.settle([settlement(again)], NOW)
+    store.settlements.settle([settlement(again)], NOW)
     found = store.audit.message(again.message_id)
     assert found
     assert [tried["number"] for tried in found["records"][0]["deliveries"][0]["tried"]] == [1, 2]
@@ -117,7 +117,7 @@ def test_what_was_not_applied_makes_no_crosswalk(store: Store, result: Result) -
     accept_one(store, change())
     (one,) = claim(store)
     state = DeliveryState.HELD if result is Result.HELD else DeliveryState.ENDED
-    store.settling.settle([settlement(one, state, outcome=outcome(result, person_id="candidate"))], NOW)
+    store.settlements.settle([settlement(one, state, outcome=outcome(result, person_id="candidate"))], NOW)
     accept_one(store, change())
     assert claim(store)[0].known.person_id == ""
 
@@ -127,7 +127,7 @@ def test_one_task_for_many_attempts(store: Store) -> None:
     for _ in range(3):
         (one,) = claim(store)
         retry = replace(full_outcome(), result=Result.RETRY)
-        store.settling.settle([settlement(one, DeliveryState.RETRY, outcome=retry, next_attempt=NOW)], NOW)
+        store.settlements.settle([settlement(one, DeliveryState.RETRY, outcome=retry, next_attempt=NOW)], NOW)
     assert store.audit.counts()["tasks"] == 1
 
 
@@ -135,7 +135,7 @@ def test_a_held_change_says_why(store: Store) -> None:
     message_id = accept_one(store, change())
     (one,) = claim(store)
     held = outcome(Result.HELD, code="207", local="ambiguous", text="Two candidates", http_status=0)
-    store.settling.settle([settlement(one, DeliveryState.HELD, outcome=held)], NOW)
+    store.settlements.settle([settlement(one, DeliveryState.HELD, outcome=held)], NOW)
     status = store.audit.statuses([message_id])[message_id][0].deliveries["main"]
     assert (status.code, status.local, status.text, status.ended) == ("207", "ambiguous", "Two candidates", 0)
     assert store.audit.counts()["deliveries"] == {"main": {"held": 1}}
@@ -149,7 +149,7 @@ def test_once_a_later_change_is_applied_the_held_one_is_superseded(store: Store,
     first = accept_one(store, change())
     (one,) = claim(store)
     held = replace(full_outcome(), result=Result.HELD, tasks=(Task("write-by-hand", "Write it", ()),))
-    store.settling.settle([settlement(one, DeliveryState.HELD, outcome=held)], NOW)
+    store.settlements.settle([settlement(one, DeliveryState.HELD, outcome=held)], NOW)
     second = accept_one(store, change())
     deliver(store, result=result)
     assert state_of(store, first) == "superseded"
@@ -164,7 +164,7 @@ def test_once_a_later_change_is_applied_the_held_one_is_superseded(store: Store,
 def test_what_is_not_applied_supersedes_nothing(store: Store, result: Result) -> None:
     first = accept_one(store, change())
     (one,) = claim(store)
-    store.settling.settle([settlement(one, DeliveryState.HELD)], NOW)
+    store.settlements.settle([settlement(one, DeliveryState.HELD)], NOW)
     accept_one(store, change())
     deliver(store, result=result)
     assert state_of(store, first) == "held"
@@ -175,9 +175,9 @@ def test_other_persons_feeds_and_destinations_stay_held(store: Store) -> None:
         accept_one(store, change("OTHER")),
         accept_one(store, change(), feed="badge"),
     ]
-    store.settling.settle([settlement(one, DeliveryState.HELD) for one in claim(store)], NOW)
+    store.settlements.settle([settlement(one, DeliveryState.HELD) for one in claim(store)], NOW)
     lab = accept_one(store, change(), destinations=("lab",))
-    store.settling.settle([settlement(one, DeliveryState.HELD) for one in claim(store, destination="lab")], NOW)
+    store.settlements.settle([settlement(one, DeliveryState.HELD) for one in claim(store, destination="lab")], NOW)
     accept_one(store, change())
     deliver(store)
     assert [state_of(store, message_id) for message_id in [*others, lab]] == ["held"] * 3
@@ -187,8 +187,8 @@ def test_a_later_held_change_is_not_superseded_by_an_earlier_one(store: Store) -
     first = accept_one(store, change(), lane=("x",))
     second = accept_one(store, change(), lane=("y",))
     a, b = claim(store)
-    store.settling.settle([settlement(b, DeliveryState.HELD)], NOW)
-    store.settling.settle([settlement(a)], NOW)
+    store.settlements.settle([settlement(b, DeliveryState.HELD)], NOW)
+    store.settlements.settle([settlement(a)], NOW)
     assert [state_of(store, first), state_of(store, second)] == ["updated", "held"]
 
 
@@ -274,7 +274,7 @@ def test_a_late_one_that_changed_nothing_ends_no_hold(store: Store) -> None:
     accept_one(store, change(), order_time="2027-01-15T08:30:00.000+00:00")
     deliver(store)
     leaver = accept_one(store, change(action=Action.DEACTIVATE), order_time=NINE)
-    store.settling.settle(
+    store.settlements.settle(
         [settlement(one, DeliveryState.HELD, outcome=outcome(Result.HELD)) for one in claim(store)], NOW
     )
     accept_one(store, change(), order_time="2027-01-15T08:10:00.000+00:00")
@@ -341,10 +341,10 @@ def test_when_due_it_lines_up_behind_what_is_there(store: Store) -> None:
     first = claim(store, NOW + 100)
     assert [one.message_id for one in first] == [earlier]
     after = accept_one(store, change())
-    store.settling.settle([settlement(first[0])], NOW + 100)
+    store.settlements.settle([settlement(first[0])], NOW + 100)
     (second,) = claim(store, NOW + 100)
     assert second.message_id == later
-    store.settling.settle([settlement(second)], NOW + 100)
+    store.settlements.settle([settlement(second)], NOW + 100)
     assert [one.message_id for one in claim(store, NOW + 100)] == [after]
     assert events(store, later) == ["accepted", "due", "claimed", "ended"]
 
@@ -354,7 +354,7 @@ def test_due_in_order_of_their_times(store: Store) -> None:
     first = accept_one(store, change(action=Action.ADD), not_before=NOW + 100)
     (one,) = claim(store, NOW + 300)
     assert one.message_id == first
-    store.settling.settle([settlement(one)], NOW + 300)
+    store.settlements.settle([settlement(one)], NOW + 300)
     assert [one.message_id for one in claim(store, NOW + 300)] == [second]
 
 
@@ -399,8 +399,8 @@ def test_withdrawing_what_was_not_sent(store: Store) -> None:
     message_id = accept_one(store, change("A"), change("B"), change("C"))
     next_one = accept_one(store, change("A"))
     held = claim(store, limit=1)
-    store.settling.settle([settlement(held[0], DeliveryState.HELD)], NOW)
-    assert store.settling.withdraw(message_id, NOW)
+    store.settlements.settle([settlement(held[0], DeliveryState.HELD)], NOW)
+    assert store.settlements.withdraw(message_id, NOW)
     assert [delivery["result"] for delivery in deliveries(store, message_id)] == ["withdrawn"] * 3
     assert store.audit.messages()[1]["state"] == "withdrawn"
     assert [one.message_id for one in claim(store)] == [next_one]
@@ -411,47 +411,47 @@ def test_withdrawing_scheduled_and_retried_ones(store: Store) -> None:
     scheduled = accept_one(store, change("A"), not_before=NOW + 100)
     retried = accept_one(store, change("B"))
     (one,) = claim(store)
-    store.settling.settle([settlement(one, DeliveryState.RETRY, next_attempt=NOW + 5)], NOW)
-    assert store.settling.withdraw(scheduled, NOW)
-    assert store.settling.withdraw(retried, NOW)
+    store.settlements.settle([settlement(one, DeliveryState.RETRY, next_attempt=NOW + 5)], NOW)
+    assert store.settlements.withdraw(scheduled, NOW)
+    assert store.settlements.withdraw(retried, NOW)
     assert claim(store, NOW + 1000) == []
 
 
 def test_what_may_have_been_sent_goes_on(store: Store) -> None:
     message_id = accept_one(store, change("A"), change("B"), change("C"), change("D"))
     claimed = claim(store, limit=3)
-    store.settling.settle(
+    store.settlements.settle(
         [
             settlement(claimed[0]),
             settlement(claimed[1], DeliveryState.UNKNOWN, next_attempt=NOW + 5),
         ],
         NOW,
     )
-    assert not store.settling.withdraw(message_id, NOW)
+    assert not store.settlements.withdraw(message_id, NOW)
     assert [d["result"] or d["state"] for d in deliveries(store, message_id)] == [
         "updated",
         "unknown",
         "claimed",
         "withdrawn",
     ]
-    assert store.settling.settle([settlement(claimed[2])], NOW) == []
+    assert store.settlements.settle([settlement(claimed[2])], NOW) == []
 
 
 def test_a_doubtful_or_half_written_one_goes_on(store: Store) -> None:
     doubtful = accept_one(store, change("A"))
     half = accept_one(store, change("B"))
     a, b = claim(store)
-    store.settling.settle([settlement(a, DeliveryState.UNKNOWN, next_attempt=NOW)], NOW)
+    store.settlements.settle([settlement(a, DeliveryState.UNKNOWN, next_attempt=NOW)], NOW)
     (a,) = claim(store)
-    store.settling.settle(
+    store.settlements.settle(
         [
             settlement(a, DeliveryState.RETRY, next_attempt=NOW),
             settlement(b, DeliveryState.RETRY, outcome=replace(full_outcome(), result=Result.RETRY), next_attempt=NOW),
         ],
         NOW,
     )
-    assert not store.settling.withdraw(doubtful, NOW)
-    assert not store.settling.withdraw(half, NOW)
+    assert not store.settlements.withdraw(doubtful, NOW)
+    assert not store.settlements.withdraw(half, NOW)
     assert [one.message_id for one in claim(store)] == [doubtful, half]
 
 
@@ -461,14 +461,14 @@ def test_withdrawing_behind_one_that_is_claimed(store: Store) -> None:
     second = accept_one(store, change())
     third = accept_one(store, change())
     (one,) = claim(store)
-    assert store.settling.withdraw(second, NOW)
+    assert store.settlements.withdraw(second, NOW)
     assert claim(store) == []
-    assert store.settling.settle([settlement(one)], NOW) == []
+    assert store.settlements.settle([settlement(one)], NOW) == []
     assert [one.message_id for one in claim(store)] == [third]
     assert state_of(store, first) == "updated"
 
 
 def test_nothing_to_withdraw(store: Store) -> None:
     message_id = accept_one(store, None)
-    assert store.settling.withdraw(message_id, NOW)
+    assert store.settlements.withdraw(message_id, NOW)
     assert store.audit.messages()[0]["state"] == "accepted"

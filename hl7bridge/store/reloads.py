@@ -22,7 +22,7 @@ def confirmed_mapping(connection: StoreConnection, feed: str) -> str:
     return str(versions[-1] if isinstance(versions, list) else versions)
 
 
-class Reloading(StorePart):
+class Reloads(StorePart):
     """Asking for a reload, answering it, and what came of earlier ones."""
 
     def ask_reload(self, who: str, now: float) -> int:

@@ -21,7 +21,7 @@ DECIDED = {"who": "ana", "reason": "asked HR"}
 def hold(store: Store, local: str = "several-people", **given: object) -> int:
     (one,) = claim(store)
     held = replace(outcome(Result.HELD), local=local, candidates=CANDIDATES, **given)
-    store.settling.settle([settlement(one, DeliveryState.HELD, outcome=held)], NOW)
+    store.settlements.settle([settlement(one, DeliveryState.HELD, outcome=held)], NOW)
     return one.delivery_id
 
 
@@ -52,7 +52,7 @@ def test_a_link_is_known_to_the_next_delivery_and_audited(store: SqliteStore) ->
     assert (one.known.person_id, one.known.link) == ("p7", Link.LINKED)
     assert store.crosswalk.known("main", "hr", "S1").link is Link.LINKED
     assert store.crosswalk.known("lab", "hr", "S1").person_id == ""
-    store.settling.settle([settlement(one, outcome=outcome(person_id="p7"))], NOW)
+    store.settlements.settle([settlement(one, outcome=outcome(person_id="p7"))], NOW)
     assert store.crosswalk.known("main", "hr", "S1").link is Link.LINKED
     assert store.links.link("main", "hr", "S1", "p8", Link.FORCED, NOW, **DECIDED)
     first, second = history(store, "linked")
@@ -66,7 +66,7 @@ def test_a_delivery_that_finds_somebody_else_ends_the_link(store: Store) -> None
     store.links.link("main", "hr", "S1", "p7", Link.LINKED, NOW, **DECIDED)
     accept_one(store, change())
     (one,) = claim(store)
-    store.settling.settle([settlement(one, outcome=outcome(person_id="p9"))], NOW)
+    store.settlements.settle([settlement(one, outcome=outcome(person_id="p9"))], NOW)
     known = store.crosswalk.known("main", "hr", "S1")
     assert (known.person_id, known.link) == ("p9", Link.FOUND)
 
@@ -74,7 +74,7 @@ def test_a_delivery_that_finds_somebody_else_ends_the_link(store: Store) -> None
 def test_an_unlink_leaves_what_was_applied_last(store: SqliteStore) -> None:
     accept_one(store, change(), order_time="2027-01-02T00:00:00Z")
     (one,) = claim(store)
-    store.settling.settle([settlement(one, outcome=outcome(person_id="p1"))], NOW)
+    store.settlements.settle([settlement(one, outcome=outcome(person_id="p1"))], NOW)
     assert store.links.link("main", "hr", "S1", "", Link.FOUND, NOW, **DECIDED)
     entry = store.links.link_of("main", "hr", "S1")
     assert entry is not None
@@ -118,7 +118,7 @@ def test_a_base_of_another_record_does_not_make_a_link(store: Store) -> None:
     accept_one(store, change())
     (one,) = claim(store)
     given = outcome(person_id="p1", written=(Written("Practitioner", "p1"),))
-    store.settling.settle([settlement(one, outcome=given)], NOW)
+    store.settlements.settle([settlement(one, outcome=given)], NOW)
     assert store.crosswalk.known("main", "hr", "S1").link is Link.FOUND
 
 
@@ -127,7 +127,7 @@ def test_who_was_set_apart_stays_so_once_there_is_a_person(store: SqliteStore) -
     accept_one(store, change())
     (one,) = claim(store)
     assert (one.known.person_id, one.known.link) == ("", Link.APART)
-    store.settling.settle([settlement(one, outcome=outcome(person_id="p9"))], NOW)
+    store.settlements.settle([settlement(one, outcome=outcome(person_id="p9"))], NOW)
     known = store.crosswalk.known("main", "hr", "S1")
     assert (known.person_id, known.link) == ("p9", Link.APART)
 
@@ -148,7 +148,7 @@ def test_what_the_last_applied_records_said_of_a_person_is_at_hand(store: Store)
         accept_one(store, one)
         (claimed,) = claim(store)
         held = outcome(Result.HELD) if state is DeliveryState.HELD else outcome()
-        store.settling.settle([settlement(claimed, state, outcome=held)], NOW)
+        store.settlements.settle([settlement(claimed, state, outcome=held)], NOW)
     accept_one(store, change("S2"))
     found = {value.element: value.value for value in store.links.said_by("main", "hr", "S1")}
     assert found == {"name": {"family": "Brandt"}, "gender": "female", "birthDate": "1980-02-01"}

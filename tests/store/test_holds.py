@@ -29,12 +29,12 @@ def hold(store: Store, *given: StaffChange, local: str = "server-refused", now: 
     """A message of which everything is held; its id."""
     message_id = accept_one(store, *given or (change(),), **message)
     held = outcome(Result.HELD, local=local, text="It is held", tasks=(BY_HAND,))
-    store.settling.settle([settlement(one, DeliveryState.HELD, outcome=held) for one in claim(store, now)], now)
+    store.settlements.settle([settlement(one, DeliveryState.HELD, outcome=held) for one in claim(store, now)], now)
     return message_id
 
 
 def held_id(store: Store, message_id: int) -> int:
-    return next(row["id"] for row in store.held.holds(limit=1000) if row["message_id"] == message_id)
+    return next(row["id"] for row in store.holds.holds(limit=1000) if row["message_id"] == message_id)
 
 
 def end_all(store: Store, result: Result = Result.UPDATED, now: float = NOW) -> list[str]:
@@ -42,14 +42,14 @@ def end_all(store: Store, result: Result = Result.UPDATED, now: float = NOW) -> 
     done = []
     while claimed := claim(store, now, limit=1):
         done.append(f"{claimed[0].message_id}")
-        store.settling.settle([settlement(claimed[0], outcome=outcome(result))], now)
+        store.settlements.settle([settlement(claimed[0], outcome=outcome(result))], now)
     return done
 
 
 def test_holds_are_listed_with_why_and_since_when(store: Store) -> None:
     first = hold(store, change("A"), local="forbidden")
     hold(store, change("B"), feed="badge", now=NOW + 5)
-    rows = store.held.holds()
+    rows = store.holds.holds()
     assert [(row["source_key"], row["local"], row["since"]) for row in rows] == [
         ("A", "forbidden", NOW),
         ("B", "server-refused", NOW + 5),
@@ -63,17 +63,17 @@ def test_holds_are_listed_with_why_and_since_when(store: Store) -> None:
         ({"delivery_id": rows[1]["id"]}, ["B"]),
         ({"limit": 1}, ["A"]),
     ):
-        assert [row["source_key"] for row in store.held.holds(**filters)] == keys  # type: ignore[arg-type]
+        assert [row["source_key"] for row in store.holds.holds(**filters)] == keys  # type: ignore[arg-type]
 
 
 def test_a_released_delivery_goes_again_and_says_who_and_why(store: Store) -> None:
     message_id = hold(store)
     delivery_id = held_id(store, message_id)
-    assert store.held.release(delivery_id, NOW + 1, **SOMEBODY) is Released.QUEUED
-    assert store.held.holds().rows == ()
+    assert store.holds.release(delivery_id, NOW + 1, **SOMEBODY) is Released.QUEUED
+    assert store.holds.holds().rows == ()
     (one,) = claim(store)
     assert (one.delivery_id, one.approved, one.known.attempts, one.change) == (delivery_id, True, 0, change())
-    assert store.settling.settle([settlement(one)], NOW) == []
+    assert store.settlements.settle([settlement(one)], NOW) == []
     found = store.audit.message(message_id)
     assert found
     (row,) = [row for row in found["history"] if row["event"] == "released"]
@@ -85,10 +85,10 @@ def test_a_released_delivery_goes_again_and_says_who_and_why(store: Store) -> No
 def test_what_is_not_held_is_not_released(store: Store) -> None:
     message_id = hold(store)
     delivery_id = held_id(store, message_id)
-    assert store.held.release(99, NOW, **SOMEBODY) is Released.NOT_HELD
-    assert store.held.release(delivery_id, NOW, **SOMEBODY) is Released.QUEUED
-    assert store.held.release(delivery_id, NOW, **SOMEBODY) is Released.NOT_HELD
-    assert not store.held.discard(delivery_id, NOW, **SOMEBODY)
+    assert store.holds.release(99, NOW, **SOMEBODY) is Released.NOT_HELD
+    assert store.holds.release(delivery_id, NOW, **SOMEBODY) is Released.QUEUED
+    assert store.holds.release(delivery_id, NOW, **SOMEBODY) is Released.NOT_HELD
+    assert not store.holds.discard(delivery_id, NOW, **SOMEBODY)
 
 
 def test_nobody_else_is_approved(store: Store) -> None:
@@ -100,7 +100,8 @@ def test_it_goes_as_it_is_read_now(store: Store) -> None:
     message_id = hold(store)
     anew = replace(change(), practitioner=(), mapping_version="m2")
     assert (
-        store.held.release(held_id(store, message_id), NOW, **SOMEBODY, change=anew, lane=("npi/1",)) is Released.QUEUED
+        store.holds.release(held_id(store, message_id), NOW, **SOMEBODY, change=anew, lane=("npi/1",))
+        is Released.QUEUED
     )
     other = accept_one(store, change("OTHER"), lane=("npi/1",))
     assert [one.change for one in claim(store)] == [anew], "the new lane is its lane, too"
@@ -114,7 +115,7 @@ def test_it_goes_to_the_end_of_its_lane(store: Store) -> None:
     first = hold(store)
     delivery_id = held_id(store, first)
     second = accept_one(store, change())
-    assert store.held.release(delivery_id, NOW, **SOMEBODY) is Released.OVERTAKEN, "a younger change is under way"
+    assert store.holds.release(delivery_id, NOW, **SOMEBODY) is Released.OVERTAKEN, "a younger change is under way"
     assert state_of(store, first) == "held"
     assert end_all(store) == [str(second)]
     assert state_of(store, first) == "superseded"
@@ -123,7 +124,7 @@ def test_it_goes_to_the_end_of_its_lane(store: Store) -> None:
 def test_several_of_one_person_keep_their_order(store: Store) -> None:
     older, younger = hold(store), hold(store)
     ids = [held_id(store, message_id) for message_id in (older, younger)]
-    assert [store.held.release(one, NOW, **SOMEBODY) for one in ids] == [Released.QUEUED] * 2
+    assert [store.holds.release(one, NOW, **SOMEBODY) for one in ids] == [Released.QUEUED] * 2
     third = accept_one(store, change())
     assert end_all(store) == [str(older), str(younger), str(third)]
     assert (state_of(store, older), state_of(store, younger)) == ("updated", "updated")
@@ -131,15 +132,15 @@ def test_several_of_one_person_keep_their_order(store: Store) -> None:
 
 def test_releasing_the_older_does_not_supersede_the_younger(store: Store) -> None:
     older, younger = hold(store), hold(store)
-    assert store.held.release(held_id(store, older), NOW, **SOMEBODY) is Released.QUEUED
+    assert store.holds.release(held_id(store, older), NOW, **SOMEBODY) is Released.QUEUED
     end_all(store)
     assert (state_of(store, older), state_of(store, younger)) == ("updated", "held")
 
 
 def test_releasing_the_younger_supersedes_the_older(store: Store) -> None:
     older, younger = hold(store), hold(store)
-    assert store.held.release(held_id(store, younger), NOW, **SOMEBODY) is Released.QUEUED
-    assert store.held.release(held_id(store, older), NOW, **SOMEBODY) is Released.OVERTAKEN
+    assert store.holds.release(held_id(store, younger), NOW, **SOMEBODY) is Released.QUEUED
+    assert store.holds.release(held_id(store, older), NOW, **SOMEBODY) is Released.OVERTAKEN
     end_all(store)
     assert (state_of(store, older), state_of(store, younger)) == ("superseded", "updated")
 
@@ -148,8 +149,8 @@ def test_it_may_be_held_and_released_again(store: Store) -> None:
     message_id = hold(store)
     delivery_id = held_id(store, message_id)
     for _ in range(2):
-        assert store.held.release(delivery_id, NOW, **SOMEBODY) is Released.QUEUED
-        store.settling.settle([settlement(one, DeliveryState.HELD) for one in claim(store)], NOW)
+        assert store.holds.release(delivery_id, NOW, **SOMEBODY) is Released.QUEUED
+        store.settlements.settle([settlement(one, DeliveryState.HELD) for one in claim(store)], NOW)
     later = accept_one(store, change())
     assert end_all(store) == [str(later)]
     assert state_of(store, message_id) == "superseded"
@@ -184,7 +185,7 @@ def test_a_released_leaver_is_not_stale(store: Store) -> None:
     leaver = hold(store, LEAVES, order_time="2027-01-15T08:00:00+00:00")
     accept_one(store, change(active=None), order_time="2027-01-15T09:00:00+00:00")
     end_all(store)
-    assert store.held.release(held_id(store, leaver), NOW, **SOMEBODY) is Released.QUEUED
+    assert store.holds.release(held_id(store, leaver), NOW, **SOMEBODY) is Released.QUEUED
     end_all(store, Result.DEACTIVATED)
     assert state_of(store, leaver) == "deactivated"
 
@@ -193,7 +194,7 @@ def test_a_released_joiner_may_be_stale(store: Store) -> None:
     joiner = hold(store, change(action=Action.ADD), order_time="2027-01-15T08:00:00+00:00")
     accept_one(store, LEAVES, order_time="2027-01-15T09:00:00+00:00")
     end_all(store, Result.NOTHING_TO_DO)
-    assert store.held.release(held_id(store, joiner), NOW, **SOMEBODY) is Released.QUEUED
+    assert store.holds.release(held_id(store, joiner), NOW, **SOMEBODY) is Released.QUEUED
     end_all(store)
     assert state_of(store, joiner) == "stale"
 
@@ -203,20 +204,20 @@ def test_what_came_out_of_order_goes_once_a_person_releases_it(store: Store) -> 
     accept_one(store, change(), order_time="2027-01-15T09:00:00+00:00")
     end_all(store)
     late = hold(store, change(), local="out-of-order", order_time="2027-01-15T08:30:00+00:00")
-    assert store.held.release(held_id(store, late), NOW, approves=False, **SOMEBODY) is Released.QUEUED
+    assert store.holds.release(held_id(store, late), NOW, approves=False, **SOMEBODY) is Released.QUEUED
     [claimed] = claim(store)
     assert claimed.known.late
-    store.settling.settle(
+    store.settlements.settle(
         [settlement(claimed, DeliveryState.HELD, outcome=outcome(Result.HELD, local="out-of-order"))], NOW
     )
-    assert store.held.release(held_id(store, late), NOW, **SOMEBODY) is Released.QUEUED
+    assert store.holds.release(held_id(store, late), NOW, **SOMEBODY) is Released.QUEUED
     [claimed] = claim(store)
     assert (claimed.known.late, claimed.force, claimed.approved) == (False, True, True)
 
 
 def test_discarding_ends_it_as_withdrawn(store: Store) -> None:
     message_id = hold(store)
-    assert store.held.discard(held_id(store, message_id), NOW + 1, **SOMEBODY)
+    assert store.holds.discard(held_id(store, message_id), NOW + 1, **SOMEBODY)
     assert state_of(store, message_id) == "withdrawn"
     found = store.audit.message(message_id)
     assert found
@@ -229,8 +230,8 @@ def test_discarding_ends_it_as_withdrawn(store: Store) -> None:
 def test_tasks_about_a_person_outlive_the_delivery(store: Store) -> None:
     message_id = accept_one(store, LEAVES)
     half_done = outcome(Result.HELD, tasks=(ACCESS, BY_HAND))
-    store.settling.settle([settlement(one, DeliveryState.HELD, outcome=half_done) for one in claim(store)], NOW)
-    assert store.held.discard(held_id(store, message_id), NOW, **SOMEBODY)
+    store.settlements.settle([settlement(one, DeliveryState.HELD, outcome=half_done) for one in claim(store)], NOW)
+    assert store.holds.discard(held_id(store, message_id), NOW, **SOMEBODY)
     assert [(task["kind"], task["state"]) for task in store.worklist.tasks()] == [
         ("leaver-access", "open"),
         ("write-by-hand", "withdrawn"),
@@ -242,7 +243,7 @@ def test_tasks_about_a_person_outlive_the_delivery(store: Store) -> None:
 
 def test_tasks_are_listed_with_their_due_time_and_closed_with_evidence(store: Store) -> None:
     message_id = accept_one(store, LEAVES)
-    store.settling.settle([settlement(one, outcome=outcome(tasks=(ACCESS, BY_HAND))) for one in claim(store)], NOW)
+    store.settlements.settle([settlement(one, outcome=outcome(tasks=(ACCESS, BY_HAND))) for one in claim(store)], NOW)
     access, by_hand = store.worklist.tasks()
     assert (access["due"], by_hand["due"]) == (NOW + 900, 0)
     assert access["steps"] == ["Look.", "End it."]
@@ -266,16 +267,16 @@ REFUSED = Task("writes-refused", "Writes are refused", ("Ask.",))
 def test_a_pause_by_a_person_holds_until_a_person_ends_it(open_store: OpenStore) -> None:
     store, other = open_store(), open_store()
     accept_one(store, change())
-    assert store.pausing.pause("main", "maintenance", NOW, who="ana", note="upgrade tonight")
-    assert not other.pausing.pause("main", "writes-refused", NOW, task=REFUSED)
+    assert store.pauses.pause("main", "maintenance", NOW, who="ana", note="upgrade tonight")
+    assert not other.pauses.pause("main", "writes-refused", NOW, task=REFUSED)
     assert other.worklist.tasks().rows == ()
-    assert other.pausing.pauses() == {
+    assert other.pauses.pauses() == {
         "main": {"reason": "maintenance", "since": NOW, "until": 0, "who": "ana", "note": "upgrade tonight"}
     }
     assert claim(other, NOW + 1e6) == []
     assert other.audit.paused() == other.audit.counts()["paused"] == {"main": "maintenance"}
-    assert other.pausing.resume("main", NOW, who="bo", note="done")
-    assert not store.pausing.resume("main", NOW)
+    assert other.pauses.resume("main", NOW, who="bo", note="done")
+    assert not store.pauses.resume("main", NOW)
     assert len(claim(store)) == 1
 
 
@@ -284,29 +285,29 @@ def test_what_waits_for_its_next_attempt_goes_when_a_person_resumes(open_store: 
     store = open_store()
     accept_one(store, change("S1"))
     (claimed,) = claim(store)
-    store.settling.settle([settlement(claimed, DeliveryState.RETRY, next_attempt=NOW + 300)], NOW)
+    store.settlements.settle([settlement(claimed, DeliveryState.RETRY, next_attempt=NOW + 300)], NOW)
     if paused:
-        store.pausing.pause("main", "server-busy", NOW, until=NOW + 60)
+        store.pauses.pause("main", "server-busy", NOW, until=NOW + 60)
     assert claim(store, NOW + 1) == []
-    assert store.pausing.resume("main", NOW + 1, who="ana", note="it is back") is paused
+    assert store.pauses.resume("main", NOW + 1, who="ana", note="it is back") is paused
     assert [one.delivery_id for one in claim(store, NOW + 1)] == [claimed.delivery_id]
 
 
 def test_a_latch_is_told_once_and_ends_with_its_task(open_store: OpenStore) -> None:
     stores = [open_store() for _ in range(3)]
-    told = [store.pausing.pause("main", "writes-refused", NOW, task=REFUSED) for store in stores]
+    told = [store.pauses.pause("main", "writes-refused", NOW, task=REFUSED) for store in stores]
     assert told == [True, False, False]
-    assert stores[1].pausing.pause("other", "writes-refused", NOW, task=REFUSED)
+    assert stores[1].pauses.pause("other", "writes-refused", NOW, task=REFUSED)
     assert [(task["destination"], task["state"]) for task in stores[2].worklist.tasks()] == [
         ("main", "open"),
         ("other", "open"),
     ]
-    assert stores[0].pausing.resume("main", NOW + 9, who="ana", note="allowed now")
+    assert stores[0].pauses.resume("main", NOW + 9, who="ana", note="allowed now")
     assert [(t["state"], t["closed_by"], t["closed"]) for t in stores[2].worklist.tasks()] == [
         ("done", "ana", NOW + 9),
         ("open", "", 0),
     ]
-    assert stores[2].pausing.pause("main", "writes-refused", NOW + 10, task=REFUSED), (
+    assert stores[2].pauses.pause("main", "writes-refused", NOW + 10, task=REFUSED), (
         "it may latch again, and is told again"
     )
 
@@ -315,8 +316,8 @@ def test_a_pause_that_ends_by_itself_gives_way(store: Store) -> None:
     accept_one(store, change())
     (one,) = claim(store)
     given_back = settlement(one, DeliveryState.QUEUED, pause="token-refused", pause_until=NOW + 60)
-    store.settling.settle([given_back], NOW)
-    assert store.pausing.pause("main", "writes-refused", NOW)
+    store.settlements.settle([given_back], NOW)
+    assert store.pauses.pause("main", "writes-refused", NOW)
     assert claim(store, NOW + 100) == []
 
 
@@ -327,7 +328,7 @@ def test_an_approval_is_of_what_was_seen(store: Store, same: bool) -> None:
     store.inbox.accept([made], NOW)
     for who, anew in (("bo", change()), ("ana", change() if same else change(cleared=(Location("STF", field=11),)))):
         [one] = claim(store)
-        store.settling.settle([settlement(one, DeliveryState.HELD)], NOW)
-        assert store.held.release(one.delivery_id, NOW, who=who, reason="seen", change=anew) is Released.QUEUED
+        store.settlements.settle([settlement(one, DeliveryState.HELD)], NOW)
+        assert store.holds.release(one.delivery_id, NOW, who=who, reason="seen", change=anew) is Released.QUEUED
     [one] = claim(store)
     assert one.approved is same

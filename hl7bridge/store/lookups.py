@@ -19,7 +19,7 @@ from hl7bridge.store.encoding import (
     record_from_row,
     unseal,
 )
-from hl7bridge.store.inbox.arriving import Arriving
+from hl7bridge.store.inbox.arrivals import Arrivals
 from hl7bridge.store.inbox.batch import HEADER, acknowledgments_of
 from hl7bridge.store.rows import (
     Acknowledgment,
@@ -45,7 +45,7 @@ MESSAGES = (
 class Lookups(StorePart):
     """Reads. Each method sees one commit."""
 
-    def __init__(self, connection: StoreConnection, arrivals: Arriving) -> None:
+    def __init__(self, connection: StoreConnection, arrivals: Arrivals) -> None:
         super().__init__(connection)
         self._arrivals = arrivals
 

@@ -9,9 +9,49 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hl7bridge.model import Task
 from hl7bridge.store.connection import StoreConnection, StorePart, marks
-from hl7bridge.store.queue.created import IndexLag, Looked, SecondLook
-from hl7bridge.store.tasking import Tasking
+from hl7bridge.store.worklist import Worklist
+
+
+@dataclass(frozen=True, slots=True)
+class SecondLook:
+    """A resource that was created, and is to be looked for. Times are Unix seconds.
+
+    until  when a look is the last one that finds it, at the earliest
+    looks  how many looks have not found it
+    """
+
+    resource_type: str
+    resource_id: str
+    person_id: str
+    feed: str
+    source_key: str
+    message_id: int
+    delivery_id: int
+    created: float
+    until: float
+    looks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a look showed of one: whether a search found it (None = the server did not say), and the task where it found a
+    second one."""
+
+    look: SecondLook
+    found: bool | None
+    task: Task | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IndexLag:
+    """How long after a create a search found it: in the latest measurement, and at most within a week. Seconds."""
+
+    latest: float
+    longest: float
+    at: float
+
 
 REMEMBERED = 3600.0  # seconds; an index that lags longer is not waited for
 MEASURED = 7 * 86400.0  # seconds after which the longest lag counts no more
@@ -36,10 +76,10 @@ class Lately:
     unanswered: tuple[tuple[str, float], ...] = ()
 
 
-class Creating(StorePart):
+class Creations(StorePart):
     """The part of the store that knows what was created: for a later look, and for claims and settlements."""
 
-    def __init__(self, connection: StoreConnection, tasks: Tasking) -> None:
+    def __init__(self, connection: StoreConnection, tasks: Worklist) -> None:
         super().__init__(connection)
         self._tasks = tasks
 

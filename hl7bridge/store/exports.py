@@ -57,7 +57,7 @@ _AT_ONCE = 1000  # rows
 _DECIDED = ("id", "at", "message_id", "delivery_id", "event")
 
 
-class Exporting(StorePart):
+class Exports(StorePart):
     """Writing the tables into another file."""
 
     def export(

@@ -11,30 +11,30 @@ from tests.store.builders import NOW, accept_one, change, claim
 
 def test_a_reload_is_asked_for_answered_and_remembered(tmp_path: Path) -> None:
     with SqliteStore(tmp_path / "s.db") as asking, SqliteStore(tmp_path / "s.db") as answering:
-        assert answering.reloading.reload_asked() == 0
-        first = asking.reloading.ask_reload("ana", NOW)
-        second = asking.reloading.ask_reload("ben", NOW + 1)
-        assert answering.reloading.reload_asked() == second > first
-        answering.reloading.answer_reload(second, True, {"feeds": {"staff": "v1"}}, NOW + 2)
-        assert answering.reloading.reload_asked() == 0
-        assert [(row["who"], row["accepted"], row["answered"]) for row in asking.reloading.reloads()] == [
+        assert answering.reloads.reload_asked() == 0
+        first = asking.reloads.ask_reload("ana", NOW)
+        second = asking.reloads.ask_reload("ben", NOW + 1)
+        assert answering.reloads.reload_asked() == second > first
+        answering.reloads.answer_reload(second, True, {"feeds": {"staff": "v1"}}, NOW + 2)
+        assert answering.reloads.reload_asked() == 0
+        assert [(row["who"], row["accepted"], row["answered"]) for row in asking.reloads.reloads()] == [
             ("ben", True, NOW + 2),
             ("ana", True, NOW + 2),
         ]
-        (row,) = asking.reloading.reloads(request=second)
+        (row,) = asking.reloads.reloads(request=second)
         assert row["report"] == {"feeds": {"staff": "v1"}}
 
 
 def test_what_nobody_answers_can_be_taken_back(tmp_path: Path) -> None:
     with SqliteStore(tmp_path / "s.db") as store:
-        request = store.reloading.ask_reload("ana", NOW)
-        assert store.reloading.reloads()[0]["report"] == {}
-        assert store.reloading.withdraw_reload(request)
-        assert store.reloading.reload_asked() == 0
-        request = store.reloading.ask_reload("ana", NOW)
-        store.reloading.answer_reload(request, False, {"problems": ["x"]}, NOW)
-        assert not store.reloading.withdraw_reload(request)
-        assert [row["accepted"] for row in store.reloading.reloads()] == [False]
+        request = store.reloads.ask_reload("ana", NOW)
+        assert store.reloads.reloads()[0]["report"] == {}
+        assert store.reloads.withdraw_reload(request)
+        assert store.reloads.reload_asked() == 0
+        request = store.reloads.ask_reload("ana", NOW)
+        store.reloads.answer_reload(request, False, {"problems": ["x"]}, NOW)
+        assert not store.reloads.withdraw_reload(request)
+        assert [row["accepted"] for row in store.reloads.reloads()] == [False]
 
 
 def test_the_mapping_that_a_person_let_go_live_comes_with_what_is_known(store: Store) -> None:
@@ -48,8 +48,8 @@ def test_the_mapping_that_a_person_let_go_live_comes_with_what_is_known(store: S
         ([["v1", "v1"]], True, "v1"),
         ([["v1", "v3"]], True, "v3"),
     ):
-        request = store.reloading.ask_reload("ana", NOW)
-        store.reloading.answer_reload(request, accepted, {"mappings": {feed: versions[0], "other": ["a", "b"]}}, NOW)
+        request = store.reloads.ask_reload("ana", NOW)
+        store.reloads.answer_reload(request, accepted, {"mappings": {feed: versions[0], "other": ["a", "b"]}}, NOW)
         assert store.crosswalk.known(destination, feed, "S1").confirmed == confirmed
     assert store.crosswalk.known(destination, "another", "S1").confirmed == ""
     accept_one(store, change("S2"))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hl7bridge.model import Action, Finding, Location, Severity
 from hl7bridge.store.encoding import echo_to_text, findings_from_text, findings_to_text
-from hl7bridge.store.inbox.arriving import pack, unpack
+from hl7bridge.store.inbox.arrivals import pack, unpack
 from hl7bridge.store.sqlite import SqliteStore
 from hl7bridge.store.store import Acknowledgment, DeliveryState, NewMessage, NewRecord, Part
 from tests.store.builders import NOW, PENDING, POSITIVE, accept_one, change, claim, message, settlement
@@ -34,7 +34,7 @@ def claim_all(store: SqliteStore) -> list[str]:
     while handed := store.queue.claim("main", "w", 1, NOW):
         (one,) = handed
         order.append(f"{one.message_id}:{one.change.source_key}")
-        assert store.settling.settle([settlement(one)], NOW) == []
+        assert store.settlements.settle([settlement(one)], NOW) == []
     return order
 
 
@@ -138,7 +138,7 @@ def test_sent_again_it_is_a_duplicate_and_leaves_no_parts(store: SqliteStore) ->
 
 def test_withdrawn_before_it_is_written_out_nothing_of_it_goes(store: SqliteStore) -> None:
     (big,) = store.inbox.accept([large(["a", "b", "c"])], NOW)
-    assert store.settling.withdraw(big.message_id, NOW)
+    assert store.settlements.withdraw(big.message_id, NOW)
     assert claim_all(store) == []
     message = store.audit.message(big.message_id)
     assert message is not None
@@ -175,7 +175,7 @@ def test_dates_of_younger_messages_replace_those_of_a_file_as_if_it_had_been_wri
         while claimed := store.queue.claim("main", "w", 9, now):
             for one in claimed:
                 done[one.change.source_key].append(one.change.action)
-            store.settling.settle([settlement(one) for one in claimed], now)
+            store.settlements.settle([settlement(one) for one in claimed], now)
     assert done["large"] == done["small"]
 
 

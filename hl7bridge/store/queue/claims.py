@@ -15,15 +15,15 @@ from hl7bridge.model import LIFECYCLE, DeliveryEvent, DeliveryState, Known, Link
 from hl7bridge.model.ordering import CLOCK_TOLERANCE, seconds_behind
 from hl7bridge.store.connection import StoreConnection, StorePart
 from hl7bridge.store.encoding import unseal
-from hl7bridge.store.inbox.arriving import WRITE_OUTS, Arriving
+from hl7bridge.store.inbox.arrivals import WRITE_OUTS, Arrivals
 from hl7bridge.store.people.crosswalk import OWN, People
-from hl7bridge.store.queue.creating import ANY, Creating
+from hl7bridge.store.queue.creations import ANY, Creations
 from hl7bridge.store.queue.lanes import NEWCOMERS, Lanes, keys_from_text, keys_to_text, lane_key
-from hl7bridge.store.queue.moving import Move, move
-from hl7bridge.store.queue.pausing import Pausing, is_over
-from hl7bridge.store.reloading import confirmed_mapping
+from hl7bridge.store.queue.moves import Move, move
+from hl7bridge.store.queue.pauses import Pauses, is_over
+from hl7bridge.store.reloads import confirmed_mapping
 from hl7bridge.store.rows import Claimed
-from hl7bridge.store.tasking import Tasking
+from hl7bridge.store.worklist import Worklist
 
 PROMOTED = 500  # scheduled deliveries that one claim lines up at most; the next claim takes the next ones
 LINE_UPS = 10  # transactions in which one claim lines up new deliveries at most, so that its lease outlives it
@@ -64,7 +64,7 @@ def _nobody(delivery_id: int, message_id: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What a claim asks for, see `Claiming.claim`."""
+    """What a claim asks for, see `Claims.claim`."""
 
     destination: str
     owner: str
@@ -76,7 +76,7 @@ class _Asked:
     spread: bool = False
 
 
-class Claiming(StorePart):
+class Claims(StorePart):
     """Leases and claims."""
 
     def __init__(
@@ -84,15 +84,15 @@ class Claiming(StorePart):
         connection: StoreConnection,
         *,
         lanes: Lanes,
-        arrivals: Arriving,
-        created: Creating,
+        arrivals: Arrivals,
+        creations: Creations,
         people: People,
-        pausing: Pausing,
-        tasks: Tasking,
+        pauses: Pauses,
+        tasks: Worklist,
     ) -> None:
         super().__init__(connection)
-        self._lanes, self._arrivals, self._created = lanes, arrivals, created
-        self._people, self._pausing, self._tasks = people, pausing, tasks
+        self._lanes, self._arrivals, self._creations = lanes, arrivals, creations
+        self._people, self._pauses, self._tasks = people, pauses, tasks
 
     # -- leases --
 
@@ -161,7 +161,7 @@ class Claiming(StorePart):
         self, now: float, delivery_id: int, message_id: int, lane: str, owner: str, fence: int, attempts: int
     ) -> None:
         """A claim whose worker is gone: its attempt counts, and may have reached the server, with a create of anything."""
-        self._created.remember_lately(keys_from_text(lane), [(ANY, "")], now)
+        self._creations.remember_lately(keys_from_text(lane), [(ANY, "")], now)
         columns = {"next_attempt": now, "attempts": attempts + 1, "ambiguous": 1, "sent": 1}
         gone = Move(delivery_id, message_id, DeliveryState.CLAIMED, columns, {"owner": owner, "fence": fence})
         move(self._connection, DeliveryEvent.TAKEN_OVER, [gone], now)
@@ -220,7 +220,7 @@ class Claiming(StorePart):
                 line_ups += 1
                 if self._lanes.line_up(destination) and line_ups < LINE_UPS:
                     continue
-                if self._pausing.is_paused(destination, now):
+                if self._pauses.is_paused(destination, now):
                     return []
                 self._take_over_orphans(destination, now)
                 if at_most:
@@ -336,7 +336,7 @@ class Claiming(StorePart):
             now,
         )
         own = self._people.bases(OWN, destination, feed, source_key)
-        lately = self._created.lately(keys, now)
+        lately = self._creations.lately(keys, now)
         known = Known(
             person_id or "",
             own,

@@ -31,7 +31,7 @@ def test_persons_go_side_by_side_one_change_each(store: Store) -> None:
     first = claim(store)
     assert ids(first) == [a1, b1]
     assert claim(store) == []
-    store.settling.settle([settlement(first[0])], NOW)
+    store.settlements.settle([settlement(first[0])], NOW)
     assert ids(claim(store)) == [a2]
 
 
@@ -59,7 +59,7 @@ def test_one_shared_key_makes_one_lane(store: Store) -> None:
     alone = accept_one(store, change("78"), feed="badge", lane=("badge/78",))
     first = claim(store)
     assert ids(first) == [hr, alone]
-    store.settling.settle([settlement(first[0])], NOW)
+    store.settlements.settle([settlement(first[0])], NOW)
     assert ids(claim(store)) == [badge]
 
 
@@ -69,7 +69,7 @@ def test_a_chain_of_shared_keys_keeps_its_order(store: Store) -> None:
     while claimed := claim(store):
         assert len(claimed) == 1
         seen += ids(claimed)
-        store.settling.settle([settlement(claimed[0])], NOW)
+        store.settlements.settle([settlement(claimed[0])], NOW)
     assert seen == chain
 
 
@@ -90,7 +90,7 @@ def test_leavers_lanes_go_first_and_no_lane_is_reordered(store: Store) -> None:
     assert ids(claim(store, limit=2)) == [c_leaves, d_leaves]
     (first,) = claim(store, limit=1)
     assert first.message_id == a_update  # A's leaver waits behind A's update
-    store.settling.settle([settlement(first)], NOW)
+    store.settlements.settle([settlement(first)], NOW)
     assert ids(claim(store, limit=1)) == [a_leaves]
 
 
@@ -100,7 +100,7 @@ def test_what_is_tried_again_keeps_its_lane_waiting(store: Store, state: Deliver
     second = accept_one(store, change("A"))
     other = accept_one(store, change("B"))
     one, b = claim(store)
-    store.settling.settle([settlement(one, state, next_attempt=NOW + 30), settlement(b)], NOW)
+    store.settlements.settle([settlement(one, state, next_attempt=NOW + 30), settlement(b)], NOW)
     assert state_of(store, first) == state.value
     assert claim(store, NOW + 29) == []
     assert store.queue.next_due("main", NOW) == NOW + 30
@@ -109,7 +109,7 @@ def test_what_is_tried_again_keeps_its_lane_waiting(store: Store, state: Deliver
     assert again.known.attempts == 1
     assert again.known.ambiguous is (state is DeliveryState.UNKNOWN)
     assert again.fence > one.fence
-    store.settling.settle([settlement(again)], NOW + 30)
+    store.settlements.settle([settlement(again)], NOW + 30)
     assert ids(claim(store, NOW + 30)) == [second]
     assert state_of(store, other) == "updated"
 
@@ -117,9 +117,9 @@ def test_what_is_tried_again_keeps_its_lane_waiting(store: Store, state: Deliver
 def test_a_doubt_remains_until_the_end(store: Store) -> None:
     accept_one(store, change("A"))
     (one,) = claim(store)
-    store.settling.settle([settlement(one, DeliveryState.UNKNOWN, next_attempt=NOW)], NOW)
+    store.settlements.settle([settlement(one, DeliveryState.UNKNOWN, next_attempt=NOW)], NOW)
     (one,) = claim(store)
-    store.settling.settle([settlement(one, DeliveryState.RETRY, next_attempt=NOW)], NOW)
+    store.settlements.settle([settlement(one, DeliveryState.RETRY, next_attempt=NOW)], NOW)
     (one,) = claim(store)
     assert one.known.ambiguous
     assert one.known.attempts == 2
@@ -129,7 +129,7 @@ def test_a_held_change_leaves_the_lane(store: Store) -> None:
     first = accept_one(store, change("A"))
     second = accept_one(store, change("A"))
     (one,) = claim(store)
-    store.settling.settle([settlement(one, DeliveryState.HELD)], NOW)
+    store.settlements.settle([settlement(one, DeliveryState.HELD)], NOW)
     assert state_of(store, first) == "held"
     assert ids(claim(store)) == [second]
 
@@ -138,7 +138,7 @@ def test_given_back_it_is_first_again(store: Store) -> None:
     first = accept_one(store, change("A"))
     accept_one(store, change("A"))
     (one,) = claim(store)
-    store.settling.settle([settlement(one, DeliveryState.QUEUED)], NOW)
+    store.settlements.settle([settlement(one, DeliveryState.QUEUED)], NOW)
     (again,) = claim(store)
     assert again.message_id == first
     assert again.known.attempts == 0
@@ -159,12 +159,12 @@ def test_present_settings_join_the_lane(store: Store) -> None:
 
     first = store.queue.claim("main", "w", 9, NOW, lane_of)
     assert ids(first) == [a]
-    store.settling.settle([settlement(first[0], DeliveryState.RETRY, next_attempt=NOW + 5)], NOW)
+    store.settlements.settle([settlement(first[0], DeliveryState.RETRY, next_attempt=NOW + 5)], NOW)
     assert store.queue.claim("main", "w", 9, NOW, lane_of) == []  # B learned that it stands behind A
     assert store.queue.claim("main", "w", 9, NOW, None) == []
     (again,) = store.queue.claim("main", "w", 9, NOW + 5, lane_of)
     assert again.message_id == a
-    store.settling.settle([settlement(again)], NOW + 5)
+    store.settlements.settle([settlement(again)], NOW + 5)
     assert ids(store.queue.claim("main", "w", 9, NOW + 5, lane_of)) == [b]
 
 
@@ -173,16 +173,16 @@ def test_the_crosswalk_joins_the_lane(store: Store) -> None:
     for feed in ("hr", "badge"):
         accept_one(store, change("A"), feed=feed)
     for one in claim(store):
-        store.settling.settle([settlement(one, outcome=full_outcome("p1"))], NOW)
+        store.settlements.settle([settlement(one, outcome=full_outcome("p1"))], NOW)
     hr = accept_one(store, change("A"), feed="hr")
     badge = accept_one(store, change("A"), feed="badge")
     (one,) = claim(store)
     assert one.message_id == hr
     assert one.known.person_id == "p1"
-    store.settling.settle([settlement(one, DeliveryState.RETRY, next_attempt=NOW + 9)], NOW)
+    store.settlements.settle([settlement(one, DeliveryState.RETRY, next_attempt=NOW + 9)], NOW)
     assert claim(store) == []
     (one,) = claim(store, NOW + 9)
-    store.settling.settle([settlement(one)], NOW + 9)
+    store.settlements.settle([settlement(one)], NOW + 9)
     assert ids(claim(store, NOW + 9)) == [badge]
 
 
@@ -190,7 +190,7 @@ def test_a_later_one_that_is_under_way_is_waited_for(store: Store) -> None:
     """The earlier learns a key while a later one, claimed before, works on it."""
     early = accept_one(store, change("A"))
     (one,) = claim(store)
-    store.settling.settle([settlement(one, DeliveryState.RETRY, next_attempt=NOW + 5)], NOW)
+    store.settlements.settle([settlement(one, DeliveryState.RETRY, next_attempt=NOW + 5)], NOW)
     late = accept_one(store, change("B"), lane=("npi/1",))
     (other,) = claim(store)
     assert other.message_id == late
@@ -199,7 +199,7 @@ def test_a_later_one_that_is_under_way_is_waited_for(store: Store) -> None:
         return ("npi/1",)
 
     assert store.queue.claim("main", "w", 9, NOW + 5, lane_of) == []
-    store.settling.settle([settlement(other, DeliveryState.RETRY, next_attempt=NOW)], NOW + 5)
+    store.settlements.settle([settlement(other, DeliveryState.RETRY, next_attempt=NOW)], NOW + 5)
     assert ids(store.queue.claim("main", "w", 9, NOW + 5, lane_of)) == [early]
 
 
@@ -207,13 +207,13 @@ def test_a_claim_survives_that_others_leave_its_lane(store: Store) -> None:
     """As above, and meanwhile somebody behind the one under way is withdrawn."""
     early = accept_one(store, change("A"))
     (one,) = claim(store)
-    store.settling.settle([settlement(one, DeliveryState.RETRY, next_attempt=NOW + 5)], NOW)
+    store.settlements.settle([settlement(one, DeliveryState.RETRY, next_attempt=NOW + 5)], NOW)
     accept_one(store, change("B"), lane=("npi/1",))
     behind = accept_one(store, change("C"), lane=("npi/1",))
     (other,) = claim(store)
-    assert store.settling.withdraw(behind, NOW)
+    assert store.settlements.withdraw(behind, NOW)
     assert store.queue.claim("main", "w", 9, NOW + 5, lambda given, feed, person_id: ("npi/1",)) == []
-    store.settling.settle([settlement(other)], NOW + 5)
+    store.settlements.settle([settlement(other)], NOW + 5)
     assert ids(store.queue.claim("main", "w", 9, NOW + 5, lambda given, feed, person_id: ("npi/1",))) == [early]
 
 
@@ -247,9 +247,9 @@ def test_a_dead_workers_claims_are_taken_over(open_store: OpenStore) -> None:
     assert taken.known.ambiguous
     assert taken.known.attempts == 1
     assert taken.fence > lost.fence
-    assert store.settling.settle([settlement(lost)], NOW + 10) == [lost.delivery_id]
+    assert store.settlements.settle([settlement(lost)], NOW + 10) == [lost.delivery_id]
     assert state_of(store, first) == "claimed"
-    assert other.settling.settle([settlement(taken)], NOW + 11) == []
+    assert other.settlements.settle([settlement(taken)], NOW + 11) == []
     assert events(store, first) == ["accepted", "claimed", "taken over", "claimed", "ended"]
 
 
@@ -257,7 +257,7 @@ def test_a_settlement_after_the_lease_is_lost_even_if_nobody_took_over(store: St
     message_id = accept_one(store, change())
     store.queue.join("w", 10, NOW)
     (one,) = store.queue.claim("main", "w", 1, NOW)
-    assert store.settling.settle([settlement(one, outcome=full_outcome())], NOW + 10) == [one.delivery_id]
+    assert store.settlements.settle([settlement(one, outcome=full_outcome())], NOW + 10) == [one.delivery_id]
     assert state_of(store, message_id) == "claimed"
     assert store.crosswalk.written_by("main", "Practitioner", "p1") == ()
     assert store.audit.counts()["tasks"] == 0
@@ -266,15 +266,15 @@ def test_a_settlement_after_the_lease_is_lost_even_if_nobody_took_over(store: St
 def test_a_settlement_counts_once(store: Store) -> None:
     accept_one(store, change())
     (one,) = claim(store)
-    assert store.settling.settle([settlement(one), settlement(one, result=Result.CREATED)], NOW) == [one.delivery_id]
-    assert store.settling.settle([settlement(one)], NOW) == [one.delivery_id]
+    assert store.settlements.settle([settlement(one), settlement(one, result=Result.CREATED)], NOW) == [one.delivery_id]
+    assert store.settlements.settle([settlement(one)], NOW) == [one.delivery_id]
 
 
 def test_the_same_owner_in_a_new_life(store: Store) -> None:
     accept_one(store, change())
     (one,) = claim(store)
     store.queue.join("w", 60, NOW)
-    assert store.settling.settle([settlement(one)], NOW) == [one.delivery_id]
+    assert store.settlements.settle([settlement(one)], NOW) == [one.delivery_id]
     (again,) = claim(store)
     assert again.known.ambiguous
 
@@ -293,7 +293,7 @@ def test_a_claim_after_leaving_is_lost(store: Store) -> None:
     (one,) = claim(store)
     store.queue.leave("w", NOW)
     store.queue.join("w", 60, NOW)
-    assert store.settling.settle([settlement(one)], NOW) == [one.delivery_id]
+    assert store.settlements.settle([settlement(one)], NOW) == [one.delivery_id]
 
 
 # -- when to look again --
@@ -307,7 +307,7 @@ def test_next_due(store: Store) -> None:
     store.queue.join("w", 60, NOW)
     (one,) = store.queue.claim("main", "w", 9, NOW)
     assert store.queue.next_due("main", NOW) == NOW + 60  # the lease
-    store.settling.settle([settlement(one, DeliveryState.RETRY, next_attempt=NOW + 7)], NOW)
+    store.settlements.settle([settlement(one, DeliveryState.RETRY, next_attempt=NOW + 7)], NOW)
     assert store.queue.next_due("main", NOW) == NOW + 7
     accept_one(store, change("B"), not_before=NOW + 5)
     assert store.queue.next_due("main", NOW) == NOW + 5
@@ -317,8 +317,8 @@ def test_nothing_while_the_destination_is_paused(store: Store) -> None:
     accept_one(store, change("A"))
     accept_one(store, change("B"))
     a, b = claim(store)
-    store.settling.settle([settlement(a, DeliveryState.QUEUED, pause="token refused", pause_until=NOW + 60)], NOW)
-    store.settling.settle([settlement(b, DeliveryState.QUEUED, pause="token refused", pause_until=NOW + 50)], NOW)
+    store.settlements.settle([settlement(a, DeliveryState.QUEUED, pause="token refused", pause_until=NOW + 60)], NOW)
+    store.settlements.settle([settlement(b, DeliveryState.QUEUED, pause="token refused", pause_until=NOW + 50)], NOW)
     assert store.audit.paused() == {"main": "token refused"}
     assert store.audit.counts()["paused"] == {"main": "token refused"}
     assert claim(store, NOW + 59) == []
@@ -330,7 +330,7 @@ def test_nothing_while_the_destination_is_paused(store: Store) -> None:
 def test_a_pause_ends_though_nothing_waits(store: Store) -> None:
     accept_one(store, change("A"))
     (one,) = claim(store)
-    store.settling.settle([settlement(one, pause="resting", pause_until=NOW + 60)], NOW)
+    store.settlements.settle([settlement(one, pause="resting", pause_until=NOW + 60)], NOW)
     assert store.audit.paused() == {"main": "resting"}
     assert claim(store, NOW + 60) == []
     assert store.audit.paused() == {}
@@ -340,11 +340,11 @@ def test_a_pause_ends_though_nothing_waits(store: Store) -> None:
 def test_a_pause_without_end_waits_for_a_person(store: Store) -> None:
     accept_one(store, change("A"))
     (one,) = claim(store)
-    store.settling.settle([settlement(one, DeliveryState.QUEUED, pause="writes refused")], NOW)
+    store.settlements.settle([settlement(one, DeliveryState.QUEUED, pause="writes refused")], NOW)
     assert store.queue.next_due("main", NOW) is None
     assert claim(store, NOW + 10**9) == []
-    store.pausing.resume("main", NOW)
-    store.pausing.resume("main", NOW)
+    store.pauses.resume("main", NOW)
+    store.pauses.resume("main", NOW)
     assert len(claim(store)) == 1
 
 
@@ -363,7 +363,7 @@ def test_states_that_no_attempt_ends_in(store: Store, state: DeliveryState) -> N
     accept_one(store, change("A"))
     (one,) = claim(store)
     with pytest.raises(ValueError, match="settled"):
-        store.settling.settle([settlement(one, state, Result.RETRY)], NOW)
+        store.settlements.settle([settlement(one, state, Result.RETRY)], NOW)
 
 
 def tried_before(store: Store, count: int) -> list[int]:
@@ -372,7 +372,7 @@ def tried_before(store: Store, count: int) -> list[int]:
     failed = [
         settlement(one, DeliveryState.RETRY, next_attempt=NOW + number) for number, one in enumerate(claim(store))
     ]
-    store.settling.settle(failed, NOW)
+    store.settlements.settle(failed, NOW)
     return made
 
 
@@ -400,7 +400,7 @@ def test_the_youngest_in_turn_with_the_oldest(store: Store) -> None:
 def test_what_is_left_for_another_time(store: Store) -> None:
     new = [accept_one(store, change(f"N{n}")) for n in range(3)]
     first = claim(store, limit=1)
-    store.settling.settle([settlement(first[0], DeliveryState.QUEUED)], NOW)
+    store.settlements.settle([settlement(first[0], DeliveryState.QUEUED)], NOW)
     later = [first[0].delivery_id]
     assert ids(store.queue.claim("main", "w", 1, NOW, again=0, later=later)) == [new[1]]
     assert ids(store.queue.claim("main", "w", 9, NOW, again=0, later=later)) == [new[2]]
@@ -410,10 +410,10 @@ def test_what_is_left_for_another_time(store: Store) -> None:
 
 def test_a_pause_ends_where_the_clock_was_set_back(store: Store) -> None:
     accept_one(store, change("A"), now=NOW - 7200)
-    store.pausing.pause("main", "server-busy", NOW, until=NOW + 15)
+    store.pauses.pause("main", "server-busy", NOW, until=NOW + 15)
     assert claim(store, NOW + 1) == []
     assert claim(store, NOW - 30) == [], "clocks of machines differ by as much"
     assert len(claim(store, NOW - 3600)) == 1
-    store.pausing.pause("main", "paused-by-person", NOW)
+    store.pauses.pause("main", "paused-by-person", NOW)
     accept_one(store, change("B"), now=NOW - 7200)
     assert claim(store, NOW - 3600) == [], "until a person resumes it"

@@ -7,7 +7,7 @@ from typing import Any
 from hl7bridge.model import WRITES_REFUSED, Task
 from hl7bridge.store.connection import StoreConnection, StorePart
 from hl7bridge.store.queue.health import DestinationHealth
-from hl7bridge.store.tasking import Tasking
+from hl7bridge.store.worklist import Worklist
 
 CLOCKS_DIFFER = 60.0  # seconds, between the machines that share a store
 
@@ -18,10 +18,10 @@ def is_over(until: float, since: float, now: float) -> bool:
     return until > 0 and (until <= now or since > now + CLOCKS_DIFFER)
 
 
-class Pausing(StorePart):
+class Pauses(StorePart):
     """Pausing, resuming, and looking."""
 
-    def __init__(self, connection: StoreConnection, tasks: Tasking, health: DestinationHealth) -> None:
+    def __init__(self, connection: StoreConnection, tasks: Worklist, health: DestinationHealth) -> None:
         super().__init__(connection)
         self._tasks, self._health = tasks, health
 

@@ -11,11 +11,11 @@ from hl7bridge.model.listing import Listed, place
 from hl7bridge.model.ordering import OUT_OF_ORDER
 from hl7bridge.store.connection import StoreConnection, StorePart, conditions, page
 from hl7bridge.store.encoding import PLAIN, unseal
-from hl7bridge.store.inbox.arriving import Arriving
+from hl7bridge.store.inbox.arrivals import Arrivals
 from hl7bridge.store.queue.lanes import NEW, Lanes, keys_from_text, keys_to_text, lane_key
-from hl7bridge.store.queue.moving import ANEW, Move, move
+from hl7bridge.store.queue.moves import ANEW, Move, move
 from hl7bridge.store.rows import Released, same_person
-from hl7bridge.store.tasking import Tasking
+from hl7bridge.store.worklist import Worklist
 
 HOLDS = (
     "SELECT d.id, d.message_id, d.position, d.destination, d.feed, d.source_key, d.action, d.code, d.local, d.text,"
@@ -37,10 +37,10 @@ YOUNGER = (
 )
 
 
-class Deciding(StorePart):
+class Holds(StorePart):
     """Holds, as people see and decide them."""
 
-    def __init__(self, connection: StoreConnection, lanes: Lanes, arrivals: Arriving, tasks: Tasking) -> None:
+    def __init__(self, connection: StoreConnection, lanes: Lanes, arrivals: Arrivals, tasks: Worklist) -> None:
         super().__init__(connection)
         self._lanes, self._arrivals, self._tasks = lanes, arrivals, tasks
 

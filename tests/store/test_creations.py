@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hl7bridge.model import Image, Outcome, Result, Task, Written
-from hl7bridge.store.queue.created import Looked, SecondLook
+from hl7bridge.store.queue.creations import Looked, SecondLook
 from hl7bridge.store.queue.lanes import lane_key
 from hl7bridge.store.sqlite import SqliteStore
 from hl7bridge.store.store import Claimed, DeliveryState
@@ -38,7 +38,7 @@ def one(store: SqliteStore, key: str = "S1", now: float = NOW, **given: Any) -> 
 def settle(
     store: SqliteStore, claimed: Claimed, outcome: Outcome, state: Any = DeliveryState.ENDED, now: float = NOW
 ) -> None:
-    assert store.settling.settle([replace(settlement(claimed, state), outcome=outcome, next_attempt=now)], now) == []
+    assert store.settlements.settle([replace(settlement(claimed, state), outcome=outcome, next_attempt=now)], now) == []
 
 
 LOST = Outcome(Result.UNKNOWN, unanswered="Practitioner")
@@ -72,7 +72,7 @@ def test_a_create_without_an_answer_is_told_to_all_who_share_an_identifier(
         (again,) = claim(store, NOW + 5)
         assert again.known.unanswered == ((what, NOW),)
         settle(store, again, Outcome(Result.HELD), DeliveryState.HELD, NOW + 5)
-    store.held.discard(first.delivery_id, NOW + 6, who="ana", reason="test")
+    store.holds.discard(first.delivery_id, NOW + 6, who="ana", reason="test")
     other = one(store, "OTHER", feed="second", lane=("OTHER", "npi"), now=NOW + 7)
     assert [other.known.unsure_since(kind) for kind in (what, "another type")] == [NOW, 0.0]
 
@@ -97,7 +97,7 @@ def test_what_an_earlier_version_remembered_is_read(store: SqliteStore) -> None:
     """It named two types for a worker that was killed, and kept the ids of people alone."""
     accept_one(store, change("S1"), lane=("S1", "npi"))
     keys = [lane_key("main", "npi")]
-    store.created.remember_lately(keys, [("Practitioner", ""), ("PractitionerRole", ""), ("Practitioner", "p9")], NOW)
+    store.creations.remember_lately(keys, [("Practitioner", ""), ("PractitionerRole", ""), ("Practitioner", "p9")], NOW)
     (claimed,) = claim(store)
     assert claimed.known.lately == ("p9",)
     assert [claimed.known.unsure_since(kind) for kind in ("Practitioner", "PractitionerRole")] == [NOW, NOW]
@@ -116,7 +116,7 @@ def test_it_survives_a_restart(tmp_path: Any) -> None:
 
 
 def due(store: SqliteStore, now: float) -> list[SecondLook]:
-    return store.created.second_looks("main", now, 50)
+    return store.creations.second_looks("main", now, 50)
 
 
 def test_what_was_created_is_looked_for_early_once_an_hour_and_else_when_the_index_has_it(store: SqliteStore) -> None:
@@ -124,16 +124,16 @@ def test_what_was_created_is_looked_for_early_once_an_hour_and_else_when_the_ind
     settle(store, one(store, "S2"), created("p2"))
     (early,) = due(store, NOW + 5)
     assert (early.resource_id, early.created, early.until, early.looks) == ("p1", NOW, NOW + 60, 0)
-    store.created.looked("main", [Looked(early, True)], NOW + 7)
-    lag = store.created.index_lag("main")
+    store.creations.looked("main", [Looked(early, True)], NOW + 7)
+    lag = store.creations.index_lag("main")
     assert lag is not None
     assert (lag.latest, lag.longest, lag.at) == (7.0, 7.0, NOW + 7)
     assert due(store, NOW + 59) == []
     both = due(store, NOW + 60)
     assert [look.resource_id for look in both] == ["p1", "p2"]
-    store.created.looked("main", [Looked(look, True) for look in both], NOW + 60)
+    store.creations.looked("main", [Looked(look, True) for look in both], NOW + 60)
     assert due(store, NOW + 10**6) == []
-    after = store.created.index_lag("main")
+    after = store.creations.index_lag("main")
     assert after is not None
     assert after.latest == 7.0  # found at the first look after a minute: no measurement
 
@@ -145,13 +145,13 @@ def test_what_is_not_found_is_looked_for_at_growing_intervals_and_measured(store
     while now < NOW + 100:
         (look,) = due(store, now)
         times.append(now - NOW)
-        store.created.looked("main", [Looked(look, False)], now)
+        store.creations.looked("main", [Looked(look, False)], now)
         assert due(store, now) == []
         now += now - NOW
     assert times == [5.0, 10.0, 20.0, 40.0, 80.0]
     (look,) = due(store, now)
-    store.created.looked("main", [Looked(look, True)], now)
-    lag = store.created.index_lag("main")
+    store.creations.looked("main", [Looked(look, True)], now)
+    lag = store.creations.index_lag("main")
     assert lag is not None
     assert lag.longest == 160.0
     assert due(store, NOW + 10**6) == []
@@ -160,20 +160,20 @@ def test_what_is_not_found_is_looked_for_at_growing_intervals_and_measured(store
 def test_no_answer_is_no_measurement_and_at_last_nothing_is_looked_for_any_more(store: SqliteStore) -> None:
     settle(store, one(store), created())
     (look,) = due(store, NOW + 60)
-    store.created.looked("main", [Looked(look, None)], NOW + 60)
+    store.creations.looked("main", [Looked(look, None)], NOW + 60)
     assert due(store, NOW + 119) == []
     (look,) = due(store, NOW + 120)
     assert look.looks == 0
-    store.created.looked("main", [Looked(look, False)], NOW + 90_000)
+    store.creations.looked("main", [Looked(look, False)], NOW + 90_000)
     assert due(store, NOW + 10**6) == []
-    assert store.created.index_lag("main") is None
+    assert store.creations.index_lag("main") is None
 
 
 def test_a_second_one_is_asked_about_once(store: SqliteStore) -> None:
     settle(store, one(store), created())
     for now in (NOW + 5, NOW + 60):
         (look,) = due(store, now)
-        store.created.looked("main", [Looked(look, True, SECOND)], now)
+        store.creations.looked("main", [Looked(look, True, SECOND)], now)
     (task,) = store.worklist.tasks(kind="second-at-server")
     assert (task["source_key"], task["feed"], task["delivery_id"]) == ("S1", "hr", look.delivery_id)
 

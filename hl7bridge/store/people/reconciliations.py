@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hl7bridge.model import (
@@ -24,9 +24,8 @@ from hl7bridge.model.discrepancy import Discrepancy, SourcePerson
 from hl7bridge.store.connection import StoreConnection, StorePart
 from hl7bridge.store.encoding import PLAIN, unseal
 from hl7bridge.store.people.crosswalk import OWN, People
-from hl7bridge.store.people.reconciled import Reconciliation, Verified
-from hl7bridge.store.reloading import confirmed_mapping
-from hl7bridge.store.tasking import Tasking
+from hl7bridge.store.reloads import confirmed_mapping
+from hl7bridge.store.worklist import Worklist
 
 KEPT = 30  # runs of a destination
 WAITING = 30  # changes of one person that are not applied; of more, the newest
@@ -53,10 +52,42 @@ CROSSWALK = "SELECT person_id, link FROM crosswalk WHERE destination = ? AND fee
 _DEALT_WITH = APPLIED | {Result.NOTHING_TO_DO}
 
 
-class Reconciling(StorePart):
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """How a person stood at the server when it was read. `active` None: nobody was there. `at`: Unix seconds."""
+
+    feed: str
+    source_key: str
+    resource_id: str
+    active: bool | None
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """A run over the people of a destination. Times in Unix seconds; `reconciliation_id` 0 = not kept yet.
+
+    feed     "" = of every feed
+    scanned  the server's whole roster was read, for people whom the source does not know
+    counts   kind of discrepancy -> number
+    problem  why it ended early, "" = everybody was compared
+    """
+
+    destination: str
+    began: float
+    ended: float
+    people: int
+    feed: str = ""
+    scanned: bool = False
+    counts: Mapping[str, int] = field(default_factory=dict)
+    problem: str = ""
+    reconciliation_id: int = 0
+
+
+class Reconciliations(StorePart):
     """The part of the store that reconciliation needs. Times are Unix seconds."""
 
-    def __init__(self, connection: StoreConnection, people: People, tasks: Tasking) -> None:
+    def __init__(self, connection: StoreConnection, people: People, tasks: Worklist) -> None:
         super().__init__(connection)
         self._people, self._tasks = people, tasks
 

@@ -53,7 +53,7 @@ class Subject:
 Wording = Callable[[Task, Subject], Task]
 
 
-class Tasking(StorePart):
+class Worklist(StorePart):
     """What is asked of people."""
 
     def __init__(self, connection: StoreConnection) -> None:

@@ -14,7 +14,7 @@ COUNTED_FOR = 7 * 86400.0
 """Seconds for which a message that is only counted keeps its row."""
 
 
-class Accepting(StorePart):
+class Inbox(StorePart):
     """`accept`, and what becomes of acknowledgments."""
 
     def __init__(self, connection: StoreConnection, lanes: Lanes) -> None:

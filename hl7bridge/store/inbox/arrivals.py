@@ -84,7 +84,7 @@ def _written(content: bytes) -> Iterator[tuple[WrittenRecord, tuple[NewDelivery,
             yield WrittenRecord(*row), to
 
 
-class Arriving(StorePart):
+class Arrivals(StorePart):
     """Writing parts out, and how their records stand before that."""
 
     def __init__(self, connection: StoreConnection, lanes: Lanes) -> None:

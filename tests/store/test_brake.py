@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from hl7bridge.model import Action, Result
-from hl7bridge.store.queue.braking import HOUR
+from hl7bridge.store.queue.brake import HOUR
 from hl7bridge.store.store import Braked, Claimed, DeliveryState, Store
 from tests.store.builders import NOW, OpenStore, accept_one, change, claim, outcome, settlement
 
@@ -97,7 +97,7 @@ def test_what_wrote_nothing_gives_its_place_back(
 ) -> None:
     one, two = leavers(store, 2)
     assert store.brake.may_end(one, 1, 0, NOW) is FREE
-    store.settling.settle([settlement(one, state, outcome=outcome(result), next_attempt=NOW + 9)], NOW)
+    store.settlements.settle([settlement(one, state, outcome=outcome(result), next_attempt=NOW + 9)], NOW)
     assert store.brake.may_end(two, 1, 0, NOW) is (TOLD if counts else FREE)
 
 
@@ -145,17 +145,19 @@ def test_the_task_closes_with_the_last_that_the_brake_held(store: Store, last: s
     held = leavers(store, 3)
     assert [store.brake.may_end(one, 1, 0, NOW) for one in held] == [FREE, TOLD, HELD]
     for one in held[1:]:
-        store.settling.settle([settlement(one, DeliveryState.HELD, outcome=outcome(Result.HELD, local="brake"))], NOW)
+        store.settlements.settle(
+            [settlement(one, DeliveryState.HELD, outcome=outcome(Result.HELD, local="brake"))], NOW
+        )
     [task] = store.worklist.tasks(kind="brake")
-    assert store.held.discard(held[1].delivery_id, NOW + 1, who="op", reason="not announced")
+    assert store.holds.discard(held[1].delivery_id, NOW + 1, who="op", reason="not announced")
     assert [one["state"] for one in store.worklist.tasks(kind="brake")] == ["open"]
     if last == "released":
-        store.held.release(held[2].delivery_id, NOW + 2, who="op", reason="announced")
+        store.holds.release(held[2].delivery_id, NOW + 2, who="op", reason="announced")
     elif last == "discarded":
-        store.held.discard(held[2].delivery_id, NOW + 2, who="op", reason="not announced")
+        store.holds.discard(held[2].delivery_id, NOW + 2, who="op", reason="not announced")
     else:  # whoever is back needs no end any more
         accept_one(store, change("L2", Action.REACTIVATE), now=NOW + 2)
         [back] = claim(store, NOW + 2)
-        store.settling.settle([settlement(back)], NOW + 3)
+        store.settlements.settle([settlement(back)], NOW + 3)
     [closed] = store.worklist.tasks(task_id=task["id"])
     assert (closed["state"], closed["closed_by"]) == ("done", "hl7bridge")

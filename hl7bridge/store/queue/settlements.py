@@ -25,16 +25,15 @@ from hl7bridge.store.encoding import (
     unseal,
     written_to_bytes,
 )
-from hl7bridge.store.inbox.arriving import Arriving
-from hl7bridge.store.queue.created import SecondLook
-from hl7bridge.store.queue.creating import Creating
+from hl7bridge.store.inbox.arrivals import Arrivals
+from hl7bridge.store.queue.creations import Creations, SecondLook
 from hl7bridge.store.queue.health import DestinationHealth
 from hl7bridge.store.queue.lanes import Lanes, keys_from_text
-from hl7bridge.store.queue.moving import Move, move
-from hl7bridge.store.queue.pausing import Pausing
-from hl7bridge.store.restoring import UNDONE, Restoring
+from hl7bridge.store.queue.moves import Move, move
+from hl7bridge.store.queue.pauses import Pauses
+from hl7bridge.store.restores import UNDONE, Restores
 from hl7bridge.store.rows import Claimed, Settlement
-from hl7bridge.store.tasking import Tasking
+from hl7bridge.store.worklist import Worklist
 
 SETTLED_AS = {
     DeliveryState.ENDED: DeliveryEvent.ENDED,
@@ -78,7 +77,7 @@ def _evidence(settlement: Settlement) -> str:
     return f"{seen}{version}, message {settlement.claimed.message_id}"
 
 
-class Settling(StorePart):
+class Settlements(StorePart):
     """What workers bring back."""
 
     def __init__(
@@ -86,16 +85,16 @@ class Settling(StorePart):
         connection: StoreConnection,
         *,
         lanes: Lanes,
-        arrivals: Arriving,
-        created: Creating,
-        restoring: Restoring,
-        pausing: Pausing,
+        arrivals: Arrivals,
+        creations: Creations,
+        restores: Restores,
+        pauses: Pauses,
         health: DestinationHealth,
-        tasks: Tasking,
+        tasks: Worklist,
     ) -> None:
         super().__init__(connection)
-        self._lanes, self._arrivals, self._created = lanes, arrivals, created
-        self._restoring, self._pausing, self._tasks = restoring, pausing, tasks
+        self._lanes, self._arrivals, self._creations = lanes, arrivals, creations
+        self._restores, self._pauses, self._tasks = restores, pauses, tasks
         self._health = health
 
     def settle(self, settlements: Sequence[Settlement], now: float, learned: Learned | None = None) -> list[int]:
@@ -151,7 +150,7 @@ class Settling(StorePart):
             )
         person = (claimed.destination, claimed.feed, claimed.change.source_key)
         changed = outcome.result in _CHANGED_THE_SERVER
-        if changed and self._restoring.undone(*person, outcome, claimed.message_id, claimed.delivery_id, now):
+        if changed and self._restores.undone(*person, outcome, claimed.message_id, claimed.delivery_id, now):
             self._tasks.open_task(UNDONE, claimed.message_id, claimed.delivery_id, *person, now)
         self._tasks.close_shown(
             claimed.destination, claimed.feed, claimed.change.source_key, outcome.facts, _evidence(settlement), now
@@ -182,7 +181,7 @@ class Settling(StorePart):
         if not sent and state not in (DeliveryState.RETRY, DeliveryState.UNKNOWN):
             self._execute("DELETE FROM ending WHERE delivery_id = ?", (claimed.delivery_id,))  # ended nobody
         if settlement.pause:
-            self._pausing.pause_until(claimed.destination, settlement.pause, now, settlement.pause_until)
+            self._pauses.pause_until(claimed.destination, settlement.pause, now, settlement.pause_until)
         return True
 
     def _reported_before(self, kind: str, claimed: Claimed, place: int) -> bool:
@@ -217,7 +216,7 @@ class Settling(StorePart):
                 interactions_to_bytes(outcome.interactions, outcome.drift, outcome.candidates),
             ),
         )
-        self._restoring.keep_images(claimed.delivery_id, (last[0] or 0) + 1, outcome, claimed.message_id, now)
+        self._restores.keep_images(claimed.delivery_id, (last[0] or 0) + 1, outcome, claimed.message_id, now)
 
     def _remember_creates(self, settlement: Settlement, keys: Sequence[int], *, ambiguous: bool, now: float) -> None:
         """Who was written, and which create nobody answered, for those who ask before an index has caught up; and what is
@@ -228,12 +227,12 @@ class Settling(StorePart):
         if outcome.unanswered:
             lately.add((outcome.unanswered, ""))
         if lately:
-            self._created.remember_lately(keys, sorted(lately), now)
+            self._creations.remember_lately(keys, sorted(lately), now)
         created = {(one.resource_type, one.resource_id) for one in outcome.images if one.before is None}
         doubtful = ambiguous or claimed.known.unanswered
         for resource_type, resource_id in ((base.resource_type, base.resource_id) for base in bases):
             if doubtful or (resource_type, resource_id) in created:
-                self._created.look_later(
+                self._creations.look_later(
                     claimed.destination,
                     SecondLook(
                         resource_type, resource_id, outcome.person_id, claimed.feed, claimed.change.source_key,

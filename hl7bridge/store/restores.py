@@ -24,10 +24,10 @@ UNDONE = Task(
 )
 
 
-class Restoring(StorePart):
+class Restores(StorePart):
     """The part of the store that restores need, and what settling leaves for it. Times are Unix seconds."""
 
-    # -- settling --
+    # -- settlements --
 
     def keep_images(self, delivery_id: int, attempt: int, outcome: Outcome, message_id: int, now: float) -> None:
         """Keep what each write of an attempt found and left."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from hl7bridge.errors import ClaimLost
-from hl7bridge.store.inbox.dropped import CHANGED, DONE, READ, DropFile, Taken
+from hl7bridge.store.inbox.drops import CHANGED, DONE, READ, DropFile, Taken
 from hl7bridge.store.store import Accepted, Store
 from tests.store.builders import NOW, OpenStore, change, message
 
@@ -70,7 +70,7 @@ def test_a_file_without_messages_is_told_of_too(store: Store) -> None:
 
 
 def test_of_files_that_were_moved_the_latest_stay(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hl7bridge.store.inbox.dropping._KEPT", 2)
+    monkeypatch.setattr("hl7bridge.store.inbox.drops._KEPT", 2)
     waiting = store.drops.begin_drop_file("staff", "old.hl7", "old", 1, NOW)
     other = store.drops.settle_drop_file(store.drops.begin_drop_file("agency", "b.hl7", "b", 1, NOW), CHANGED, NOW)
     for number in range(4):

@@ -24,7 +24,7 @@ SAID_BY = (
 )
 
 
-class Linking(StorePart):
+class Links(StorePart):
     """The part of the store that identity decisions need. Times are Unix seconds."""
 
     def quarantined(

@@ -75,7 +75,7 @@ def test_counts(store: Store) -> None:
     accept_one(store, change("P8"), destinations=("lab",))
     store.inbox.accept([message(change(), control_id="D"), message(change(), control_id="D")], NOW)
     a, b, *_ = claim(store, limit=3)
-    store.settling.settle([settlement(a), settlement(b, result=Result.UNCHANGED)], NOW)
+    store.settlements.settle([settlement(a), settlement(b, result=Result.UNCHANGED)], NOW)
     counts = store.audit.counts()
     assert counts["messages"] == {"accepted": 7, "duplicate": 1}
     assert counts["deliveries"] == {

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from hl7bridge.model import LEAVER_UNVERIFIED, PERSON_INACTIVE, ROLES_ENDED, Action, Check, Result, Task, Written
-from hl7bridge.store.inbox.arriving import pack
+from hl7bridge.store.inbox.arrivals import pack
 from hl7bridge.store.store import DeliveryState, Released, Store
-from hl7bridge.store.tasking import Subject
+from hl7bridge.store.worklist import Subject
 from tests.store.builders import NOW, OpenStore, accept_one, change, claim, events, message, outcome, settlement
 
 ACCESS = Task(
@@ -32,7 +32,7 @@ def settle(store: Store, given=None, *, tasks=(), facts=(), now: float = NOW, **
     message_id = accept_one(store, given or change("L"), now=now)
     seen = outcome(person_id="p7", version="3", shown="Person/p7")
     made = replace(seen, tasks=tuple(tasks), facts=frozenset(facts), **more)
-    store.settling.settle([settlement(one, outcome=made) for one in claim(store, now)], now)
+    store.settlements.settle([settlement(one, outcome=made) for one in claim(store, now)], now)
     return message_id
 
 
@@ -188,8 +188,8 @@ def late(store: Store, now: float) -> list[tuple[str, str, float]]:
 
 def hold(store: Store, now: float = NOW) -> int:
     held = outcome(Result.HELD, local="brake")
-    store.settling.settle([settlement(one, DeliveryState.HELD, outcome=held) for one in claim(store, now)], now)
-    return int(store.held.holds()[-1]["id"])
+    store.settlements.settle([settlement(one, DeliveryState.HELD, outcome=held) for one in claim(store, now)], now)
+    return int(store.holds.holds()[-1]["id"])
 
 
 @pytest.mark.parametrize("given", [LEAVES, change("L", Action.UPDATE, active=False), change("L", Action.REMOVE)])
@@ -225,7 +225,7 @@ def test_who_leaves_in_the_future_is_looked_for_when_it_is_due(store: Store) -> 
 
 def test_who_is_due_while_nothing_is_handed_out_is_looked_for(store: Store) -> None:
     accept_one(store, LEAVES, not_before=NOW + 1000)
-    store.pausing.pause("main", "down", NOW)
+    store.pauses.pause("main", "down", NOW)
     assert claim(store, NOW + 1000) == []
     assert late(store, NOW + 1899) == []
     assert len(late(store, NOW + 1900)) == 1
@@ -234,7 +234,7 @@ def test_who_is_due_while_nothing_is_handed_out_is_looked_for(store: Store) -> N
 def test_who_leaves_by_a_large_file_is_looked_for_before_anything_is_handed_out(store: Store) -> None:
     whole = message(change("STAYS"), LEAVES)
     store.inbox.accept([replace(whole, records=(), parts=tuple(pack([one]) for one in whole.records))], NOW)
-    store.pausing.pause("main", "down", NOW)
+    store.pauses.pause("main", "down", NOW)
     assert claim(store, NOW + 1) == []
     assert late(store, NOW + 899) == []
     assert late(store, NOW + 900) == [("L", "open", NOW + 900)]
@@ -251,10 +251,10 @@ def test_a_read_that_shows_it_closes_the_task(store: Store) -> None:
     accept_one(store, LEAVES)
     delivery_id = hold(store)
     late(store, NOW + 900)
-    assert store.held.release(delivery_id, NOW + 950, who="ana", reason="sure") is Released.QUEUED
+    assert store.holds.release(delivery_id, NOW + 950, who="ana", reason="sure") is Released.QUEUED
     assert late(store, NOW + 951) == [("L", "open", NOW + 900)], "a release is no proof"
     done = replace(outcome(Result.DEACTIVATED, person_id="p7", shown="Person/p7"), facts=frozenset({PERSON_INACTIVE}))
-    store.settling.settle([settlement(one, outcome=done) for one in claim(store, NOW + 960)], NOW + 960)
+    store.settlements.settle([settlement(one, outcome=done) for one in claim(store, NOW + 960)], NOW + 960)
     (task,) = store.worklist.tasks()
     assert (task["state"], task["closed_by"], task["closed"]) == ("done", "hl7bridge", NOW + 960)
     assert task["evidence"] == "Person/p7, message 1"
@@ -265,10 +265,10 @@ def test_a_change_that_ends_otherwise_closes_the_task(store: Store) -> None:
     accept_one(store, LEAVES)
     delivery_id = hold(store)
     late(store, NOW + 900)
-    assert store.held.discard(delivery_id, NOW + 901, who="ana", reason="mistake of the source")
+    assert store.holds.discard(delivery_id, NOW + 901, who="ana", reason="mistake of the source")
     accept_one(store, LEAVES, now=NOW + 902)
     assert late(store, NOW + 902 + 900) == [("L", "withdrawn", NOW + 900), ("L", "open", NOW + 1802)]
-    store.settling.settle(
+    store.settlements.settle(
         [settlement(one, outcome=outcome(Result.UPDATED)) for one in claim(store, NOW + 1900)], NOW + 1900
     )
     assert store.worklist.tasks(kind=LEAVER_UNVERIFIED)[1]["evidence"] == "the change ended as updated"

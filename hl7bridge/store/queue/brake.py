@@ -10,7 +10,7 @@ from __future__ import annotations
 from hl7bridge.model import Task
 from hl7bridge.store.connection import StoreConnection, StorePart
 from hl7bridge.store.rows import Braked, Claimed
-from hl7bridge.store.tasking import BRAKE, Tasking
+from hl7bridge.store.worklist import BRAKE, Worklist
 
 HOUR = 3600.0
 FILE = 20  # records from which a message counts as a file
@@ -20,10 +20,10 @@ IN_THE_HOUR = "SELECT COUNT(*) FROM ending WHERE destination = ? AND at > ? AND 
 OF_THE_MESSAGE = "SELECT COUNT(*) FROM ending WHERE message_id = ? AND destination = ? AND delivery_id <> ?"
 
 
-class Braking(StorePart):
+class BrakeCount(StorePart):
     """Letting deliveries through that end a person."""
 
-    def __init__(self, connection: StoreConnection, tasks: Tasking) -> None:
+    def __init__(self, connection: StoreConnection, tasks: Worklist) -> None:
         super().__init__(connection)
         self._tasks = tasks
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from hl7bridge.model import DeliveryEvent, DeliveryState, Record, RecordEcho, Result, Task
+from hl7bridge.model import DeliveryEvent, DeliveryState, Record, RecordEcho, Result, StaffChange, Task
 from hl7bridge.store.connection import StoreConnection, StorePart
 from hl7bridge.store.inbox.batch import InboxRows
-from hl7bridge.store.people.reconciled import FullFile, HeldEnd
 from hl7bridge.store.queue.lanes import Lanes
-from hl7bridge.store.queue.moving import Move, move
+from hl7bridge.store.queue.moves import Move, move
 from hl7bridge.store.rows import Acknowledgment, AcknowledgmentState, MessageState, NewDelivery, NewMessage, NewRecord
-from hl7bridge.store.tasking import Tasking
+from hl7bridge.store.worklist import Worklist
 
 MISSING = "full-file-missing"
 WHOLE = '%"file_event": "REP"%'  # as `batch` writes the header; it is read again to be sure
@@ -29,10 +29,40 @@ FILES = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class FullFile:
+    """A message that replaces its whole file (MFI-3 REP). `part`: why it is not the whole file, "" = it is.
+
+    records, failed, pending, unsettled: of its records, how many there are, could not be read, are on their way to a server,
+    wait for a person or were refused there. `decision` "" = not compared yet.
+    """
+
+    message_id: int
+    feed: str
+    received: float
+    part: str
+    records: int
+    failed: int
+    pending: int
+    unsettled: int
+    decided: float = 0.0
+    decision: str = ""
+    known: int = 0
+    missing: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HeldEnd:
+    """A deactivation to hold for a person: the change, and for each destination its lane keys."""
+
+    change: StaffChange
+    lanes: Mapping[str, tuple[str, ...]]
+
+
 class FullFiles(StorePart):
     """The part of the store that whole-file messages need. Times are Unix seconds."""
 
-    def __init__(self, connection: StoreConnection, lanes: Lanes, tasks: Tasking) -> None:
+    def __init__(self, connection: StoreConnection, lanes: Lanes, tasks: Worklist) -> None:
         super().__init__(connection)
         self._lanes, self._tasks = lanes, tasks
 
