@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 
 from hl7bridge.errors import UnreadableMessage
 from hl7bridge.hl7.acknowledgment import MfaLine
+from hl7bridge.hl7.boundaries import message_uses_line_feeds
 from hl7bridge.hl7.message import Header, Message, codec_of_message
 from hl7bridge.hl7.parts import Numbering, split_records
 from hl7bridge.mapping.feed_rules import TOO_MANY, Caps, FeedRules
@@ -103,7 +104,11 @@ def takes_long(body: bytes) -> bool:
 
 def check_size(raw: bytes, caps: Caps) -> None:
     """Raise UnreadableMessage for a message with more segments than are read: each would cost two hundred bytes."""
-    segments = raw.count(b"\r") + raw.count(b"\n")
+    if len(raw) <= caps.segments:
+        return
+    segments = raw.count(b"\r")
+    if message_uses_line_feeds(raw):
+        segments += raw.count(b"\n") - raw.count(b"\r\n")
     if segments > caps.segments:
         text = f"the message has more than {caps.segments} segments (limits.max_segments of the feed): not read"
         raise UnreadableMessage(TOO_MANY, "too-many-segments", text)

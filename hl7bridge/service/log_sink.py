@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from hl7bridge.errors import ConfigError
@@ -115,7 +116,8 @@ class LogSink:
             return  # the one before is better than none
         before, self._descriptor = self._descriptor, descriptor
         if before >= 0:
-            os.close(before)
+            with suppress(OSError):  # what it could not keep (NFS, a full disk) must not end this thread
+                os.close(before)
 
     def _is_there(self) -> bool:
         assert self._path is not None, "called for a file"

@@ -267,7 +267,7 @@ def start_listener(settings: Settings, reactor: Any, arguments: Sequence[str], *
     if child:
         child.start()
     reloader.start()
-    watch_certificates(reactor, [listener.tls for listener in listeners.values() if listener.tls])
+    watch_certificates(reactor, [listener.tls for listener in listeners.values() if listener.tls], log)
     poll_interval = settings.service.poll_interval
     drops = watch(
         drop_policies(settings), listeners, reactor, lambda: open_store(location), room.left, hint, poll_interval

@@ -98,6 +98,16 @@ def test_one_more_than_is_read_is_refused_by_name(case: str) -> None:
     assert b"|198^" in answer.body
 
 
+@pytest.mark.parametrize("ending", [b"\r", b"\r\n", b"\n"])
+@pytest.mark.parametrize("lines_of_text", [0, 50])
+def test_segments_are_counted_however_they_end(ending: bytes, lines_of_text: int) -> None:
+    build, most, local = CASES["segments of a message"]
+    text = b"NTE|" + b"\n".join([b"x"] * lines_of_text) + b"\r" if ending != b"\n" else b"NTE|x\r"
+    for count, wanted in ((most - 1, False), (most, True)):
+        raw = (build(count) + text).replace(b"\r", ending)
+        assert (local in locals_of(taken(raw))) is wanted
+
+
 def test_records_beyond_the_cap_fail_alone() -> None:
     prepared = taken(records(5))
     assert prepared.new is not None

@@ -6,10 +6,13 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
 from structlog.testing import capture_logs
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 import hl7bridge
 from hl7bridge.assemble.certificates import Certificates, certificates_of, names_of
@@ -19,13 +22,14 @@ from hl7bridge.config import examine
 from hl7bridge.desk.setup.readiness import report
 from hl7bridge.errors import ConfigError
 from hl7bridge.intake.senders import Senders
-from hl7bridge.service.inbound.tls import ListenerTls, secured
+from hl7bridge.service.inbound.tls import LOOK_EVERY, ListenerTls, secured, watch_certificates
 from hl7bridge.service.reloading import ReloadRefused, read_again
 from tests.bridges import Feed, destination, write_configuration
 from tests.certificates import Authority
 from tests.journey import KEY_SYSTEM
 
 DAY = 86400.0
+SECRET = "a value that must not be told"
 
 
 def settings_of(folder: Path, **listener: object) -> FeedSettings:
@@ -161,7 +165,7 @@ def test_the_end_of_a_certificate_is_told_before(tmp_path: Path) -> None:
         now[0] = tls.certificates.expires - left * DAY
         with capture_logs() as lines:
             for _ in range(3):
-                tls.look()
+                tls.renew(tls.read_again())
         told[left] = [(line["log_level"], line["days_left"]) for line in lines]
     assert {left: found for left, found in told.items() if found} == {
         30: [("warning", 30)],
@@ -183,22 +187,74 @@ def test_files_that_changed_are_read_again_and_what_cannot_be_used_changes_nothi
     tls = listener_tls(tmp_path)
     first, context = tls.certificates, tls._context
     with capture_logs() as lines:
-        tls.look()
+        tls.renew(tls.read_again())
     assert (tls.certificates, lines) == (first, [])
     path = first.files[0]
     path.write_text("no certificate")
     with capture_logs() as lines:
-        tls.look()
-        tls.look()
+        tls.renew(tls.read_again())
+        tls.renew(tls.read_again())
     assert (tls.certificates, tls._context) == (first, context)
     assert [line["event"] for line in lines] == ["changed certificates refused, the old ones stay"]
     Authority(tmp_path, "ca").issue("listener")
     os.utime(path, (1e9, 1e9))
     with capture_logs() as lines:
-        tls.look()
+        tls.renew(tls.read_again())
     assert tls.certificates != first
     assert tls._context is not context
     assert [line["event"] for line in lines] == ["certificates read again"]
+
+
+def test_what_was_read_before_a_reload_does_not_undo_it(tmp_path: Path) -> None:
+    tls = listener_tls(tmp_path)
+    Authority(tmp_path, "ca").issue("listener")
+    read = tls.read_again()
+    assert read is not None
+    Authority(tmp_path, "ca").issue("listener")
+    reloaded = tls._read()
+    assert reloaded is not None
+    tls.follow(reloaded, tls._read)
+    tls.renew(read)
+    assert tls.certificates is reloaded
+
+
+@pytest.mark.parametrize("fault", [ConfigError("is wrong"), ValueError(SECRET)])
+def test_whatever_is_wrong_with_changed_files_is_told_and_looked_at_again(tmp_path: Path, fault: Exception) -> None:
+    tls = listener_tls(tmp_path)
+    first, read = tls.certificates, tls._read
+
+    def broken() -> None:
+        raise fault
+
+    tls._read = broken  # type: ignore[assignment]
+    os.utime(first.files[0], (1e9, 1e9))
+    with capture_logs() as lines:
+        tls.renew(tls.read_again())
+    assert [line["event"] for line in lines] == ["changed certificates refused, the old ones stay"]
+    assert SECRET not in str(lines)
+    tls._read = read
+    Authority(tmp_path, "ca").issue("listener")
+    tls.renew(tls.read_again())
+    assert tls.certificates != first
+
+
+def test_files_are_read_beside_the_reactor_and_looked_at_again_whatever_happens(tmp_path: Path) -> None:
+    clock = Clock()
+    read: list[Deferred[Any]] = []
+
+    def aside(work: object) -> Deferred[Any]:
+        """A thread that takes its time."""
+        read.append(Deferred())
+        return read[-1]
+
+    with capture_logs() as lines:
+        watch_certificates(clock, [listener_tls(tmp_path)], structlog.get_logger(), aside)
+        for number in (1, 2):
+            clock.advance(10 * LOOK_EVERY)
+            assert len(read) == number
+            read[-1].errback(SystemError(SECRET))
+    assert [line["event"] for line in lines] == ["certificates not looked at"] * 2
+    assert SECRET not in str(lines)
 
 
 def test_the_example_of_the_guide_is_a_feed(tmp_path: Path) -> None:

@@ -171,3 +171,29 @@ def test_work_that_fails_while_the_role_stops_is_over() -> None:
     said: list[str] = []
     lasting(lambda: 1 / 0, said.append, lambda: True, pytest.fail)  # type: ignore[arg-type,return-value]
     assert said == ["a defect (ZeroDivisionError)"]
+
+
+def test_a_file_that_cannot_even_be_closed_does_not_end_the_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = LogSink(tmp_path / "bridge.log", missing)
+    sink.put("before")
+    assert sink.flush(10)
+    close, failed = os.close, []
+
+    def fails(descriptor: int) -> None:
+        """As on a network's disk that is full: what was written is not there."""
+        close(descriptor)
+        failed.append(descriptor)
+        raise OSError
+
+    (tmp_path / "bridge.log").rename(tmp_path / "old.log")
+    monkeypatch.setattr(os, "close", fails)
+    sink.reopen()
+    sink.put("after")
+    assert sink.flush(10)
+    sink.put("and after that")
+    assert sink.flush(10)
+    monkeypatch.undo()
+    assert failed
+    assert (tmp_path / "bridge.log").read_text().splitlines() == ["after", "and after that"]

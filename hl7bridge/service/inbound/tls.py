@@ -10,11 +10,14 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from OpenSSL import SSL, crypto
+from twisted.internet import threads
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol, IOpenSSLServerConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from hl7bridge.assemble.certificates import (
@@ -115,6 +118,14 @@ class SecuredTransport(TLSMemoryBIOProtocol):
                 return
 
 
+class _Renewed(NamedTuple):
+    """What was read again, and in place of what."""
+
+    before: Certificates
+    certificates: Certificates
+    context: SSL.Context
+
+
 @implementer(IOpenSSLServerConnectionCreator)
 class ListenerTls:
     """The TLS of one listener. New connections use what was read last; those that are there keep what they began with."""
@@ -125,10 +136,10 @@ class ListenerTls:
         """`read` reads the files again, and raises ConfigError; `now`: Unix seconds."""
         self._read, self._log, self._now = read, log, now
         self._told = float("inf")
-        self._put(certificates)
+        self._put(certificates, context_of(certificates))
 
-    def _put(self, certificates: Certificates) -> None:
-        self.certificates, self._context = certificates, context_of(certificates)
+    def _put(self, certificates: Certificates, context: SSL.Context) -> None:
+        self.certificates, self._context = certificates, context
         self._files = _signature(certificates.files)
         self._told = float("inf")
         self.tell_expiry()
@@ -137,22 +148,32 @@ class ListenerTls:
         """Use these from the next connection on (a reload)."""
         self._read = read
         if certificates != self.certificates:
-            self._put(certificates)
+            self._put(certificates, context_of(certificates))
 
-    def look(self) -> None:
-        """Read the files again where one has changed: certificates are renewed without a command. A file that can't be used
-        changes nothing, and is told once."""
-        found = _signature(self.certificates.files)
-        if found != self._files:
-            self._files = found
-            try:
-                certificates = self._read()
-            except ConfigError as error:
-                self._log.error("changed certificates refused, the old ones stay", text=str(error))
-            else:
-                if certificates is not None and certificates != self.certificates:
-                    self._put(certificates)
-                    self._log.info("certificates read again", days_left=int(certificates.days_left(self._now())))
+    def read_again(self) -> _Renewed | None:
+        """What the files hold where one has changed: certificates are renewed without a command. A file that can't be used
+        changes nothing, and is told once. On any thread: the key may come from a command."""
+        before = self.certificates
+        found = _signature(before.files)
+        if found == self._files:
+            return None
+        self._files = found
+        try:
+            certificates = self._read()
+            if certificates is None or certificates == before:
+                return None
+            return _Renewed(before, certificates, context_of(certificates))
+        except ConfigError as error:
+            self._log.error("changed certificates refused, the old ones stay", text=str(error))
+        except Exception as error:  # a certificate that nobody thought of must not end the looking
+            self._log.error("changed certificates refused, the old ones stay", error=type(error).__name__)
+        return None
+
+    def renew(self, renewed: _Renewed | None) -> None:
+        """Use what was read again from the next connection on, unless a reload came before; say how long it lasts."""
+        if renewed is not None and renewed.before is self.certificates:
+            self._put(renewed.certificates, renewed.context)
+            self._log.info("certificates read again", days_left=int(self.certificates.days_left(self._now())))
         self.tell_expiry()
 
     def tell_expiry(self) -> None:
@@ -184,13 +205,26 @@ def secured(feed: Feed, log: Log) -> ListenerTls | None:
     return ListenerTls(certificates, partial(certificates_of, feed), log, time.time) if certificates else None
 
 
-def watch_certificates(reactor: Any, watched: Sequence[ListenerTls]) -> None:
-    """Look at the files of certificates now and then, and at the time that they have left."""
+def watch_certificates(
+    reactor: Any,
+    watched: Sequence[ListenerTls],
+    log: Log,
+    aside: Callable[..., Deferred[list[_Renewed | None]]] = threads.deferToThread,
+) -> None:
+    """Look at the files of certificates now and then, `aside` the reactor, and at the time that they have left."""
 
     def look() -> None:
-        for tls in watched:
-            tls.look()
-        reactor.callLater(LOOK_EVERY, look)
+        read = aside(lambda: [tls.read_again() for tls in watched])
+        read.addCallback(renew)
+        read.addErrback(failed)
+        read.addBoth(lambda _: reactor.callLater(LOOK_EVERY, look))
+
+    def failed(fault: Failure) -> None:
+        log.error("certificates not looked at", error=fault.type.__name__ if fault.type else "")
+
+    def renew(read: Sequence[_Renewed | None]) -> None:
+        for tls, renewed in zip(watched, read, strict=True):
+            tls.renew(renewed)
 
     if watched:
         reactor.callLater(LOOK_EVERY, look)

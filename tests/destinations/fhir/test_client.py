@@ -372,10 +372,11 @@ def test_plain_http_where_tls_is_due() -> None:
 
 @contextmanager
 def over_tls(
-    tmp_path: Path, days: tuple[int, int] = (-1, 1), *, mutual: bool = False, **versions: Any
+    tmp_path: Path, days: tuple[int, int] = (-1, 1), *, host: str = "localhost", mutual: bool = False, **versions: Any
 ) -> Iterator[tuple[str, str]]:
     """A TLS server on the loopback with a certificate of its own, good from and to those `days` from now; yields its base
-    URL and the certificate's file. `mutual`: it asks for that very certificate; key.pem beside it is its key."""
+    URL and the certificate's file. `host`: what it
+    is called; `mutual`: it asks for that very certificate; key.pem beside it is its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.UTC)
@@ -388,7 +389,7 @@ def over_tls(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now + days[0] * day)
         .not_valid_after(now + days[1] * day)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
     )
@@ -404,7 +405,7 @@ def over_tls(
     for option, version in versions.items():
         setattr(context, option, version)
     with served(lambda asked: fhir(PERSON), context) as address:
-        yield address.replace("http://127.0.0.1", "https://localhost"), str(ca_file)
+        yield address.replace("http://127.0.0.1", f"https://{host}"), str(ca_file)
 
 
 def test_tls_with_a_certificate_of_the_house(tmp_path: Path) -> None:

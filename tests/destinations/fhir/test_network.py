@@ -64,8 +64,8 @@ class ForwardProxy:
             client.sendall(f"HTTP/1.1 {refusal} No\r\nContent-Length: 0\r\n\r\n".encode())
             client.close()
             return
-        host, _, port = line.split()[1].rpartition(":")
-        server = socket.create_connection((host, int(port)))
+        port = line.split()[1].rpartition(":")[2]
+        server = socket.create_connection(("127.0.0.1", int(port)))  # whatever its name: a name server is not asked
         client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
         back = threading.Thread(target=self._pass_on, args=(server, client), daemon=True)
         back.start()
@@ -194,6 +194,23 @@ def test_a_server_has_one_of_the_pinned_keys(tmp_path: Path) -> None:
                 assert (reply.kind, reply.detail) == (kind, "" if kind is ReplyKind.DONE else "tls")
         last = [*reach(pinned, datetime.now(UTC))][-1]
         assert (last.state, last.code, last.facts["pin"]) == (State.PROBLEM, "other-key", present)
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("fhir.example.org", "FHIR.Example.org"),
+        ("xn--krnten-bua.example", "k\u00e4rnten.example"),
+        ("xn--krnten-bua.example", "xn--krnten-bua.example"),
+    ],
+)
+def test_keys_are_pinned_however_the_name_of_the_server_is_written(tmp_path: Path, name: str, written: str) -> None:
+    with over_tls(tmp_path, host=name) as (base_url, ca_file), forward_proxy() as proxy:
+        way = rules(base_url.replace(name, written), ca_file, proxy.url)
+        for pins, kind in (((), ReplyKind.DONE), (("sha256//" + "A" * 43 + "=",), ReplyKind.UNREACHABLE)):
+            client = FhirClient(replace(way, pins=pins))
+            assert client.read("Practitioner", "p1").kind is kind
+            client.close()
 
 
 def test_a_proxy_that_asks_who_we_are(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ class Network(httpx.BaseTransport):
             "max_connections": connections,
             "max_keepalive_connections": connections,
             "keepalive_expiry": 5.0,
-            "network_backend": _Backend(clock, httpx.URL(way.base_url).host, way.pins),
+            "network_backend": _Backend(clock, httpx.URL(way.base_url).raw_host.decode("ascii"), way.pins),
         }
         if way.proxy:
             user, password = way.proxy_credentials() if way.proxy_credentials else ("", "")
