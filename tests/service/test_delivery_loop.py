@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 import structlog
+from hl7bridge.store.inbox.arriving import WRITE_OUTS, pack
 
 from hl7bridge.destinations.fhir.destination import FhirDestination
 from hl7bridge.destinations.fhir.rules import DestinationRules
@@ -115,6 +117,18 @@ def test_differences_that_cannot_be_written_down_are_left_out(bench: Running) ->
     bench.start()
     wait_until(lambda: bench.states() == {"updated": 1, "created": 1}, 20, lambda: str(bench.states()))
     assert bench.loop.is_alive()
+
+
+def test_a_large_file_is_written_out_while_its_destination_is_paused(bench: Running) -> None:
+    parts = tuple(
+        pack([replace(one, record=replace(one.record, position=number)) for one in message(f"K{number}").records])
+        for number in range(1, 2 * WRITE_OUTS + 2)
+    )
+    [large] = bench.store.inbox.accept([replace(message("large"), records=(), parts=parts)], time.time())
+    bench.store.pausing.pause("fhir", "by hand", time.time())
+    bench.start()
+    wait_until(lambda: not bench.store.arrivals.is_arriving(large.message_id), 20, "all is written out")
+    assert bench.states() == {"queued": len(parts)}
 
 
 def test_an_outcome_that_cannot_be_written_down_at_all_holds_its_change_and_no_other(bench: Running) -> None:

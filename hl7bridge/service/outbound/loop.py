@@ -150,7 +150,7 @@ class DestinationLoop(threading.Thread):
         first_done = 0.0
         give_up = 0.0
         while True:
-            now = time.monotonic()
+            now, arriving = time.monotonic(), False
             if now - renewed > LEASE / 3:
                 renewed = self._renew(store)
             if self._stopping.is_set():
@@ -162,7 +162,9 @@ class DestinationLoop(threading.Thread):
                     return
             elif look:
                 look = self._claim(store, pool)
-            waiting = self._wait(first_done)
+                if not look:  # it rests or is paused, and records of a large file need not wait for its return
+                    look = arriving = store.arrivals.write_out_some(time.time())
+            waiting = 0.0 if arriving else self._wait(first_done)
             try:
                 item = self._wake.get(timeout=max(waiting, 0.001))
             except queue.Empty:

@@ -113,14 +113,15 @@ class Arrivals(StorePart):
                 if not self.is_arriving(message_id) or not self.write_out(now):
                     return
 
-    def write_out_some(self, now: float) -> None:
-        """Write out the oldest parts that wait, in transactions of their own; the next call goes on."""
+    def write_out_some(self, now: float) -> bool:
+        """Write out the oldest parts that wait, in transactions of their own. True when there may be more of them."""
         for _ in range(WRITE_OUTS):
             with self._reading():
                 if not self._execute("SELECT 1 FROM arrival LIMIT 1").fetchone():
-                    return
+                    return False
             with self._writing():
                 self.write_out(now)
+        return True
 
     def is_arriving(self, message_id: int) -> bool:
         """Whether parts of the message are still to be written out."""
