@@ -11,7 +11,6 @@ from pathlib import Path
 import httpx
 import pytest
 import structlog
-from hl7bridge.store.inbox.arriving import WRITE_OUTS, pack
 
 from hl7bridge.destinations.fhir.destination import FhirDestination
 from hl7bridge.destinations.fhir.rules import DestinationRules
@@ -19,6 +18,7 @@ from hl7bridge.destinations.fhir.wire.client import FhirClient
 from hl7bridge.destinations.retry import RetryPolicy
 from hl7bridge.model import Action, ElementValue, Provenance, Record, RecordEcho, StaffChange, StaffIdentifier
 from hl7bridge.service.outbound.loop import UNWRITABLE, DestinationLoop, Target
+from hl7bridge.store.inbox.arrivals import WRITE_OUTS, pack
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.store import MessageState, NewDelivery, NewMessage, NewRecord, Store
 from tests.bridges import wait_until
