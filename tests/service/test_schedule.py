@@ -143,6 +143,24 @@ def test_a_long_run_keeps_its_turn_and_stops_when_it_lost_it(store: Store) -> No
     assert kept.went_on == [True, True, True, False]
 
 
+def test_a_run_whose_clock_is_set_back_holds_its_turn_for_no_longer_than_any_other(store: Store) -> None:
+    clock, held = Clock(), list[float]()
+
+    def run(turn: Turn) -> None:
+        for seconds in (-3600.0, 30.0, 30.0):
+            clock.now += seconds
+            assert turn.go_on()
+            held.extend(
+                expiry - clock.now for (expiry,) in store.connection.execute("SELECT expiry FROM job").fetchall()
+            )
+
+    schedule = schedule_of(store, clock, Job("often", every(10), run))
+    schedule.look(store)
+    clock.now += 10
+    schedule.look(store)
+    assert held == [LEASE, LEASE, LEASE]
+
+
 def test_a_job_that_fails_is_tried_again_and_keeps_nobody_waiting(store: Store) -> None:
     clock = Clock()
     bad, good = Kept(clock, error=ValueError("no")), Kept(clock)

@@ -8,6 +8,7 @@ import pytest
 
 from hl7bridge.service.outbound.clock import SMALL, ClockWatch
 from hl7bridge.store.opening import open_store
+from hl7bridge.store.queue.waits import TURN
 from hl7bridge.store.store import Store
 
 NOW, HOUR, LONGEST, LEASE = 1_800_000_000.0, 3600.0, 300.0, 30.0
@@ -77,6 +78,20 @@ def test_pauses_rests_and_leases_are_pulled_in_too(store: Store) -> None:
         one(store, "SELECT rest_until FROM health") == one(store, "SELECT paused_until FROM health") == [NOW + LONGEST]
     )
     assert one(store, "SELECT version FROM health") == [9]  # whoever decided upon the older one decides again
+
+
+def test_what_ran_or_was_told_in_the_future_is_due_as_if_it_were_now(store: Store) -> None:
+    store.connection.execute("PRAGMA foreign_keys = OFF")
+    look = "INSERT INTO second_look VALUES ('fhir', 'Practitioner', ?, '', 'staff', 'K', 1, 1, ?, ?, ?, 0)"
+    put(store, look, ("far", NOW + HOUR, NOW + HOUR, NOW + HOUR), ("near", NOW, NOW + 5, NOW + 60))
+    jobs = ("dead", NOW + HOUR, "gone", NOW + HOUR), ("ran", NOW + HOUR, "", 0.0), ("runs", NOW - 5, "me", NOW + 50)
+    put(store, "INSERT INTO job (name, last, owner, expiry) VALUES (?, ?, ?, ?)", *jobs)
+    put(store, "INSERT INTO alert (destination, kind, at) VALUES (?, 'off-hours', ?)", ("fhir", NOW + HOUR), ("b", NOW))
+    store.waits.shorten("fhir", LONGEST, LEASE, NOW)
+    assert one(store, "SELECT due FROM second_look ORDER BY resource_id") == [NOW + LONGEST, NOW + 5]
+    assert one(store, "SELECT last FROM job ORDER BY name") == [NOW, NOW, NOW - 5]
+    assert one(store, "SELECT expiry FROM job ORDER BY name") == [NOW + TURN, 0.0, NOW + 50]
+    assert one(store, "SELECT at FROM alert ORDER BY destination") == [NOW, NOW]
 
 
 def test_the_history_shows_that_the_clock_was_set_back_while_nobody_ran(store: Store) -> None:

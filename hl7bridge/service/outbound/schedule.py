@@ -20,11 +20,12 @@ from datetime import datetime, timedelta, tzinfo
 from hl7bridge.errors import Hl7BridgeError, StoreError
 from hl7bridge.service.lasting import lasting
 from hl7bridge.service.log import Log
+from hl7bridge.store.queue.waits import TURN
 from hl7bridge.store.store import Store
 
 DAY = 86400.0
 LEASE = 60.0  # seconds that a job outlives the last sign of its process
-AGAIN = 900.0  # seconds until a job that failed is tried again
+AGAIN = TURN  # seconds until a job that failed is tried again
 LOOK = 1.0  # seconds between two looks at the clock
 
 Due = Callable[[float, float], bool]
@@ -145,7 +146,7 @@ class Schedule(threading.Thread):
             if self._stopping.is_set():
                 return False
             now = self._clock()
-            if now - renewed >= LEASE / 4:
+            if abs(now - renewed) >= LEASE / 4:  # also where the clock was set back
                 if not store.schedule.renew_job(job.name, self.owner, LEASE, now):
                     return False
                 renewed = now
