@@ -125,7 +125,7 @@ def test_a_large_file_is_written_out_while_its_destination_is_paused(bench: Runn
         for number in range(1, 2 * WRITE_OUTS + 2)
     )
     [large] = bench.store.inbox.accept([replace(message("large"), records=(), parts=parts)], time.time())
-    bench.store.pausing.pause("fhir", "by hand", time.time())
+    bench.store.pauses.pause("fhir", "by hand", time.time())
     bench.start()
     wait_until(lambda: not bench.store.arrivals.is_arriving(large.message_id), 20, "all is written out")
     assert bench.states() == {"queued": len(parts)}
