@@ -22,7 +22,7 @@ PACKAGE = Path(hl7bridge.__file__).parent
 OF_SETTINGS = {
     "mapping.rules.plans": {"plans_for"},
     "mapping.rules.tables": {"_text", "packaged"},
-    "store.queue.moving": {"_update"},
+    "store.queue.moves": {"_update"},
     "mapping.rules.draft": {"_warning", "_unmapped"},  # our own texts and numbers
     "mapping.rules.reading": {"reader_of"},
     "mapping.rules.shapes": {"glances"},

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hl7bridge.errors import ConfigError
+from hl7bridge.model import worded
 
 if TYPE_CHECKING:
     from hl7bridge.config import Settings
@@ -32,7 +33,7 @@ def open_store(location: str) -> Store:
     """The store at a location, made or brought up to date where that is needed. Raises StoreError when it can't be used."""
     from hl7bridge.store import opening  # here, so that commands without a store start quickly
 
-    return opening.open_store(location)
+    return opening.open_store(location, worded)
 
 
 def store_in(folder: Path) -> Store:

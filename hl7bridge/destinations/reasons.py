@@ -5,7 +5,7 @@ releases go by. No text holds a value of the message.
 from __future__ import annotations
 
 from hl7bridge.destinations.retry import FOUND_STRAYED
-from hl7bridge.model import WRITES_REFUSED, Outcome, Result, Task
+from hl7bridge.model import WRITES_REFUSED, Outcome, Result, worded
 from hl7bridge.model.ordering import OUT_OF_ORDER
 
 UNKNOWN_KEY, DUPLICATE_KEY, LOCKED, INTERNAL, REQUIRED = "204", "205", "206", "207", "101"  # HL7 table 0357
@@ -69,17 +69,7 @@ PROTECTED = Outcome(
     "",
     "protected",
     "The person is listed as protected, and deactivated only when somebody here says so",
-    tasks=(
-        Task(
-            "protected-person",
-            "A protected person would be deactivated",
-            (
-                "Ask those who own the list of protected people, and the source, whether the person has left.",
-                "If so: hl7bridge hold release; else: hl7bridge hold discard, and have the source corrected.",
-            ),
-            due_within=15 * 60.0,
-        ),
-    ),
+    tasks=(worded("protected-person"),),
 )
 
 KEY_OF_ANOTHER, RE_HIRED = "key-of-another", "re-hired"

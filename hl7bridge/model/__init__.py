@@ -48,21 +48,26 @@ from hl7bridge.model.json import JsonObject, Number, read_json, write_json
 from hl7bridge.model.message import Finding, Record, RecordEcho, Refusal, Severity, Translation
 from hl7bridge.model.provenance import NO_FIELD, Location, Provenance
 from hl7bridge.model.task import (
+    BRAKE,
     CLASS_KNOWN,
     LEAVER_UNVERIFIED,
     LOGIN_KNOWN,
     NAME_KNOWN,
     PERSON_INACTIVE,
+    RESTORE_UNDONE,
     ROLES_ENDED,
+    STALE_LIFECYCLE,
     STANDING_TASKS,
     WRITES_REFUSED,
     Check,
     Task,
+    worded,
 )
 
 __all__ = [
     "ABSENT",
     "APPLIED",
+    "BRAKE",
     "CLASS_KNOWN",
     "ENDED_WELL",
     "LEAVER_UNVERIFIED",
@@ -72,7 +77,9 @@ __all__ = [
     "NO_FIELD",
     "PERSON_INACTIVE",
     "RECORD_EVENT",
+    "RESTORE_UNDONE",
     "ROLES_ENDED",
+    "STALE_LIFECYCLE",
     "STANDING_TASKS",
     "STARTS",
     "TRANSITIONS",
@@ -111,5 +118,6 @@ __all__ = [
     "read_json",
     "values_from_json",
     "values_to_json",
+    "worded",
     "write_json",
 ]

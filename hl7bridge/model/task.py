@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,31 @@ class Task:
     owner: str = ""
 
 
+def worded(kind: str, **values: str) -> Task:
+    """The task of that kind in the words of `tasks.toml`; `values` take the place of placeholders of their names, and those
+    without a value stay for the site's wording. Raises KeyError for a kind that is not there."""
+    given = _words()[kind]
+
+    def filled(text: str) -> str:
+        return re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], found[0]), text)
+
+    return Task(kind, filled(given["title"]), tuple(map(filled, given["steps"])), float(given["due"]))
+
+
+@cache
+def _words() -> dict[str, Any]:
+    import tomllib  # here, so that commands without tasks start quickly
+    from importlib.resources import files
+
+    return tomllib.loads((files("hl7bridge.model") / "tasks.toml").read_text(encoding="utf-8"))
+
+
+BRAKE = "brake"
+"""The cause of a hold, and the kind of its task: more people would be ended than a destination takes unasked."""
+STALE_LIFECYCLE = "stale-lifecycle"
+"""Kind of the task for a record that ends somebody, or brings them back, and was older than what was applied."""
+RESTORE_UNDONE = "restore-undone"
+"""Kind of the task for a message that changed again what a person had restored."""
 LEAVER_UNVERIFIED = "leaver-unverified"
 """Kind of the task for a leaver whose deactivation takes too long: a read that shows the person inactive closes it."""
 WRITES_REFUSED = "writes-refused"

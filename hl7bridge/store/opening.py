@@ -9,14 +9,15 @@ from hl7bridge.errors import ConfigError
 from hl7bridge.store.sqlite import SqliteStore
 from hl7bridge.store.sqlite.mark import StoreMark
 from hl7bridge.store.store import Store
+from hl7bridge.store.worklist import Words, unworded
 
 
-def open_store(location: str | os.PathLike[str]) -> Store:
+def open_store(location: str | os.PathLike[str], words: Words = unworded) -> Store:
     """Open the store at a path or at `sqlite:///PATH`; make it where there is none.
 
     Raises ConfigError for a kind of store that this version does not have, StoreError when the store cannot be used.
     """
-    return SqliteStore(path_of(location))
+    return SqliteStore(path_of(location), words=words)
 
 
 def path_of(location: str | os.PathLike[str]) -> Path:

@@ -7,21 +7,11 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
-from hl7bridge.model import Image, Outcome, Task, Written, read_json, values_from_json, values_to_json, write_json
+from hl7bridge.model import Image, Outcome, Written, read_json, values_from_json, values_to_json, write_json
 from hl7bridge.store.connection import StorePart
 from hl7bridge.store.encoding import PLAIN, unseal, written_to_bytes
 
 WAITING, APPLIED, REJECTED = "waiting", "applied", "rejected"
-
-UNDONE = Task(
-    "restore-undone",
-    "A later message changed again what a person had restored",
-    (
-        "A restore took a change back; a message that came later made a change to the same elements.",
-        "Find out which is right. If the message is wrong, have it corrected at its source, then restore again.",
-        "If the message is right, close this task.",
-    ),
-)
 
 
 class Restores(StorePart):

@@ -62,18 +62,19 @@ from hl7bridge.store.rows import (
     Settlement,
     same_person,
 )
-from hl7bridge.store.worklist import Worklist
+from hl7bridge.store.worklist import Words, Worklist, unworded
 
 
 class Store:
     """The store over a connection, which it closes with itself: each part is an attribute, and is asked by its name.
 
-    `store.inbox.accept(...)`, `store.queue.claim(...)`. Whoever needs one part alone is given that part.
+    `store.inbox.accept(...)`, `store.queue.claim(...)`. Whoever needs one part alone is given that part. `words` say what
+    the tasks are about that the store opens by itself.
     """
 
-    def __init__(self, connection: StoreConnection) -> None:
+    def __init__(self, connection: StoreConnection, words: Words = unworded) -> None:
         self.connection = connection
-        self.worklist = tasks = Worklist(connection)
+        self.worklist = tasks = Worklist(connection, words)
         self.lanes = lanes = Lanes(connection, tasks)
         self.arrivals = arrivals = Arrivals(connection, lanes)
         self.crosswalk = people = People(connection)

@@ -10,12 +10,11 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hl7bridge.model import LEAVER_UNVERIFIED, STANDING_TASKS, Task
+from hl7bridge.model import BRAKE, LEAVER_UNVERIFIED, STANDING_TASKS, Task
 from hl7bridge.model.listing import Listed, place
 from hl7bridge.store.connection import StoreConnection, StorePart, conditions, marks, page
 
 ESCALATIONS = (0.0, 3600.0, 86400.0)  # seconds after the due time at which people are told, each once
-BRAKE = "brake"  # the cause of a hold, and the kind of its task
 US = "hl7bridge"  # who closed what a read showed
 
 _ONCE = frozenset({"joiner-setup", "provider-linkage"})
@@ -50,14 +49,24 @@ class Subject:
     person_id: str = ""
 
 
+Words = Callable[[str], Task]
+"""Kind -> the task of that kind."""
+
 Wording = Callable[[Task, Subject], Task]
+"""A task as it comes, and whom it is about -> the task as a site words it."""
+
+
+def unworded(kind: str) -> Task:
+    """A task of which nothing is known but its kind."""
+    return Task(kind, kind)
 
 
 class Worklist(StorePart):
     """What is asked of people."""
 
-    def __init__(self, connection: StoreConnection) -> None:
+    def __init__(self, connection: StoreConnection, words: Words) -> None:
         super().__init__(connection)
+        self._words = words
         self._wording: Wording = lambda task, subject: task
 
     def word_tasks(self, wording: Wording) -> None:
@@ -65,6 +74,12 @@ class Worklist(StorePart):
         self._wording = wording
 
     # -- opening --
+
+    def open_kind(
+        self, kind: str, message_id: int, delivery_id: int, destination: str, feed: str, source_key: str, now: float
+    ) -> int:
+        """Open a task that the store itself finds needed: it knows the kind, and `words` what is said of it."""
+        return self.open_task(self._words(kind), message_id, delivery_id, destination, feed, source_key, now)
 
     def open_task(
         self, task: Task, message_id: int, delivery_id: int, destination: str, feed: str, source_key: str, now: float

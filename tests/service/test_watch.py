@@ -287,8 +287,8 @@ def test_every_kind_of_task_can_be_worded() -> None:
     for text in sources:
         for quoted, name in re.findall(r'(?<![\w.])Task\(\s*(?:"([a-z-]+)"|([A-Z_]+)\b)', text):
             opened.add(quoted or constants[name])
-    packaged = (PACKAGE / "destinations" / "fhir" / "tasks.toml").read_text(encoding="utf-8")
-    opened |= set(re.findall(r"^\[([a-z-]+)\]", packaged, re.MULTILINE))
+    for packaged in PACKAGE.rglob("tasks.toml"):
+        opened |= set(re.findall(r"^\[([a-z-]+)\]", packaged.read_text(encoding="utf-8"), re.MULTILINE))
     assert opened == set(settings.KINDS), "settings/tasks.py lists them all"
     assert settings.CLASSED_BY == CLASSED_BY
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from hl7bridge.model import worded
 from hl7bridge.store.opening import open_store as open_at
 from hl7bridge.store.sqlite.connection import SqliteConnection
 from hl7bridge.store.store import Store
@@ -30,10 +32,10 @@ def location(new_location: Callable[[], str]) -> str:
 
 def watched(location: str) -> Store:
     """A store over a connection of another class."""
-    return Store(WatchedConnection(SqliteConnection(location)))
+    return Store(WatchedConnection(SqliteConnection(location)), worded)
 
 
-KINDS = {"sqlite": open_at, "watched": watched}
+KINDS = {"sqlite": partial(open_at, words=worded), "watched": watched}
 
 
 @pytest.fixture(params=KINDS)

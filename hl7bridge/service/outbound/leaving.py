@@ -11,7 +11,7 @@ import time
 
 from hl7bridge.destinations.policy import Policy, writes_more
 from hl7bridge.destinations.reasons import LEAVING_REPORT
-from hl7bridge.model import Task
+from hl7bridge.model import worded
 from hl7bridge.service.log import Log
 from hl7bridge.store.store import Store
 
@@ -35,7 +35,7 @@ class LeavingReport:
         before = store.modes.ran_as(name)
         if before != self._runs_as:
             if writes_more(self._runs_as, before) and store.modes.has_reported(name):
-                if store.pauses.pause(name, LEAVING_REPORT, time.time(), task=_task(name)):
+                if store.pauses.pause(name, LEAVING_REPORT, time.time(), task=worded(LEAVING_REPORT, destination=name)):
                     event = "would write more than before, paused until a person has seen what was only reported"
                     self._log.error(event, destination=name, text=f"hl7bridge destination go-live {name}")
                 return False
@@ -43,16 +43,3 @@ class LeavingReport:
         if store.audit.paused().get(name) == LEAVING_REPORT:
             store.pauses.resume(name, time.time(), note="nothing that was reported is to be written")
         return True
-
-
-def _task(name: str) -> Task:
-    return Task(
-        LEAVING_REPORT,
-        "A destination begins to write: decide on what was only reported so far",
-        (
-            f"{name} is paused: messages are taken and queued, and nothing is sent to it.",
-            f"See what would be written: hl7bridge destination go-live {name} (--show lists every difference).",
-            "Confirm there: what was reported is written first, leavers before others, under the brake.",
-            "Or set the mode back to report, and start the service again.",
-        ),
-    )

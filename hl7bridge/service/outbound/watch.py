@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from hl7bridge.destinations.reasons import MAINTENANCE, SCOPE_REFUSED
-from hl7bridge.model import LEAVER_UNVERIFIED, Outcome, Result, Task
+from hl7bridge.model import LEAVER_UNVERIFIED, Outcome, Result, Task, worded
 from hl7bridge.service.log import Log
 from hl7bridge.service.outbound import hours as windows
 from hl7bridge.service.outbound.hours import Window
@@ -124,7 +124,7 @@ class Watch:
         now = self._clock()
         total = store.health.written_at_odd_hours(self._name, now)
         if total >= self._watched.off_hours_changes and store.worklist.tell_once(
-            self._name, OFF_HOURS, now, HOUR, _TASK
+            self._name, OFF_HOURS, now, HOUR, worded(OFF_HOURS)
         ):
             self._log.error("mass of changes outside of office hours", destination=self._name, changes=total)
 
@@ -154,16 +154,5 @@ def of_maintenance(outcome: Outcome) -> bool:
     """Whether a change was not sent because a window is on."""
     return outcome.local == MAINTENANCE
 
-
-_TASK = Task(
-    OFF_HOURS,
-    "Many changes came outside of office hours",
-    (
-        "See what they are: hl7bridge msg list.",
-        "Find out whether the source means it: a mass change that nobody announced may be a mistake, or an attack.",
-        "If it does not, stop it: hl7bridge destination pause {destination} --reason WHY, and have the source corrected.",
-    ),
-    due_within=3600.0,
-)
 
 __all__ = ["MAINTENANCE", "Watch", "Watched", "of_maintenance", "tell_sqlite", "tell_unserved"]

@@ -7,10 +7,10 @@ keeps its place in the count; one that turns out to have written nothing gives i
 
 from __future__ import annotations
 
-from hl7bridge.model import Task
+from hl7bridge.model import BRAKE
 from hl7bridge.store.connection import StoreConnection, StorePart
 from hl7bridge.store.rows import Braked, Claimed
-from hl7bridge.store.worklist import BRAKE, Worklist
+from hl7bridge.store.worklist import Worklist
 
 HOUR = 3600.0
 FILE = 20  # records from which a message counts as a file
@@ -57,18 +57,5 @@ class BrakeCount(StorePart):
         if not self._tasks.tell_first(claimed.destination, BRAKE, now, HOUR):
             return False
         self._note(now, claimed.message_id, claimed.delivery_id, "brake", destination=claimed.destination)
-        self._tasks.open_task(_TASK, claimed.message_id, 0, claimed.destination, claimed.feed, "", now)
+        self._tasks.open_kind(BRAKE, claimed.message_id, 0, claimed.destination, claimed.feed, "", now)
         return True
-
-
-_TASK = Task(
-    BRAKE,
-    "More people would be deactivated than this destination takes without a person",
-    (
-        "List them: hl7bridge hold list --cause brake.",
-        "Find out whether the source means it: a mass change that nobody announced may be a mistake, or an attack.",
-        "If it does: hl7bridge hold release --all --cause brake --reason WHY. Else: hl7bridge hold discard.",
-        "They have their access until then; later changes of the same people go on.",
-    ),
-    due_within=15 * 60.0,
-)

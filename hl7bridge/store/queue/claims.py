@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hl7bridge.errors import ClaimLost
-from hl7bridge.model import LIFECYCLE, DeliveryEvent, DeliveryState, Known, Link, Result, StaffChange, Task
+from hl7bridge.model import LIFECYCLE, STALE_LIFECYCLE, DeliveryEvent, DeliveryState, Known, Link, Result, StaffChange
 from hl7bridge.model.ordering import CLOCK_TOLERANCE, seconds_behind
 from hl7bridge.store.connection import StoreConnection, StorePart
 from hl7bridge.store.encoding import unseal
@@ -321,7 +321,7 @@ class Claims(StorePart):
         if behind and behind >= asked.clock_tolerance:
             self._lanes.end(delivery_id, Result.STALE, now, seconds_behind=round(behind))
             if change.action in LIFECYCLE or change.says_staff is False:
-                self._tasks.open_task(_STALE, message_id, delivery_id, destination, feed, source_key, now)
+                self._tasks.open_kind(STALE_LIFECYCLE, message_id, delivery_id, destination, feed, source_key, now)
             asked.told(delivery_id, message_id)
             return None
         self._executemany(
@@ -421,13 +421,3 @@ class Claims(StorePart):
             ).fetchone()[0]
         )
         return min((moment for moment in moments if moment is not None), default=None)
-
-
-_STALE = Task(
-    "stale-lifecycle",
-    "A record that ends somebody, or brings them back, came out of order and was not applied",
-    (
-        "Compare the staff member's status in the source system with the one at the destination.",
-        "If the message is right after all, send it again: hl7bridge replay MESSAGE --force.",
-    ),
-)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from hl7bridge.model import (
     ABSENT,
     APPLIED,
+    RESTORE_UNDONE,
     STANDING_TASKS,
     Action,
     DeliveryEvent,
@@ -31,7 +32,7 @@ from hl7bridge.store.queue.health import DestinationHealth
 from hl7bridge.store.queue.lanes import Lanes, keys_from_text
 from hl7bridge.store.queue.moves import Move, move
 from hl7bridge.store.queue.pauses import Pauses
-from hl7bridge.store.restores import UNDONE, Restores
+from hl7bridge.store.restores import Restores
 from hl7bridge.store.rows import Claimed, Settlement
 from hl7bridge.store.worklist import Worklist
 
@@ -151,7 +152,7 @@ class Settlements(StorePart):
         person = (claimed.destination, claimed.feed, claimed.change.source_key)
         changed = outcome.result in _CHANGED_THE_SERVER
         if changed and self._restores.undone(*person, outcome, claimed.message_id, claimed.delivery_id, now):
-            self._tasks.open_task(UNDONE, claimed.message_id, claimed.delivery_id, *person, now)
+            self._tasks.open_kind(RESTORE_UNDONE, claimed.message_id, claimed.delivery_id, *person, now)
         self._tasks.close_shown(
             claimed.destination, claimed.feed, claimed.change.source_key, outcome.facts, _evidence(settlement), now
         )
