@@ -117,7 +117,7 @@ def smart_keys(folder: Path) -> ClientKeys:
     keys = ClientKeys("hl7bridge", key.kid, key.algorithm, folder / "signing.pem", folder / "jwks.json")
     keys.private_pem.write_bytes(key.pem())
     keys.private_pem.chmod(0o600)
-    keys.jwks.write_text(json.dumps(signing.jwks([key])))
+    keys.jwks.write_text(json.dumps(signing.jwks([key.public_jwk()])))
     return keys
 
 

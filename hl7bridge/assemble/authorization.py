@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
-from hl7bridge.config import DestinationSettings, FhirSettings
+from hl7bridge.config import FhirSettings
 from hl7bridge.destinations import keys
 from hl7bridge.destinations.fhir.examine.credentials import Credentials
 from hl7bridge.destinations.fhir.rules import DestinationRules, SmartRules
@@ -64,15 +63,6 @@ def trust(destination: FhirSettings) -> None:
                     "Name a PEM file with our certificate and its chain, and one with its private key, not encrypted."
                 )
             raise ConfigError(problem, file=destination.file, key=error.key, advice=advice) from None
-
-
-def require(destinations: Iterable[DestinationSettings]) -> None:
-    """Raises ConfigError for the first destination whose key or certificates can't be used: better now than later, in a
-    child process that would be started again and again."""
-    for destination in destinations:
-        if isinstance(destination, FhirSettings):
-            trust(destination)
-            signing_key(destination)
 
 
 def smart_rules(destination: FhirSettings) -> SmartRules:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from hl7bridge.assemble.authorization import authorization, credentials_of, way_to
 from hl7bridge.config import DestinationSettings, FhirSettings
+from hl7bridge.config.destination import PLACEHOLDER_CLIENT
+from hl7bridge.destinations.examining import State
 from hl7bridge.destinations.fhir.destination import FhirDestination
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.destinations.fhir.tasks import TaskRules
@@ -15,6 +18,7 @@ from hl7bridge.destinations.fhir.wire.network import within_process
 from hl7bridge.destinations.policy import Brake
 from hl7bridge.destinations.protocol import Destination
 from hl7bridge.destinations.retry import RetryPolicy
+from hl7bridge.errors import ConfigError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -53,7 +57,25 @@ def fhir_destination(settings: DestinationSettings) -> FhirDestination:
     """A FHIR server: it reads its key and certificates with the first request, or `open`."""
     assert isinstance(settings, FhirSettings)
     rules = destination_rules(settings)
-    return FhirDestination(rules, lambda: client_for(settings, rules), credentials_of(settings))
+    return FhirDestination(rules, lambda: client_for(settings, rules), credentials_of(settings), oddities(settings))
+
+
+def oddities(destination: FhirSettings) -> tuple[ConfigError, ...]:
+    """What may run as it is written, and is hardly what the site meant."""
+    auth, elements, found = destination.auth, destination.elements, []
+    if auth.type == "none" and (auth.client_id or auth.key):
+        problem, advice = "is none, so that client_id and key are not used", 'Write type = "smart".'
+        found.append(ConfigError(problem, file=destination.file, key="auth.type", advice=advice))
+    elif auth.client_id == PLACEHOLDER_CLIENT:
+        problem, advice = "is still that of `hl7bridge init`", "Write the one that the server's owner gave."
+        found.append(ConfigError(problem, file=destination.file, key="auth.client_id", advice=advice))
+    if not elements.home_phone and "untyped_phone" not in elements.model_fields_set:
+        problem = (
+            "is not set: telephone numbers that say neither home nor work are sent, though those of home are withheld"
+        )
+        advice = 'Write untyped_phone = "withhold", or "work" where your senders give work numbers alone.'
+        found.append(ConfigError(problem, file=destination.file, key="elements.untyped_phone", advice=advice))
+    return tuple(found)
 
 
 KINDS: dict[str, Callable[[DestinationSettings], Destination]] = {"fhir": fhir_destination}
@@ -63,6 +85,15 @@ KINDS: dict[str, Callable[[DestinationSettings], Destination]] = {"fhir": fhir_d
 def destination_of(settings: DestinationSettings) -> Destination:
     """The destination that the settings are of, ready to be asked."""
     return KINDS[settings.kind](settings)
+
+
+def require(chosen: Iterable[DestinationSettings]) -> None:
+    """Raises ConfigError for the first destination that would not open, a key or certificate of it being out of order:
+    better now than later, in a child process that would be started again and again."""
+    for settings in chosen:
+        for checked in destination_of(settings).check(time.time()):
+            if checked.state is State.PROBLEM and checked.problem is not None:
+                raise checked.problem
 
 
 def destination_within(name: str, application: WSGIApplication) -> Destination:

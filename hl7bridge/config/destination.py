@@ -33,6 +33,8 @@ from hl7bridge.config.values import (
 
 EPIC_TASKS = {"joiner": True}
 EPIC_BUDGET = {"in_flight": 2, "requests_per_second": 2.0}
+PLACEHOLDER_CLIENT = "put-your-client-id-here"
+"""What the files that `hl7bridge init` copies have where a site has to write its own."""
 
 
 class AuthSettings(Section):

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from hl7bridge.destinations import reasons
 from hl7bridge.destinations.candidates import Candidate, Fact
-from hl7bridge.destinations.examining import Carrier, Diagnosis, Listing, Registration, State, TokenAnswer
+from hl7bridge.destinations.examining import Carrier, Checked, Diagnosis, Listing, Registration, State, TokenAnswer
 from hl7bridge.destinations.policy import Policy
 from hl7bridge.destinations.protocol import (
     Comparing,
@@ -105,6 +105,14 @@ class NothingExamined:
 
     def open(self) -> None:
         """Nothing has to be made ready."""
+
+    def check(self, now: float) -> Iterator[Checked]:
+        """Nothing but the mode."""
+        yield Checked(State.OK, f"{self.policy.name}: mode {self.policy.mode}")
+
+    def public_keys(self) -> tuple[JsonObject, ...]:
+        """It signs nothing."""
+        return ()
 
     def examine(self, person: str = "", *, clock: Callable[[], float] = time.time) -> Iterator[Diagnosis]:
         """Whether deliveries could begin. Nobody is looked for."""

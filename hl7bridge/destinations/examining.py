@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from hl7bridge.errors import ConfigError
 from hl7bridge.model import JsonObject
 
 
@@ -62,6 +63,24 @@ class Diagnosis:
             "cause": self.cause,
             "fixes": list(self.fixes),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Something that a destination's settings come to, told without asking anybody.
+
+    state    OK: all is well; WARNING: it may run so; PROBLEM: it will not
+    problem  of what is not well: where, what, and what to do
+    """
+
+    state: State
+    text: str
+    problem: ConfigError | None = None
+
+    @classmethod
+    def of(cls, problem: ConfigError, state: State = State.PROBLEM) -> Checked:
+        """What is not well."""
+        return cls(state, str(problem), problem)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +179,14 @@ class Listing(Protocol):
 
 class Examining(Protocol):
     """The part of a destination that a person who sets it up speaks to."""
+
+    def check(self, now: float) -> Iterator[Checked]:
+        """What can be told of its settings, and of what they name on this machine, before anybody is asked. `now`: Unix
+        seconds. A PROBLEM: `open` would raise it."""
+
+    def public_keys(self) -> tuple[JsonObject, ...]:
+        """The public halves, as JSON Web Keys, of those with which it signs: what its owner has to know. Asks no server.
+        Raises ConfigError for a key that can't be used."""
 
     def examine(self, person: str = "", *, clock: Callable[[], float] = time.time) -> Iterator[Diagnosis]:
         """Look at it as deliveries would use it, step by step, in the order of what depends on what.

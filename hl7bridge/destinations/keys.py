@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from hl7bridge.errors import ConfigError
+from hl7bridge.model import JsonObject
 
 RSA_SMALLEST = 2048
 RSA_DEFAULT = 3072
@@ -33,7 +34,7 @@ class SigningKey:
     algorithm: str
     kid: str
 
-    def public_jwk(self, key_id: str = "") -> dict[str, str]:
+    def public_jwk(self, key_id: str = "") -> JsonObject:
         """The public key as a JSON Web Key (RFC 7517) for signing. `key_id` replaces the thumbprint as `kid`."""
         return {**_public_numbers(self.private), "kid": key_id or self.kid, "alg": self.algorithm, "use": "sig"}
 
@@ -85,9 +86,9 @@ def load_file(path: Path, *, password: bytes | None = None) -> SigningKey:
     return load(pem, source=str(path), password=password)
 
 
-def jwks(keys: Sequence[SigningKey]) -> dict[str, list[dict[str, str]]]:
-    """The public JSON Web Key Set: what to register at the server, or to publish. Holds no private part."""
-    return {"keys": [key.public_jwk() for key in keys]}
+def jwks(keys: Iterable[JsonObject]) -> JsonObject:
+    """The JSON Web Key Set of public keys, each `kid` once: what to register at the server, or to publish."""
+    return {"keys": list({key["kid"]: key for key in keys}.values())}
 
 
 def thumbprint(jwk: dict[str, str]) -> str:

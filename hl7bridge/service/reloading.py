@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from hl7bridge.assemble.authorization import require
 from hl7bridge.assemble.certificates import Certificates, certificates_of, refuse_the_clear
+from hl7bridge.assemble.destinations import require
 from hl7bridge.config import Feed, Settings, examine
 from hl7bridge.config.differences import changes
 from hl7bridge.errors import ConfigError, StoreError

@@ -393,5 +393,5 @@ def test_keys_jwks_prints_public_halves_only(command: Command, site: Path) -> No
 def test_keys_jwks_without_a_key(command: Command, site: Path) -> None:
     ended = command("keys", "jwks", "--config", site)
     assert ended.code == 2
-    assert "no destination names a key" in ended.err
+    assert "no destination signs with a key" in ended.err
     assert command("keys", "jwks", site / "none.pem").code == 2

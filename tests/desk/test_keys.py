@@ -9,6 +9,7 @@ import pytest
 
 from hl7bridge import config
 from hl7bridge.desk.setup import keys
+from hl7bridge.desk.setup.asking import registrations
 from hl7bridge.errors import ConfigError
 from tests.bridges import smart_keys
 from tests.cli.test_doctor import configured
@@ -37,8 +38,27 @@ def test_bits_are_for_rsa(tmp_path: Path) -> None:
 
 
 def test_the_keys_of_all_destinations(office: Office, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no destination names a key"):
+    with pytest.raises(ConfigError, match="no destination signs with a key"):
         keys.key_set(office.settings)
     own = smart_keys(tmp_path / "own")
     settings = config.load(configured(tmp_path / "site", "https://fhir.example.org/r4", own), {})
     assert keys.key_set(settings) == json.loads(own.jwks.read_text())
+
+
+def test_a_key_is_shown_under_the_id_that_its_server_gave_it(tmp_path: Path) -> None:
+    """The same as `register-help` shows of each destination: a server looks a key up by its `kid`."""
+    own = smart_keys(tmp_path / "own")
+    site = configured(tmp_path / "site", "https://fhir.example.org/r4", own, auth={"key_id": "given-by-them"})
+    ehr = site / "conf/destinations/ehr.toml"
+    (site / "conf/destinations/pacs.toml").write_text(ehr.read_text().replace("given-by-them", "another"))
+    (site / "conf/destinations/same.toml").write_text(ehr.read_text())
+    settings = config.load(site, {})
+    shown = keys.key_set(settings)["keys"]
+    assert [key["kid"] for key in shown] == ["given-by-them", "another"]
+    registered = {key["kid"]: key for one in registrations(settings) for key in (one.key_set or {})["keys"]}
+    assert shown == list(registered.values())
+    [bare] = keys.key_set_of_files([own.private_pem])["keys"]
+    assert {**shown[0], "kid": bare["kid"]} == bare
+    own.private_pem.unlink()
+    with pytest.raises(ConfigError, match="keys generate"):
+        keys.key_set(settings)

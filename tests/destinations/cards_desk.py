@@ -13,9 +13,10 @@ from hl7bridge.assemble.destinations import common_policy
 from hl7bridge.config import DestinationSettings
 from hl7bridge.destinations.candidates import Candidate, Carried, Fact
 from hl7bridge.destinations.defaults import PlainWords
-from hl7bridge.destinations.examining import Carrier, Diagnosis, ListedPerson, State
+from hl7bridge.destinations.examining import Carrier, Checked, Diagnosis, ListedPerson, State
 from hl7bridge.destinations.policy import Policy
 from hl7bridge.destinations.protocol import Ledger, Offer, Sighting, Sought, Waiting, Work
+from hl7bridge.errors import ConfigError
 from hl7bridge.model import ElementValue, JsonObject, Outcome, Result, StaffChange, StaffIdentifier
 from tests.destinations.cards import CARD, CardDestination, CardSettings, Shelf
 
@@ -92,6 +93,16 @@ class CardCatalog(CardDestination):
         names = [value.value["family"] for value in change.practitioner if value.element == "name"]
         name = candidate.summary.get("name", "")
         return ("family name",) if name and names and not any(family in name for family in names) else ()
+
+    def check(self, now: float) -> Iterator[Checked]:
+        if not self.shelf.folder.is_dir():
+            file, advice = f"conf/destinations/{self.policy.name}.toml", "Make it, or name another."
+            yield Checked.of(ConfigError("is no folder", file=file, key="folder", advice=advice))
+        else:
+            yield Checked(State.OK, f"{self.policy.name}: {len(list(self.shelf.folder.iterdir()))} cards")
+
+    def public_keys(self) -> tuple[JsonObject, ...]:
+        return ({"kid": "of-the-shelf", "kty": "OKP"},)
 
     def examine(self, person: str = "", *, clock: Callable[[], float] = time.time) -> Iterator[Diagnosis]:
         """The folder, its cards, and the card of somebody who is known to have one."""

@@ -21,7 +21,7 @@ RSA = keys.generate("rsa", 2048)
 @pytest.mark.parametrize(("key", "algorithm"), [(EC, "ES384"), (RSA, "RS384")])
 def test_a_signature_is_verified_with_the_exported_set(key: keys.SigningKey, algorithm: str) -> None:
     assert key.algorithm == algorithm
-    exported = keys.jwks([key])["keys"][0]
+    exported = keys.jwks([key.public_jwk()])["keys"][0]
     assert exported["kid"] == key.kid == keys.thumbprint(exported)
     assert exported["alg"] == algorithm
     signed = jwt.encode({"a": 1}, key.private, algorithm=algorithm)

@@ -288,6 +288,8 @@ def test_the_doctor_examines_it(catalog: Site, command: Command, tmp_path: Path)
         (["roster"], "destination cards offers no roster", 2),
         (["lookup", "--npi", "1234567893"], "destination cards offers no look-up of people by an identifier", 2),
         (["identity", "duplicates", "--scan"], "destination cards offers no roster", 2),
+        (["check"], "good     cards: mode report", 0),
+        (["keys", "jwks"], "no destination signs with a key", 2),
         (["token", "test"], "No destination asks for a token", 0),
         (["register-help", "cards"], '"cards" needs no registration. Its kind is cards.', 2),
         (["doctor"], "ok       open: it can be used; more is not examined at this kind of destination", 0),
@@ -297,8 +299,20 @@ def test_the_doctor_examines_it(catalog: Site, command: Command, tmp_path: Path)
 def test_what_a_kind_does_not_offer_is_said(
     site: Site, command: Command, asked: list[str], answer: str, code: int
 ) -> None:
-    ended = command(*asked, "-c", site.directory)
+    ended = command(*asked, *([site.directory] if asked == ["check"] else ["-c", site.directory]))
     assert (answer in ended.out + ended.err, ended.code) == (True, code), ended.out + ended.err
+
+
+def test_a_kind_says_what_is_to_be_checked_without_a_server(catalog: Site, command: Command) -> None:
+    assert "good     cards: 0 cards" in command("check", catalog.directory).out
+    assert json.loads(command("keys", "jwks", "-c", catalog.directory).out)["keys"] == [
+        {"kid": "of-the-shelf", "kty": "OKP"}
+    ]
+    catalog.folder.rmdir()
+    wrong = command("check", catalog.directory)
+    assert (wrong.code, "conf/destinations/cards.toml: folder: is no folder. Make it" in wrong.out) == (2, True)
+    refused = command("run", "-c", catalog.directory)
+    assert (refused.code, "folder: is no folder" in refused.err) == (2, True), "no child is started again and again"
 
 
 def test_a_kind_that_examines_nothing_says_whether_it_opens(site: Site, command: Command) -> None:

@@ -124,7 +124,8 @@ def test_a_replaced_key_is_used_without_a_restart(audited: Audited) -> None:
     assert audited.sandbox.keys
     pid, file = audited.bridge.children(), audited.sandbox.keys.private_pem
     successor = keys.generate()
-    audited.sandbox.keys.jwks.write_text(json.dumps(keys.jwks([successor])))  # the old one is worth nothing any more
+    registered = json.dumps(keys.jwks([successor.public_jwk()]))
+    audited.sandbox.keys.jwks.write_text(registered)  # the old one is worth nothing any more
     file.with_suffix(".new").write_bytes(successor.pem())
     file.with_suffix(".new").replace(file)
     audited.sandbox.revoke_tokens()

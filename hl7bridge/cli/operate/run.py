@@ -35,7 +35,7 @@ def run(
     Stopping is orderly: nothing more is taken, what is owed is answered, deliveries that have begun end (stop_timeout).
     After a crash, start it again: what was acknowledged is on disk and goes on from there.
     """
-    from hl7bridge.assemble.authorization import require
+    from hl7bridge.assemble.destinations import require
     from hl7bridge.config import load
     from hl7bridge.service import startup
 

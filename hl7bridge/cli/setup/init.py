@@ -13,7 +13,7 @@ import typer
 import hl7bridge
 from hl7bridge.cli import output
 from hl7bridge.cli.output import JsonOption
-from hl7bridge.desk.setup.readiness import PLACEHOLDER_CLIENT
+from hl7bridge.config.destination import PLACEHOLDER_CLIENT
 from hl7bridge.errors import ConfigError
 
 FILES: tuple[str, ...] = (

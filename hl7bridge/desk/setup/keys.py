@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hl7bridge.assemble.destinations import destination_of
 from hl7bridge.destinations import keys
 from hl7bridge.errors import ConfigError
 from hl7bridge.model import JsonObject
 
 if TYPE_CHECKING:
     from hl7bridge.config import Settings
-    from hl7bridge.destinations.keys import SigningKey
 
 
 class Algorithm(StrEnum):
@@ -60,16 +60,16 @@ def generate(file: Path, algorithm: Algorithm = Algorithm.ES384, bits: int | Non
 
 def key_set_of_files(files: Sequence[Path]) -> JsonObject:
     """The public key set (JWKS) of private keys (PEM). Raises ConfigError for a file that is none."""
-    return _key_set(keys.load_file(file) for file in files)
+    return keys.jwks(keys.load_file(file).public_jwk() for file in files)
 
 
 def key_set(settings: Settings) -> JsonObject:
-    """The public key set (JWKS) of all destinations. Raises ConfigError where none names a key that can be read."""
-    references = [destination.auth.key for destination in settings.fhir.values() if destination.auth.key]
-    if not references:
-        raise ConfigError("no destination names a key", file="conf/destinations", advice="Name a FILE instead.")
-    return _key_set(keys.load(reference.read(), source=reference.file) for reference in references)
+    """The public key set (JWKS) of all destinations, each key under the id by which its server knows it.
 
-
-def _key_set(found: Iterable[SigningKey]) -> JsonObject:
-    return keys.jwks(list({key.kid: key for key in found}.values()))
+    Raises ConfigError where none signs with a key, or one can't be used.
+    """
+    found = [key for one in settings.destinations.values() for key in destination_of(one).public_keys()]
+    if not found:
+        problem = "no destination signs with a key"
+        raise ConfigError(problem, file="conf/destinations", advice="Name a FILE instead, or a key in [auth].")
+    return keys.jwks(found)

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING
 
 from hl7bridge.assemble.stores import opened
 from hl7bridge.desk.deciding import Clock
+from hl7bridge.destinations.examining import State
 from hl7bridge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from hl7bridge.config import Feed, FhirSettings, Settings
+    from hl7bridge.config import Feed, Settings
     from hl7bridge.hl7.message import Message
     from hl7bridge.store.store import Store
 
 SHIPPED_KEY_SYSTEM = "urn:uuid:00000000-0000-0000-0000-000000000000"
-PLACEHOLDER_CLIENT = "put-your-client-id-here"
-"""What the files that `hl7bridge init` copies have where a site has to write its own."""
+VERDICTS = {State.OK: "good", State.SKIPPED: "good", State.WARNING: "warning", State.PROBLEM: "error"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +65,7 @@ def report(directory: Path, *, clock: Clock = time.time) -> Iterator[Line]:
         return
     counted = f"{len(settings.feeds)} feed(s), {len(settings.destinations)} destination(s)"
     yield Line("good", f"conf: {counted} in {settings.directory}")
-    yield from _keys(settings, clock())
-    for destination in settings.fhir.values():
-        yield from _untyped_phones(destination)
+    yield from _destinations(settings, clock())
     yield from _store(settings)
     yield from _log(settings)
     for feed in settings.feeds.values():
@@ -79,48 +77,14 @@ def report(directory: Path, *, clock: Clock = time.time) -> Iterator[Line]:
     yield from _master_files(settings)
 
 
-def _keys(settings: Settings, now: float) -> Iterator[Line]:
-    from hl7bridge.assemble.authorization import credentials_of
+def _destinations(settings: Settings, now: float) -> Iterator[Line]:
+    """As each kind sees its own settings."""
+    from hl7bridge.assemble.destinations import destination_of
 
-    for destination in settings.fhir.values():
-        credentials = credentials_of(destination)
-        try:
-            credentials.trust()
-            key = credentials.key()
-        except ConfigError as error:
-            yield Line.of(error)
-            continue
-        reference = destination.auth.key
-        if key is None or reference is None:
-            yield Line("good", f"{destination.name}: asks for no token, mode {destination.mode}")
-            if destination.auth.client_id or reference:
-                problem, advice = "is none, so that client_id and key are not used", 'Write type = "smart".'
-                yield Line.of(ConfigError(problem, file=destination.file, key="auth.type", advice=advice), "warning")
-            continue
-        yield Line("good", f"{destination.name}: {key.algorithm} key {key.kid}, mode {destination.mode}")
-        if exposure := reference.exposure():
-            advice = "Take the rights away: chmod 600."
-            yield Line.of(ConfigError(exposure, file=reference.file, key=reference.key, advice=advice), "warning")
-        if credentials.key_is_old(now):
-            problem, advice = f"is older than {destination.auth.key_max_age / 86400:g} days", REPLACE_KEY
-            yield Line.of(ConfigError(problem, file=destination.file, key="auth.key", advice=advice), "warning")
-        if destination.auth.client_id == PLACEHOLDER_CLIENT:
-            problem, advice = "is still that of `hl7bridge init`", "Write the one that the server's owner gave."
-            yield Line.of(ConfigError(problem, file=destination.file, key="auth.client_id", advice=advice), "warning")
-
-
-REPLACE_KEY = "Make a new one, register it beside the old one, then switch: hl7bridge keys generate."
-
-
-def _untyped_phones(destination: FhirSettings) -> Iterator[Line]:
-    """A site that has not said what becomes of numbers that say neither home nor work sends them, as ever: told."""
-    elements = destination.elements
-    if elements.home_phone or "untyped_phone" in elements.model_fields_set:
-        return
-    problem = "is not set: telephone numbers that say neither home nor work are sent, though those of home are withheld"
-    advice = 'Write untyped_phone = "withhold", or "work" where your senders give work numbers alone.'
-    error = ConfigError(problem, file=destination.file, key="elements.untyped_phone", advice=advice)
-    yield Line.of(error, "warning")
+    for destination in settings.destinations.values():
+        for checked in destination_of(destination).check(now):
+            verdict = VERDICTS[checked.state]
+            yield Line.of(checked.problem, verdict) if checked.problem else Line(verdict, checked.text)
 
 
 def _store(settings: Settings) -> Iterator[Line]:

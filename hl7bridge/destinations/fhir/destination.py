@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from hl7bridge.destinations import reasons
 from hl7bridge.destinations.candidates import Candidate
-from hl7bridge.destinations.examining import Carrier, Diagnosis, Registration, TokenAnswer
+from hl7bridge.destinations.examining import Carrier, Checked, Diagnosis, Registration, TokenAnswer
 from hl7bridge.destinations.fhir import outcomes, tasks
 from hl7bridge.destinations.fhir.compare import Comparison
 from hl7bridge.destinations.fhir.deliver import deliver
@@ -37,6 +37,7 @@ from hl7bridge.destinations.fhir.wire.replies import is_id
 from hl7bridge.destinations.fhir.wire.roster import Roster
 from hl7bridge.destinations.policy import WRITE
 from hl7bridge.destinations.protocol import Ledger, Offer, Sighting, Sought, TakenBack, Waiting, Work
+from hl7bridge.errors import ConfigError
 from hl7bridge.model import ElementValue, Image, JsonObject, Outcome, StaffChange, StaffIdentifier, Task
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class FhirDestination:
 
     connect      makes its client, with the first request or `open`; it may raise ConfigError
     credentials  what its settings say of its authorization; only an examination looks at them
+    odd          what is odd in its settings as they are written, for who checks them
     """
 
     essential = reasons.operation(PERSON, "update")
@@ -88,9 +90,10 @@ class FhirDestination:
         rules: DestinationRules,
         connect: Callable[[], FhirClient] | None = None,
         credentials: Credentials | None = None,
+        odd: Sequence[ConfigError] = (),
     ) -> None:
         self.policy = rules
-        self._credentials = credentials or Credentials(rules.name)
+        self._credentials, self._odd = credentials or Credentials(rules.name), odd
         self._connect = connect or (lambda: FhirClient(rules))
         self._lock = threading.Lock()
         self._client: FhirClient | None = None
@@ -234,6 +237,17 @@ class FhirDestination:
     def differences(self, change: StaffChange, candidate: Candidate) -> tuple[str, ...]:
         """Family names and birth dates."""
         return differences_of_person(change, candidate.summary)
+
+    def check(self, now: float) -> Iterator[Checked]:
+        """Certificates, key and settings."""
+        from hl7bridge.destinations.fhir.examine.checking import check
+
+        return check(self.policy, self._credentials, self._odd, now)
+
+    def public_keys(self) -> tuple[JsonObject, ...]:
+        """That of the client assertion, under the id that the server knows it by."""
+        key = self._credentials.key()
+        return () if key is None else (key.public_jwk(self._credentials.key_id),)
 
     def examine(self, person: str = "", *, clock: Callable[[], float] = time.time) -> Iterator[Diagnosis]:
         """Over connections of its own, which let nothing out but reads. `person`: an NPI."""

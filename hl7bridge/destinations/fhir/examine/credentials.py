@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 
 
 class KeptKey(Protocol):
-    """Where a private key is kept."""
+    """Where a private key is kept. `file`, `key`: the setting that says so, as people are told."""
+
+    @property
+    def file(self) -> str: ...
+
+    @property
+    def key(self) -> str: ...
 
     def age(self, now: float) -> float | None:
         """Seconds since it was written (`now`: Unix seconds); None where that can't be told."""
