@@ -152,6 +152,7 @@ def test_who_was_tried_before_takes_a_quarter_of_the_places():
     pace = Paced(in_flight=8)
     assert [pace.pace.again(pace.health, 8, open_) for open_ in (0, 1, 2, 3)] == [2, 1, 0, 0]
     assert pace.pace.again(pace.health, 1, 0) == 1
+    assert pace.pace.again(pace.health, 0, 0) == pace.pace.room(pace.health, 0, 0) == 0  # it stands by
     fail(pace, 1)
     assert [pace.pace.again(pace.health, 8, open_) for open_ in (0, 1)] == [1, 0]
     assert pace.pace.again(Health(told="unauthorized"), 8, 0) == 0

@@ -205,6 +205,28 @@ def test_what_it_offers_is_read_now_and_then(body: bytes, status: int, known: bo
     assert len(asked) == 3
 
 
+def test_the_loop_does_not_wait_for_a_server_to_say_what_it_offers() -> None:
+    """It would not renew its lease meanwhile."""
+    asked, answer, go_on = [], threading.Semaphore(0), threading.Semaphore(0)
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        answer.release()
+        go_on.acquire()
+        return httpx.Response(200, content=offering("create", "update"))
+
+    offered = Offered(served_by(serve))
+    reading = threading.Thread(target=offered.current)
+    reading.start()
+    assert answer.acquire(timeout=10)
+    offered.forget()  # what is being read was asked for before that
+    go_on.release(2)
+    reading.join(10)
+    offered.current()
+    offered.current()
+    assert len(asked) == 2
+
+
 def offering(*interactions: str, software: str = "A server") -> bytes:
     codes = [{"code": code} for code in ("read", "search-type", *interactions)]
     resources = [{"type": name, "interaction": codes} for name in ("Practitioner", "PractitionerRole")]

@@ -38,6 +38,7 @@ class Offered:
         self._lock = threading.Lock()
         self._known: Offer | None = None
         self._due: float | None = None
+        self._forgotten = 0  # times
         self._offer: Offer | None = None
         self._silent = False
 
@@ -46,12 +47,14 @@ class Offered:
 
         The first caller reads, and the others wait for it; later, only the one who reads again waits.
         """
-        if self._due is not None and self._clock() < self._due:
+        due = self._due
+        if due is not None and self._clock() < due:
             return self._known
-        if not self._lock.acquire(blocking=self._due is None):
+        if not self._lock.acquire(blocking=due is None):
             return self._known
         try:
-            if self._due is None or self._clock() >= self._due:
+            due = self._due
+            if due is None or self._clock() >= due:
                 self._read()
             return self._known
         finally:
@@ -67,17 +70,19 @@ class Offered:
             stopping.wait(max(1.0, due - self._clock()) if due is not None else 1.0)
 
     def forget(self) -> None:
-        """Read again with the next delivery."""
-        with self._lock:
-            self._known, self._due = None, None
+        """Read again with the next delivery. Waits for nobody: somebody may be reading just now, for half a minute."""
+        self._forgotten += 1
+        self._known = self._due = None
 
     def _read(self) -> None:
+        forgotten = self._forgotten
         try:
             offer = self._destination.offer()
         except Exception:  # nothing that a server says there may stop deliveries
             offer = None
         self._known = offer or self._known
-        self._due = self._clock() + (self._interval if offer is not None else min(self._interval, READ_AGAIN))
+        if forgotten == self._forgotten:
+            self._due = self._clock() + (self._interval if offer is not None else min(self._interval, READ_AGAIN))
         if offer is None and not self._silent and self._offer is None:
             self._tell(None, False)
         elif offer is not None and offer != self._offer:

@@ -81,8 +81,8 @@ class Pace:
 
     def again(self, health: Health, slots: int, open_now: int) -> int:
         """How many that were tried before this process may claim: a quarter of its `slots`, for they may hold theirs for
-        long; none while one asks whether our token is taken again."""
-        if health.told:
+        long; none while one asks whether our token is taken again, or it has no slots: the others have them all."""
+        if health.told or not slots:
             return 0
         return max(0, (1 if self.at_most(health) else max(1, slots // 4)) - open_now)
 
