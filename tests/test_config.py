@@ -94,7 +94,6 @@ def test_the_kind_of_a_destination_chooses_its_keys(site: Path, monkeypatch: pyt
     printer = settings.destinations["ehr"]
     assert isinstance(printer, Printer)
     assert (printer.kind, printer.paper, printer.mode, printer.file) == ("printer", "A5", "approve", DESTINATION_FILE)
-    assert settings.fhir == {}
     for written, key, problem in (
         ('kind = "fax"\n' + DESTINATION, "kind", 'no kind of destination. Write one of "fhir", "printer".'),
         ("kind = 7\n" + DESTINATION, "kind", "no kind of destination"),

@@ -177,7 +177,7 @@ OF_THE_SANDBOX = {"hl7bridge.cli.tools." + name for name in ("demo", "samples", 
     ids=module_of,
 )
 def test_nothing_above_the_seam_names_a_resource_type(path: Path) -> None:
-    """Docstrings and the help of options may: FHIR is what most readers have."""
+    """Docstrings may; what a command says of itself may not, for there are several kinds of destination."""
     assert named_types(path.read_bytes()) == []
 
 
@@ -191,8 +191,6 @@ def named_types(source: bytes) -> list[tuple[int, str]]:
     for node in ast.walk(tree):
         if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr):
             excepted.add(id(node.body[0].value))
-        elif isinstance(node, ast.keyword) and node.arg == "help":
-            excepted.add(id(node.value))
     return [
         (node.lineno, node.value)
         for node in ast.walk(tree)
@@ -203,7 +201,7 @@ def named_types(source: bytes) -> list[tuple[int, str]]:
 
 def test_a_named_type_would_be_noticed() -> None:
     source = b'"""Practitioner"""\nf(help="Practitioner")\ng(f"Practitioner/{n}", "SELECT \'PractitionerRole\'")\n'
-    assert [line for line, _ in named_types(source)] == [3, 3]
+    assert sorted(line for line, _ in named_types(source)) == [2, 3, 3]
 
 
 # What makes a store or a client -> the room that it is of, which may.

@@ -44,7 +44,7 @@ MEANINGS: Mapping[ExitCode, str] = {
         " nothing found"
     ),
     ExitCode.USAGE: "the command line or the configuration is wrong, or a file is not there",
-    ExitCode.UNREACHABLE: "a dependency is out of reach: the peer, the FHIR server, its token endpoint, the store",
+    ExitCode.UNREACHABLE: "a dependency is out of reach: the peer, the destination, its token endpoint, the store",
     ExitCode.QUEUED: "some deliveries are still queued",
     ExitCode.DEFECT: "a defect of hl7bridge (`HL7BRIDGE_TRACEBACK=1` shows where)",
     ExitCode.INTERRUPTED: "interrupted (Ctrl-C)",

@@ -152,7 +152,7 @@ class AcknowledgmentSettings(Section):
         "answers as MSH-15/16 ask; original = one answer, whatever they ask; enhanced = empty ones count as AL",
     )
     acknowledge_when: Literal["stored", "delivered"] = setting(
-        "stored", "answer when the message is safe on disk, or when the FHIR server's answer is known"
+        "stored", "answer when the message is safe on disk, or when the destination's answer is known"
     )
     ack_deadline: Duration = setting("4s", "the longest wait for outcomes; keep it below the sender's own limit")
     when_pending: Literal["accept", "refuse"] = setting(

@@ -2,7 +2,7 @@
 
     conf/hl7bridge.toml            the service itself
     conf/feeds/NAME.toml           one staff feed: where it comes in, how it is read and answered, where it goes
-    conf/destinations/NAME.toml    one FHIR server: how to reach it, what it may receive
+    conf/destinations/NAME.toml    one destination: how to reach it, what it may receive
     conf/maps/NAME.toml            a sender's dialect, with conf/tables/*.csv, for the feeds that name it
     conf/tasks/KIND.toml           a site's own words for one kind of task
 

@@ -32,11 +32,6 @@ class Settings:
     tasks: Mapping[str, TaskText] = field(default_factory=dict)
     maps: Mapping[str, Site] = field(default_factory=dict)
 
-    @property
-    def fhir(self) -> dict[str, FhirSettings]:
-        """The destinations that are FHIR servers."""
-        return {name: one for name, one in self.destinations.items() if isinstance(one, FhirSettings)}
-
 
 __all__ = [
     "Feed",

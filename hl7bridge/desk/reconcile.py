@@ -31,7 +31,7 @@ DRIFT = "drift"
 DUE_WITHIN = 15 * 60.0  # seconds, as for a leaver
 
 
-MEANINGS = {
+_MEANINGS = {
     ACTIVE_AT_SERVER: "active at the server, inactive at the source",
     "role-active-at-server": "a role that has ended at the source is active at the server",
     "missing": "nobody at the server carries the identifiers",
@@ -46,7 +46,11 @@ MEANINGS = {
     "extra": "active at the server with a staff key that the source does not know",
     "unverified": "the server did not let it be read",
 }
-"""Kind of discrepancy -> what people call it, the worst first; `person`: what stands for a person at the destination."""
+
+
+def meanings(person: str = "person") -> dict[str, str]:
+    """Kind of discrepancy -> what people call it, the worst first. `person`: what stands for a person at the destination."""
+    return {kind: text.format(person=person) for kind, text in _MEANINGS.items()}
 
 
 class CutOff(Hl7BridgeError):

@@ -104,7 +104,7 @@ def test_both_sides_are_listed_and_shown(command: Command, quarantined: tuple[Pa
     assert [one["value"] for one in row["record"]["identifier"]][:1] == ["E100"]
     assert [(one["id"], one["linked"]) for one in row["candidates"]] == [(first, False), (second, False)]
     shown = command("identity", "show", 1, "--config", site)
-    assert "identity link staff E100 PRACTITIONER-ID" in shown.err
+    assert "identity link staff E100 PERSON-ID" in shown.err
     put(server, {**server.sandbox.resources.all("Practitioner")[0], "active": False})
     fresh = command("identity", "show", 1, "--fresh", "--json", "--config", site).json
     assert [one.get("active") for one in fresh["candidates"]] == [False, None]
@@ -244,7 +244,7 @@ def test_a_decided_hold_plans_those_again_that_name_its_person(command: Command,
     two_keys(ready, "E200", "E201")
     first, second = (row["id"] for row in command("identity", "list", "--json", "--config", ready).json["quarantined"])
     discarded = command("hold", "discard", first, *WHY, "--config", ready)
-    assert f"planned again, for the same Practitioners: {second}" in discarded.err
+    assert f"planned again, for the same people: {second}" in discarded.err
     assert deliver_all(ready) == [Result.HELD]
 
 

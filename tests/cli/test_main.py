@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import typer
@@ -161,3 +163,21 @@ def test_completion_knows_the_commands() -> None:
     code = "from hl7bridge.cli.main import run; run()"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     assert ended.stdout.split() == ["msg"]
+
+
+OF_THE_SANDBOX = {"demo", "sandbox", "stage"}
+
+
+def said_by(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """All that a command and those below it say of themselves and of their options."""
+    yield path, " ".join([command.help or "", *(getattr(one, "help", "") or "" for one in command.params)])
+    for name, below in getattr(command, "commands", {}).items():
+        yield from said_by(below, (*path, name))
+
+
+def test_no_command_but_those_of_the_sandbox_speaks_of_fhir_alone() -> None:
+    """What is asked of a destination is asked of any kind of it."""
+    said = [(path, text) for path, text in said_by(typer.main.get_command(main_module.app)) if path]
+    assert len(said) > 60
+    named = re.compile(r"\bPractitioner(Role)?s?\b|\bFHIR servers?\b")
+    assert [path for path, text in said if path[0] not in OF_THE_SANDBOX and named.search(text)] == []

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from hl7bridge.desk.reconcile import MEANINGS
+from hl7bridge.desk.reconcile import meanings
 from hl7bridge.model.discrepancy import SEVEREST
 from tests.cli.conftest import Ended
 from tests.cli.test_roster import put
@@ -34,7 +34,9 @@ def drifted(delivered: Path, server: Server) -> Path:
 
 
 def test_every_kind_has_its_meaning() -> None:
-    assert list(MEANINGS) == [kind.value for kind in SEVEREST]
+    assert list(meanings()) == [kind.value for kind in SEVEREST]
+    assert meanings("card")["gone"] == "the card that was written for the person is gone"
+    assert not any(set(text) & set("{}") for text in meanings().values()), "whoever shows them formats nothing"
 
 
 def test_in_step(command: Command, delivered: Path) -> None:

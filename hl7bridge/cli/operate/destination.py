@@ -1,4 +1,4 @@
-"""`hl7bridge destination`: how each FHIR server stands; pause it, resume it, try writes again, go live."""
+"""`hl7bridge destination`: how each destination stands; pause it, resume it, try writes again, go live."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ def discard_holds(
 
 def _tell(decided: HoldsDecided, word: str, as_json: bool) -> None:
     if decided.planned_again:
-        output.say(f"planned again, for the same Practitioners: {', '.join(map(str, decided.planned_again))}")
+        output.say(f"planned again, for the same people: {', '.join(map(str, decided.planned_again))}")
     if as_json:
         rows = [{"id": one.id, word: one.done, "problem": one.problem, "note": one.note} for one in decided.holds]
         output.show_json(f"hold-{word}/1", {"holds": rows})

@@ -101,7 +101,7 @@ def show_quarantined(
         return
     show_sides(row, candidates)
     where = f"{row['feed']} {row['source_key']}"
-    output.say(f"It is one of them:   hl7bridge identity link {where} PRACTITIONER-ID --release --reason WHY")
+    output.say(f"It is one of them:   hl7bridge identity link {where} PERSON-ID --release --reason WHY")
     output.say(f"It is none of them:  hl7bridge identity link {where} new --release --reason WHY")
     output.say("Identifiers are wrong: have them mended, then")
     output.say(f"                     hl7bridge hold release {delivery_id} --reason WHY")
@@ -116,9 +116,7 @@ def link_record(
     key: OptionalKey = "",
     person_id: Annotated[
         str,
-        typer.Argument(
-            metavar="PRACTITIONER-ID", show_default=False, help="The id at the FHIR server, or the word new."
-        ),
+        typer.Argument(metavar="PERSON-ID", show_default=False, help="Their id at the destination, or the word new."),
     ] = "",
     file: Annotated[
         Path | None, typer.Option("--from", metavar="FILE.csv", help="Many at once: columns feed, key, practitioner.")
@@ -132,7 +130,7 @@ def link_record(
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Say whom a record is about: its changes go to that Practitioner, whatever its identifiers say.
+    """Say whom a record is about: its changes go to that person there, whatever its identifiers say.
 
     \b
       hl7bridge identity link staff E1042 17 --reason "checked with HR"
@@ -140,10 +138,10 @@ def link_record(
       hl7bridge identity link staff E1042 new --release --reason "two people share a number"
       hl7bridge identity link --from decided.csv --release --reason "checked with HR"
 
-    The Practitioner is read and shown first. One with clearly another family name or birth date than the record is refused
+    The person is read and shown first. One with clearly another family name or birth date than the record is refused
     unless --force says so, and one that another record of the same feed is linked to unless --also does. "new" says that the
     record is of a person of its own, whoever else carries its numbers; only its staff key finds that person from then on.
-    With --release, other quarantined records that name the same Practitioners are planned again, too.
+    With --release, other quarantined records that name the same people are planned again, too.
 
     A file has a line for each record: feed,key,practitioner, and where needed destination, also and force (yes). Nothing is
     linked while a line of it is wrong.
@@ -153,7 +151,7 @@ def link_record(
     from hl7bridge.desk.identity.candidates import Candidates
 
     if (file is None) != bool(feed and key and person_id) or (file is not None and feed):
-        advice = "Write FEED KEY PRACTITIONER-ID, or --from FILE.csv."
+        advice = "Write FEED KEY PERSON-ID, or --from FILE.csv."
         raise ConfigError("say which record is about whom", advice=advice)
     settings, who = load(config), actor()
     with stored.opened(settings) as store, Candidates(settings) as candidates:
@@ -217,7 +215,7 @@ def unlink_record(
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Forget which Practitioner a record was found to be about: its next change searches anew.
+    """Forget whom a record was found to be about: its next change searches anew.
 
     \b
       hl7bridge identity unlink staff E1042 --reason "linked to the wrong person"
@@ -255,11 +253,11 @@ def unlink_record(
 @app.command("duplicates")
 def list_duplicates(
     destination: Annotated[str, typer.Option("--destination", metavar="NAME", help="Only this one.")] = "",
-    scan: Annotated[bool, typer.Option("--scan", help="Read every Practitioner of the server.")] = False,
+    scan: Annotated[bool, typer.Option("--scan", help="Read everybody at the destination.")] = False,
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Report Practitioners that share an identifier: nothing is written, and none of them is picked.
+    """Report people at a destination who share an identifier: nothing is written, and none of them is picked.
 
     \b
       hl7bridge identity duplicates              those that changes were held for
@@ -301,7 +299,7 @@ def export_ids(
     destination: Annotated[str, typer.Option("--destination", metavar="NAME", help="Of this one.")] = "",
     config: ConfigOption = Path(),
 ) -> None:
-    """Write the map of a destination's ids into a file: feed, staff key, Practitioner id.
+    """Write the map of a destination's ids into a file: feed, staff key, the person's id there.
 
     \b
       hl7bridge identity export ids.json --destination ehr
@@ -331,7 +329,7 @@ def import_ids(
     \b
       hl7bridge identity import ids.json --destination ehr --reason "moved to a new machine"
 
-    Ends with 1 when some of them name another Practitioner than is known here: those stay as they are.
+    Ends with 1 when some of them name somebody else than is known here: those stay as they are.
     """
     from hl7bridge.config import load
     from hl7bridge.desk.identity import id_map

@@ -1,4 +1,4 @@
-"""`hl7bridge reconcile`: the source against a FHIR server as it is, person by person; reads only."""
+"""`hl7bridge reconcile`: the source against a destination as it is, person by person; reads only."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def reconcile(
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Compare the source with a FHIR server: everybody whom the source names. Nothing is written there.
+    """Compare the source with a destination: everybody whom the source names. Nothing is written there.
 
     \b
       hl7bridge reconcile                     everybody; what is urgent stands first
@@ -91,13 +91,13 @@ def show_report(report: ReconcileReport, person: str, *, brief: bool = False) ->
     run = report.run
     when = stored.local_time(run.ended)
     output.show((run.destination, "bold"), f"  {run.people} people compared, {len(report.found)} differences  ({when})")
-    from hl7bridge.desk.reconcile import MEANINGS
+    from hl7bridge.desk.reconcile import meanings
 
-    for kind, meaning in MEANINGS.items():
+    for kind, meaning in meanings(person).items():
         count = run.counts.get(kind, 0)
         if count:
             style = output.BAD if kind == ACTIVE_AT_SERVER else "yellow"
-            output.show(f"  {count:>6}  ", (kind, style), f"  {meaning.format(person=person)}")
+            output.show(f"  {count:>6}  ", (kind, style), f"  {meaning}")
     if run.problem:
         output.show("  ", (f"it ended early: {run.problem}", output.BAD))
     for one in () if brief else report.found:

@@ -45,7 +45,7 @@ def report_access(
 
     It tells what the last reconciliation, or a later deactivation, saw; no server is asked. `access` in the column
     `matter`: active at the server though inactive at the source. For leavers, seconds_to_deactivate counts from the receipt
-    of the message to the read that verified it. An inactive Practitioner does not end a login.
+    of the message to the read that verified it. Who is inactive there can still log in.
 
     Ends with 1 when somebody is active at the server and inactive at the source.
     """

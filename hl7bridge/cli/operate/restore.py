@@ -51,7 +51,7 @@ def restore(
 
     A message that says the same again changes it again: that opens a task (restore-undone).
 
-    Ends with 1 when something could not be taken back, with 3 when the FHIR server is out of reach.
+    Ends with 1 when something could not be taken back, with 3 when the destination is out of reach.
     """
     from hl7bridge.config import load
     from hl7bridge.desk import restore as desk

@@ -36,7 +36,7 @@ def doctor(
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Examine the FHIR servers: what works, what does not, why, and what to do about it.
+    """Examine the destinations: what works, what does not, why, and what to do about it.
 
     \b
       hl7bridge doctor

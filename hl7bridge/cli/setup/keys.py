@@ -57,7 +57,7 @@ def jwks(
     files: Annotated[list[Path] | None, typer.Argument(metavar="[FILE]", help="Private keys (PEM).")] = None,
     config: ConfigOption = Path(),
 ) -> None:
-    """Print the public key set (JWKS): what to register at the FHIR server, or to publish where it looks.
+    """Print the public key set (JWKS): what to register at the destination, or to publish where it looks.
 
     \b
       hl7bridge keys jwks keys/ehr.pem > jwks.json

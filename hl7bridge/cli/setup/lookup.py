@@ -1,4 +1,4 @@
-"""`hl7bridge lookup`: whom a FHIR server holds under an NPI. It only reads."""
+"""`hl7bridge lookup`: whom a destination holds under an NPI. It only reads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def lookup(
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Look a person up at a FHIR server by NPI: id, whether active, and how many roles. Nothing is written.
+    """Look a person up at a destination by NPI: id, whether active, and how many roles. Nothing is written.
 
     \b
       hl7bridge lookup --npi 1234567893

@@ -1,4 +1,4 @@
-"""`hl7bridge register-help`: what the owner of a FHIR server asks for when a client is registered, and what comes after."""
+"""`hl7bridge register-help`: what the owner of a destination asks for when a client is registered, and what comes after."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def register_help(
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Print what a FHIR server's owner asks for: to register this client, and until it goes live.
+    """Print what a destination's owner asks for: to register this client, and until it goes live.
 
     \b
       hl7bridge register-help

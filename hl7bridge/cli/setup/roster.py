@@ -1,4 +1,4 @@
-"""`hl7bridge roster`: everybody whom a FHIR server knows, for a spreadsheet or another program."""
+"""`hl7bridge roster`: everybody whom a destination holds, for a spreadsheet or another program."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def roster(
     ] = None,
     active: Annotated[bool, typer.Option("--active", help="Those who are active.")] = False,
     inactive: Annotated[bool, typer.Option("--inactive", help="Those who are not.")] = False,
-    roles: Annotated[bool, typer.Option("--roles", help="With their PractitionerRole resources.")] = False,
+    roles: Annotated[bool, typer.Option("--roles", help="With their roles.")] = False,
     config: ConfigOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Export every Practitioner of a FHIR server, page by page; nothing is written there.
+    """Export everybody whom a destination holds, page by page; nothing is written there.
 
     \b
       hl7bridge roster --out people.csv

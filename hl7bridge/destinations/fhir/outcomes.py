@@ -197,7 +197,7 @@ def of_resolution(found: Resolution, *, ends: bool) -> Outcome:
         steps.append("`hl7bridge identity list` shows both; `hl7bridge identity link` says whom the record is about.")
         if found.local in (KEY_OF_ANOTHER, RE_HIRED):
             steps.append(
-                "If it is the same person under another staff key: `hl7bridge identity link FEED KEY PRACTITIONER-ID --also"
+                "If it is the same person under another staff key: `hl7bridge identity link FEED KEY PERSON-ID --also"
                 " --release`. If they are two people: `hl7bridge identity link FEED KEY new --release`."
             )
     if ends:
