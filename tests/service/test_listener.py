@@ -17,10 +17,12 @@ from hl7bridge.hl7.mllp import frame
 from hl7bridge.intake.intake import FeedPolicy, Intake
 from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.model import Refusal
-from hl7bridge.service.inbound.connection import BUILT_WITHIN, CLOSE_WITHIN, SEEN_WITHIN
+from hl7bridge.service.inbound.connection import BUILT_WITHIN, CLOSE_WITHIN
 from hl7bridge.service.inbound.listener import MllpListener
 from hl7bridge.service.inbound.listening import Limits
+from hl7bridge.service.inbound.states import ConnectionState
 from hl7bridge.service.inbound.tls import ListenerTls
+from hl7bridge.service.inbound.unseen import SEEN_WITHIN
 from hl7bridge.store.store import Accepted, NewMessage
 from tests.journey import KEY_SYSTEM, mfn, person
 
@@ -193,6 +195,74 @@ def test_answers_later_than_the_deadline_count_as_not_sent(bench: Bench) -> None
     commits.answers[1]()
     assert bench.transport.value().count(b"MSA|AA|") == 1
     assert commits.noted == ["sent", "not sent"]
+
+
+class Resettable:
+    """The socket of a transport, as far as it is asked: whether the peer has reset it, which is told once."""
+
+    reset = False
+
+    def getsockopt(self, *_: int) -> int:
+        told, self.reset = self.reset, False
+        return 104 * told
+
+    def setsockopt(self, *_: int) -> None: ...
+
+
+# Steps: a = an answer leaves, "." = half of `SEEN_WITHIN` passes, R = the peer resets, u / r = it stops reading / reads on,
+# F = it ends its side, c = we close, x = the connection breaks. Then what was noted of the answers, s = sent, n = not sent.
+SEEN = {
+    "a ....": "s",
+    "a a ....": "ss",
+    "a . a ..": "",  # not before the second look
+    "a . a ....": "ss",
+    "a R ..": "n",
+    "a .. a R ..": "nn",
+    "a .... a R ..": "sn",
+    "a R .. a ..": "nn",  # a reset is told once
+    "a R .. a c": "nn",
+    "a x": "n",
+    "a .... x": "s",
+    "a c": "s",
+    "a R c": "n",
+    "a u ........": "",
+    "a u ........ c": "n",
+    "a u ........ x": "n",
+    "a u ........ r ....": "s",
+    "a F ..": "s",
+    "a F R ..": "n",
+    "F a ..": "s",
+    "F a R ..": "n",
+    "F a x": "n",
+    "u F a ......": "",
+    "u F a ...... r ....": "s",
+}
+
+
+@pytest.mark.parametrize("steps", SEEN)
+def test_an_answer_is_sent_when_its_sender_is_still_there_a_moment_later(bench: Bench, steps: str) -> None:
+    bench.listener.commits = commits = Slow()
+    wire = Resettable()
+    bench.transport.getHandle = lambda: wire  # type: ignore[method-assign, return-value, assignment]
+    bench.send(*(f"m{number}" for number in range(steps.count("a"))))
+    connection, answers = bench.connection, iter(commits.answers)
+    step: dict[str, Callable[[], object]] = {
+        "a": lambda: next(answers)(),
+        ".": lambda: bench.clock.advance(SEEN_WITHIN / 2),
+        "R": lambda: setattr(wire, "reset", True),
+        "u": connection.pauseProducing,
+        "r": connection.resumeProducing,
+        "F": connection.readConnectionLost,
+        "c": connection.close,
+        "x": connection.connectionLost,
+        " ": lambda: None,
+    }
+    for one in steps:
+        was = connection.state
+        step[one]()
+        if connection.state is ConnectionState.ENDING is not was:
+            connection.writeConnectionLost()  # the transport says so as soon as all is written
+    assert "".join("s" if noted == "sent" else "n" for noted in commits.noted) == SEEN[steps]
 
 
 def test_nothing_is_read_again_of_a_peer_that_ended_its_side(bench: Bench) -> None:

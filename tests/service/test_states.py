@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hl7bridge.hl7.mllp import frame
-from hl7bridge.service.inbound.connection import BUILT_WITHIN, SEEN_WITHIN, MllpConnection
+from hl7bridge.service.inbound.connection import BUILT_WITHIN, MllpConnection
 from hl7bridge.service.inbound.states import (
     CONNECTION_STARTS,
     CONNECTION_TRANSITIONS,
@@ -20,6 +20,7 @@ from hl7bridge.service.inbound.states import (
     after,
 )
 from hl7bridge.service.inbound.tls import ListenerTls
+from hl7bridge.service.inbound.unseen import SEEN_WITHIN
 from tests.examples import examples
 from tests.journey import mfn, person
 from tests.service.test_listener import Bench, Slow

@@ -5,11 +5,13 @@ One listener, real sockets, nothing delivered: the destination is never reached 
 
 from __future__ import annotations
 
+import select
 import socket
+import struct
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -290,26 +292,80 @@ def test_the_last_byte_may_be_missing_when_the_sender_ends_its_side(peer: Connec
     assert read_answer(peer.read(5) or b"").control_id == id_of(body)
 
 
-def answered(bridge: Bridge, body: bytes) -> str:
+def fates(bridge: Bridge, bodies: list[bytes]) -> set[str]:
+    """What is noted of the answers to these messages; "" where one of them has none yet."""
+    names = [id_of(body) for body in bodies]
     with closing(sqlite3.connect(bridge.store_path)) as store:
         rows = store.execute(
-            "SELECT a.state FROM acknowledgment a JOIN message m ON m.id = a.message_id WHERE m.control_id = ?",
-            (id_of(body),),
+            "SELECT a.state FROM acknowledgment a JOIN message m ON m.id = a.message_id"
+            f" WHERE m.control_id IN ({', '.join('?' * len(names))})",
+            names,
         ).fetchall()
-    return rows[0][0] if rows else ""
+    return {state for (state,) in rows} | ({""} if len(rows) < len(names) else set())
 
 
-def test_an_answer_that_nobody_reads_is_not_sent(bridge: Bridge) -> None:
-    """A sender that is gone looks at first like one that waits: only what it says to the answer tells."""
-    read, unread = message(), message()
-    with Connection(("127.0.0.1", bridge.ports["staff"])) as connection:
-        connection.send(read)
-        ended(connection)
+def reset(connection: Connection) -> None:
+    """End it as a program does that fails: without a word of farewell."""
+    connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def read(connection: Connection, bodies: list[bytes]) -> None:
+    for _ in bodies:
         assert connection.read(5)
-        wait_until(lambda: answered(bridge, read) == "sent", 10, "the answer is noted")
-    with Connection(("127.0.0.1", bridge.ports["staff"])) as connection:
-        connection.send(unread)
-    wait_until(lambda: answered(bridge, unread) == "not sent", 10, "the answer is noted")
+
+
+def came(connection: Connection, bodies: list[bytes]) -> None:
+    """The answer is there, and is not read."""
+    assert select.select([connection.socket], [], [], 5)[0]
+
+
+Step = Callable[[Connection, list[bytes]], None]
+FIN: Step = lambda connection, _: ended(connection)  # noqa: E731
+CLOSE: Step = lambda connection, _: connection.close()  # noqa: E731
+RST: Step = lambda connection, _: reset(connection)  # noqa: E731
+
+# How many messages; what the sender does before their commit, and what after it; what is noted then.
+ORDERS = {
+    "reads and stays": (1, [], [read], "sent"),
+    "reads and closes": (1, [], [read, CLOSE], "sent"),
+    "ends its side before the commit, and reads": (1, [FIN], [read], "sent"),
+    "ends its side before the commit, reads and closes": (1, [FIN], [read, CLOSE], "sent"),
+    "ends its side after the answer came, and reads": (1, [], [came, FIN, read], "sent"),
+    "many before the commit, and reads": (80, [], [read], "sent"),
+    "many before the commit, ends its side, and reads": (80, [FIN], [read], "sent"),
+    "closes before the commit": (1, [CLOSE], [], "not sent"),
+    "resets before the commit": (1, [RST], [], "not sent"),
+    "closes at the time of the commit": (1, [], [CLOSE], "not sent"),
+    "resets at the time of the commit": (1, [], [RST], "not sent"),
+    "closes when the answer came, and does not read it": (1, [], [came, CLOSE], "not sent"),
+    "resets when the answer came, and does not read it": (1, [], [came, RST], "not sent"),
+    "many before the commit, so that no more is read, and closes": (30, [CLOSE], [], "not sent"),
+}
+
+
+@pytest.fixture(scope="module")
+def sent(bridge: Bridge) -> Iterator[dict[str, list[bytes]]]:
+    """All of them, one after the other: what is noted of each is waited for at the end, once."""
+    bodies = {name: [message() for _ in range(order[0])] for name, order in ORDERS.items()}
+    with ExitStack() as open_ones, closing(sqlite3.connect(bridge.store_path, isolation_level=None)) as other:
+        for name, (_, before, after, _) in ORDERS.items():
+            connection = open_ones.enter_context(Connection(("127.0.0.1", bridge.ports["staff"])))
+            other.execute("BEGIN IMMEDIATE")
+            connection.write(b"".join(framed(body) for body in bodies[name]))
+            for step in before:
+                step(connection, bodies[name])
+            other.execute("ROLLBACK")
+            for step in after:
+                step(connection, bodies[name])
+        yield bodies
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_an_answer_that_nobody_reads_is_not_sent(bridge: Bridge, sent: dict[str, list[bytes]], name: str) -> None:
+    """A sender that is gone looks at first like one that waits: only what it says to the answer tells."""
+    fate = ORDERS[name][-1]
+    wait_until(lambda: fates(bridge, sent[name]) == {fate}, 10, lambda: f"noted: {fates(bridge, sent[name])}")
 
 
 def test_a_frame_that_does_not_end_is_answered_and_the_connection_goes_on(peer: Connection) -> None:

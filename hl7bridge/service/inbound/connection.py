@@ -29,6 +29,7 @@ from hl7bridge.service.inbound.listening import Listening
 from hl7bridge.service.inbound.owed import Owed
 from hl7bridge.service.inbound.states import ConnectionEvent, ConnectionState, after
 from hl7bridge.service.inbound.tls import peer_names, why_refused
+from hl7bridge.service.inbound.unseen import SEEN_WITHIN
 
 MANY = 8  # messages of one frame above which they are translated beside the reactor
 PART_SIZE, PART_MESSAGES = 256 * 1024, 100  # so much of such a frame is translated at one time
@@ -38,7 +39,6 @@ MOST_UNSTORED = 32  # of these, messages that are not on the disk yet: others wa
 CLOSE_WITHIN = 10.0  # seconds that a peer has to read its last answers
 BUILT_WITHIN = 1.0  # seconds for an answer that falls due at `ack_deadline` itself to be built
 HANDSHAKE_WITHIN = 10.0  # seconds that a peer has to agree on TLS
-SEEN_WITHIN = 0.5  # seconds within which it shows that a peer that ended its side does not read any more
 MOST_BACKLOG = 64 * 1024 * 1024  # bytes that wait for the disk before every connection that is owed answers pauses
 
 
@@ -91,7 +91,6 @@ class MllpConnection(protocol.Protocol):
         self.silent_since = 0.0  # when its last message came, or it was opened; fillers and empty frames do not count
         self.spoke = False  # whether it has sent a message
         self.certificate: tuple[str, ...] = ()  # the names of the certificate that the sender showed
-        self._owed = Owed(self)
         self._pumping = False  # frames are being taken: an answer that leaves meanwhile takes no others before them
         self._large: LargeFrame | None = None  # frames behind it wait, so that order holds
         self._paused = False
@@ -119,7 +118,7 @@ class MllpConnection(protocol.Protocol):
     # -- Twisted's names --
 
     def connectionMade(self) -> None:
-        self._decoder = Decoder(self.factory.limits.max_frame)
+        self._decoder, self._owed = Decoder(self.factory.limits.max_frame), Owed(self)
         self.silent_since = self.factory.clock.seconds()
         if not self.factory.admit(self):
             self._move(ConnectionEvent.REFUSED)
@@ -497,7 +496,7 @@ class MllpConnection(protocol.Protocol):
             return
         has_producer = self.state not in (ConnectionState.ENDING, ConnectionState.HANDSHAKE)
         self._move(ConnectionEvent.CLOSE)
-        self._owed.tell_whether_read(self._peer_is_gone)
+        self._owed.close()
         if has_producer:
             self._transport.unregisterProducer()
         self._transport.loseConnection()
@@ -544,10 +543,12 @@ class MllpConnection(protocol.Protocol):
         """Answers that are not written yet."""
         return 0 if self.state is ConnectionState.CLOSED else len(self._owed)
 
-    def _peer_is_gone(self) -> bool:
-        """Whether the peer has shown (RST) that it does not read what we wrote."""
+    def is_there(self) -> bool | None:
+        """False: the peer has reset the connection, which is told once. None: it takes nothing of what we write."""
         connection = _socket_of(self._transport)
-        return connection is not None and connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+        if connection is not None and connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0:
+            return False
+        return None if self._unread else True
 
     def _warn_once(self, what: str, **details: object) -> None:
         self.say_once("tolerated on the wire", what, self.factory.log.warning, **details)

@@ -14,10 +14,8 @@ from hl7bridge.hl7.mllp import frame
 from hl7bridge.intake.intake import CLOSE, Prepared
 from hl7bridge.service.inbound.listening import Listening
 from hl7bridge.service.inbound.states import ConnectionState
+from hl7bridge.service.inbound.unseen import Done, Unseen
 from hl7bridge.store.store import Accepted, Acknowledgment, AcknowledgmentState, MessageState
-
-Done = Callable[[bool], None]
-"""Hears whether an answer was sent."""
 
 
 class Slot:
@@ -47,6 +45,8 @@ class Answering(Protocol):
 
     def say_once(self, text: str, what: str) -> None: ...
 
+    def is_there(self) -> bool | None: ...
+
 
 class Owed:
     """What one connection owes. Reactor thread only."""
@@ -56,7 +56,7 @@ class Owed:
         self._slots: deque[Slot] = deque()
         self.unstored = 0  # messages that are not on the disk yet
         self._later = 0  # application acknowledgments
-        self._unseen: list[Done] = []  # of answers to a sender that has ended its side: does anybody read them?
+        self._unseen = Unseen(connection.factory.clock, connection.is_there)
 
     def __len__(self) -> int:
         """Answers that are not written yet, application acknowledgments left out."""
@@ -176,10 +176,8 @@ class Owed:
 
     def _write(self, body: bytes, done: Done | None) -> None:
         self._connection.write(frame(body))
-        if done and self._connection.state in (ConnectionState.HALF_CLOSED, ConnectionState.ENDING):
-            self._unseen.append(done)
-        elif done:
-            done(True)
+        if done:
+            self._unseen.written(done)
 
     def _fill(self, slot: Slot, answer: bytes | str | None, done: Done | None = None) -> None:
         slot.answer, slot.done, slot.filled = answer, done, True
@@ -198,20 +196,13 @@ class Owed:
                 self._write(ready.answer, ready.done)
         self._connection.answered()
 
-    def tell_unseen(self, read: bool) -> None:
-        """Answers to a sender that has ended its side: whether somebody was there to read them."""
-        unseen, self._unseen = self._unseen, []
-        for done in unseen:
-            done(read)
-
-    def tell_whether_read(self, is_gone: Callable[[], bool]) -> None:
-        """The same, found out only where there are such answers."""
-        if self._unseen:
-            self.tell_unseen(not is_gone())
+    def close(self) -> None:
+        """We close the connection: what is written may still be read."""
+        self._unseen.end(broken=False)
 
     def give_up(self) -> None:
         """The connection is gone: nothing more is sent on it."""
-        self.tell_unseen(False)
+        self._unseen.end(broken=True)
         for slot in self._slots:
             if slot.filled and slot.done:
                 slot.done(False)
