@@ -629,7 +629,7 @@ def test_what_is_no_reference(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("content", "problem"),
-    [(None, "does not exist"), (b"", "is empty"), (b" \n", "is empty"), (b"x" * 70000, "is too large for a key")],
+    [(None, "does not exist"), (b"", "is empty"), (b" \n", "is empty"), (b"x" * 70000, "is too large for a secret")],
 )
 def test_a_secret_that_is_not_there(tmp_path: Path, content: bytes | None, problem: str) -> None:
     if content is not None:
@@ -638,6 +638,25 @@ def test_a_secret_that_is_not_there(tmp_path: Path, content: bytes | None, probl
     with pytest.raises(ConfigError) as caught:
         reference.read()
     assert re.match(rf"conf/destinations/ehr.toml: auth.key: .*{problem}\. \w+", str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("key", "advice"), [("auth.key", "keys generate"), ("proxy_password", "Write it"), ("listener.tls.key", "Write it")]
+)
+def test_what_to_do_about_a_missing_secret_fits_its_kind(tmp_path: Path, key: str, advice: str) -> None:
+    with pytest.raises(ConfigError, match=advice):
+        SecretReference.parse("file:secret", tmp_path, "conf/f.toml", key).read()
+
+
+def test_a_secret_that_should_be_text_and_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "password"
+    reference = SecretReference.parse("file:password", tmp_path, "conf/f.toml", "proxy_password")
+    path.write_bytes(" gehe\u00fc\n".encode())
+    assert reference.read_text() == "gehe\u00fc"
+    path.write_bytes("gehe\u00fc".encode("latin-1"))
+    with pytest.raises(ConfigError, match="no text in UTF-8") as caught:
+        reference.read_text()
+    assert caught.value.__context__ is None  # it would hold the secret
 
 
 def test_a_secret_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:

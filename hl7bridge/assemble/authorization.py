@@ -46,7 +46,7 @@ def way_to(destination: FhirSettings) -> dict[str, Any]:
         "client_key": str(destination.client_key or ""),
         "pins": destination.pins,
         "proxy": destination.proxy,
-        "proxy_credentials": (lambda: (user, password.read().decode().strip())) if password is not None else None,
+        "proxy_credentials": (lambda: (user, password.read_text())) if password is not None else None,
     }
 
 

@@ -70,6 +70,15 @@ class SecretReference:
             case _:
                 return self._from_keyring()
 
+    def read_text(self) -> str:
+        """The secret as text, without blanks around it. Raises ConfigError, also where it is no text."""
+        content = self.read()
+        try:
+            return content.decode().strip()
+        except UnicodeDecodeError:
+            pass  # raised below, so that no context of it holds what was read
+        raise self._error("is no text in UTF-8", "Write it in UTF-8.")
+
     def exposure(self) -> str:
         """Who else can read the secret's file, in words; "" when nobody can, or when that can't be told."""
         path = self.path
@@ -77,7 +86,7 @@ class SecretReference:
             return ""
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077 and not path.is_relative_to("/run"):
-            return f"the file's mode is {mode:04o}: other accounts of this machine can read the key"
+            return f"the file's mode is {mode:04o}: other accounts of this machine can read it"
         return ""
 
     def age(self, now: float) -> float | None:
@@ -98,7 +107,7 @@ class SecretReference:
         return value.encode("utf-8", "surrogateescape")
 
     def _from_file(self) -> bytes:
-        path = self.path
+        path, make = self.path, f"Make a key with `hl7bridge keys generate {self.name}`"
         assert path is not None
         try:
             with path.open("rb") as opened:
@@ -106,7 +115,7 @@ class SecretReference:
         except FileNotFoundError:
             raise self._error(
                 f"the file {path} does not exist",
-                f"Make a key with `hl7bridge keys generate {self.name}`, or correct the path.",
+                f"{make if self.key == 'auth.key' else 'Write it there'}, or correct the path.",
             ) from None
         except OSError as error:
             raise self._error(
@@ -114,9 +123,9 @@ class SecretReference:
                 "Let the account that runs hl7bridge read it.",
             ) from None
         if not content.strip():
-            raise self._error(f"the file {path} is empty", "Write the key into it, or correct the path.")
+            raise self._error(f"the file {path} is empty", "Write the secret into it, or correct the path.")
         if len(content) > LARGEST:
-            raise self._error(f"the file {path} is too large for a key", "Correct the path.")
+            raise self._error(f"the file {path} is too large for a secret", "Correct the path.")
         return content
 
     def _from_keyring(self) -> bytes:
@@ -159,7 +168,7 @@ class SecretReference:
         if not done.stdout.strip():
             raise self._error(f"{name} wrote nothing", advice)
         if len(done.stdout) > LARGEST:
-            raise self._error(f"{name} wrote too much for a key", advice)
+            raise self._error(f"{name} wrote too much for a secret", advice)
         return done.stdout
 
     def _error(self, problem: str, advice: str) -> ConfigError:
