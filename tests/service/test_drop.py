@@ -375,6 +375,22 @@ def test_a_store_that_fails_keeps_the_file_waiting(site: Site, monkeypatch: pyte
     assert site.messages() == ["D1", "D2", "D3"]
 
 
+def test_a_file_under_way_and_those_behind_it_wait_for_room(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drop, "GROUP", 10)
+    for name, first in (("a.hl7", 1), ("b.hl7", 31)):
+        (site.folder / name).write_bytes(b"".join(one(number) for number in range(first, first + 30)))
+    looks = iter([True, True, False])  # the disk fills up behind the first group
+    monkeypatch.setattr(site.watch, "_room", lambda: next(looks, False))
+    site.take()
+    assert site.messages() == [f"D{number}" for number in range(1, 21)]
+    site.look()
+    assert len(site.messages()) == 20
+    monkeypatch.setattr(site.watch, "_room", lambda: True)
+    site.look()
+    assert site.messages() == [f"D{number}" for number in range(1, 61)]
+    assert [line["number"] for line in site.results("done/a.hl7")] == list(range(1, 31))
+
+
 def test_progress_is_told_now_and_then(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drop, "GROUP", 10)
     (site.folder / "a.hl7").write_bytes(batch(100))

@@ -121,9 +121,13 @@ class DropFolder(threading.Thread):
             if file.state == READ:
                 self._try(file.name, partial(self._move, store, file))
         for path in self._settled():
-            if self._stopping.is_set():
+            if not self.goes_on():
                 return
             self._try(path.name, partial(self._take, store, path))
+
+    def goes_on(self) -> bool:
+        """Whether more is taken now: the service does not stop, and there is room."""
+        return not self._stopping.is_set() and self._room()
 
     def _try(self, name: str, step: Callable[[], None]) -> None:
         """A file that cannot be read or moved now is tried again at the next look, and keeps no other one waiting."""
@@ -257,7 +261,8 @@ class _FileReading:
         self._number = 0  # of messages that were passed
 
     def read(self, content: BinaryIO, same: Callable[[], bool]) -> tuple[Finding, ...] | None:
-        """Take its messages; the findings about the file as a whole, or None when the service stops before its end.
+        """Take its messages; the findings about the file as a whole, or None where it is left before its end: the service
+        stops, or there is no room.
 
         `same()`: whether the file is still the one that it was. If not, what stands last may be half a message, and is left.
         """
@@ -273,7 +278,7 @@ class _FileReading:
             if len(group) == GROUP or size > GROUP_BYTES:
                 self._commit(group, alone=False)
                 group, size = [], 0
-                if self._folder._stopping.is_set():
+                if not self._folder.goes_on():
                     return None
             group.append(piece)
             size += len(piece.raw)
