@@ -36,24 +36,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from hl7bridge.destinations.fhir.deliver import deliver
+from hl7bridge.assemble.stores import store_in
+from hl7bridge.desk.mapping.story import WORKER, deliver_due
 from hl7bridge.destinations.fhir.destination import FhirDestination
-from hl7bridge.destinations.fhir.identity.resolve import lane_keys
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.destinations.fhir.wire.client import FhirClient
 from hl7bridge.intake.intake import FeedPolicy, Intake
 from hl7bridge.mapping.feed_rules import FeedRules
-from hl7bridge.model import Result, read_json
+from hl7bridge.model import read_json
 from hl7bridge.sandbox import SandboxSettings, create_app
-from hl7bridge.store.sqlite import SqliteStore
-from hl7bridge.store.store import DeliveryState, RecordStatus, Settlement
+from hl7bridge.store.store import DeliveryState, RecordStatus
 from tests.mapping.building import KEY_SYSTEM, segment
 from tests.mllp_peer import Answer, read_answer
 
@@ -115,13 +113,14 @@ class World:
         self.app = create_app(SandboxSettings(auth=False))
         self.rules = DestinationRules("ehr", "http://127.0.0.1/fhir", mode="write", **destination)
         self.client = FhirClient(self.rules, transport=httpx.WSGITransport(app=self.app))
-        self.store = SqliteStore(folder / "store.sqlite")
+        self.destination = FhirDestination(self.rules, lambda: self.client)
+        self.store = store_in(folder)
         self.now = NOW
         self.number = 0
         self.bodies: list[bytes] = []
         self.warned: list[str] = []
         self.tasks: list[str] = []
-        self.store.queue.join("test", 1e9, self.now.timestamp())
+        self.store.queue.join(WORKER, 1e9, self.now.timestamp())
 
     def close(self) -> None:
         self.client.close()
@@ -137,9 +136,8 @@ class World:
     def take(self, body: bytes, feed: str = "hr") -> tuple[Answer, list[str]]:
         system = KEY_SYSTEM if feed == "hr" else "urn:uuid:6f1c1f2e-0000-4000-8000-000000000002"
         rules = FeedRules(system, takes=frozenset({"adt" if feed == "adt" else "staff"}))
-        policy = FeedPolicy(
-            feed, rules, {"ehr": FhirDestination(self.rules)}, unsupported="ignore" if feed == "adt" else "reject"
-        )
+        unsupported = "ignore" if feed == "adt" else "reject"
+        policy = FeedPolicy(feed, rules, {"ehr": self.destination}, unsupported=unsupported)
         intake = Intake(policy, b"\0" * 32, clock=lambda: self.now.timestamp())
         self.warned.clear()
         self.tasks.clear()
@@ -155,23 +153,9 @@ class World:
         return answer, [how_it_ended(status) for status in statuses]
 
     def deliver(self) -> None:
-        def lanes(change: Any, feed: str, person_id: str) -> tuple[str, ...]:
-            return lane_keys(change, feed, self.rules, person_id)
-
-        def written_by(resource_type: str, resource_id: str) -> Any:
-            return self.store.crosswalk.written_by("ehr", resource_type, resource_id)
-
-        now = self.now.timestamp()
-        while claimed := self.store.queue.claim("ehr", "test", 1, now, lanes):
-            for one in claimed:
-                outcome = deliver(
-                    one.change, one.known, one.feed, self.rules, self.client, written_by, self.now,
-                    said_by=partial(self.store.links.said_by, "ehr"),
-                )  # fmt: skip
-                state = DeliveryState.HELD if outcome.result is Result.HELD else DeliveryState.ENDED
-                assert not self.store.settlements.settle([Settlement(one, outcome, state)], now)
-                self.warned += [warning.local for warning in outcome.warnings if warning.severity == "W"]
-                self.tasks += [task.kind for task in outcome.tasks]
+        for _, outcome in deliver_due(self.store, self.destination, self.now.timestamp()):
+            self.warned += [warning.local for warning in outcome.warnings if warning.severity == "W"]
+            self.tasks += [task.kind for task in outcome.tasks]
 
     def resources(self, resource_type: str) -> list[dict[str, Any]]:
         read = read_json(self.app.test_client().get("/sandbox/state?resources=true").data)

@@ -7,32 +7,27 @@ All of them in order through intake, store, plan and deliver, in this process. O
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from fhir.resources.R4B.practitioner import Practitioner
 from fhir.resources.R4B.practitionerrole import PractitionerRole
 
+from hl7bridge.assemble.destinations import destination_within
+from hl7bridge.assemble.stores import store_in
 from hl7bridge.cli.tools import samples
 from hl7bridge.cli.tools.samples import DUPLICATE, FEED_SETTINGS, Sample, SampleRecord
-from hl7bridge.destinations.fhir.deliver import deliver
-from hl7bridge.destinations.fhir.destination import FhirDestination
-from hl7bridge.destinations.fhir.identity.resolve import lane_keys
-from hl7bridge.destinations.fhir.rules import DestinationRules
-from hl7bridge.destinations.fhir.wire.client import FhirClient
+from hl7bridge.desk.mapping.story import WORKER, deliver_due
 from hl7bridge.errors import ConfigError
 from hl7bridge.hl7.acknowledgment import asked
 from hl7bridge.hl7.message import read_header
 from hl7bridge.intake.intake import FeedPolicy, Intake
 from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.mapping.rules.identifiers import npi_is_valid
-from hl7bridge.model import StaffChange, read_json, write_json
+from hl7bridge.model import read_json, write_json
 from hl7bridge.sandbox import SandboxSettings, create_app
-from hl7bridge.store.sqlite import SqliteStore
-from hl7bridge.store.store import AcknowledgmentState, DeliveryState, Settlement
+from hl7bridge.store.store import AcknowledgmentState
 
 TRIOS = samples.load()
 NAMES = [sample.name for sample in TRIOS]
@@ -91,17 +86,16 @@ class Rehearsal:
 
     def __init__(self, folder: Path) -> None:
         self.app = create_app(SandboxSettings(auth=False))
-        self.rules = DestinationRules("sandbox", "http://127.0.0.1/fhir", mode="write")
-        self.client = FhirClient(self.rules, transport=httpx.WSGITransport(app=self.app))
-        self.store = SqliteStore(folder / "store.sqlite")
+        self.destination = destination_within("sandbox", self.app)
+        self.store = store_in(folder)
         hl7_settings = FEED_SETTINGS["hl7"]
         feed = FeedRules(hl7_settings["key_system"], hl7_settings["timezone"], FEED_SETTINGS["authorities"])
-        policy = FeedPolicy("staff", feed, {"sandbox": FhirDestination(self.rules)}, charset=hl7_settings["charset"])
+        policy = FeedPolicy("staff", feed, {"sandbox": self.destination}, charset=hl7_settings["charset"])
         self.intake = Intake(policy, b"\0" * 32)
-        self.store.queue.join("rehearsal", 3600, time.time())
+        self.store.queue.join(WORKER, 3600, time.time())
 
     def close(self) -> None:
-        self.client.close()
+        self.destination.close()
         self.store.close()
 
     def play(self, sample: Sample) -> tuple[list[bytes], list[SampleRecord]]:
@@ -109,30 +103,13 @@ class Rehearsal:
         now = time.time()
         news = [prepared.new for prepared in self.intake.prepare(sample.message, "test")]
         (accepted,) = self.store.inbox.accept([new for new in news if new is not None], now)
-        self._deliver_all()
+        deliver_due(self.store, self.destination, now)
         given = self.store.audit.acknowledgments(accepted.message_id)
         bodies = [ack.body for ack in given if ack.state is not AcknowledgmentState.PENDING and ack.body]
         if accepted.duplicate_of:
             return bodies, [SampleRecord(r.event, r.person, DUPLICATE) for r in sample.records]
         statuses = self.store.audit.statuses([accepted.message_id])[accepted.message_id]
         return bodies, [samples.record_of(status) for status in statuses]
-
-    def _deliver_all(self) -> None:
-        now = time.time()
-        while claimed := self.store.queue.claim("sandbox", "rehearsal", 8, now, self._lane_of):
-            settlements = []
-            for one in claimed:
-                outcome = deliver(
-                    one.change, one.known, one.feed, self.rules, self.client, self._written_by, datetime.now(UTC)
-                )
-                settlements.append(Settlement(one, outcome, DeliveryState.ENDED))
-            assert not self.store.settlements.settle(settlements, now)
-
-    def _lane_of(self, change: StaffChange, feed: str, person_id: str) -> tuple[str, ...]:
-        return lane_keys(change, feed, self.rules, person_id)
-
-    def _written_by(self, resource_type: str, resource_id: str) -> Any:
-        return self.store.crosswalk.written_by("sandbox", resource_type, resource_id)
 
     def resources(self) -> list[dict[str, Any]]:
         found = read_json(self.app.test_client().get("/sandbox/state?resources=true").data)["resources"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from hl7bridge.cli.setup.init import packaged
 from hl7bridge.cli.tools import samples
 from hl7bridge.cli.tools.samples import Sample, SampleRecord
-from hl7bridge.destinations.fhir.destination import FhirDestination
+from hl7bridge.desk.mapping.story import deliver_due
 from hl7bridge.hl7.message import Message
 from hl7bridge.intake.intake import FeedPolicy, Intake
 from hl7bridge.mapping.feed_rules import FeedRules
@@ -28,9 +29,7 @@ class Visits(Rehearsal):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         rules = FeedRules(samples.KEY_SYSTEM, authorities=AUTHORITIES, takes=frozenset({"adt"}))
-        self.intake = Intake(
-            FeedPolicy("adt", rules, {"sandbox": FhirDestination(self.rules)}, unsupported="ignore"), b"\0" * 32
-        )
+        self.intake = Intake(FeedPolicy("adt", rules, {"sandbox": self.destination}, unsupported="ignore"), b"\0" * 32)
 
     def played(self, sample: Sample) -> tuple[list[bytes], list[SampleRecord], list[dict[str, Any]]]:
         """The answers, how the records ended, and everybody who is on the server then."""
@@ -38,7 +37,7 @@ class Visits(Rehearsal):
         assert prepared.new is not None
         (accepted,) = self.store.inbox.accept([prepared.new], prepared.new.received)
         self.intake.stored(prepared.new)
-        self._deliver_all()
+        deliver_due(self.store, self.destination, time.time())
         statuses = self.store.audit.statuses([accepted.message_id]).get(accepted.message_id, [])
         answers = [one.body for one in prepared.new.acknowledgments if one.body]
         return answers, [samples.record_of(status) for status in statuses], self.resources()

@@ -10,26 +10,20 @@ from __future__ import annotations
 import argparse
 from collections import Counter, defaultdict
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
-
-from hl7bridge.destinations.fhir.deliver import deliver
-from hl7bridge.destinations.fhir.destination import FhirDestination
-from hl7bridge.destinations.fhir.identity.resolve import lane_keys
-from hl7bridge.destinations.fhir.rules import DestinationRules
-from hl7bridge.destinations.fhir.wire.client import FhirClient
+from hl7bridge.assemble.destinations import destination_within
+from hl7bridge.assemble.stores import store_in
+from hl7bridge.desk.mapping.story import WORKER, deliver_due
 from hl7bridge.destinations.reasons import KEY_OF_ANOTHER, QUARANTINE, RE_HIRED
 from hl7bridge.intake.intake import FeedPolicy, Intake
 from hl7bridge.invented.messages import master_file
 from hl7bridge.invented.staffing import BEGIN, CRED, FIRST_DAYS, HR, Happening, half_a_year
 from hl7bridge.mapping.feed_rules import FeedRules
-from hl7bridge.model import Link, Outcome, Result, StaffChange, read_json
+from hl7bridge.model import Link, Outcome, Result, read_json
 from hl7bridge.sandbox import SandboxSettings, create_app
-from hl7bridge.store.sqlite import SqliteStore
-from hl7bridge.store.store import Claimed, DeliveryState, Settlement
+from hl7bridge.store.store import Claimed
 from tests.acceptance.checker import Fault, Report
 
 SYSTEMS = {HR: "urn:uuid:0c6a51d2-31c7-4d6e-9a0e-0000000000f1", CRED: "urn:uuid:0c6a51d2-31c7-4d6e-9a0e-0000000000f2"}
@@ -48,14 +42,13 @@ class Site:
 
     def __init__(self, folder: Path) -> None:
         self.app = create_app(SandboxSettings(auth=False))
-        self.rules = DestinationRules("ehr", "http://127.0.0.1/fhir", mode="write")
-        self.client = FhirClient(self.rules, transport=httpx.WSGITransport(app=self.app))
-        self.store = SqliteStore(folder / "store.sqlite")
+        self.destination = destination_within("ehr", self.app)
+        self.store = store_in(folder)
         self.now = BEGIN
-        self.store.queue.join("test", 1e9, self.now.timestamp())
+        self.store.queue.join(WORKER, 1e9, self.now.timestamp())
         self.intakes = {
             feed: Intake(
-                FeedPolicy(feed, FeedRules(system), {"ehr": FhirDestination(self.rules)}, unsupported="reject"),
+                FeedPolicy(feed, FeedRules(system), {"ehr": self.destination}, unsupported="reject"),
                 b"\0" * 32,
                 clock=lambda: self.now.timestamp(),
             )
@@ -63,7 +56,7 @@ class Site:
         }
 
     def close(self) -> None:
-        self.client.close()
+        self.destination.close()
         self.store.close()
 
     def hear(self, body: bytes, feed: str) -> list[tuple[Claimed, Outcome]]:
@@ -75,22 +68,7 @@ class Site:
         return self.deliver()
 
     def deliver(self) -> list[tuple[Claimed, Outcome]]:
-        now, ended = self.now.timestamp(), []
-        written_by, said_by = partial(self.store.crosswalk.written_by, "ehr"), partial(self.store.links.said_by, "ehr")
-        while claimed := self.store.queue.claim("ehr", "test", 32, now, self._lanes):
-            settlements = []
-            for one in claimed:
-                outcome = deliver(
-                    one.change, one.known, one.feed, self.rules, self.client, written_by, self.now, said_by=said_by
-                )
-                state = DeliveryState.HELD if outcome.result is Result.HELD else DeliveryState.ENDED
-                settlements.append(Settlement(one, outcome, state))
-                ended.append((one, outcome))
-            assert not self.store.settlements.settle(settlements, now)
-        return ended
-
-    def _lanes(self, change: StaffChange, feed: str, person_id: str) -> tuple[str, ...]:
-        return lane_keys(change, feed, self.rules, person_id)
+        return deliver_due(self.store, self.destination, self.now.timestamp())
 
     def decide(self, one: Claimed, outcome: Outcome) -> None:
         """A person who was asked "re-hired?" says yes."""

@@ -17,12 +17,12 @@ from hl7bridge.assemble.ledger import ledger_of
 from hl7bridge.assemble.stores import store_in
 from hl7bridge.desk.messages import RecordEnd, record_end
 from hl7bridge.destinations.protocol import Work
-from hl7bridge.errors import MessageError
+from hl7bridge.errors import ClaimLost, MessageError
 from hl7bridge.hl7.message import read_header
 from hl7bridge.intake.intake import Intake
 from hl7bridge.mapping.rules.times import instant
-from hl7bridge.model import ENDED_WELL, JsonObject, write_json
-from hl7bridge.store.store import DeliveryState, Settlement
+from hl7bridge.model import JsonObject, Outcome, Result, write_json
+from hl7bridge.store.store import Claimed, DeliveryState, Settlement, Store
 
 if TYPE_CHECKING:
     from hl7bridge.config import Feed, Settings
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hl7bridge.destinations.protocol import Destination
 
 WORKER = "story"
+_ENDLESS = 1e12  # seconds: no other process takes over
 NO_TIME = 1767225600.0  # 2026-01-01, for a message without MSH-7
 
 
@@ -50,6 +51,7 @@ class Story:
         """`destination`: empty, and nobody else's; `folder`: where the store is made, the caller's to remove."""
         self._destination, self._name = destination, destination.policy.name
         self._store = store_in(folder)
+        self._store.queue.join(WORKER, _ENDLESS, 0.0)
         policy = replace(feed_policy(feed, settings), destinations={self._name: destination}, acknowledge_for=())
         self._zone, self._key_system = policy.rules.zone, policy.rules.key_system
         self._now = 0.0
@@ -69,7 +71,7 @@ class Story:
             if prepared.new is None:
                 continue
             (accepted,) = self._store.inbox.accept([prepared.new], self._now)
-            self._deliver()
+            deliver_due(self._store, self._destination, self._now)
             message_id = accepted.duplicate_of or accepted.message_id
             answers += [ack.body for ack in self._store.audit.acknowledgments(message_id) if ack.body]
             records += [record_end(status) for status in self._store.audit.statuses([message_id])[message_id]]
@@ -82,19 +84,6 @@ class Story:
         except MessageError:
             sent = None
         return sent.timestamp() if sent else max(self._now, NO_TIME)
-
-    def _deliver(self) -> None:
-        """What the delivery role does; nothing waits for a later attempt."""
-        now, moment = self._now, datetime.fromtimestamp(self._now, UTC)
-        self._store.queue.join(WORKER, 3600, now)
-        ledger = ledger_of(self._store, self._name)
-        while claimed := self._store.queue.claim(self._name, WORKER, 8, now, self._destination.lane_keys):
-            settlements = []
-            for one in claimed:
-                [outcome] = self._destination.deliver([Work(one.change, one.feed, one.known)], ledger, moment)
-                ended = outcome.result in ENDED_WELL
-                settlements.append(Settlement(one, outcome, DeliveryState.ENDED if ended else DeliveryState.HELD))
-            self._store.settlements.settle(settlements, now)
 
     def _resources(self, people: Collection[str]) -> Iterator[JsonObject]:
         """What stands there of people: by staff key, type and content, without ids, metadata and the person's reference."""
@@ -113,4 +102,23 @@ class Story:
         return {value for system, value in candidate.keys if system == self._key_system}
 
 
+def deliver_due(store: Store, destination: Destination, now: float) -> list[tuple[Claimed, Outcome]]:
+    """Deliver what is due, as the delivery role does; how each attempt ended. Nothing waits for a later attempt: what could
+    not be delivered is held. `now`: Unix seconds; `WORKER` has joined the queue. Raises ClaimLost where another worker does,
+    too."""
+    name, moment = destination.policy.name, datetime.fromtimestamp(now, UTC)
+    ledger, ended = ledger_of(store, name), []
+    while claimed := store.queue.claim(name, WORKER, 8, now, destination.lane_keys):
+        settlements = []
+        for one in claimed:
+            [outcome] = destination.deliver([Work(one.change, one.feed, one.known)], ledger, moment)
+            state = DeliveryState.HELD if outcome.result in _NOT_DELIVERED else DeliveryState.ENDED
+            settlements.append(Settlement(one, outcome, state))
+            ended.append((one, outcome))
+        if store.settlements.settle(settlements, now):
+            raise ClaimLost("another worker delivers from this store")
+    return ended
+
+
+_NOT_DELIVERED = frozenset({Result.HELD, Result.RETRY, Result.UNKNOWN, Result.PAUSED})
 _THE_SERVERS = frozenset({"id", "meta", "practitioner"})
