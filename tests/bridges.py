@@ -148,16 +148,16 @@ class Bridge:
         self.process: subprocess.Popen[bytes] | None = None
         self.seen: set[int] = set()
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
         """Start it and wait until it says that it is ready."""
-        self.spawn()
+        self.spawn(*options)
         ready = json.loads(self._first_line())
         assert ready["event"] == "ready", ready
         self.ports = {name: at["port"] for name, at in ready["feeds"].items()}
         self.seen.update(pid for pid in ready["children"].values() if pid)
 
-    def spawn(self) -> None:
-        """Start it, without waiting."""
+    def spawn(self, *options: str) -> None:
+        """Start it, without waiting; `options` are further ones of `run`."""
         command = [
             sys.executable,
             "-m",
@@ -168,6 +168,7 @@ class Bridge:
             "--role",
             self.role,
             "--json",
+            *options,
         ]
         core = self.core
         with self.log.open("ab") as log:

@@ -25,7 +25,7 @@ SAFE_KEYS = frozenset({
     "event", "level", "timestamp", "role", "feed", "destination", "peer", "host", "port", "pid", "error", "text",
     "what", "mode", "code", "local", "status", "reason", "state", "bytes", "count", "records", "message_id", "delivery_id",
     "attempts", "seconds", "path", "lost", "exit_code", "percent", "refused", "people", "changes", "task", "kind",
-    "escalation", "problems", "restart", "delivery", "mappings", "certificate", "limit", "days_left",
+    "escalation", "problems", "restart", "delivery", "mappings", "certificate", "limit", "days_left", "waits",
 })
 # fmt: on
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from hl7bridge.assemble.certificates import Certificates, certificates_of, refus
 from hl7bridge.assemble.destinations import require
 from hl7bridge.config import Feed, Settings, examine
 from hl7bridge.config.differences import changes
+from hl7bridge.desk.mapping.preview import preview
 from hl7bridge.errors import ConfigError, StoreError
 from hl7bridge.intake.intake import FeedPolicy
 from hl7bridge.service.children import Child
@@ -27,7 +28,10 @@ from hl7bridge.service.inbound.listening import Limits
 from hl7bridge.service.inbound.tls import context_of
 from hl7bridge.service.lasting import lasting
 from hl7bridge.service.log import Log
+from hl7bridge.store.reloads import HANGUP
 from hl7bridge.store.store import Store
+
+LOOKED_AT = 200  # stored messages of a feed in which a changed mapping may read something differently
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,12 @@ def needs_restart(before: Settings, after: Settings) -> list[str]:
     return found
 
 
+def read_by(policy: FeedPolicy) -> list[Any]:
+    """What the messages of a feed are read by."""
+    rules = policy.rules
+    return [policy.charset, *(getattr(rules, one.name) for one in fields(rules) if one.name != "caps")]
+
+
 @dataclass(slots=True)
 class Running:
     """What a reload swaps in the running listener.
@@ -133,6 +143,22 @@ class Running:
     def versions(self) -> dict[str, str]:
         """Feed -> the mapping in force."""
         return {name: policy.rules.mapping_version for name, policy in self.policies.items()}
+
+    def differing(self, applied: Applied) -> list[str]:
+        """The feeds whose messages are read by other rules."""
+        return [
+            name
+            for name, policy in applied.policies.items()
+            if name in self.policies and read_by(policy) != read_by(self.policies[name])
+        ]
+
+    def without(self, applied: Applied, mappings: Sequence[str]) -> Applied:
+        """The same with the rules in force for these feeds; how much is read at most is none of them."""
+        kept = {}
+        for name in mappings:
+            policy, now = applied.policies[name], self.policies[name]
+            kept[name] = replace(policy, rules=replace(now.rules, caps=policy.rules.caps), charset=now.charset)
+        return replace(applied, policies={**applied.policies, **kept})
 
     def follow(self, applied: Applied) -> None:
         """Put into force what was read; on the reactor's thread, so that it falls between two frames."""
@@ -166,7 +192,7 @@ class Reloader(threading.Thread):
         self._asked = threading.Event()
 
     def ask(self) -> None:
-        """Read the configuration again, as `hl7bridge reload --yes` asks for it. For a signal: it is only noted here."""
+        """Read the configuration again, but for what a person has to let go live. For a signal: it is only noted here."""
         self._asked.set()
 
     def stop(self) -> None:
@@ -183,18 +209,22 @@ class Reloader(threading.Thread):
             try:
                 store = store or self._open_store()
                 if self._asked.is_set():
-                    store.reloads.ask_reload("SIGHUP", time.time())
+                    store.reloads.ask_reload(HANGUP, time.time())
                     self._asked.clear()
-                if request := store.reloads.reload_asked():
-                    self._try(store, request)
+                self.look(store)
             except StoreError as error:
                 self._log.warning("store failed, reloads wait", error=str(error))
         if store is not None:
             store.close()
 
-    def _try(self, store: Store, request: int) -> None:
+    def look(self, store: Store) -> None:
+        """Answer the request that waits, if there is one. Raises StoreError."""
+        request = store.reloads.reload_asked()
+        if not request:
+            return
+        (row,) = store.reloads.reloads(request=request)
         try:
-            self._answer(store, request)
+            self._answer(store, request, by_person=row["who"] != HANGUP)
         except StoreError:
             raise
         except Exception as error:  # a defect must not end this thread: without it nobody would ever be answered again
@@ -203,7 +233,7 @@ class Reloader(threading.Thread):
             report = {"problems": [text], "mappings": self._running.versions()}
             store.reloads.answer_reload(request, False, report, time.time())
 
-    def _answer(self, store: Store, request: int) -> None:
+    def _answer(self, store: Store, request: int, *, by_person: bool) -> None:
         before = self._running.versions()
         try:
             applied = read_again(self._in_force, self._at_start, self._running.policy_of)
@@ -211,20 +241,51 @@ class Reloader(threading.Thread):
             self._log.error("reload refused, nothing changed", problems=len(refused.problems), text=str(refused))
             store.reloads.answer_reload(request, False, {"problems": refused.problems, "mappings": before}, time.time())
             return
+        waits: tuple[str, ...] = ()
+        in_force = applied.settings
+        if not by_person:
+            mappings, brakes = self._for_a_person(store, applied)
+            waits = (*(f"mapping of {name}" for name in mappings), *(f"brake of {name}" for name in brakes))
+            applied = self._running.without(applied, mappings)
+            old, new = self._in_force.feeds, applied.settings.feeds
+            if brakes or any(old[name].hl7.key_system != new[name].hl7.key_system for name in mappings):
+                # The delivery process reads its settings itself, and so it goes on as it was.
+                own = tuple(one for one in applied.changed if not one.startswith("conf/destinations/"))
+                applied, in_force = replace(applied, delivery_differs=False, changed=own), self._in_force
         self._in_reactor(self._running.follow, applied)
-        self._in_force = applied.settings
+        self._in_force = in_force
         after = self._running.versions()
         changed = {name: [before.get(name, ""), version] for name, version in after.items()}
         differs = applied.delivery_differs
         self._log.info("reloaded", restart=list(applied.restart), delivery=differs, mappings=after)
+        if waits:
+            text = "to be asked what it changes, and to let it go live: hl7bridge reload"
+            self._log.warning("not reloaded by SIGHUP, waits for a person", waits=list(waits), text=text)
         report = {
             "problems": [],
             "mappings": changed,
             "restart": applied.restart,
             "delivery": differs,
             "changed": applied.changed,
+            "waits": waits,
         }
         store.reloads.answer_reload(request, True, report, time.time())
+
+    def _for_a_person(self, store: Store, applied: Applied) -> tuple[list[str], list[str]]:
+        """What nobody lets go live by a signal: feeds whose mapping reads stored messages differently, and destinations that
+        have another brake."""
+        mappings = [
+            name
+            for name in self._running.differing(applied)
+            if preview(store, applied.settings, LOOKED_AT, feed=name).changed
+        ]
+        before = self._in_force.destinations
+        brakes = [
+            name
+            for name, one in applied.settings.destinations.items()
+            if name in before and before[name].brake != one.brake
+        ]
+        return mappings, brakes
 
 
 __all__ = ["Applied", "ReloadRefused", "Reloader", "Running", "needs_restart", "read_again"]

@@ -11,13 +11,15 @@ from hl7bridge.store.connection import StoreConnection, StorePart, conditions, p
 
 _ROWS = "SELECT id, asked, who, answered, accepted, report FROM reload"
 
+HANGUP = "SIGHUP"
+"""Who asks where nobody does: a signal, often that of a program that moves logs. It confirms nothing."""
 
-_LET_GO_LIVE = "SELECT report FROM reload WHERE accepted = 1 ORDER BY id DESC LIMIT 1"
+_LET_GO_LIVE = "SELECT report FROM reload WHERE accepted = 1 AND who <> ? ORDER BY id DESC LIMIT 1"
 
 
 def confirmed_mapping(connection: StoreConnection, feed: str) -> str:
     """The version of the feed's mapping that a person let go live last (`hl7bridge reload`), "" when nobody has."""
-    row = connection.execute(_LET_GO_LIVE).fetchone()
+    row = connection.execute(_LET_GO_LIVE, (HANGUP,)).fetchone()
     versions = json.loads(row[0]).get("mappings", {}).get(feed, "") if row and row[0] else ""
     return str(versions[-1] if isinstance(versions, list) else versions)
 

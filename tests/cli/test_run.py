@@ -6,12 +6,16 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from hl7bridge.store.sqlite.driver import sqlite3
+from tests.bridges import running_bridge
 from tests.cli.conftest import Ended
 from tests.cli.test_setup import DESTINATION, FEED, edit, smart
+from tests.journey import ask, mfn, person
 
 Command = Callable[..., Ended]
 
@@ -56,3 +60,25 @@ def test_a_port_in_use(site: Path) -> None:
     assert code == 2
     assert err.startswith(f"error: {FEED}: listener.port: cannot listen on 127.0.0.1:{port} (address already in use)")
     assert err.count("\n") == 1
+
+
+def test_a_store_that_is_gone_is_begun_anew_only_on_request(tmp_path: Path) -> None:
+    with running_bridge(tmp_path, "http://127.0.0.1:9/fhir", role="listener") as bridge:
+        assert ask(bridge, mfn("before", person("MAD", "N1", "Tamsworth^Ada"))).code == "AA"
+        assert bridge.stop() == 0
+        for file in bridge.store_path.parent.glob(f"{bridge.store_path.name}*"):
+            if not file.name.endswith("-made"):
+                file.unlink()
+        for _ in range(2):
+            code, err = run(tmp_path)
+            assert code == 2
+            assert err.count("\n") == 1
+            assert err.startswith(f"error: there was a store at {bridge.store_path}, and it is gone.")
+            assert "hl7bridge run --new-store" in err
+            assert not bridge.store_path.exists()
+        bridge.start("--new-store")
+        assert ask(bridge, mfn("after", person("MAD", "N1", "Tamsworth^Ada"))).code == "AA"
+        assert bridge.stop() == 0
+        bridge.start("--new-store")  # left behind in a unit's file, it throws nothing away
+        with closing(sqlite3.connect(bridge.store_path)) as store:
+            assert store.execute("SELECT control_id FROM message").fetchall() == [("after",)]

@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import pytest
 import structlog
 from pydantic import BaseModel
 from twisted.internet.task import Clock
@@ -20,8 +21,10 @@ from hl7bridge.service.inbound.listener import MllpListener
 from hl7bridge.service.reloading import Reloader, Running, read_again
 from hl7bridge.service.startup import limits_of
 from hl7bridge.store.opening import open_store
+from hl7bridge.store.reloads import HANGUP, confirmed_mapping
+from hl7bridge.store.store import Store
 from tests.bridges import Feed, destination, merged, wait_until, write_configuration
-from tests.journey import KEY_SYSTEM
+from tests.journey import KEY_SYSTEM, mfn, person
 
 SECRET = "a value that must not be told"
 
@@ -169,3 +172,103 @@ def test_a_fault_of_ours_refuses_the_reload_and_the_next_one_is_looked_at(tmp_pa
     reloader.stop()
     reloader.join(20)
     store.close()
+
+
+READ_OTHERWISE = {"tables": {"0001": {"F": "male"}}}
+NOT_READ = {"tables": {"0182": {"ZZ": "MD"}}}
+OTHER_KEYS = {"hl7": {"key_system": "urn:oid:2.999.7"}}
+LIMIT = {"limits": {"max_repetitions": 77}}
+BRAKE = {"brake": {"deactivations_per_hour": 900}}
+RETRY = {"retry": {"longest": "9s"}}
+
+# What changed in the feed and in the destination; who asks; what waits for a person, and what is in force then.
+ASKED = {
+    "a limit": (LIMIT, {}, HANGUP, [], "limit"),
+    "the destination": ({}, RETRY, HANGUP, [], "delivery"),
+    "a mapping that reads what is stored as before": (NOT_READ, {}, HANGUP, [], "mapping"),
+    "a mapping that does not": (READ_OTHERWISE, {}, HANGUP, ["mapping of staff"], ""),
+    "such a mapping and all else": (
+        merged(READ_OTHERWISE, LIMIT),
+        RETRY,
+        HANGUP,
+        ["mapping of staff"],
+        "limit delivery",
+    ),
+    "another system of the staff key": (OTHER_KEYS, {}, HANGUP, ["mapping of staff"], ""),
+    "a brake": ({}, BRAKE, HANGUP, ["brake of fhir"], ""),
+    "a brake and all else": (merged(NOT_READ, LIMIT), merged(BRAKE, RETRY), HANGUP, ["brake of fhir"], "limit mapping"),
+    "both": (READ_OTHERWISE, BRAKE, HANGUP, ["mapping of staff", "brake of fhir"], ""),
+    "both, for a person": (READ_OTHERWISE, BRAKE, "ana", [], "mapping delivery"),
+}
+
+
+class Child:
+    """The delivery process: started anew, or not."""
+
+    restarted = 0
+
+    def restart(self) -> None:
+        self.restarted += 1
+
+
+class Asked:
+    """A listener with a message in its store, and whoever asks it to reload. No thread: requests are answered when asked."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.child = folder, Child()
+        self.configure({}, {})
+        self.site = Site(folder)
+        self.site.running.child = self.child  # type: ignore[assignment]
+        self.store: Store = open_store(folder / "store.sqlite")
+        (one,) = self.site.listener.intake.prepare(mfn("m1", person("MAD", "K1", "Tamsworth^Ilse")), "192.0.2.1:1")
+        assert one.new
+        self.store.inbox.accept([one.new], 1_800_000_000.0)
+        opened = lambda: self.store  # noqa: E731
+        follow: Any = lambda call, applied: call(applied)  # noqa: E731
+        self.reloader = Reloader(self.site.settings, opened, self.site.running, follow, structlog.get_logger())
+        self.version = self.site.running.versions()["staff"]
+
+    def configure(self, feed: Any, to: Any) -> None:
+        write_configuration(
+            self.folder,
+            [Feed("staff", KEY_SYSTEM, settings=feed)],
+            {"fhir": destination("http://127.0.0.1:9/fhir", **to)},
+        )
+
+    def ask(self, who: str) -> tuple[list[str], list[dict[str, Any]]]:
+        """What waits, by the record; and the lines of the log."""
+        request = self.store.reloads.ask_reload(who, 1_800_000_000.0)
+        with structlog.testing.capture_logs() as lines:
+            self.reloader.look(self.store)
+        (answer,) = self.store.reloads.reloads(request=request)
+        assert answer["accepted"], answer["report"]
+        return answer["report"]["waits"], lines
+
+    @property
+    def in_force(self) -> str:
+        limit = self.site.listener.intake.policy.rules.caps.repetitions == 77
+        mapping = self.site.running.versions()["staff"] != self.version
+        mapping = mapping or self.site.listener.intake.policy.rules.key_system != KEY_SYSTEM
+        found = {"limit": limit, "mapping": mapping, "delivery": bool(self.child.restarted)}
+        return " ".join(name for name, there in found.items() if there)
+
+
+@pytest.mark.parametrize(("feed", "to", "who", "waits", "in_force"), ASKED.values(), ids=list(ASKED))
+def test_a_signal_lets_nothing_go_live_that_a_person_is_asked_about(
+    tmp_path: Path, feed: Any, to: Any, who: str, waits: list[str], in_force: str
+) -> None:
+    asked = Asked(tmp_path)
+    asked.configure(feed, to)
+    for _ in range(2):  # a second signal, the next night, changes nothing about it
+        found, lines = asked.ask(who)
+        told = [line for line in lines if line["event"] == "not reloaded by SIGHUP, waits for a person"]
+        assert found == waits
+        assert [line["waits"] for line in told] == ([waits] if waits else [])
+        assert all("hl7bridge reload" in line["text"] for line in told)
+        assert asked.in_force == in_force
+    confirmed = confirmed_mapping(asked.store.connection, "staff")
+    assert confirmed == (asked.site.running.versions()["staff"] if who != HANGUP else "")
+    assert asked.ask("ana")[0] == []
+    assert ("mapping" in asked.in_force) == ("tables" in feed or "hl7" in feed)
+    assert bool(asked.child.restarted) == bool(to or "hl7" in feed)
+    asked.store.close()

@@ -105,6 +105,7 @@ def _show_history(rows: Sequence[ReloadRequest], as_json: bool) -> None:
         mappings = row.report.get("mappings", {})
         changed = [f"{feed}: {v[0]} -> {v[1]}" for feed, v in mappings.items() if isinstance(v, list) and v[0] != v[1]]
         changed += row.report.get("changed", [])
+        changed += [f"waits for you: {what}" for what in row.report.get("waits", ())]
         result = "accepted" if row.accepted else "refused" if row.answered else "waits"
         lines.append((stored.local_time(row.asked), row.who, result, "; ".join(changed)))
     output.show_table(("asked", "who", "result", "changed"), lines)
