@@ -8,6 +8,7 @@ it, and its first message timed.
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import shutil
 import statistics
@@ -90,13 +91,13 @@ def built(site: Path, messages: int, waiting: int, people: int) -> None:
 
 
 def stream(people: int) -> Iterator[NewMessage]:
-    """Messages without an end: each person added, then changed again and again. Translated once, numbered anew."""
+    """Messages without an end: each person added, then changed again and again. Translated once each, numbered anew."""
     rules = FeedRules(KEY_SYSTEM)
     to = {"fhir": FhirDestination(DestinationRules("fhir", NOWHERE, mode="write"))}
     intake = Intake(FeedPolicy("staff", rules, to), b"\0" * 32)
-    made = {event: [_prepared(intake, event, number) for number in range(people)] for event in ("MAD", "MUP")}
+    made = functools.cache(functools.partial(_prepared, intake))
     for number in itertools.count():
-        new = made["MAD" if number < people else "MUP"][number % people]
+        new = made("MAD" if number < people else "MUP", number % people)
         header = {**new.header, "control_id": f"S{number}"}
         yield replace(new, header=header, digest=b"%032d" % number, received=time.time())
 
