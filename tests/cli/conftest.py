@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -99,7 +100,7 @@ class Peer:
             except OSError:
                 return  # closed: the test is over
             self.connections += 1
-            with connection:
+            with connection, suppress(ConnectionError):  # who sent ahead may be gone before all answers are
                 self._talk(connection)
 
     def _talk(self, connection: socket.socket) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hl7bridge.cli import output
-from hl7bridge.cli.messages.mllp_client import MllpClient, Sent
+from hl7bridge.cli.messages.mllp_client import AHEAD_BYTES, MllpClient, Sent
 from hl7bridge.cli.messages.resuming import FORGET_AFTER, Progress
 from tests.cli.conftest import Ended, Peer, acknowledged, message
 
@@ -53,6 +53,52 @@ def test_of_many_only_those_that_are_not_accepted_are_listed(
     assert [(line["number"], line["accepted"]) for line in lines] == [(n, n != 55) for n in range(1, 61)]
 
 
+def test_messages_go_ahead_of_the_answers_and_each_gets_its_own(
+    command: Command, site: Path, nightly: Path, peer: StartPeer, tmp_path: Path
+) -> None:
+    """By a peer that says nothing before it has 32, and answers the last of them first."""
+    waiting: list[bytes] = []
+
+    def together(body: bytes) -> list[bytes]:
+        waiting.append(body)
+        if len(waiting) < 32 and b"|M60|" not in body:
+            return []
+        answers = [acknowledged(one, "AE" if b"|M7|" in one else "AA") for one in reversed(waiting)]
+        waiting.clear()
+        return answers
+
+    other, results = peer(together), tmp_path / "results.jsonl"
+    ended = command("replay", nightly, "--to", f":{other.port}", "--config", site, "--results", results)
+    assert (ended.code, ids(other.received)) == (1, numbered(1, 60))
+    lines = [json.loads(line) for line in results.read_text().splitlines()]
+    assert [(line["control_id"], line["accepted"]) for line in lines] == [(f"M{n}", n != 7) for n in range(1, 61)]
+
+
+@pytest.mark.parametrize(
+    "second", [message("M1"), message(""), b"no HL7", message("M2") + b"NTE|1||" + b"x" * AHEAD_BYTES]
+)
+def test_what_could_not_be_told_apart_or_is_long_does_not_go_ahead(peer: StartPeer, second: bytes) -> None:
+    other = peer(lambda body: [acknowledged(body if body[:3] == b"MSH" else message(""))])
+    with MllpClient("127.0.0.1", other.port) as client:
+        assert client.put(message("M1"))
+        assert client.put(message("M3"))
+        assert not client.put(second)
+        assert (client.take().good, client.take().good) == (True, True)
+        assert client.put(second)
+        assert client.take().good
+    assert other.received[:3] == [message("M1"), message("M3"), second]
+
+
+def test_of_those_under_way_when_the_connection_is_lost_none_is_taken_for_answered(peer: StartPeer) -> None:
+    other = peer(lambda body: None if b"|M2|" in body else [acknowledged(body)])
+    with MllpClient("127.0.0.1", other.port) as client:
+        assert client.send(message("M1")).good
+        assert client.put(message("M2"))
+        assert client.put(message("M3"))
+        assert all(client.take().problem for _ in range(2))
+        assert client.send(message("M4")).good
+
+
 @pytest.mark.parametrize("how", ["interrupted", "unanswered", "gone", "killed"])
 def test_a_run_that_did_not_end_is_gone_on_with(
     command: Command,
@@ -65,23 +111,27 @@ def test_a_run_that_did_not_end_is_gone_on_with(
 ) -> None:
     silent = [True]
     other = peer(lambda body: None if silent[0] and how == "unanswered" and b"|M31|" in body else [acknowledged(body)])
-    whole, to = MllpClient.send, f"127.0.0.1:{other.port}"
+    put, take, to = MllpClient.put, MllpClient.take, f"127.0.0.1:{other.port}"
 
-    def send(self: MllpClient, body: bytes) -> Sent:
-        if b"|M31|" in body and how == "interrupted":
-            whole(self, body)
-            raise KeyboardInterrupt
+    def put_until_gone(self: MllpClient, body: bytes) -> bool:
         if b"|M31|" in body and how == "gone":
             self.close()
             self._address = ("127.0.0.1", 1)
-        return whole(self, body)
+        return put(self, body)
+
+    def take_until_interrupted(self: MllpClient) -> Sent:
+        sent = take(self)
+        if sent.control_id == "M31" and how == "interrupted":
+            raise KeyboardInterrupt
+        return sent
 
     arguments = ("replay", nightly, "--to", to, "--config", site, "--json")
     if how == "killed":  # what is left of it is the last note
         Progress(site / "data", [nightly], to).note(30, now=True)
     else:
-        monkeypatch.setattr(MllpClient, "send", send)
-        ended = command(*arguments)
+        monkeypatch.setattr(MllpClient, "put", put_until_gone)
+        monkeypatch.setattr(MllpClient, "take", take_until_interrupted)
+        ended = command(*arguments, *(["--rate", "10000"] if how == "gone" else []))  # none is under way then
         assert ended.code == (130 if how == "interrupted" else 3)
         assert ended.json["not_sent"] == (29 if how == "unanswered" else 30)
         assert "30 messages are done" in ended.err

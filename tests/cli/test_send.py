@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hl7bridge.cli.messages.mllp_client import MllpClient, Sent, address_of, read_answer
+from hl7bridge.cli.messages.mllp_client import MllpClient, address_of, read_answer
 from hl7bridge.cli.messages.send import paced
 from hl7bridge.errors import ConfigError, Unreachable
 from tests.cli.conftest import Ended, Peer, acknowledged, message
@@ -69,14 +69,14 @@ def test_what_came_back_is_told_when_the_rest_cannot_be_sent(
     monkeypatch: pytest.MonkeyPatch,
     ending: BaseException,
 ) -> None:
-    whole = MllpClient.send
+    put = MllpClient.put
 
-    def send(self: MllpClient, body: bytes) -> Sent:
+    def put_one(self: MllpClient, body: bytes) -> bool:
         if b"M2" in body:
             raise ending
-        return whole(self, body)
+        return put(self, body)
 
-    monkeypatch.setattr(MllpClient, "send", send)
+    monkeypatch.setattr(MllpClient, "put", put_one)
     to = f"127.0.0.1:{peer(lambda body: [acknowledged(body)]).port}"
     ended = command("send", *files, "--to", to, "--json")
     assert ended.code == (3 if isinstance(ending, Unreachable) else 130)

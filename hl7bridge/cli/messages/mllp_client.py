@@ -1,11 +1,16 @@
-"""The sending end of a wire: one message at a time, and the acknowledgments that it asks for, read and matched."""
+"""The sending end of a wire: messages, and the acknowledgments that they ask for, read and matched.
+
+MLLP sends a message when the one before it is answered. A receiver that answers in order may be sent some ahead: it stores
+them together then, where each alone would wait for the disk.
+"""
 
 from __future__ import annotations
 
 import socket
 import ssl
 import time
-from dataclasses import dataclass, field
+from collections import deque
+from dataclasses import dataclass, field, replace
 
 from hl7bridge.cli.messages.sender_tls import SenderTls, in_words
 from hl7bridge.errors import ConfigError, MessageError, Unreachable
@@ -15,6 +20,8 @@ from hl7bridge.hl7.mllp import Decoder, FrameReceived, NeedData, frame
 from hl7bridge.mapping.messages.visits import is_answer
 
 POSITIVE = ("AA", "CA")
+AHEAD_BYTES = 64 * 1024
+"""Bytes that may be under way together: what sockets hold, so that neither end waits for the other to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,28 @@ class Sent:
         return any(not answer.positive for answer in self.answers)
 
 
+@dataclass(slots=True)
+class _UnderWay:
+    """A message that was sent. `began`: when; `strays`: answers that came meanwhile, and were nobody's; `broken`: why it
+    could not be sent."""
+
+    sent: Sent
+    size: int
+    accept_first: bool
+    began: float
+    complete: bool = False
+    strays: int = 0
+    broken: str = ""
+
+    def add(self, answer: MllpAnswer) -> None:
+        """An answer to it."""
+        self.sent.answers.append(answer)
+        # What is no CA where one was asked for ends it: the accept acknowledgment refuses the message, so that no
+        # application one follows. Or the receiver gives one answer to each message, whatever MSH-15/16 ask.
+        refused = self.accept_first and answer.code != "CA"
+        self.complete = refused or len(self.sent.answers) >= self.sent.due
+
+
 def address_of(text: str) -> tuple[str, int]:
     """HOST:PORT, [IPV6]:PORT, or a port of this machine. Raises ConfigError."""
     host, _, port = text.rpartition(":")
@@ -93,7 +122,9 @@ def address_of(text: str) -> tuple[str, int]:
 
 
 class MllpClient:
-    """One connection at a time to one listener; opened when needed. A context manager. Not thread-safe."""
+    """One connection at a time to one listener; opened when needed. A context manager. Not thread-safe.
+
+    `send` sends a message and waits; `put` and `take` do one of the two, so that several are under way."""
 
     def __init__(self, host: str, port: int, timeout: float = 30.0, tls: SenderTls | None = None) -> None:
         """`timeout`: seconds to wait for the connection, and for each answer. `tls` None: in the clear.
@@ -104,6 +135,7 @@ class MllpClient:
         self._context = tls.context() if tls is not None else None
         self._socket: socket.socket | None = None
         self._decoder = Decoder()
+        self._under_way: deque[_UnderWay] = deque()
 
     def __enter__(self) -> MllpClient:
         return self
@@ -138,42 +170,73 @@ class MllpClient:
 
     def send(self, message: bytes) -> Sent:
         """Send one message and wait for the answers that it asks for. Raises Unreachable when there is no connection."""
-        sent, wanted = expected(message)
+        self.put(message)
+        return self.take()
+
+    def put(self, message: bytes) -> bool:
+        """Send one message, whose answers `take` waits for. False, and it is not sent, where answers to those under way
+        have to come first: it is long, or they could not be told from answers to it.
+
+        Raises Unreachable when there is no connection."""
+        sent, accept_first = expected(message)
+        if self._under_way and not self._goes_ahead(sent.control_id, len(message)):
+            return False
         if self._socket is None:
             self.connect()
-        connection = self._socket
-        assert connection is not None
-        began, strays = time.monotonic(), 0
+        assert self._socket is not None
+        one = _UnderWay(sent, len(message), accept_first, time.monotonic(), complete=not sent.due)
+        self._under_way.append(one)
         try:
-            connection.settimeout(self._timeout)
-            connection.sendall(frame(message))
-            while len(sent.answers) < sent.due:
-                answer = self._next_answer(connection, began)
-                if sent.control_id and answer.to and answer.to != sent.control_id:
-                    strays += 1  # a late answer to an earlier message
-                    continue
-                sent.answers.append(answer)
-                if wanted and answer.code != "CA":
-                    # The accept acknowledgment refuses it, so that no application one follows. Or the receiver gives
-                    # one answer to each message, whatever MSH-15/16 ask, and has given it.
-                    break
-        except TimeoutError:
-            others = f" (but {strays} to other messages, by MSA-2)" if strays else ""
-            sent.problem = f"no answer within {self._timeout:g} s{others}"
-            self.close()  # an answer that comes after all must not be taken for the next one's
-        except ssl.SSLError as error:  # in TLS 1.3 our certificate is refused only now
-            sent.problem = f"the connection was lost ({in_words(error)})"
-            self.close()
+            self._socket.settimeout(self._timeout)
+            self._socket.sendall(frame(message))
         except OSError as error:
-            sent.problem = str(error) if isinstance(error, _Closed) else "the connection was lost"
-            self.close()
-        return sent
+            one.broken = self._why(one, error)
+        return True
 
-    def _next_answer(self, connection: socket.socket, began: float) -> MllpAnswer:
+    def _goes_ahead(self, control_id: str, size: int) -> bool:
+        if not control_id or size + sum(one.size for one in self._under_way) > AHEAD_BYTES:
+            return False
+        return not any(one.broken or one.sent.control_id in ("", control_id) for one in self._under_way)
+
+    def take(self) -> Sent:
+        """Wait for the answers to the message that was sent first of those under way."""
+        one = self._under_way[0]
+        try:
+            while not (one.complete or one.broken):
+                if self._socket is None:
+                    one.broken = "the connection was lost"
+                else:
+                    self._hand_on(self._next_answer(self._socket))
+        except OSError as error:
+            one.broken = self._why(one, error)
+        self._under_way.popleft()
+        if one.broken:
+            one.sent.problem = one.broken
+            self.close()  # an answer that comes after all must not be taken for another one's
+        return one.sent
+
+    def _hand_on(self, raw: bytes) -> None:
+        """Give an answer to the message that it is for."""
+        answer = read_answer(raw)
+        for one in self._under_way:
+            if not one.complete and (not answer.to or one.sent.control_id in ("", answer.to)):
+                one.add(replace(answer, milliseconds=(time.monotonic() - one.began) * 1000))
+                return
+        self._under_way[0].strays += 1  # a late answer to an earlier message
+
+    def _why(self, one: _UnderWay, error: OSError) -> str:
+        if isinstance(error, TimeoutError):
+            others = f" (but {one.strays} to other messages, by MSA-2)" if one.strays else ""
+            return f"no answer within {self._timeout:g} s{others}"
+        if isinstance(error, ssl.SSLError):  # in TLS 1.3 our certificate is refused only now
+            return f"the connection was lost ({in_words(error)})"
+        return str(error) if isinstance(error, _Closed) else "the connection was lost"
+
+    def _next_answer(self, connection: socket.socket) -> bytes:
         while True:
             event = self._decoder.next_event()
             if isinstance(event, FrameReceived) and event.body.strip():
-                return read_answer(event.body, (time.monotonic() - began) * 1000)
+                return event.body
             if isinstance(event, NeedData):
                 if not (data := connection.recv(65536)):
                     raise _Closed("the connection was closed without an answer")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from typing import Annotated, Any, TextIO, TypeVar
 import typer
 
 from hl7bridge.cli import output
-from hl7bridge.cli.messages.files import Findings, files_of, outgoing, size_of
+from hl7bridge.cli.messages.files import Findings, Outgoing, files_of, outgoing, size_of
 from hl7bridge.cli.messages.mllp_client import MllpClient, Sent, address_of
 from hl7bridge.cli.messages.resuming import Progress
 from hl7bridge.cli.messages.sender_tls import CaOption, CertOption, KeyOption, SenderTls, TlsOption
@@ -83,6 +83,8 @@ class Sending:
 
     until_nak     stop at the first message that is not accepted
     answered_only stop at the first message that gets no answer
+    ahead         messages that are sent before the first of them is answered, beside it; none where a rate is kept, or one
+                  that is not accepted ends it
     progress      where it is noted how far one came; None = nowhere
     skip          messages that were sent before
     tls           None = in the clear
@@ -96,6 +98,7 @@ class Sending:
     as_json: bool = False
     results: Path | None = None
     answered_only: bool = False
+    ahead: int = 0
     progress: Progress | None = None
     skip: int = 0
     tls: SenderTls | None = None
@@ -114,6 +117,13 @@ def send_all(files: Sequence[Path], job: Sending) -> ExitCode:
     findings: Findings = []
     total, messages, tally = size_of(files), outgoing(files, job.skip, findings), Tally()
     reached = done = job.skip
+    ahead = 0 if job.rate or job.until_nak else job.ahead
+
+    def pulled() -> Iterator[Outgoing]:
+        nonlocal reached
+        for one in paced(messages, job.rate):
+            reached = one.number
+            yield one
 
     def not_sent() -> int:
         return reached + sum(1 for _ in messages) - job.skip - tally.messages
@@ -125,9 +135,7 @@ def send_all(files: Sequence[Path], job: Sending) -> ExitCode:
                 MllpClient(job.host, job.port, job.timeout, job.tls) as client,
                 output.progress_of_bytes("sending", total) as at,
             ):
-                for one in paced(messages, job.rate):
-                    reached = one.number
-                    sent = client.send(one.message)
+                for one, sent in _exchanged(client, pulled(), ahead):
                     tally.add(sent)
                     told.add(sent, one.number)
                     at(one.passed, one.number)
@@ -148,6 +156,19 @@ def send_all(files: Sequence[Path], job: Sending) -> ExitCode:
     if tally.refused or findings:
         return ExitCode.FINDINGS
     return ExitCode.UNREACHABLE if tally.problems else ExitCode.GOOD
+
+
+def _exchanged(client: MllpClient, messages: Iterable[Outgoing], ahead: int) -> Iterator[tuple[Outgoing, Sent]]:
+    """Each message with what came back, in order, while up to `ahead` others behind it are sent already."""
+    under_way: deque[Outgoing] = deque()
+    for one in messages:
+        while not client.put(one.message):
+            yield under_way.popleft(), client.take()
+        under_way.append(one)
+        while len(under_way) > ahead:
+            yield under_way.popleft(), client.take()
+    while under_way:
+        yield under_way.popleft(), client.take()
 
 
 def _keep_place(job: Sending, done: int) -> None:

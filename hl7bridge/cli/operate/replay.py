@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from hl7bridge.config import Feed, Settings
     from hl7bridge.desk.replay import Planner
 
+AHEAD = 31
+"""Messages of a file that are sent before the answer to the one before them: the listener stores such a group at once."""
+
 _OUT_OF_REACH = frozenset({Result.RETRY, Result.UNKNOWN, Result.PAUSED})
 
 
@@ -71,7 +74,8 @@ def replay(
       hl7bridge replay nightly.hl7            through the feed's listener, as the engine would send it
       hl7bridge replay nightly.hl7 --dry-run  what would these change?
 
-    A file is sent as it is, whatever its size; the duplicate rule applies. Where a run was interrupted, or got no answer,
+    A file is sent as it is, whatever its size; the duplicate rule applies. Up to 32 messages are under way at a time, in
+    their order; one, with --rate or --until-nak. Where a run was interrupted, or got no answer,
     the same command goes on behind the last message that was answered. A stored message (ID) is processed once more, and
     linked to the first time; the duplicate rule does not apply. Where a later message was applied since, nothing is sent
     unless --force says so. `hl7bridge run` delivers it.
@@ -100,15 +104,16 @@ def replay(
 
 def _send_files(settings: Settings, files: list[Path], job: Sending, from_start: bool) -> ExitCode:
     """Through the listener, going on where an earlier run of the same files ended before its end."""
+    job = replace(job, answered_only=True, ahead=AHEAD)
     if any(str(file) == "-" for file in files):
-        return send_all(files, replace(job, answered_only=True))
+        return send_all(files, job)
     location = settings.store.path
     data = Path(location).parent if "://" not in location else settings.directory / "data"
     progress = Progress(data, files, job.to)
     skip = 0 if from_start else progress.messages()
     if skip:
         output.say(f"{skip:,} messages were sent by a run that did not end: this one goes on behind them")
-    return send_all(files, replace(job, answered_only=True, progress=progress, skip=skip))
+    return send_all(files, replace(job, progress=progress, skip=skip))
 
 
 def _listener_of(feed: Feed, tls: SenderTls | None) -> tuple[str, int]:
