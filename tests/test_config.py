@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from hl7bridge.assemble.authorization import smart_rules
 from hl7bridge.assemble.destinations import destination_rules
 from hl7bridge.config.destination import DESTINATION_KINDS, DestinationSettings
 from hl7bridge.config.secrets import SecretReference
+from hl7bridge.config.values import setting
 from hl7bridge.destinations.fhir.rules import DestinationRules
 from hl7bridge.errors import ConfigError
 from hl7bridge.hl7.charset import codec_of
@@ -83,11 +85,17 @@ def test_the_epic_profile_sets_the_budget_and_what_is_written_wins(site: Path) -
 class Printer(DestinationSettings):
     """Another kind of destination, for tests."""
 
-    paper: str = "A4"
+    paper: str = setting("A4", "what it is printed on; A0 is too large")
+
+    def problems(self, feeds: tuple[str, ...]) -> Iterator[ConfigError]:
+        yield from super().problems(feeds)
+        if self.paper == "A0":
+            yield ConfigError("is too large", file=self.file, key="paper")
 
 
 def test_the_kind_of_a_destination_chooses_its_keys(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(DESTINATION_KINDS, "printer", Printer)
+    known = ", ".join(f'"{kind}"' for kind in DESTINATION_KINDS)
     path = site / DESTINATION_FILE
     path.write_text('kind = "printer"\npaper = "A5"\nmode = "approve"\n')
     settings = config.load(site, {})
@@ -95,17 +103,27 @@ def test_the_kind_of_a_destination_chooses_its_keys(site: Path, monkeypatch: pyt
     assert isinstance(printer, Printer)
     assert (printer.kind, printer.paper, printer.mode, printer.file) == ("printer", "A5", "approve", DESTINATION_FILE)
     for written, key, problem in (
-        ('kind = "fax"\n' + DESTINATION, "kind", 'no kind of destination. Write one of "fhir", "printer".'),
+        ('kind = "fax"\n' + DESTINATION, "kind", f"no kind of destination. Write one of {known}."),
         ("kind = 7\n" + DESTINATION, "kind", "no kind of destination"),
         ("kind = []\n" + DESTINATION, "kind", "no kind of destination"),
         ('kind = "printer"\npapper = "A5"\n', "papper", 'unknown key. Did you mean "paper"?'),
         ('kind = "printer"\nsearch_method = "post"\n', "search_method", 'is a key of kind "fhir"'),
         ('paper = "A5"\n' + DESTINATION, "paper", 'is a key of kind "printer"'),
+        ('kind = "printer"\npaper = "A0"\n', "paper", "is too large"),
+        ('kind = "printer"\n[retry]\nlongest = "0.5s"\n', "retry.longest", "is shorter than retry.first"),
     ):
         path.write_text(written)
         _, problems = config.examine(site, {})
         assert [(one.file, one.key) for one in problems] == [(DESTINATION_FILE, key)], written
         assert problem in str(problems[0])
+
+
+def test_the_reference_has_the_keys_of_every_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = config.reference()
+    monkeypatch.setitem(DESTINATION_KINDS, "printer", Printer)
+    [added] = [key for key in config.reference() if key not in before]
+    assert (added.file, added.key, added.default) == ('conf/destinations/NAME.toml, kind = "printer"', "paper", '"A4"')
+    assert [key for key in config.reference() if key != added] == before
 
 
 def test_the_rooms_take_the_values_as_they_are(site: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,10 +32,14 @@ from hl7bridge.config.values import (
     secret,
     setting,
     several,
+    unknown_name,
 )
+from hl7bridge.errors import ConfigError
 
 EPIC_TASKS = {"joiner": True}
 EPIC_BUDGET = {"in_flight": 2, "requests_per_second": 2.0}
+OWNED: tuple[str, ...] = ("name", "telecom", "address", "gender", "birthDate", "qualification", "communication")
+OWNED += ("code", "specialty", "organization", "location", "healthcareService", "period")  # those of roles
 PLACEHOLDER_CLIENT = "put-your-client-id-here"
 """What the files that `hl7bridge init` copies have where a site has to write its own."""
 
@@ -238,6 +245,12 @@ class DestinationSettings(Section):
         """Where it is, as lists show it."""
         return ""
 
+    def problems(self, feeds: tuple[str, ...]) -> Iterator[ConfigError]:
+        """What single keys do not tell: keys that contradict each other, and what is none of the `feeds`."""
+        if self.retry.longest < self.retry.first:
+            advice = "Write a longer wait."
+            yield ConfigError("is shorter than retry.first", file=self.file, key="retry.longest", advice=advice)
+
 
 class FhirSettings(DestinationSettings):
     """One FHIR server (kind = "fhir")."""
@@ -318,6 +331,29 @@ class FhirSettings(DestinationSettings):
     def place(self) -> str:
         """The base address."""
         return self.base_url
+
+    def problems(self, feeds: tuple[str, ...]) -> Iterator[ConfigError]:
+        """Also those of the authorization, and of [owners]."""
+        yield from super().problems(feeds)
+        auth, file = self.auth, self.file
+        if auth.type == "smart":
+            for key, value in (("client_id", auth.client_id), ("key", auth.key)):
+                if not value:
+                    advice = 'Add it, or write type = "none" for a server on this machine that asks for no token.'
+                    yield ConfigError("missing", file=file, key=f"auth.{key}", advice=advice)
+        if self.mode == "report" and any(re.search(r"\.(?:write|\*|\w*[cud])", scope) for scope in auth.scopes):
+            problem = "asks for a scope that can write, in mode report"
+            advice = 'Leave scopes out: they then follow the mode. (With mode = "write" it may stay.)'
+            yield ConfigError(problem, file=file, key="auth.scopes", advice=advice)
+        for element, order in self.owners.items():
+            if element not in OWNED:
+                close = get_close_matches(element, OWNED, n=1)
+                advice = f'Did you mean "{close[0]}"?' if close else f"Known here: {', '.join(OWNED)}."
+                yield ConfigError("unknown element", file=file, key=f"owners.{element}", advice=advice)
+            for name in order:
+                if name not in feeds:
+                    problem, advice = unknown_name(name, feeds, "feeds")
+                    yield ConfigError(problem, file=file, key=f"owners.{element}", advice=advice)
 
 
 DESTINATION_KINDS: dict[str, type[DestinationSettings]] = {"fhir": FhirSettings}

@@ -46,15 +46,14 @@ from hl7bridge.config.settings import (
     read_site,
     unknown_kind,
 )
+from hl7bridge.config.values import unknown_name
 from hl7bridge.errors import ConfigError
 
 SERVICE_FILE = "conf/hl7bridge.toml"
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 PREFIX = "HL7BRIDGE_"
-OWNED: tuple[str, ...] = ("name", "telecom", "address", "gender", "birthDate", "qualification", "communication")
-OWNED += ("code", "specialty", "organization", "location", "healthcareService", "period")  # those of roles
-KINDS: tuple[tuple[str, type[Section]], ...] = (("feeds", Feed), ("destinations", FhirSettings))
-KINDS += (("maps", SiteMapSettings), ("tasks", TaskText))
+FILES: dict[str, type[Section]] = {"feeds": Feed, "maps": SiteMapSettings, "tasks": TaskText}
+"""Folder of conf -> what a file of it holds; those of destinations depend on their kind."""
 
 M = TypeVar("M", bound=Section)
 
@@ -90,11 +89,11 @@ def examine(
         if (site := sites.get(feed.map)) is not None:
             feed.adopt(site)
         elif feed.map and feed.map not in sites:
-            problem, advice = _unknown(feed.map, tuple(sites), "maps")
+            problem, advice = unknown_name(feed.map, tuple(sites), "maps")
             reading.problem(problem, feed.file, "map", advice)
         reading.problems += _feed_problems(feed, tuple(destinations))
     for destination in good_destinations.values():
-        reading.problems += _destination_problems(destination, tuple(feeds))
+        reading.problems += destination.problems(tuple(feeds))
     tasks = {kind: reading.model(TaskText, f"conf/tasks/{kind}.toml", kind) for kind in reading.names["tasks"]}
     for kind in tasks:
         if advice := unknown_kind(kind):
@@ -133,7 +132,7 @@ class _FolderReading:
     overrides: dict[str, dict[tuple[str, ...], str]] = dataclass_field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for kind, _ in KINDS:
+        for kind in (*FILES, "destinations"):
             folder = self.directory / "conf" / kind
             paths = [path for path in sorted(folder.glob("*.toml")) if not path.name.startswith(".")]
             self.names[kind] = [path.stem for path in paths if NAME.fullmatch(path.stem)]
@@ -390,16 +389,10 @@ def _suggestion(model: type[Section], path: tuple[int | str, ...]) -> str:
 # --- between the files -----------------------------------------------------------------------------------------------
 
 
-def _unknown(name: str, known: tuple[str, ...], folder: str) -> tuple[str, str]:
-    close = get_close_matches(name, known, n=1)
-    hint = f'Did you mean "{close[0]}"?' if close else f"Write conf/{folder}/{name}.toml, or take the name out."
-    return f"there is no conf/{folder}/{name[:64]}.toml", hint
-
-
 def _feed_problems(feed: Feed, destinations: tuple[str, ...]) -> Iterator[ConfigError]:
     for name in feed.destinations:
         if name not in destinations:
-            problem, advice = _unknown(name, destinations, "destinations")
+            problem, advice = unknown_name(name, destinations, "destinations")
             yield ConfigError(problem, file=feed.file, key="destinations", advice=advice)
     if len(set(feed.destinations)) < len(feed.destinations):
         yield ConfigError("names one twice", file=feed.file, key="destinations", advice="Take it out.")
@@ -409,37 +402,6 @@ def _feed_problems(feed: Feed, destinations: tuple[str, ...]) -> Iterator[Config
             yield ConfigError(
                 f'"{name[:64]}" is not among the feed\'s destinations', file=feed.file, key=key, advice=advice
             )
-
-
-def _destination_problems(destination: DestinationSettings, feeds: tuple[str, ...]) -> Iterator[ConfigError]:
-    file = destination.file
-    if destination.retry.longest < destination.retry.first:
-        yield ConfigError("is shorter than retry.first", file=file, key="retry.longest", advice="Write a longer wait.")
-    if isinstance(destination, FhirSettings):
-        yield from _fhir_problems(destination, feeds)
-
-
-def _fhir_problems(destination: FhirSettings, feeds: tuple[str, ...]) -> Iterator[ConfigError]:
-    auth, file = destination.auth, destination.file
-    if auth.type == "smart":
-        for key, value in (("client_id", auth.client_id), ("key", auth.key)):
-            if not value:
-                advice = 'Add it, or write type = "none" for a server on this machine that asks for no token.'
-                yield ConfigError("missing", file=file, key=f"auth.{key}", advice=advice)
-    if destination.mode == "report" and any(re.search(r"\.(?:write|\*|\w*[cud])", scope) for scope in auth.scopes):
-        advice = 'Leave scopes out: they then follow the mode. (With mode = "write" it may stay.)'
-        yield ConfigError(
-            "asks for a scope that can write, in mode report", file=file, key="auth.scopes", advice=advice
-        )
-    for element, order in destination.owners.items():
-        if element not in OWNED:
-            close = get_close_matches(element, OWNED, n=1)
-            advice = f'Did you mean "{close[0]}"?' if close else f"Known here: {', '.join(OWNED)}."
-            yield ConfigError("unknown element", file=file, key=f"owners.{element}", advice=advice)
-        for name in order:
-            if name not in feeds:
-                problem, advice = _unknown(name, feeds, "feeds")
-                yield ConfigError(problem, file=file, key=f"owners.{element}", advice=advice)
 
 
 def _port_problems(feeds: tuple[Feed, ...]) -> Iterator[ConfigError]:
@@ -489,9 +451,21 @@ class Key:
 
 def reference() -> list[Key]:
     """Every key that there is, in the order of the files."""
-    files: list[tuple[str, type[Section]]] = [(SERVICE_FILE, ServiceFile)]
-    files += [(f"conf/{kind}/NAME.toml", model) for kind, model in KINDS]
-    return [replace(row, file=file) for file, model in files for row in _rows(model)]
+    rows = [replace(row, file=SERVICE_FILE) for row in _rows(ServiceFile)]
+    for folder, model in FILES.items():
+        rows += [replace(row, file=f"conf/{folder}/NAME.toml") for row in _rows(model)]
+        if folder == "feeds":
+            rows += destination_keys(DESTINATION_KINDS)
+    return rows
+
+
+def destination_keys(kinds: Mapping[str, type[DestinationSettings]]) -> Iterator[Key]:
+    """Those of a destination's file: all of the first kind, and of the others what no kind has but they."""
+    shared: frozenset[str] = frozenset()
+    for kind, model in kinds.items():
+        file = f'conf/destinations/NAME.toml, kind = "{kind}"' if shared else "conf/destinations/NAME.toml"
+        yield from (replace(row, file=file) for row in _rows(model) if row.key.partition(".")[0] not in shared)
+        shared = frozenset(DestinationSettings.model_fields)
 
 
 def _rows(model: type[Section], prefix: str = "") -> Iterator[Key]:

@@ -6,6 +6,7 @@ import ipaddress
 import re
 import zoneinfo
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -271,3 +272,10 @@ Code = Literal["AE", "AR"]
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, arbitrary_types_allowed=True)
+
+
+def unknown_name(name: str, known: tuple[str, ...], folder: str) -> tuple[str, str]:
+    """What is wrong with the name of a file of conf/`folder` that is not there, and what to do."""
+    close = get_close_matches(name, known, n=1)
+    hint = f'Did you mean "{close[0]}"?' if close else f"Write conf/{folder}/{name}.toml, or take the name out."
+    return f"there is no conf/{folder}/{name[:64]}.toml", hint

@@ -43,13 +43,15 @@ class Shelf:
     """The folder, under a layer of cards that are only rehearsed."""
 
     def __init__(self, folder: Path, *, rehearsed: bool = False) -> None:
-        self.folder, self._made = folder, {} if rehearsed else None
+        self.folder = folder
+        self._made: dict[tuple[str, str], JsonObject] | None = {} if rehearsed else None
 
     def get(self, kind: str, number: str) -> JsonObject | None:
         if self._made is not None and (kind, number) in self._made:
             return self._made[kind, number]
         file = self.folder / f"{kind}-{number}.json"
-        return json.loads(file.read_text()) if file.exists() else None
+        card: JsonObject | None = json.loads(file.read_text()) if file.exists() else None
+        return card
 
     def put(self, kind: str, number: str, card: JsonObject) -> None:
         if self._made is not None:
@@ -137,7 +139,7 @@ def delivered(work: Work, policy: Policy, shelf: Shelf) -> Outcome:
     person_id = work.known.person_id or f"{work.feed}-{change.source_key}"
     own = [base.resource_id for base in work.known.own if not base.is_person and base.holds_active]
     place = None if leaves else change.until if change.temporary else "always"
-    wanted = [(CARD, person_id, {"active": not leaves})]
+    wanted: list[tuple[str, str, JsonObject]] = [(CARD, person_id, {"active": not leaves})]
     wanted += [(UNIT, unit, {change.source_key: place}) for unit in units_of(change) or own]
     said: dict[str, Any] = {"interactions": (), "written": (), "images": (), "person_id": person_id}
     reported = False
