@@ -56,3 +56,14 @@ def test_master_files_that_no_table_knows_are_named(office: Office) -> None:
     assert counted.endswith("STF (2), CREW (1)")
     [line] = [line for line in lines(directory, "warning") if line.key == "tables.0175"]
     assert 'CREW = "STF"' in line.advice
+
+
+def test_a_store_that_is_gone_is_no_store_that_will_be_made(office: Office) -> None:
+    path = Path(office.settings.store.path)
+    office.store.close()
+    for file in path.parent.glob(f"{path.name}*"):
+        if not file.name.endswith("-made"):
+            file.unlink()
+    [line] = [line for line in lines(office.settings.directory, "error") if line.key == "store.path"]
+    assert "it is gone" in line.problem
+    assert "run --new-store" in line.advice

@@ -88,6 +88,8 @@ def _destinations(settings: Settings, now: float) -> Iterator[Line]:
 
 
 def _store(settings: Settings) -> Iterator[Line]:
+    from hl7bridge.store.opening import mark_of
+
     location = settings.store.path
     if "://" in location:
         yield Line("good", "store: given as an address, not tried")
@@ -108,6 +110,9 @@ def _store(settings: Settings) -> Iterator[Line]:
         problem, advice = f"{path} can't be written", "Let the account that runs hl7bridge write it."
     elif path.exists() and path.stat().st_size and not _is_database(path):
         problem, advice = f"{path} is not a SQLite database", "Name another file, or restore this one from a backup."
+    elif mark_of(path).lost:
+        problem = f"there was a store at {path}, and it is gone"
+        advice = "Put it back, or start with an empty one: hl7bridge run --new-store."
     if problem:
         yield Line.of(ConfigError(problem, file="conf/hl7bridge.toml", key="store.path", advice=advice))
     else:

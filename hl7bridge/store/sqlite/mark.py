@@ -1,7 +1,7 @@
 """A small file beside the database (`-made`): that there is a store here, and whether a service has it or left it in order.
 
-Without it a database that was deleted, or a disk that is not mounted, would look like a first start: an empty store would
-be made, every person searched anew, and what waits for delivery forgotten.
+Without it a database that was deleted would look like a first start: an empty store would be made, every person searched
+anew, and what waits for delivery forgotten. A whole folder that is gone, with the mark in it, looks like one still.
 """
 
 from __future__ import annotations
