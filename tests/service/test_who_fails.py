@@ -23,6 +23,7 @@ from hl7bridge.destinations.fhir.wire.smart_auth import BackendServicesAuth, Tok
 from hl7bridge.destinations.retry import RetryPolicy
 from hl7bridge.service.outbound.loop import DestinationLoop, Target
 from hl7bridge.store.opening import open_store
+from hl7bridge.store.store import DeliveryState
 from tests.bridges import wait_until
 from tests.destinations.fhir.server import Answer, Asked, FakeFhir, LostReply, served
 from tests.service.test_delivery_loop import message
@@ -135,3 +136,24 @@ def test_a_server_that_is_down_for_all_is_left_in_peace_and_everybody_is_deliver
         wait_until(lambda: bool(site.asked_about_bad & youngest), 20, lambda: str(site.asked_about_bad))
         site.bad = lambda asked: None
         wait_until(lambda: set(people) <= site.there(), 20, lambda: str(site.there()))
+
+
+def test_who_alone_is_left_is_asked_whether_the_token_is_taken_again(tmp_path: Path) -> None:
+    """Whoever met the refusal is gone by then: discarded, or overtaken. Only somebody who was tried before still waits."""
+    site = Site(tmp_path / "store.db", WAYS["500"])
+    with delivering(tmp_path, site) as accept:
+        accept("BAD1", "GOOD1")
+        wait_until(lambda: "GOOD1" in site.there() and site.asked_about_bad, 20, lambda: str(site.there()))
+    store = open_store(site.path)
+    [(left,)] = store.connection.execute("SELECT state FROM delivery WHERE source_key = 'BAD1'").fetchall()
+    assert left == DeliveryState.RETRY
+    with store.connection.writing():
+        store.connection.execute(
+            "INSERT INTO health (destination, version, at_once, failures, rests, rest_until, pauses, paused_until, told)"
+            " VALUES ('fhir', 1, 0, 0, 0, 0, 1, 0, 'unauthorized')"
+            " ON CONFLICT (destination) DO UPDATE SET told = excluded.told"
+        )
+    store.close()
+    site.bad = lambda asked: None
+    with delivering(tmp_path, site):
+        wait_until(lambda: "BAD1" in site.there(), 20, lambda: str(site.there()))

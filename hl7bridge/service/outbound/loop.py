@@ -215,8 +215,8 @@ class DestinationLoop(threading.Thread):
             self._paused_for = LEAVING_REPORT
             return False
         claimed = self._handed_out(store, health, room, more)
-        if not claimed and self._refused and policy.name not in store.audit.paused():
-            self._refused.clear()  # nobody else is there to ask about
+        if not claimed and (self._refused or health.told) and policy.name not in store.audit.paused():
+            self._refused.clear()  # nobody else is there to ask about, but who was tried before
             claimed = self._handed_out(store, health, room, max(more, 1 - again))
         if claimed:
             self._safeguards.resumed(store)
