@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from hl7bridge.errors import Hl7BridgeError
 from hl7bridge.service.log import Log
 
 REST = 1.0  # seconds before the work begins anew
@@ -25,7 +26,7 @@ def lasting(
 ) -> None:
     """Do the work until it returns; where it raises, say so and begin anew, unless the role is `stopping`.
 
-    `said(text)` gets the name of the exception and never its text, which may hold content.
+    `said(text)` gets what an error of ours says, and of any other exception the name: its text may hold content.
     """
     while True:
         try:
@@ -33,7 +34,7 @@ def lasting(
             return
         except Exception as error:
             try:
-                said(f"a defect ({type(error).__name__})")
+                said(str(error) if isinstance(error, Hl7BridgeError) else f"a defect ({type(error).__name__})")
             except Exception:  # noqa: S110 - who is told may fail as well; the work goes on
                 pass
             if stopping():

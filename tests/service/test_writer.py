@@ -138,8 +138,12 @@ def test_a_log_that_is_removed_while_nobody_sends_is_told_once_and_saved(tmp_pat
     writer.join(20)
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(StoreError("the disk is full"), "the disk is full"), (OSError("a value"), "a defect (OSError)")],
+)
 def test_a_store_that_does_not_open_refuses_whoever_waits_and_is_tried_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
 ) -> None:
     """As after a defect that ended the work, on a disk that is full by then."""
     answers, said, tries = Answers(), [], []
@@ -148,7 +152,7 @@ def test_a_store_that_does_not_open_refuses_whoever_waits_and_is_tried_again(
     def opens():
         tries.append(1)
         if len(tries) < 3:
-            raise StoreError("the disk is full")
+            raise error
         return open_store(tmp_path / "store.db")
 
     writer = StoreWriter(opens, lambda call: call(), failed=said.append)
@@ -161,7 +165,7 @@ def test_a_store_that_does_not_open_refuses_whoever_waits_and_is_tried_again(
     assert answers.next()[1] is not None
     writer.stop()
     writer.join(20)
-    assert said == ["a defect (StoreError)"] * 2
+    assert said == [told] * 2
 
 
 def test_who_is_told_of_a_commit_may_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,7 +87,7 @@ class StoreWriter(threading.Thread):
     def _work(self) -> None:
         try:
             store = self._open_store()
-        except StoreError:
+        except Exception:
             self._refuse_all()
             raise
         try:
