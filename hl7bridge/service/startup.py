@@ -222,6 +222,7 @@ def start_listener(settings: Settings, reactor: Any, arguments: Sequence[str], *
         reactor.callFromThread,
         room=room.left,
         committed=hint,
+        at_end_of_turn=partial(reactor.callLater, 0),
         failed=lambda text: log.error("store failed, messages refused", error=text),
     )
     commits = Commits(writer, reactor.callFromThread)

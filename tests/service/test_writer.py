@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hl7bridge.errors import StoreError
-from hl7bridge.service.inbound.writer import StoreWriter
+from hl7bridge.service.inbound.writer import TOGETHER, StoreWriter
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.store import Acknowledgment, AcknowledgmentState, MessageState, NewMessage
 
@@ -59,6 +59,35 @@ def test_answers_come_in_order_and_a_duplicate_finds_the_first(tmp_path: Path) -
     assert [name for name, _ in got] == ["a", "b", "a"]
     assert got[2][1].duplicate_of == got[0][1].message_id
     assert committed
+
+
+@pytest.mark.parametrize(("came", "before_the_end", "commits"), [(1, [], 1), (5, [], 1), (TOGETHER + 2, [TOGETHER], 2)])
+def test_what_comes_in_one_turn_of_the_reactor_is_committed_together(
+    tmp_path: Path, came: int, before_the_end: list[int], commits: int
+) -> None:
+    answers, ends = Answers(), []
+    store = open_store(tmp_path / "store.db")
+    accept, sizes = store.inbox.accept, []
+
+    def counted(messages, now):
+        sizes.append(len(messages))
+        return accept(messages, now)
+
+    store.inbox.accept = counted
+    writer = writer_on(lambda: store, at_end_of_turn=ends.append)
+    for number in range(came):
+        assert writer.put(new(str(number)), answers.to(str(number)))
+    got = [answers.next()[0] for _ in range(sum(before_the_end))]
+    assert sizes == before_the_end
+    assert writer.backlog == 10 * (came - len(got))
+    for end in ends:
+        end()
+    got += [answers.next()[0] for _ in range(came - len(got))]
+    writer.stop()
+    writer.join(20)
+    assert got == list(map(str, range(came)))
+    assert len(sizes) == commits
+    assert writer.backlog == 0
 
 
 @pytest.mark.parametrize("error", [StoreError("the disk is full"), RuntimeError("a defect"), MemoryError()])

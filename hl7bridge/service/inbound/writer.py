@@ -1,6 +1,8 @@
 """The thread that owns the accept connection: it drains its queue, commits once, and hands every answer back in one call.
 
-No commit window by clock: while one commit syncs, the next batch gathers by itself (facts/performance.md section 3).
+No commit window by clock: while one commit syncs, the next batch gathers by itself (facts/performance.md section 3). What
+one turn of the reactor brings is handed over together, or some at a time: a thread that is woken for each message competes
+with the reactor for the interpreter, and commits few at a time.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from hl7bridge.errors import Hl7BridgeError, StoreError
 from hl7bridge.service.lasting import lasting
 from hl7bridge.store.store import Accepted, AcknowledgmentState, NewMessage, Store
 
-BATCH = 512  # messages a commit; more would let the first of them wait too long
+BATCH = 512  # messages a commit, or a few more; otherwise the first of them would wait too long
+TOGETHER = 16  # messages that do not wait for the end of a turn: they are committed while others are translated
 MARK_EVERY = 64  # acknowledgments handed to a socket are noted in groups, off the way of the next answer
 IDLE = 0.5  # seconds without a message after which such notes are written
 
@@ -41,21 +44,25 @@ class StoreWriter(threading.Thread):
         committed: Callable[[], None] = lambda: None,
         failed: Callable[[str], None] = lambda _: None,
         limit: int = 10_000,
+        at_end_of_turn: Callable[[Callable[[], None]], object] = lambda call: call(),
     ) -> None:
         """`room()` says whether there is room for messages. `committed()` is called on this thread after each commit (to
         wake the delivery role), `failed(text)` after each failed one. `limit`: messages that may wait before `put`
-        refuses."""
+        refuses. `at_end_of_turn(call)` calls it once the reactor has read what is there: what was `put` is handed to this
+        thread then."""
         super().__init__(name="store-writer", daemon=True)
         self._open_store, self._call_in_reactor = open_store, call_in_reactor
         self._room, self._committed, self._failed = room, committed, failed
-        self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
+        self._at_end_of_turn = at_end_of_turn
+        self._turn: list[_Entry] = []
+        self._queue: queue.SimpleQueue[list[_Entry] | None] = queue.SimpleQueue()
         self._marks: list[tuple[int, str, AcknowledgmentState]] = []
         self._marks_lock = threading.Lock()
         self._limit = limit
         self._stopping = False
         self._files_gone = False  # told once while nobody sends, and with each refusal
-        self._queued_bytes = 0  # counted up by the thread that puts,
-        self._written_bytes = 0  # and by the thread that writes: two counters need no lock
+        self._queued = self._queued_bytes = 0  # counted up by the thread that puts,
+        self._written = self._written_bytes = 0  # and by the thread that writes: two counters need no lock
 
     @property
     def backlog(self) -> int:
@@ -64,11 +71,21 @@ class StoreWriter(threading.Thread):
 
     def put(self, message: NewMessage, answer: Answer) -> bool:
         """Queue a message; False when too many wait already (the sender is refused and keeps its message)."""
-        if self._queue.qsize() >= self._limit:
+        if self._queued - self._written >= self._limit:
             return False
+        self._queued += 1
         self._queued_bytes += message.size
-        self._queue.put(_Entry(message, answer))
+        self._turn.append(_Entry(message, answer))
+        if len(self._turn) == 1:
+            self._at_end_of_turn(self._hand_over)
+        if len(self._turn) >= TOGETHER:
+            self._hand_over()
         return True
+
+    def _hand_over(self) -> None:
+        turn, self._turn = self._turn, []
+        if turn:
+            self._queue.put(turn)
 
     def note(self, message_id: int, kind: str, state: AcknowledgmentState) -> None:
         """Remember what became of an acknowledgment; written in groups, from any thread."""
@@ -129,13 +146,13 @@ class StoreWriter(threading.Thread):
         except queue.Empty:
             return [], False
         entries: list[_Entry] = []
-        entry = first
-        while entry is not None:
-            entries.append(entry)
+        turn = first
+        while turn is not None:
+            entries += turn
             if len(entries) >= BATCH:
                 return entries, False
             try:
-                entry = self._queue.get_nowait()
+                turn = self._queue.get_nowait()
             except queue.Empty:
                 return entries, False
         return entries, True
@@ -156,6 +173,7 @@ class StoreWriter(threading.Thread):
         self._committed()
 
     def _hand_back(self, entries: list[_Entry], accepted: Iterable[Accepted | None]) -> None:
+        self._written += len(entries)
         self._written_bytes += sum(entry.message.size for entry in entries)
         pairs = list(zip(entries, accepted, strict=True))
 
