@@ -112,6 +112,9 @@ class Peer:
                     self.received.append(event.body)
                     answers = self.answers(event.body)
                     if answers is None:
+                        connection.shutdown(socket.SHUT_WR)
+                        while connection.recv(65536):
+                            pass  # closed with something unread, the answers on their way would be lost
                         return
                     for answer in answers:
                         connection.sendall(frame(answer))
