@@ -20,10 +20,10 @@ PACKAGE = Path(hl7bridge.__file__).parent
 # Functions that remember without `remembered`: their arguments are settings, packaged names, our own texts, or single
 # characters of MSH-1 and MSH-2. What a command remembers ends with it.
 OF_SETTINGS = {
+    "mapping.plain.compiled": {"compiled_for"},
     "mapping.rules.plans": {"plans_for"},
     "mapping.rules.tables": {"_text", "packaged"},
     "store.queue.moves": {"_update"},
-    "mapping.rules.draft": {"_warning", "_unmapped"},  # our own texts and numbers
     "mapping.rules.reading": {"reader_of"},
     "mapping.rules.shapes": {"glances"},
     "model.provenance": {"of", "read"},  # names of fields, as we write them

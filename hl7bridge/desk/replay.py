@@ -80,7 +80,7 @@ class Planner:
             "action": change.action.value if change else "",
             "source_key": change.source_key if change else record.echo.key,
             "effective": change.effective if change else "",
-            "findings": [asdict(finding) for finding in record.findings],
+            "findings": [finding.as_data() for finding in record.findings],
             "destinations": [self._planned(feed, name, change) for name in feed.destinations] if change else [],
         }
 

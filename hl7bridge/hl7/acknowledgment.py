@@ -18,7 +18,7 @@ hold counts as empty: the sender of a shifted MSH still gets its answer.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -383,8 +383,8 @@ def _with_text(listed: list[Finding], code: str, text: str, version: Version) ->
 def _write_err(writer: _Writer, listed: Sequence[Finding], left_out: Sequence[Finding]) -> None:
     """ERR from 2.5 on, one per finding: ERR-2 location, ERR-3 table 0357, ERR-4 severity, ERR-5 our code, ERR-8 text."""
     if left_out:
-        more = replace(left_out[0], local="more-findings", text=f"{len(left_out)} more are not listed", location=None)
-        listed = [*listed, replace(more, position=0)]
+        more = left_out[0]._replace(local="more-findings", text=f"{len(left_out)} more are not listed", location=None)
+        listed = [*listed, more._replace(position=0)]
     for finding in listed:
         writer.segment(
             "ERR",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from hl7bridge.hl7.boundaries import message_uses_line_feeds
 from hl7bridge.hl7.message import Message
@@ -48,7 +48,7 @@ class Numbering:
         if not self.positions:
             return record
         findings = tuple(self.finding(finding) for finding in record.findings)
-        return replace(record, position=record.position + self.positions, findings=findings)
+        return record._replace(position=record.position + self.positions, findings=findings)
 
     def finding(self, finding: Finding) -> Finding:
         """A finding about a record of the part, as one of the whole message."""

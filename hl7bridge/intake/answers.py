@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -49,7 +48,7 @@ def application_with_lines(
         echo, level = echoed(master_file, message.separators, version)
     else:
         # Without MFA the text of the message says of its one record what is still to come, and no finding is of an MFE.
-        findings = [finding if finding.location else replace(finding, position=0) for finding in findings]
+        findings = [finding if finding.location else finding._replace(position=0) for finding in findings]
         text = text or (lines[0].text if len(lines) == 1 and lines[0].success else "")
     return build(
         message.header,

@@ -392,7 +392,7 @@ class Intake:
             peer,
             MessageState.REFUSED,
             raw if keep else None,
-            records=(NewRecord(Record(1, RecordEcho(), None, (replace(error.finding, position=1),))),),
+            records=(NewRecord(Record(1, RecordEcho(), None, (error.finding._replace(position=1),))),),
             acknowledgments=acks,
             note=error.finding.local,
             size=size,

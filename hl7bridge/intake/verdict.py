@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from hl7bridge.errors import UnreadableMessage
@@ -233,7 +233,7 @@ class PerKey:
         text = f"more than {self._most} records of one person (limits.max_records_per_key of the feed): not taken"
         place = Location("MFE", record.position, 4)
         finding = Finding(TOO_MANY, "too-many-records", text, Severity.ERROR, place, record.position)
-        return replace(record, change=None, findings=(*record.findings, finding))
+        return record._replace(change=None, findings=(*record.findings, finding))
 
 
 def _with_deliveries(records: Iterable[Record], deliveries: Deliveries) -> tuple[NewRecord, ...]:

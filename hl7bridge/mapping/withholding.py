@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 
 from hl7bridge.mapping.rules.draft import Draft
+from hl7bridge.mapping.rules.tables import Codes
 
 HOME, WORK, UNTYPED = "home", "work", "untyped"
 
@@ -32,10 +33,26 @@ def address_kind(draft: Draft, repetition: str) -> str:
     Of work is what the table in force calls so (B, O, S), and what is temporary (C) at an organisation (XAD.19). An address
     without a type may be anybody's home; so may one for mail, one that is legal, or bad.
     """
-    kind, addressee = draft.reader.code(repetition, 7), draft.reader.parts(repetition)[18]
+    return address_kind_of(draft.row.codes, draft.reader.code(repetition, 7), draft.reader.parts(repetition)[18])
+
+
+def address_kind_of(codes: Codes, kind: str, addressee: str) -> str:
+    """The same of a type and XAD.19."""
     if kind in _ADDRESSES_AT_HOME:
         return HOME
-    return WORK if draft.row.codes.get(kind) == WORK or (kind == "C" and addressee) else HOME
+    return WORK if codes.get(kind) == WORK or (kind == "C" and addressee) else HOME
+
+
+def kind_of_use(codes: Codes, use: str) -> str:
+    """By a use of table 0201 alone: "home", "work", or "" for answering services, pagers and network addresses."""
+    if use.upper() in _TELEPHONES_AT_HOME or codes.get(use) == HOME:
+        return HOME
+    return WORK if codes.get(use) == WORK else ""
+
+
+def sounds_like_home(text: str) -> bool:
+    """Whether a text with no use beside it may be said to be of a home."""
+    return _HOME_WORDS.search(text) is not None or _OF_OLD_TEXT.search(text) is not None
 
 
 def telecom_kind(draft: Draft, parts: Sequence[str]) -> str:
@@ -45,10 +62,9 @@ def telecom_kind(draft: Draft, parts: Sequence[str]) -> str:
     """
     text, use, equipment = parts[:3]
     mark = equipment if use == "C" and len(equipment) == 1 else ""
-    if use.upper() in _TELEPHONES_AT_HOME or draft.row.codes.get(use) == HOME:
-        return HOME
-    if use in draft.row.codes and not mark:
-        return WORK if draft.row.codes[use] == WORK else ""
+    codes = draft.row.codes
+    if use.upper() in _TELEPHONES_AT_HOME or codes.get(use) == HOME or (use in codes and not mark):
+        return kind_of_use(codes, use)
     mark = mark or ((found := _OF_OLD_TEXT.search(text)) and found[1]) or ""
     unknown = "" if mark else use  # a code of nobody's table, which may be a word
     comment = " ".join((text.lstrip("0123456789+()-. "), unknown, parts[8]))

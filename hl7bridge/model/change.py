@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from dataclasses import field as dataclass_field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -49,8 +48,7 @@ class ElementValue(NamedTuple):
     kind: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class StaffIdentifier:
+class StaffIdentifier(NamedTuple):
     """An identifier of the person as the message gives it.
 
     `system` is the absolute URI that the standard or the feed's table gives its assigning authority, "" if none;
@@ -63,7 +61,7 @@ class StaffIdentifier:
     authority: str = ""
     type_code: str = ""
     provenance: Provenance = NO_FIELD
-    extra: JsonObject = dataclass_field(default_factory=dict)
+    extra: JsonObject = {}  # noqa: RUF012  # of those who say nothing more: never changed
 
 
 @dataclass(frozen=True, slots=True)

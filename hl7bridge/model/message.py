@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any, NamedTuple
 
 from hl7bridge.model.change import StaffChange
 from hl7bridge.model.provenance import Location
@@ -26,8 +27,7 @@ class Refusal(StrEnum):
     MIXED = "mixed"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """Something to say about a message: becomes an ERR segment, a line of `map explain`, a reason for a hold.
 
     `code` is of HL7 table 0357 ("101" required field missing). `local` is our own stable code ("unmapped-authority").
@@ -41,9 +41,12 @@ class Finding:
     location: Location | None = None
     position: int = 0
 
+    def as_data(self) -> dict[str, Any]:
+        """Its parts by name, for JSON."""
+        return self._asdict() | {"location": self.location._asdict() if self.location else None}
 
-@dataclass(frozen=True, slots=True)
-class RecordEcho:
+
+class RecordEcho(NamedTuple):
     """What MFA repeats of a record: MFE-1, MFE-2, MFE-4 and MFE-5 as sent, still escaped, all repetitions."""
 
     event: str = ""
@@ -52,8 +55,7 @@ class RecordEcho:
     key_type: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One record of a message: its staff change, or, where there is none, the findings that say why.
 
     `change` None without an ERROR finding means: nothing to do (a placeholder person), success.

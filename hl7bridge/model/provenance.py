@@ -7,12 +7,12 @@ import re
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from functools import lru_cache
+from typing import NamedTuple
 
 _PLACE = re.compile(r"([A-Z][A-Z0-9]{2})(?:[\[(](\d+)[\])])?(?:-(\d+)(?:\[(\d+)\])?(?:\.(\d+))?)?")
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(NamedTuple):
     """A place in a message, as ERR-2 (ERL) gives it. All numbers are 1-based; 0 says "not narrower than this".
 
     `occurrence` counts the segments of that name in the message: the second STF is ("STF", 2).

@@ -6,7 +6,6 @@ import json
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from hl7bridge.model import DeliveryState, Record, Result, read_json
@@ -206,7 +205,7 @@ class Lookups(StorePart):
                     "local": row["local"],
                     "http_status": row["http_status"],
                     "exchanges": exchanges_from_text(row["exchanges"]),
-                    "warnings": [asdict(finding) for finding in findings_from_text(row["warnings"])],
+                    "warnings": [finding.as_data() for finding in findings_from_text(row["warnings"])],
                     **interactions_from_bytes(row["codec"], row["interactions"]),
                 }
                 for row in self._dicts("SELECT * FROM attempt WHERE delivery_id = ? ORDER BY number", (delivery["id"],))
@@ -291,8 +290,8 @@ def _record_dict(record: Record, deliveries: Iterable[dict[str, Any]]) -> dict[s
     return {
         "position": record.position,
         "failed": record.failed,
-        "echo": asdict(record.echo),
-        "findings": [asdict(finding) for finding in record.findings],
+        "echo": record.echo._asdict(),
+        "findings": [finding.as_data() for finding in record.findings],
         "change": read_json(record.change.to_json()) if record.change else None,
         "deliveries": list(deliveries),
     }

@@ -121,7 +121,7 @@ def test_differences_that_cannot_be_written_down_are_left_out(bench: Running) ->
 
 def test_a_large_file_is_written_out_while_its_destination_is_paused(bench: Running) -> None:
     parts = tuple(
-        pack([replace(one, record=replace(one.record, position=number)) for one in message(f"K{number}").records])
+        pack([replace(one, record=one.record._replace(position=number)) for one in message(f"K{number}").records])
         for number in range(1, 2 * WRITE_OUTS + 2)
     )
     [large] = bench.store.inbox.accept([replace(message("large"), records=(), parts=parts)], time.time())

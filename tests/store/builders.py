@@ -111,7 +111,7 @@ def message(
         if given is not None:
             keys = tuple(lane) if lane is not None else (f"{feed}/{given.source_key}",)
             deliveries = tuple(NewDelivery(name, keys, not_before, order_time) for name in destinations)
-        findings = () if given is not None else (replace(FAILED, position=position),)
+        findings = () if given is not None else (FAILED._replace(position=position),)
         records.append(NewRecord(record(given, position, findings), deliveries))
     raw = f"MSH|{control_id}|{content}".encode()
     return NewMessage(

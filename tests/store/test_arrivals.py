@@ -56,9 +56,9 @@ def test_its_rows_are_those_of_a_message_that_is_stored_at_once(tmp_path: Path, 
     changes += [change("away", Action.DEACTIVATE, temporary=True), change("absent", active=False)]
     whole = message(*changes, None, not_before=LATER, destinations=["main", "other"])
     first = whole.records[0]
-    told_twice = (told, replace(told, location=None))
+    told_twice = (told, told._replace(location=None))
     whole = replace(
-        whole, records=(NewRecord(replace(first.record, findings=told_twice), first.deliveries), *whole.records[1:])
+        whole, records=(NewRecord(first.record._replace(findings=told_twice), first.deliveries), *whole.records[1:])
     )
     part = pack(whole.records) if form == "present" else packed_as_at_first(whole.records)
     rows = []

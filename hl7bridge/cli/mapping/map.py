@@ -145,7 +145,7 @@ def _as_data(found: Explanation | MessageError, withheld: Withheld) -> dict[str,
         "withheld": {name: [asdict(row) for row in rows] for name, rows in withheld(found).items()},
         "unknown_segments": [asdict(row) for row in found.segments],
         "unmapped_codes": [asdict(row) for row in found.unmapped],
-        "findings": [asdict(finding) for finding in found.findings],
+        "findings": [finding.as_data() for finding in found.findings],
         "fields": {
             "valued": found.valued,
             "used": found.used,
@@ -187,7 +187,7 @@ def _show(found: Explanation | MessageError, withheld: Withheld, everything: boo
     )
     if found.findings:
         output.show("findings")
-        msg.show_findings([asdict(finding) for finding in found.findings], "    ")
+        msg.show_findings([finding.as_data() for finding in found.findings], "    ")
     _show_list("remarks", remarks(found.message))
     segments = len(found.message.segments)
     output.show(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -153,7 +153,7 @@ def _record_data(record: Record) -> dict[str, Any]:
         "position": record.position,
         "failed": record.failed,
         "change": read_json(record.change.to_json()) if record.change else None,
-        "findings": [asdict(finding) for finding in record.findings],
+        "findings": [finding.as_data() for finding in record.findings],
     }
 
 

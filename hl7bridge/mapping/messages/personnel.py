@@ -103,7 +103,7 @@ class PersonnelMessage(Opening):
         message = self.envelope.message
         record = self._record([*dropwhile(lambda segment: segment.name in BEFORE_RECORDS, message.segments)])
         quoted = message.line_feed_findings(message.segments, record.position)
-        yield replace(record, findings=(*record.findings, *quoted)) if quoted else record
+        yield record._replace(findings=(*record.findings, *quoted)) if quoted else record
 
     def _record(self, group: list[Segment]) -> Record:
         if len(group) > self.envelope.rules.caps.record_segments:

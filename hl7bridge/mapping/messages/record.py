@@ -7,7 +7,7 @@ StaffChange of an STF and the segments that go with it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -15,10 +15,10 @@ from hl7bridge.hl7.message import Message, Segment
 from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.mapping.messages import events
 from hl7bridge.mapping.messages.effective import PARTIAL, PARTIAL_TEXT, When, effective
+from hl7bridge.mapping.plain.compiled import compiled_for
 from hl7bridge.mapping.rules.draft import Draft, Envelope, Plan, Purpose, Row, Trace
 from hl7bridge.mapping.rules.employment import end_of_employment, roles_of
 from hl7bridge.mapping.rules.identifiers import NPI, SSN, type_of_authority
-from hl7bridge.mapping.rules.plans import plans_for
 from hl7bridge.mapping.rules.reading import FieldReader, reader_of
 from hl7bridge.mapping.rules.standing import settle
 from hl7bridge.mapping.rules.times import instant, is_doubtful, is_exact
@@ -82,7 +82,8 @@ class Opening:
         # For the order of messages: to the second, and one instant.
         precise = reader.parts(reader.repetitions(header.message_time)[0])[1] in ("", "S")
         self.message_time_exact = moment is not None and is_exact(sent) and precise and not is_doubtful(sent, zone)
-        self.envelope = Envelope(message, rules, reader, version, zone, now, plans_for(rules), trace)
+        plans = compiled_for(rules, message.separators, message.codec, zone)
+        self.envelope = Envelope(message, rules, reader, version, zone, now, plans, trace)
 
     def records(self) -> Iterator[Record]:
         """The records of the message, in order."""
@@ -173,7 +174,7 @@ class Opening:
         """A record to be read. What it says of a certificate that has ended is dated by what the event says so far."""
         draft = Draft(self.envelope, position, key, purpose)
         draft.when = when
-        draft.effective, _ = effective(when, self.envelope.now, ends=purpose.ending or purpose.revokes)
+        draft.effective, draft.doubt = effective(when, self.envelope.now, ends=purpose.ending or purpose.revokes)
         return draft
 
     def _read(self, draft: Draft, staff: Segment | None, group: list[Segment]) -> None:
@@ -204,8 +205,7 @@ class Opening:
             assert staff is not None, "only an ending goes without STF"
             has_family = self._check_name(draft, action, staff)
             _check_numbers(draft)
-            of_each = Counter(place.partition("-")[0] for place in draft.misfits)
-            if max(of_each.values(), default=0) >= SHIFT_LIMIT:  # of one segment: what is shifted is a segment
+            if _is_shifted(draft.misfits):
                 text = "several values are not what their fields hold: the fields of this record are shifted"
                 draft.say(Severity.ERROR, "102", "shifted-fields", text, number=0)
                 draft.findings.insert(0, draft.findings.pop())  # it explains the others
@@ -243,8 +243,9 @@ class Opening:
     def _date(self, draft: Draft, *, ends: bool, decides: bool) -> None:
         """When the record applies. A doubt about that concerns only what `decides` whether somebody is here, or may do
         something: other content of a record whose time cannot be read is due at once."""
-        draft.effective, doubt = effective(draft.when, self.envelope.now, ends=ends)
-        draft.undated = doubt if decides else ""
+        if ends != (draft.purpose.ending or draft.purpose.revokes):
+            draft.effective, draft.doubt = effective(draft.when, self.envelope.now, ends=ends)
+        draft.undated = draft.doubt if decides else ""
         if draft.undated == PARTIAL:
             place = draft.when.place
             text = f"{place} {PARTIAL_TEXT}"
@@ -302,9 +303,19 @@ class Opening:
         return False
 
 
+def _is_shifted(misfits: Collection[str]) -> bool:
+    """Whether so many fields of one segment hold what is not theirs: what is shifted is a segment."""
+    if len(misfits) < SHIFT_LIMIT:
+        return False
+    return max(Counter(place.partition("-")[0] for place in misfits).values()) >= SHIFT_LIMIT
+
+
 def _check_numbers(draft: Draft) -> None:
     """Of a number that everybody has once (NPI, SSN) a record holds one: two are of two people, and neither is guessed."""
+    systems = [one.system for one in draft.identifiers]
     for system in (NPI, SSN):
+        if systems.count(system) < 2:
+            continue
         found = {one.value: one for one in draft.identifiers if one.system == system}
         if len(found) > 1:
             text = "two numbers of a kind that everybody has once: one of them is somebody else's"

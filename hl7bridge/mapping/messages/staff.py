@@ -34,6 +34,7 @@ from hl7bridge.model import (
     Translation,
 )
 
+_ERROR, _UNKNOWN, _OTHER = Severity.ERROR, NamedFile.UNKNOWN, NamedFile.OTHER  # asked for each record
 SLICE = 10
 """Records translated between two calls of `pause`."""
 
@@ -208,12 +209,13 @@ class MasterFile(Opening):
         if not self.envelope.message.line_feed_is_text:
             return record
         quoted = self.envelope.message.line_feed_findings((entry, *group), position)
-        return replace(record, findings=(*record.findings, *quoted)) if quoted else record
+        return record._replace(findings=(*record.findings, *quoted)) if quoted else record
 
     def _read_record(self, position: int, entry: Segment, group: list[Segment]) -> Record:
         envelope = self.envelope
         reader = envelope.reader
-        fields = [*entry.text.split(reader.field), "", "", "", "", ""]
+        sent = entry.text.split(reader.field)
+        fields = [*sent, "", "", "", "", ""]
         echo = RecordEcho(fields[1], fields[2], fields[4], fields[5])
 
         def refused(code: str, local: str, text: str, location: Location) -> Record:
@@ -225,11 +227,12 @@ class MasterFile(Opening):
         if len(group) > envelope.rules.caps.record_segments:
             return refused(*structure.too_many(envelope.rules.caps), at(0))
         event = reader.first(echo.event)
-        meaning = envelope.rules.codes["0180"].get(event)
+        events_of_records = envelope.rules.codes["0180"]
+        meaning = events_of_records.get(event)
         if structure.repeats(reader, echo.event):
             text = "MFE-1 repeats with different values: nobody can say which of them counts"
             return refused("198", "field-repeats", text, at(1))
-        if structure.fields_beyond(entry):
+        if structure.fields_beyond(sent):
             text = "MFE goes on behind its last field: the beginning of another segment may stand in it"
             return refused("100", "segment-glued", text, at(0))
         if not event:
@@ -248,7 +251,6 @@ class MasterFile(Opening):
         if staff is None and not purpose.ending:
             text = "STF is missing: the record has no content"
             return refused("100", "segment-missing", text, Location("STF", entry.occurrence))
-        events_of_records = self.envelope.rules.codes["0180"]
         if (fault := structure.fault_of(group, self.allowed, entry, events_of_records)) is not None:
             return refused(*fault)
         if reader.first(echo.key_type) in _SIMPLE_TYPES and reader.parts(echo.key)[1] and not reader.parts(echo.key)[2]:
@@ -263,13 +265,13 @@ class MasterFile(Opening):
             text = "the beginning of another segment stands in a field of this one: the end of a segment was lost"
             return refused("100", "segment-glued", text, Location(found.name, found.occurrence))
 
-        of_staff = any(segment.name in _OF_STAFF for segment in group)
-        if self.names is NamedFile.OTHER and not of_staff:
+        of_staff = staff is not None or any(segment.name in _OF_STAFF for segment in group)
+        if self.names is _OTHER and not of_staff:
             return refused("201", *_OTHER_FILE)
-        if reader.key(echo.key) == "":
+        if source is not MFE_4 and reader.key(echo.key) == "":
             # MFA-5 is required: it names the record by the key that was found.
             key_type = echo.key_type if reader.first(echo.key_type) in _PLAIN_KEYS else ""
-            echo = replace(echo, key=escape(key, envelope.message.separators), key_type=key_type)
+            echo = echo._replace(key=escape(key, envelope.message.separators), key_type=key_type)
         if self.other_file and not purpose.ending:
             text = "by the site's map this master file (MFI-1) holds no practitioners"
             place = Location("MFI", field=1)
@@ -297,9 +299,9 @@ class MasterFile(Opening):
         self._read(draft, staff, group)
         change = self._change(draft, staff)
         for finding in findings:
-            if finding.severity is Severity.ERROR:
+            if finding.severity is _ERROR:
                 change = None
-        if change is not None and self.names is NamedFile.UNKNOWN and not of_staff:
+        if change is not None and self.names is _UNKNOWN and not of_staff:
             change = replace(change, undated=UNKNOWN_FILE)
             text = "MFI-1 is neither STF nor PRA, and without an STF nothing says that the record is about staff: held"
             findings.append(Finding("103", UNKNOWN_FILE, text, Severity.WARNING, Location("MFI", field=1), position))

@@ -10,7 +10,7 @@ way to treat somebody who leaves.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -142,6 +142,6 @@ def glued(reader: FieldReader, segments: Iterable[Segment], key: str, events: Co
     return None
 
 
-def fields_beyond(entry: Segment) -> bool:
-    """Whether an MFE has fields that no version of the standard gives it."""
-    return entry.fields > _MFE_FIELDS and any(map(entry.raw, range(_MFE_FIELDS + 1, entry.fields + 1)))
+def fields_beyond(entry: Sequence[str]) -> bool:
+    """Whether an MFE, its name before its fields, has fields that no version of the standard gives it."""
+    return len(entry) > _MFE_FIELDS + 1 and any(entry[_MFE_FIELDS + 1 :])

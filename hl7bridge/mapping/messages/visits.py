@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from hl7bridge.errors import MessageError
@@ -243,7 +243,7 @@ class VisitMessage(Opening):
             event_field=self.event_field,
             only_if_missing=True,
         )
-        findings = tuple(replace(finding, position=position) for finding in draft.findings)
+        findings = tuple(finding._replace(position=position) for finding in draft.findings)
         return Record(position, RecordEcho(), change, findings)
 
     def _identifiers_of_the_patient(self) -> frozenset[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from hl7bridge.hl7.message import Message, Segment
@@ -31,6 +30,7 @@ from hl7bridge.model import Action, ElementValue, Finding, Location, Provenance,
 
 FieldRule = Callable[["Draft", "Row", str], None]
 SegmentRule = Callable[["Draft"], None]
+QuickRule = Callable[["Draft", "Row", str], bool]
 Condition = Callable[["Draft", "Row", str], bool]
 
 FIELD_RULES: dict[str, FieldRule] = {}
@@ -58,6 +58,7 @@ class Row:
     field tells who the person is or in what standing, so that a lifecycle event reads it, too. Of a site's rows alone:
     `when` is the condition without which the row is passed over, `authority` the one that the sender does not name.
     `data_type`: of the values, as `shapes` tells them; "" = anything. `single`: it may not repeat with different values.
+    `quick`: reads the field where it is as most senders write it, and says whether it did (`mapping.plain`).
     """
 
     number: int
@@ -72,10 +73,15 @@ class Row:
     authority: str = ""
     data_type: str = ""
     single: bool = False
+    quick: QuickRule | None = None
     provenance: Provenance = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "provenance", Provenance.read(self.label))
+
+    def places(self, most: int) -> tuple[Provenance, ...]:
+        """The field at each of its first repetitions."""
+        return tuple(self.provenance.at(number) for number in range(1, most + 1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,12 +89,15 @@ class Plan:
     """How a segment is read: by a segment rule, or field by field (rows by number).
 
     `deciding`: the rows that a lifecycle event reads; `identifying`: those that tell who the person is.
+    `unread`: the fields that no rule reads, up to the last one of the standard or of a rule, which is field `last`.
     """
 
     segment_rule: SegmentRule | None
     rows: Mapping[int, Row]
     deciding: Mapping[int, Row]
     identifying: Mapping[int, Row]
+    unread: Sequence[int]
+    last: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,35 +236,10 @@ def _beside(fields: Sequence[str], last: int) -> int:
     return last + 1 if any(fields[last + 1 :]) else 0
 
 
-@lru_cache(maxsize=4096)
-def _warning(
-    code: str,
-    local: str,
-    text: str,
-    segment: str,
-    occurrence: int,
-    field: int,
-    repetition: int,
-    component: int,
-    position: int,
-) -> Finding:
-    """Message after message has the same to say, and a finding never changes."""
-    location = Location(segment, occurrence, field, repetition, component)
-    return Finding(code, local, text, Severity.WARNING, location, position)
-
-
-@lru_cache(maxsize=4096)
-def _unmapped(
-    table: str, lost: bool, segment: str, occurrence: int, field: int, repetition: int, component: int, position: int
-) -> Finding:
-    severity = Severity.WARNING if lost else Severity.INFORMATION
-    text = f"no entry in table {table} for this code: {'it is left out' if lost else 'it is sent as text'}"
-    location = Location(segment, occurrence, field, repetition, component)
-    return Finding("103", "unmapped-code", text, severity, location, position)
-
-
+_WARNING = Severity.WARNING
 _STATES = frozenset({"active_flag", "death_indicator", "real_person", "reactivation_approval"})
 _NEVER_CLEARED = frozenset({"primary_key", "active_flag"})
+_SHORTEST_UNREAD = 6  # characters: what is no longer is none of the forms
 NOTHING_SAID = When()
 _UNBOUNDED: tuple[Bound | None, Bound | None] = (None, None)
 
@@ -269,6 +253,7 @@ class Draft:
         "cleared",
         "codes",
         "dead",
+        "doubt",
         "effective",
         "ended_for",
         "ends",
@@ -296,6 +281,7 @@ class Draft:
         "said",
         "segment",
         "shifted",
+        "shifts",
         "starts",
         "title",
         "trace",
@@ -312,11 +298,13 @@ class Draft:
         self.reader = envelope.reader
         self.codes = envelope.rules.codes
         self.zone = envelope.zone
+        self.shifts = envelope.rules.site.shifts
         self.trace = envelope.trace
         self.position = position
         self.key = key
         self.when = NOTHING_SAID
         self.effective = ""
+        self.doubt = ""
         self.undated = ""
         # where we are
         self.segment: Segment
@@ -359,7 +347,7 @@ class Draft:
         self.segment = segment
         self.plan = plan
         self.fields = fields = segment.text.split(self.reader.field)
-        if segment.name in self.envelope.rules.site.shifts:
+        if segment.name in self.shifts:
             self.fields = fields = self.envelope.rules.site.straightened(segment.name, fields)
         if segment.text.count(self.reader.repetition) >= self.envelope.rules.caps.repetitions:
             self._refuse_repetitions(fields)
@@ -368,15 +356,21 @@ class Draft:
         if plan.segment_rule is not None:
             plan.segment_rule(self)
             return
-        for number, raw in enumerate(fields):
-            if raw and (row := rows.get(number)) is not None:
+        sent, traced = len(fields), self.trace is not None
+        for number, row in rows.items():
+            if number < sent and (raw := fields[number]):
                 self.row = row
-                if row.when is not None and not row.when(self, row, raw):
-                    self.leave(f"{row.when.__name__} does not hold")
-                elif NULL in raw and self.reader.is_null(raw):
-                    self.clear()
-                elif row.apply is not None and (raw := self._fitting(row, raw)):
-                    row.apply(self, row, raw)
+                if traced or row.quick is None or not row.quick(self, row, raw):
+                    self.read_field(row, raw)
+
+    def read_field(self, row: Row, raw: str) -> None:
+        """Apply the rule of one field, now the current one, to what was sent."""
+        if row.when is not None and not row.when(self, row, raw):
+            self.leave(f"{row.when.__name__} does not hold")
+        elif NULL in raw and self.reader.is_null(raw):
+            self.clear()
+        elif row.apply is not None and (raw := self.fitting(row, raw)):
+            row.apply(self, row, raw)
 
     def field(self, number: int) -> str:
         """For segment rules: a field of the segment as sent, now the current one; "" where it is empty, null or unmapped."""
@@ -392,7 +386,7 @@ class Draft:
             if NULL in raw and self.reader.is_null(raw):
                 self.clear()
                 return ""
-            raw = self._fitting(row, raw)
+            raw = self.fitting(row, raw)
             if self.trace is not None and raw:
                 self.trace.read.add(self.place)
         return raw
@@ -406,7 +400,7 @@ class Draft:
                 self.say(Severity.ERROR, TOO_MANY, "too-many-repetitions", text, number=number)
                 fields[number] = ""
 
-    def _fitting(self, row: Row, raw: str) -> str:
+    def fitting(self, row: Row, raw: str) -> str:
         """A field without the repetitions that can't be of its data type (said); "" where nothing is left of it."""
         reader = self.reader
         if row.single and reader.repetition in raw and repeats(reader, raw):
@@ -427,14 +421,22 @@ class Draft:
 
     def _look_at_unread(self, fields: list[str]) -> None:
         """Say what stands in a field that no rule reads, and looks like what another one holds."""
-        segment, rows, reader = self.segment, self.plan.rows, self.reader
+        segment, reader = self.segment, self.reader
         last = len(STANDARD.get(segment.name, ()))
         if segment.name in WHOLE and (beside := _beside(fields, last)):
             self.shifted.add((segment.name, segment.occurrence))
             text = "its first field is no number, or it has too many: its fields are shifted, and nothing is made of it"
             self.say(Severity.WARNING, "102", "shifted-field", text, number=beside)
-        for number in [at for at, raw in enumerate(fields) if len(raw) > 6 and at not in rows and at]:
-            raw, data_type = fields[number], type_of_field(segment.name, number) or BEYOND
+        sent, unread = len(fields), self.plan.unread
+        if sent > self.plan.last + 1:
+            unread = [*unread, *range(self.plan.last + 1, sent)]
+        for number in unread:
+            if number >= sent:
+                break
+            raw = fields[number]
+            if len(raw) <= _SHORTEST_UNREAD:
+                continue
+            data_type = type_of_field(segment.name, number) or BEYOND
             if not reader.looks_foreign(raw, data_type):
                 continue
             for place, repetition in enumerate(reader.repetitions(raw), 1):
@@ -467,16 +469,29 @@ class Draft:
 
     def role_value(self, element: str, value: Any, repetition: int = 1) -> None:
         """A value for every role of the person, from the current field; said once where two fields say the same."""
-        if not self._role_says(element, value):
-            self.role.append(ElementValue(element, value, self.provenance(repetition), self.row.rule))
+        self.role_gets(ElementValue(element, value, self.provenance(repetition), self.row.rule))
         if self.trace is not None:
             given, provenance = f"PractitionerRole.{element}", self.provenance(repetition)
             self.trace.entries.append(TraceEntry(self.place, given, value, provenance, self.row.rule))
 
-    def _role_says(self, element: str, value: Any) -> bool:
+    def role_gets(self, given: ElementValue) -> None:
+        """The same, made already."""
+        element, value = given.element, given.value
         if len(self.role) > FEW:
-            return self.role_said.has((element, frozen(value)), self.role)
-        return any([have.value == value and have.element == element for have in self.role])  # noqa: C419 (the quicker one)
+            if self.role_said.has((element, frozen(value)), self.role):
+                return
+        else:
+            for have in self.role:
+                if have.value == value and have.element == element:
+                    return
+        self.role.append(given)
+
+    def add_unit(self, unit: Unit) -> None:
+        """A unit that the message lists, from the current field; once."""
+        if self.units_said.has(unit.key, self.units):
+            self.warn("103", "duplicate-role", "the same unit is listed twice: the first stands")
+            return
+        self.units.append(unit)
 
     def share(self, value: ElementValue) -> None:
         """A value of the current field that is the person's and every role's."""
@@ -537,21 +552,17 @@ class Draft:
         number: int | None = None,
     ) -> None:
         """A finding about the current field (or field `number`; 0 = the segment)."""
-        field = self._sent_at(self.row.number if number is None else number)
-        location = Location(self.segment.name, self.segment.occurrence, field, repetition, component)
+        segment = self.segment
+        if number is None:
+            number = self.row.number
+        if segment.name in self.shifts:
+            number = self.envelope.rules.site.sent_at(segment.name, number) or number  # what the sender can look up
+        location = Location(segment.name, segment.occurrence, number, repetition, component)
         self.findings.append(Finding(code, local, text, severity, location, self.position))
 
     def warn(self, code: str, local: str, text: str, repetition: int = 0, component: int = 0) -> None:
         """A warning about the current field."""
-        segment, number = self.segment, self._sent_at(self.row.number)
-        self.findings.append(
-            _warning(code, local, text, segment.name, segment.occurrence, number, repetition, component, self.position)
-        )
-
-    def _sent_at(self, number: int) -> int:
-        """Where the sender has a field of the current segment: a finding names what they can look up."""
-        site, name = self.envelope.rules.site, self.segment.name
-        return (site.sent_at(name, number) or number) if name in site.shifts else number
+        self.say(_WARNING, code, local, text, repetition, component)
 
     def misfit(self, text: str, repetition: int = 0, component: int = 0) -> None:
         """A value that is not what its field holds: perhaps the sender's fields are shifted. Never used, always said."""
@@ -562,10 +573,8 @@ class Draft:
 
     def unmapped(self, code: str, table: str, repetition: int = 0, component: int = 0, *, lost: bool = False) -> None:
         """A code without an entry in its table: information where its text is sent all the same, a warning where not."""
-        row, segment = self.row, self.segment
-        number = self._sent_at(row.number)
-        self.findings.append(
-            _unmapped(table, lost, segment.name, segment.occurrence, number, repetition, component, self.position)
-        )
+        severity = _WARNING if lost else Severity.INFORMATION
+        text = f"no entry in table {table} for this code: {'it is left out' if lost else 'it is sent as text'}"
+        self.say(severity, "103", "unmapped-code", text, repetition, component)
         if self.trace is not None:
             self.trace.unmapped.append((self.row.label, table, code))

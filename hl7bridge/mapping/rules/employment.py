@@ -53,7 +53,7 @@ def roles_of(draft: Draft) -> tuple[tuple[StaffRole, ...], tuple[ElementValue, .
             draft.use(unit, "organization", values[0].value)
             values.extend(general)
         if periods is not None:
-            if any(value.element == "period" for value in values):
+            if "period" in [value.element for value in values]:
                 periods.give_way(unit.names)
             elif period := periods.of(unit.names):
                 values.append(period)
@@ -123,7 +123,9 @@ def _say_hidden(draft: Draft, source: Source, names: frozenset[str], listed: fro
 
 
 def _is_dated(draft: Draft) -> bool:
-    return bool(draft.starts or draft.ends or any(draft.relationship) or any(draft.practice))
+    if draft.starts or draft.ends:
+        return True
+    return any(draft.relationship) or any(draft.practice)
 
 
 class _Dates:
@@ -131,16 +133,17 @@ class _Dates:
 
     def __init__(self, dates: list[Bound]) -> None:
         self._by_name: dict[str, tuple[int, Bound]] = {}
+        self._first = dates[0] if dates else None
+        self._of_none: Bound | None = None
         for at, bound in enumerate(dates):
+            if not bound.institution and self._of_none is None:
+                self._of_none = bound
             for name in bound.institution:
                 self._by_name.setdefault(name, (at, bound))
-        self._first = dates[0] if dates else None
-        self._of_none = next((bound for bound in dates if not bound.institution), None)
 
     def of(self, names: frozenset[str], common: bool) -> Bound | None:
         """The first one of the institution that goes by these names, else the first that names none, or (`common`) any."""
-        found = [self._by_name[name] for name in names if name in self._by_name]
-        if found:
+        if self._by_name and (found := [self._by_name[name] for name in names if name in self._by_name]):
             return min(found, key=lambda one: one[0])[1]
         return self._first if common else self._of_none
 
@@ -155,8 +158,11 @@ class _Periods:
         self.reversed = False
         # One institution that no unit goes by is the house that all of them are in.
         named = {bound.institution for bound in self.dates if bound.institution}
-        of_units = NOBODY.union(*(unit.names for unit in units))
-        self.common = len(named) <= 1 and all(names.isdisjoint(of_units) for names in named)
+        house = named.pop() if len(named) == 1 else NOBODY
+        self.common = not named
+        for unit in units:
+            if not house.isdisjoint(unit.names):
+                self.common = False
         self.starts, self.ends = _Dates(draft.starts), _Dates(draft.ends)
 
     def of(self, names: frozenset[str]) -> ElementValue | None:
@@ -198,9 +204,9 @@ class _Periods:
     def say_unused(self) -> None:
         """Dates of institutions that no unit of the message goes by."""
         draft = self.draft
-        elsewhere = not any(self._is_practice(unit.names) for unit in self.units)
         for bound in draft.practice:
             if bound and not bound.used:
+                elsewhere = not any(self._is_practice(unit.names) for unit in self.units)
                 draft.leave(
                     "PRA-9 names no unit of the message" if elsewhere else "another field gives the period", bound
                 )

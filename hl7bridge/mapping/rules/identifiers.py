@@ -13,7 +13,7 @@ from uuid import UUID
 from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.mapping.rules.datatypes import period_of
 from hl7bridge.mapping.rules.draft import Draft, Row, field_rule
-from hl7bridge.mapping.rules.said import NOWHERE
+from hl7bridge.mapping.rules.said import FEW, NOWHERE, same_of_few
 from hl7bridge.mapping.rules.tables import named
 from hl7bridge.mapping.rules.times import fhir_date
 from hl7bridge.model import JsonObject, StaffIdentifier
@@ -205,9 +205,13 @@ def add(draft: Draft, number: int, value: str, system: str, authority: str, type
         value = _checked(draft, number, value, system, type_code)
         if not value:
             return
-    said = draft.said.follow(draft.identifiers)
-    same = said.same(value, system, authority, type_code, one_thing=system in _type_of_system())
-    other = said.other_of_staff(value, system) if system and draft.row.label == "PRA-6" else NOWHERE
+    one_thing, other = system in _type_of_system(), NOWHERE
+    if len(draft.identifiers) <= FEW:
+        same = same_of_few(draft.identifiers, value, system, authority, type_code, one_thing=one_thing)
+    else:
+        same = draft.said.follow(draft.identifiers).same(value, system, authority, type_code, one_thing=one_thing)
+    if system and draft.row.label == "PRA-6":
+        other = draft.said.follow(draft.identifiers).other_of_staff(value, system)
     if same < other:
         draft.leave("says again what another field says")
         return
@@ -334,7 +338,20 @@ def driver_licence(draft: Draft, row: Row, raw: str) -> None:
 
 
 def _licence(draft: Draft, value: str, type_text: str, state: str, expiry: str, number: int) -> None:
-    """A number whose authority is its type and, where said, the state: `SL:CA`, else `SL`."""
+    """A licence by its type, its state and its last day, each "" where it is not said."""
+    system, authority, type_code, extra = licensed(draft, type_text, state)
+    if expiry:
+        end = fhir_date(expiry)
+        if end:
+            extra["period"] = {"end": end}
+        else:
+            draft.warn("102", "invalid-time", "not a valid date: left out", number if number > 1 else 0, 4)
+    add(draft, number, value, system, authority, type_code, extra)
+
+
+def licensed(draft: Draft, type_text: str, state: str) -> tuple[str, str, str, JsonObject]:
+    """The system, authority and type of a licence, and what they add: its authority is its type and, where said, the
+    state: `SL:CA`, else `SL`."""
     type_code, extra = type_of(draft, type_text)
     kind = type_code or type_text
     authority = f"{kind}:{state}" if state else kind
@@ -346,10 +363,4 @@ def _licence(draft: Draft, value: str, type_text: str, state: str, expiry: str, 
     )
     if state:
         extra["assigner"] = {"display": state}
-    if expiry:
-        end = fhir_date(expiry)
-        if end:
-            extra["period"] = {"end": end}
-        else:
-            draft.warn("102", "invalid-time", "not a valid date: left out", number if number > 1 else 0, 4)
-    add(draft, number, value, system, authority, type_code, extra)
+    return system, authority, type_code, extra

@@ -26,7 +26,7 @@ from hl7bridge.mapping.rules.times import fhir_date
 from hl7bridge.mapping.withholding import HOME, WORK, address_kind, telecom_kind
 from hl7bridge.model import ElementValue, JsonObject
 
-_LONGEST_LIFE = 130  # years
+LONGEST_LIFE = 130  # years
 _SHIFTED = "the fields of this segment are shifted: nothing is made of it"
 
 
@@ -61,7 +61,7 @@ def birth_date(draft: Draft, row: Row, raw: str) -> None:
     text = time_field(draft, raw)
     found = fhir_date(text)
     now = draft.envelope.now
-    if found and (found > now.date().isoformat()[: len(found)] or int(found[:4]) < now.year - _LONGEST_LIFE):
+    if found and (found > now.date().isoformat()[: len(found)] or int(found[:4]) < now.year - LONGEST_LIFE):
         draft.misfit("no date of birth of anybody who lives: it lies ahead, or too far back")
     elif found:
         draft.person("birthDate", found)

@@ -99,7 +99,7 @@ def department(draft: Draft, row: Row, raw: str) -> None:
             value, names, code = found
             unit = Unit(draft, f"STF-8:{code}", "STF-8", names, [], number)
             unit.values.append(unit.value("organization", value))
-            _add_unit(draft, unit)
+            draft.add_unit(unit)
 
 
 def organization(draft: Draft, repetition: str, number: int) -> tuple[JsonObject, frozenset[str], str] | None:
@@ -127,13 +127,6 @@ def organization(draft: Draft, repetition: str, number: int) -> tuple[JsonObject
             draft.unmapped(code, draft.row.table, number if number > 1 else 0, 1)
     reference["display"] = words
     return reference, names_of(code, text), code or text
-
-
-def _add_unit(draft: Draft, unit: Unit) -> None:
-    if draft.units_said.has(unit.key, draft.units):
-        draft.warn("103", "duplicate-role", "the same unit is listed twice: the first stands")
-        return
-    draft.units.append(unit)
 
 
 @field_rule
@@ -314,7 +307,7 @@ def organization_unit(draft: Draft) -> None:
         start, end = range_of(draft, raw)
         if period := checked_period(draft, start, end):
             values.append(_own(draft, "period", period))
-    _add_unit(draft, Unit(draft, f"ORG:{code}|{taxonomy_code}", "ORG", names, values))
+    draft.add_unit(Unit(draft, f"ORG:{code}|{taxonomy_code}", "ORG", names, values))
 
 
 def _own(draft: Draft, element: str, value: object) -> ElementValue:

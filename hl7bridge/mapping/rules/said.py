@@ -43,6 +43,21 @@ class Said(Generic[T]):
         return key in self._keys
 
 
+def same_of_few(
+    listed: list[StaffIdentifier], value: str, system: str, authority: str, type_code: str, *, one_thing: bool
+) -> int:
+    """`SaidIdentifiers.same`, of a list that is looked through at less cost."""
+    for at, one in enumerate(listed):
+        if one.value != value:
+            continue
+        if system:
+            if one.system == system and (one_thing or not type_code or one.type_code == type_code):
+                return at
+        elif (type_code and one.type_code == type_code) if one.system else one.authority == authority:
+            return at
+    return NOWHERE
+
+
 class SaidIdentifiers:
     """The identifiers of a record, by what may make one of them say the same as another, or contradict it."""
 

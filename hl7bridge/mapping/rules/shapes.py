@@ -43,8 +43,8 @@ REPEATING: Mapping[str, frozenset[int]] = {
 WHOLE = frozenset({"LAN", "EDU", "CER"})
 """Segments that make one value of their fields, or none: nothing is made of one whose fields are visibly shifted."""
 
-_USES = frozenset({"WPN", "PRN", "ORN", "VHN", "PRS", "ASN", "BPN", "EMR", "NET"})
-_EQUIPMENT = frozenset({"PH", "FX", "MD", "CP", "SAT", "BP", "INTERNET", "X.400", "TDD", "TTY"})
+USES = frozenset({"WPN", "PRN", "ORN", "VHN", "PRS", "ASN", "BPN", "EMR", "NET"})
+EQUIPMENT = frozenset({"PH", "FX", "MD", "CP", "SAT", "BP", "INTERNET", "X.400", "TDD", "TTY"})
 _MAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@.]{2,}")
 # A number as people write it: in groups, or with a sign for its country. Digits alone may be a code.
 _GROUPED = re.compile(
@@ -140,7 +140,7 @@ def is_name(text: str) -> bool:
 
 def holds_coded_telephone(parts: Sequence[str]) -> bool:
     """XTN: a use (XTN.2) or equipment (XTN.3) of tables 0201 and 0202 in its place, with a number."""
-    coded = parts[1] in _USES or (parts[2].upper() in _EQUIPMENT and not parts[1])
+    coded = parts[1] in USES or (parts[2].upper() in EQUIPMENT and not parts[1])
     return coded and any(any(map(str.isdigit, part)) for part in (parts[0], *parts[3:12]) if "@" not in part)
 
 
@@ -284,7 +284,7 @@ def glances(component: str, subcomponent: str) -> Mapping[str, tuple[str, re.Pat
         return f" *(?:{'|'.join(map(re.escape, sorted(codes)))}){end}"
 
     known = code_tables()
-    coded = f"{part}{one_of(_USES)}|{part}{part}(?i:{one_of(_EQUIPMENT)})"
+    coded = f"{part}{one_of(USES)}|{part}{part}(?i:{one_of(EQUIPMENT)})"
     likely = {
         TELEPHONE: rf"{coded}| *(?:\+\d|\(\d|\d{{3}}[ .-]\d{{3}})",
         CODED: coded,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hl7bridge.mapping.rules.draft import Draft, Row, field_rule
 from hl7bridge.model import Action, Severity
 
+_ADD = Action.ADD  # to ask an enumeration for a member costs more than a name
 UNTOLD_KEY = "repeats, or holds a character or escape sequence that would be lost: a key is taken whole or not at all"
 """What to say of a field whose key `FieldReader.key` cannot tell."""
 
@@ -119,7 +120,7 @@ def inactive_reason(draft: Draft, row: Row, raw: str) -> None:
 def settle(draft: Draft, action: Action) -> None:
     """What the event and the flags say together: the event wins, and a contradiction is said."""
     flag = draft.active
-    if action is Action.ADD:
+    if action is _ADD:
         draft.active = flag is not False and not draft.dead
     elif action is Action.UPDATE:
         draft.active = False if draft.dead else flag

@@ -106,6 +106,7 @@ class Span:
     partial: bool = False
 
 
+@remembered(1024)
 def span(text: str, zone: tzinfo) -> Span | None:
     """The first and the last instant of a year or month; of what is more precise its start, which is two instants where the
     clocks are set back. None where the text is no valid time, or of a year in which nothing can be due."""
