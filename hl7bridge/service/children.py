@@ -14,6 +14,7 @@ from hl7bridge.service.lasting import lasting
 from hl7bridge.service.log import Log
 
 SHORTEST, LONGEST = 0.2, 10.0  # seconds before a child that died is started anew
+HANGS = 1.0  # seconds that a hint may take: a child whose pipe is full has read none for minutes
 
 
 class Child:
@@ -27,6 +28,7 @@ class Child:
         self._waking = threading.Event()
         self._restarting = threading.Event()
         self._started = threading.Event()
+        self._writing = threading.Lock()  # nobody closes the pipe while a hint is written into it
         self._watch = self._thread("supervisor", self._supervise)
         self._waker = self._thread("waker", self._write_hints)
 
@@ -55,12 +57,22 @@ class Child:
     def restart(self) -> None:
         """Let it end in order, and start it anew: what it reads at its start has changed."""
         self._restarting.set()
-        process = self._process
-        if process is not None and process.stdin:
-            try:
+        if (process := self._process) is not None:
+            self._tell_to_end(process)
+
+    def _tell_to_end(self, process: subprocess.Popen[bytes]) -> None:
+        """Close its standard input; end one that hangs."""
+        if not self._writing.acquire(timeout=HANGS):
+            self._log.warning("child hangs, ended", pid=process.pid)
+            process.kill()
+            return
+        try:
+            if process.stdin:
                 process.stdin.close()
-            except OSError:
-                pass  # it is gone already
+        except OSError:
+            pass  # it is gone already
+        finally:
+            self._writing.release()
 
     def stop(self, timeout: float) -> None:
         """Close its standard input, wait, and end it if it does not end within `timeout` seconds."""
@@ -69,11 +81,7 @@ class Child:
         process = self._process
         if process is None:
             return
-        if process.stdin:
-            try:
-                process.stdin.close()
-            except OSError:
-                pass  # it is gone already
+        self._tell_to_end(process)
         try:
             process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -106,6 +114,7 @@ class Child:
                 self._hinted()
             code = process.wait()
             process.stdout.close()
+            self._tell_to_end(process)
             if self._stopping.is_set():
                 return
             if self._restarting.is_set():
@@ -124,8 +133,9 @@ class Child:
             if process is None or process.stdin is None:
                 continue
             try:
-                process.stdin.write(b"\n")
-                process.stdin.flush()
+                with self._writing:
+                    process.stdin.write(b"\n")
+                    process.stdin.flush()
             except (OSError, ValueError):
                 pass  # it died; the supervisor starts another, which looks at the store by itself
             time.sleep(0.005)  # at most 200 hints a second
