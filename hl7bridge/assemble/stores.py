@@ -12,6 +12,7 @@ from hl7bridge.model import worded
 
 if TYPE_CHECKING:
     from hl7bridge.config import Settings
+    from hl7bridge.store.kinds import Engine
     from hl7bridge.store.store import Store
 
 
@@ -34,6 +35,23 @@ def open_store(location: str) -> Store:
     from hl7bridge.store import opening  # here, so that commands without a store start quickly
 
     return opening.open_store(location, worded)
+
+
+def engine_of(location: str) -> Engine:
+    """What the store at a location runs on. Raises ConfigError for a kind that this version does not have."""
+    from hl7bridge.store import opening
+
+    return opening.engine_of(location)
+
+
+def is_current(location: str) -> bool:
+    """Whether a store is there with the schema of this version; False for a kind that this version does not have."""
+    from hl7bridge.store import opening
+
+    try:
+        return opening.is_current(location)
+    except ConfigError:
+        return False
 
 
 def store_in(folder: Path) -> Store:

@@ -46,13 +46,13 @@ from hl7bridge.service.outbound.loop import DeliveryRole, DestinationLoop, Targe
 from hl7bridge.service.outbound.reconciling import job as reconcile_job
 from hl7bridge.service.outbound.schedule import Job, Schedule
 from hl7bridge.service.outbound.second_looks import job as second_look_job
-from hl7bridge.service.outbound.watch import Watched, tell_sqlite, tell_unserved
+from hl7bridge.service.outbound.watch import Watched, tell_engine, tell_unserved
 from hl7bridge.service.outbound.wording import Wording
 from hl7bridge.service.process import settle_in
 from hl7bridge.service.reloading import Reloader, Running
 from hl7bridge.service.web import stop_reactor, take_signals
-from hl7bridge.store.opening import mark_of, path_of
-from hl7bridge.store.sqlite.mark import StoreMark
+from hl7bridge.store.kinds import Mark
+from hl7bridge.store.opening import engine_of, file_of, mark_of
 from hl7bridge.store.store import (
     Accepted,
     AcknowledgmentState,
@@ -144,7 +144,7 @@ class ListenerRole:
     drops: list[DropFolder]
     stop_timeout: float
     log: logs.Log
-    mark: StoreMark
+    mark: Mark
 
     def addresses(self) -> dict[str, dict[str, Any]]:
         """Host and port of each feed, as the system gave them."""
@@ -195,13 +195,14 @@ def start_listener(settings: Settings, reactor: Any, arguments: Sequence[str], *
     """Bind the ports, start the threads and (with_delivery) the child. Raises ConfigError for a port that is taken."""
     log = logs.get_logger("listener")
     location = store_location(settings)
-    tell_sqlite(log)
+    tell_engine(log, engine_of(location))
     first = open_store(location)  # creates and migrates it before any thread needs it
     mark = mark_of(location)
     if not mark.begin():
         look_over(first, log)
     store_settings = settings.store
-    room = Room(path_of(location).parent, store_settings.keep_free, store_settings.keep_free_percent, telling(log))
+    file = file_of(location)
+    room = Room(file.parent if file else None, store_settings.keep_free, store_settings.keep_free_percent, telling(log))
     secret = first.audit.secret("duplicates")
     policies = {name: feed_policy(feed, settings) for name, feed in settings.feeds.items()}
     known = {name: known_practitioners(first, policy) for name, policy in policies.items()}

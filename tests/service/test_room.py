@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,3 +93,10 @@ def test_without_room_a_message_is_refused_and_not_stored(tmp_path: Path) -> Non
     assert [message["control_id"] for message in store.audit.messages()] == ["b"]
     assert writer.backlog == 0
     store.close()
+
+
+def test_a_store_of_another_machine_has_room_as_far_as_this_one_knows() -> None:
+    def usage(folder: object) -> Any:
+        raise AssertionError("no disk of this machine is looked at")
+
+    assert Room(None, 10**18, 100.0, lambda *told: None, usage=usage).left()

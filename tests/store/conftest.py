@@ -11,10 +11,9 @@ import pytest
 
 from hl7bridge.model import worded
 from hl7bridge.store.opening import open_store as open_at
-from hl7bridge.store.sqlite.connection import SqliteConnection
 from hl7bridge.store.store import Store
 from tests.store.builders import OpenStore
-from tests.store.watched import WatchedConnection
+from tests.store.watched import WatchedKind
 
 
 @pytest.fixture
@@ -32,7 +31,8 @@ def location(new_location: Callable[[], str]) -> str:
 
 def watched(location: str) -> Store:
     """A store over a connection of another class."""
-    return Store(WatchedConnection(SqliteConnection(location)), worded)
+    file = Path(location)
+    return WatchedKind(file.parent).open(f"watched://{file.name}", worded)
 
 
 KINDS = {"sqlite": partial(open_at, words=worded), "watched": watched}

@@ -12,7 +12,8 @@ import pytest
 import sqlite_utils.utils
 
 from hl7bridge.desk.setup import examination, readiness
-from hl7bridge.service.outbound.watch import tell_sqlite
+from hl7bridge.service.outbound.watch import tell_engine
+from hl7bridge.store.opening import engine_of
 from hl7bridge.store.sqlite import SqliteStore, connection, driver
 from hl7bridge.store.sqlite.driver import sqlite3
 from hl7bridge.store.sqlite.turn import StoreTurn
@@ -85,28 +86,28 @@ class Said:
 
 
 def test_what_is_said_of_a_good_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert readiness._sqlite().verdict == "good"
-    found = examination.installation()
+    assert readiness._engine("s.db").verdict == "good"
+    found = examination.installation("s.db")
     assert (found.state, found.text, found.cause) == ("ok", driver.in_words(), "")
     log = Said()
-    tell_sqlite(log)  # type: ignore[arg-type]
+    tell_engine(log, engine_of("s.db"))  # type: ignore[arg-type]
     assert log.lines == []
     monkeypatch.setattr(driver, "NAME", "sqlite3")
-    tell_sqlite(log)  # type: ignore[arg-type]
+    tell_engine(log, engine_of("s.db"))  # type: ignore[arg-type]
     text = f"SQLite {driver.VERSION} of this Python (pysqlite3 is not installed)"
-    assert log.lines == [("info", "the store runs on another SQLite", {"text": text})]
+    assert log.lines == [("info", "the store runs on another library", {"text": text})]
 
 
 def test_what_is_said_of_one_with_the_race(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver, "SAFE", False)
-    line = readiness._sqlite()
+    line = readiness._engine("s.db")
     assert line.verdict == "warning"
     assert "may lose a commit" in line.text
     assert "pysqlite3" in line.advice
-    found = examination.installation()
+    found = examination.installation("s.db")
     assert (found.state, found.cause, found.fixes) == ("warning", driver.RACE, (driver.CURE,))
     log = Said()
-    tell_sqlite(log)  # type: ignore[arg-type]
+    tell_engine(log, engine_of("s.db"))  # type: ignore[arg-type]
     ((level, _, fields),) = log.lines
     assert level == "warning"
     assert "pysqlite3" in str(fields["text"])

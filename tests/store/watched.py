@@ -9,9 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from hl7bridge.store.connection import Rows, StoreConnection
+from hl7bridge.store.kinds import Engine, Mark, Unmarked
+from hl7bridge.store.sqlite.connection import SqliteConnection
+from hl7bridge.store.sqlite.migrations import is_up_to_date
+from hl7bridge.store.store import Store
+from hl7bridge.store.worklist import Words
 
 WRITES = re.compile(r"\s*(INSERT|UPDATE|DELETE|REPLACE)\b", re.IGNORECASE)
 SQLITE_ALONE = re.compile(
@@ -73,3 +79,26 @@ class WatchedConnection(StoreConnection):
 
     def close(self) -> None:
         self.inner.close()
+
+
+class WatchedKind:
+    """A second kind of store: `watched://NAME`, over a SQLite file of a folder. It is no file of this machine, as far as
+    anybody else knows."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def open(self, location: str, words: Words) -> Store:
+        return Store(WatchedConnection(SqliteConnection(self._folder / location.partition("://")[2])), words)
+
+    def file(self, location: str) -> Path | None:
+        return None
+
+    def mark(self, location: str) -> Mark:
+        return Unmarked()
+
+    def is_current(self, location: str) -> bool:
+        return is_up_to_date(self._folder / location.partition("://")[2])
+
+    def engine(self) -> Engine:
+        return Engine("watched", "a watched database", is_usual=False, schema=1)

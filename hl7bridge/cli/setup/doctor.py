@@ -57,7 +57,7 @@ def doctor(
     settings = load(config)
     if npi:
         examination.check_npi(npi)
-    installation = examination.installation()
+    installation = examination.installation(settings.store.path)
     if not as_json:
         output.show(("this installation:", "bold"))
         _show(installation)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hl7bridge.assemble.choosing import destinations_named
 from hl7bridge.assemble.destinations import destination_of
 from hl7bridge.assemble.ledger import effective_lag
-from hl7bridge.assemble.stores import opened
+from hl7bridge.assemble.stores import engine_of, opened
 from hl7bridge.desk.deciding import Clock
 from hl7bridge.destinations.examining import Diagnosis as Diagnosis
 from hl7bridge.destinations.examining import State
@@ -103,13 +103,12 @@ def _index_lag(settings: Settings, destination: DestinationSettings, policy: Pol
     )
 
 
-def installation() -> Diagnosis:
-    """Whether the store runs on a SQLite that may lose a commit (see `hl7bridge.store.sqlite.driver`)."""
-    from hl7bridge.store.sqlite import driver
-
-    if driver.SAFE:
-        return Diagnosis("store", State.OK, "sqlite", driver.in_words())
-    return Diagnosis("store", State.WARNING, "sqlite-race", driver.in_words(), driver.RACE, (driver.CURE,))
+def installation(location: str) -> Diagnosis:
+    """Whether the store at a location runs on a database that may lose a commit. Raises ConfigError for no kind of store."""
+    engine = engine_of(location)
+    if not engine.flaw:
+        return Diagnosis("store", State.OK, engine.code, engine.text)
+    return Diagnosis("store", State.WARNING, engine.code, engine.text, engine.flaw, (engine.cure,))
 
 
 def check_npi(npi: str) -> None:

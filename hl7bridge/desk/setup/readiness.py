@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hl7bridge.assemble.stores import opened
+from hl7bridge.assemble.stores import engine_of, is_current, opened
 from hl7bridge.desk.deciding import Clock
 from hl7bridge.destinations.examining import State
 from hl7bridge.errors import ConfigError
@@ -93,6 +93,7 @@ def _store(settings: Settings) -> Iterator[Line]:
     location = settings.store.path
     if "://" in location:
         yield Line("good", "store: given as an address, not tried")
+        yield _engine(location)
         return
     path = Path(location)
     folder = next(parent for parent in path.parents if parent.exists())  # what is missing below it will be made
@@ -117,15 +118,17 @@ def _store(settings: Settings) -> Iterator[Line]:
         yield Line.of(ConfigError(problem, file="conf/hl7bridge.toml", key="store.path", advice=advice))
     else:
         yield Line("good", f"store: {path} {'is there' if path.exists() else 'will be made'}")
-    yield _sqlite()
+    yield _engine(location)
 
 
-def _sqlite() -> Line:
-    from hl7bridge.store.sqlite import driver
-
-    if not driver.SAFE:
-        return Line("warning", f"store: {driver.in_words()}: {driver.RACE}. {driver.CURE}", advice=driver.CURE)
-    return Line("good", f"store: {driver.in_words()}")
+def _engine(location: str) -> Line:
+    try:
+        engine = engine_of(location)
+    except ConfigError as error:
+        return Line.of(ConfigError(error.problem, file="conf/hl7bridge.toml", key="store.path", advice=error.advice))
+    if engine.flaw:
+        return Line("warning", f"store: {engine.text}: {engine.flaw}. {engine.cure}", advice=engine.cure)
+    return Line("good", f"store: {engine.text}")
 
 
 def _log(settings: Settings) -> Iterator[Line]:
@@ -210,10 +213,7 @@ LOOKED_AT = 500
 def _master_files(settings: Settings) -> Iterator[Line]:
     """The values of MFI-1 that came: where a sender has a name of its own for the staff file, its leavers wait until the
     name is known. A store that has to be upgraded is left alone."""
-    from hl7bridge.store.sqlite.migrations import is_up_to_date
-
-    path = Path(settings.store.path)
-    if "://" in settings.store.path or not path.is_file() or not is_up_to_date(path):
+    if not is_current(settings.store.path):
         return
     with opened(settings) as store:
         for feed in settings.feeds.values():

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
 from hl7bridge import __version__
-from hl7bridge.assemble.stores import opened
+from hl7bridge.assemble.stores import engine_of, opened
 from hl7bridge.errors import ConfigError, StoreError
 from hl7bridge.model import write_json
 
@@ -198,11 +198,9 @@ def _texts(value: Any) -> Iterator[str]:
 
 def _store(settings: Settings) -> dict[str, Any]:
     """Counts alone, and the number of the schema (a store that is opened is brought up to it)."""
-    from hl7bridge.store.sqlite.migrations import MIGRATIONS, numbered
-
     try:
         with opened(settings) as store:
-            return {"schema": len(numbered(MIGRATIONS)), **store.audit.counts()}
+            return {"schema": engine_of(settings.store.path).schema, **store.audit.counts()}
     except (ConfigError, StoreError) as error:
         return {"error": type(error).__name__}
 

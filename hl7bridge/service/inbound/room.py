@@ -21,6 +21,7 @@ Usage = Callable[[Path], tuple[int, int, int]]
 class Room:
     """That on the disk of one store. `left` may be asked before each commit; it looks at most every `LOOK` seconds.
 
+    folder        on that disk; None: the store is on another machine, and whether there is room is seen there
     keep_free     bytes; with less than this left, and
     percent       with less than this part of the disk left, there is no room. Either 0: there always is
     tell          the one place that hears when room ends and when there is some again: (is there, free bytes, percent)
@@ -28,7 +29,7 @@ class Room:
 
     def __init__(
         self,
-        folder: Path,
+        folder: Path | None,
         keep_free: int,
         percent: float,
         tell: Callable[[bool, int, float], None],
@@ -44,12 +45,13 @@ class Room:
     def left(self) -> bool:
         """Whether new messages may be taken. A disk that does not say is taken for one that has room."""
         now = self._steady()
-        if now - self._looked >= LOOK and self._keep_free and self._percent:
+        if now - self._looked >= LOOK and self._folder and self._keep_free and self._percent:
             self._looked = now
             self._look()
         return self._there
 
     def _look(self) -> None:
+        assert self._folder is not None
         try:
             whole, _, free = self._usage(self._folder)
         except OSError:

@@ -14,7 +14,7 @@ from hl7bridge.service.log import Log
 from hl7bridge.service.outbound import hours as windows
 from hl7bridge.service.outbound.hours import Window
 from hl7bridge.service.outbound.wording import Wording
-from hl7bridge.store.sqlite import driver
+from hl7bridge.store.kinds import Engine
 from hl7bridge.store.store import OPEN_LANE, DeliveryState, Store
 
 OFF_HOURS = "off-hours"
@@ -141,13 +141,12 @@ def tell_unserved(store: Store, served: Collection[str], log: Log) -> None:
             )  # fmt: skip
 
 
-def tell_sqlite(log: Log) -> None:
-    """Tell, at the start, that the store runs on another SQLite than ours; aloud where that one may lose a commit."""
-    if not driver.SAFE:
-        text = f"{driver.in_words()}: {driver.RACE}. {driver.CURE}"
-        log.warning("the store's SQLite has a known fault", text=text)
-    elif driver.NAME != driver.OURS:
-        log.info("the store runs on another SQLite", text=driver.in_words())
+def tell_engine(log: Log, engine: Engine) -> None:
+    """Tell, at the start, that the store runs on another library than ours; aloud where that one may lose a commit."""
+    if engine.flaw:
+        log.warning("the store's database has a known fault", text=f"{engine.text}: {engine.flaw}. {engine.cure}")
+    elif not engine.is_usual:
+        log.info("the store runs on another library", text=engine.text)
 
 
 def of_maintenance(outcome: Outcome) -> bool:
@@ -155,4 +154,4 @@ def of_maintenance(outcome: Outcome) -> bool:
     return outcome.local == MAINTENANCE
 
 
-__all__ = ["MAINTENANCE", "Watch", "Watched", "of_maintenance", "tell_sqlite", "tell_unserved"]
+__all__ = ["MAINTENANCE", "Watch", "Watched", "of_maintenance", "tell_engine", "tell_unserved"]
