@@ -100,27 +100,45 @@ def unescape(text: str, separators: Separators, codec: str = "utf-8") -> str:
     if not separators.escape or separators.escape not in text:
         return text
     pattern, replacements = _sequences(separators)
-
-    def resolve(match: re.Match[str]) -> str:
-        name, data = match.group(1), match.group(2)
-        if name is not None:
-            return replacements.get(name.upper(), "")
+    pieces: list[str] = []
+    run: list[
+        str
+    ] = []  # the hexadecimal digits of sequences side by side: a sender may write one per byte of a character
+    beside = f"{separators.escape * 2}X"
+    begun = done = 0  # where that run began, and how far the text is read
+    for match in pattern.finditer(text):
+        (start, end), (name, data) = match.span(), match.groups()
+        if run and (data is None or start != done):
+            pieces.append(_characters(run, text[begun:done], codec))
+            run = []
+        if start != done:
+            pieces.append(text[done:start])
         if data is not None:
-            # Sequences side by side are one run of bytes: a sender may write one per byte of a character.
-            try:
-                return bytes.fromhex(_NOT_HEX.sub("", data)).decode(codec)
-            except (ValueError, LookupError):
-                return str(match.group(0))
-        return ""
+            begun = begun if run else start
+            run.append(data.replace(beside, ""))
+        elif name is not None:
+            pieces.append(replacements.get(name.upper(), ""))
+        done = end
+    if run:
+        pieces.append(_characters(run, text[begun:done], codec))
+    pieces.append(text[done:])
+    return "".join(pieces)
 
-    return pattern.sub(resolve, text)
 
+def _characters(run: list[str], sent: str, codec: str) -> str:
+    """What the digits of a run say, or what was sent where they say nothing in `codec`."""
+    try:
+        return bytes.fromhex("".join(run)).decode(codec)
+    except (ValueError, LookupError):
+        return sent
 
-_NOT_HEX = re.compile("[^0-9A-Fa-f]")
 
 # \Cxxyy\ and \Mxxyyzz\ switch the character set (2.7.2), \Zdd..\ is locally defined (2.7.7); dd are hexadecimal digits,
 # so that the folder names in \\server\Charts\Zoe stay what they are.
 _SILENT = "(?:C[0-9A-Fa-f]{4}|M[0-9A-Fa-f]{4}(?:[0-9A-Fa-f]{2})?|Z[0-9A-Fa-f]+)"
+
+
+_SIDE_BY_SIDE = 999  # sequences that are found in one step: a step through megabytes would let no other thread work
 
 
 @lru_cache(maxsize=64)
@@ -129,7 +147,7 @@ def _sequences(separators: Separators) -> tuple[re.Pattern[str], dict[str, str]]
     mark = re.escape(separators.escape)
     named = "[FSTREHN]|P|\\.(?:br|BR)" if separators.truncation else "[FSTREHN]|\\.(?:br|BR)"
     pattern = re.compile(
-        f"{mark}(?:({named})|(X(?:[0-9A-Fa-f]{{2}})+(?:{mark}{mark}X(?:[0-9A-Fa-f]{{2}})+)*)|{_SILENT}){mark}"
+        f"{mark}(?:({named})|X((?:[0-9A-Fa-f]{{2}})+(?:{mark}{mark}X(?:[0-9A-Fa-f]{{2}})+){{0,{_SIDE_BY_SIDE}}})|{_SILENT}){mark}"
     )
     replacements = {
         "F": separators.field,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -128,3 +130,38 @@ def test_unescape_undoes_escape(text: str, separators: Separators) -> None:
 def test_unescape_takes_anything(text: str, separators: Separators) -> None:
     unescape(text, separators, "ascii")
     drops_text(text, separators)
+
+
+def in_one_step(text: str, separators: Separators, codec: str) -> str:
+    """`unescape` as one substitution: every run of bytes, however long, is one match."""
+    mark, pair = re.escape(separators.escape), "(?:[0-9A-Fa-f]{2})+"
+    silent = "C[0-9A-Fa-f]{4}|M[0-9A-Fa-f]{4}(?:[0-9A-Fa-f]{2})?|Z[0-9A-Fa-f]+"
+    pattern = re.compile(f"{mark}(?:([FSTREHN]|\\.(?:br|BR))|(X{pair}(?:{mark}{mark}X{pair})*)|{silent}){mark}")
+
+    def resolve(match: re.Match[str]) -> str:
+        if match.group(2) is None:
+            return unescape(match.group(0), separators) if match.group(1) else ""
+        try:
+            return bytes.fromhex(re.sub("[^0-9A-Fa-f]", "", match.group(2))).decode(codec)
+        except ValueError:
+            return match.group(0)
+
+    return pattern.sub(resolve, text)
+
+
+_PIECES = st.sampled_from(
+    ["\\X41\\", "\\XC3\\", "\\XA4\\", "\\XC3A4\\", "\\XC\\", "\\T\\", "\\H\\", "\\", "\\Z1\\", "a", "X41"]
+)
+
+
+@settings(max_examples=examples(80), deadline=None)
+@given(st.lists(_PIECES, max_size=12).map("".join), st.sampled_from(["utf-8", "latin-1", "ascii"]))
+def test_a_run_of_bytes_reads_the_same_however_it_is_cut(text: str, codec: str) -> None:
+    assert unescape(text, USUAL, codec) == in_one_step(text, USUAL, codec)
+
+
+@pytest.mark.parametrize("count", [998, 999, 1000, 1001, 1999, 2000, 2001, 5000])
+def test_a_long_run_is_one_run_whatever_it_takes_to_find_it(count: int) -> None:
+    text = "\\XC3\\\\XA4\\" * count
+    assert unescape(f"a{text}b", USUAL) == f"a{'ä' * count}b"
+    assert unescape(f"{text}\\XC3\\", USUAL) == f"{text}\\XC3\\"  # no character at its end: all of it is left as it was
