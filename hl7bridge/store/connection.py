@@ -11,11 +11,14 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import lru_cache
+from itertools import chain
 from typing import Any, Protocol
 
 from hl7bridge.model.listing import Listed, cursor
 
 WIDTHS = (1, 8, 64)  # values looked up by one statement; few numbers, so that each statement stays prepared
+ROWS = (16, 4)  # rows inserted by one statement, and the rest one by one; few numbers, and at most 999 values in all
 
 _DRAW_BOTH = (
     "UPDATE counter SET value = value + CASE name WHEN 'message' THEN ? ELSE ? END"
@@ -54,6 +57,20 @@ class StoreConnection(ABC):
     @abstractmethod
     def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> Rows:
         """Run one statement for each row; `rowcount` tells how many rows all of them changed."""
+
+    def insert(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Insert the rows, in order. `sql` inserts one, and ends with its VALUES.
+
+        Several rows take one statement: each of a statement's steps lets another thread have the interpreter, and waits to
+        have it back.
+        """
+        done = 0
+        for count in ROWS:
+            while len(rows) - done >= count:
+                self.execute(_of_several(sql, count), list(chain.from_iterable(rows[done : done + count])))
+                done += count
+        if done < len(rows):
+            self.execute_many(sql, rows[done:])
 
     @abstractmethod
     def by_index(self, name: str) -> str:
@@ -98,7 +115,7 @@ class StoreConnection(ABC):
 
     def note_all(self, rows: Iterable[tuple[float, int, int, str, str]]) -> None:
         """Write history rows (at, message id, delivery id, event, detail as JSON or "")."""
-        self.execute_many(_HISTORY, rows)
+        self.insert(_HISTORY, list(rows))
 
     def present(self, look_up: Mapping[int, str], values: Collection[Any]) -> set[Any]:
         """Those of `values` that are there. `look_up` is made by `each`."""
@@ -116,6 +133,13 @@ class StoreConnection(ABC):
         rows = self.execute(sql, parameters)
         names = [column[0] for column in rows.description]
         return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+@lru_cache(maxsize=64)
+def _of_several(sql: str, rows: int) -> str:
+    """An INSERT of one row as that of several."""
+    begin, _, values = sql.rpartition(" VALUES ")
+    return f"{begin} VALUES {', '.join([values] * rows)}"
 
 
 def page(of: str, rows: Sequence[dict[str, Any]], limit: int) -> Listed[dict[str, Any]]:

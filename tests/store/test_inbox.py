@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from hl7bridge.errors import StoreError
@@ -31,6 +33,33 @@ def test_each_message_gets_the_next_number(store: Store) -> None:
 
 def test_nothing_to_accept(store: Store) -> None:
     assert store.inbox.accept([], NOW) == []
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 15, 16, 37])
+def test_what_comes_together_is_written_as_if_each_came_alone(open_store: OpenStore, count: int) -> None:
+    """Several rows take one statement: none is left out, none written twice, and none holds values of another one."""
+    given = [message(change(f"S{n}"), control_id=f"C{n}", body=f"body {n}".encode()) for n in range(count)]
+    store = open_store()
+    tables = ("message", "body", "record", "delivery", "acknowledgment", "history")
+    last = dict.fromkeys(tables, 0)
+
+    def written() -> list[list[tuple[object, ...]]]:
+        """The rows that are new in each table, without numbers."""
+        new = []
+        for name in tables:
+            order = "id" if name in ("message", "delivery", "history") else "message_id"
+            rows = store.connection.dicts(f"SELECT * FROM {name} WHERE {order} > {last[name]} ORDER BY {order}")
+            last[name] = max(row[order] for row in rows)
+            numbers = ("id", "message_id", "delivery_id", "place", "detail")
+            new.append([tuple(value for column, value in row.items() if column not in numbers) for row in rows])
+        return new
+
+    store.inbox.accept(given, NOW)
+    together = written()
+    for one in given:
+        store.inbox.accept([replace(one, duplicate_window=0.0)], NOW)
+    assert together == written()
+    assert [len(rows) for rows in together] == [count] * len(tables)
 
 
 def test_records_come_back_equal(store: Store) -> None:

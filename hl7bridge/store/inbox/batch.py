@@ -148,16 +148,16 @@ class InboxRows:
     def write(self) -> None:
         """Insert what has been added, parents first."""
         connection = self._connection
-        for sql, rows in (
+        tables: tuple[tuple[str, Sequence[Sequence[object]]], ...] = (
             (_MESSAGE, self._messages),
             (_BODY, self._bodies),
             (_RECORD, self._records),
             (_DELIVERY, self._deliveries),
             (ACKNOWLEDGMENT, self._acknowledgments),
             (_ARRIVAL, self._arrivals),
-        ):
-            if rows:
-                connection.execute_many(sql, rows)
+        )
+        for sql, rows in tables:
+            connection.insert(sql, rows)
         connection.note_all(self._history)
         self._clear()
 
