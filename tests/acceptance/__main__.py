@@ -23,7 +23,7 @@ NAMES = {
     "corpus": "every published message of ../shared/corpus",
     "quiet": "half a year of 2,000 people in two systems: what is held, and whether it deserves it",
     "properties": "mutations of messages, histories of people: many examples of what the tests show with few",
-    "fuzz": "mutated frames through codec and reader, and over sockets: nothing dies, hangs or grows",
+    "fuzz": "mutated frames through codec and reader, over sockets and over TLS: nothing dies, hangs or grows",
     "adt": "a patient feed: few requests, and nothing of a patient on disk",
     "invented": "feeds of invented people and redacted copies: they map, and map alike",
     "million": "a store of 1,000,000 messages, 100,000 of them waiting: as quick as an empty one?",

@@ -1,4 +1,4 @@
-"""Mutated frames: through codec and reader within this process, and over sockets to a running listener.
+"""Mutated frames: through codec and reader within this process, and over sockets, in the clear and over TLS, to a listener.
 
 Nothing raises, hangs or dies; memory stays flat; every single message whose MSH can be read and leaves MSH-15 and MSH-16
 empty is answered with its MSH-10; and a peer in order is served all the while.
@@ -12,7 +12,7 @@ import itertools
 import re
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hl7bridge.errors import UnreadableMessage
@@ -25,6 +25,7 @@ from tests.fuzz.mutating import stream
 from tests.fuzz.targets import TARGETS
 from tests.journey import KEY_SYSTEM, mfn, person
 from tests.mllp_peer import Closed, Connection, read_answer
+from tests.service.test_tls import Secured, Site
 
 NOWHERE = "http://127.0.0.1:9/fhir"
 NEIGHBOUR_EVERY = 100  # frames
@@ -36,15 +37,26 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--count", type=int, default=1_000_000, help="frames through codec and reader (default 1,000,000)"
     )
     parser.add_argument("--sockets", type=int, default=50_000, help="frames over sockets (default 50,000)")
+    parser.add_argument("--tls", type=int, default=5_000, help="further frames over TLS (default 5,000)")
     add_seed(parser)
 
 
 def main(options: argparse.Namespace, folder: Path) -> Report:
     """Both, with the options given."""
     faults, figures = within(options.count, options.seed)
-    with running_bridge(folder / "bridge", NOWHERE, feeds=[Feed("staff", KEY_SYSTEM)], role="listener") as bridge:
-        more, seen = over_sockets(bridge, options.sockets, options.seed)
-    return Report([*faults, *more], figures | seen)
+    site = Site.made(folder / "certificates")
+    feeds = [Feed("staff", KEY_SYSTEM), site.feed("secured", peers={})]
+    with running_bridge(folder / "bridge", NOWHERE, feeds=feeds, role="listener") as bridge:
+        plain, secured = ("127.0.0.1", bridge.ports["staff"]), bridge.ports["secured"]
+        ways = {
+            "over sockets": (lambda: Connection(plain), options.sockets),
+            "over TLS": (lambda: Secured(secured, site.trusted, site.a), options.tls),
+        }
+        for way, (connect, count) in ways.items():
+            more, seen = over_sockets(bridge, connect, count, options.seed)
+            faults += more
+            figures |= {f"{way}: {what}": number for what, number in seen.items()}
+    return Report(faults, figures)
 
 
 # --- in this process -------------------------------------------------------------------------------------------------
@@ -80,14 +92,17 @@ def _resident(pid: int | str) -> int:
 # --- over sockets ----------------------------------------------------------------------------------------------------
 
 
-def over_sockets(bridge: Bridge, count: int, seed: int) -> tuple[list[Fault], dict[str, int]]:
+def over_sockets(
+    bridge: Bridge, connect: Callable[[], Connection], count: int, seed: int
+) -> tuple[list[Fault], dict[str, int]]:
     """As fast as the listener takes them; every so often somebody else sends a message in order, and is timed."""
+    if not count:
+        return [], {}
     faults: list[Fault] = []
-    address = ("127.0.0.1", bridge.ports["staff"])
     waits: list[float] = []
     answered = before = closed = 0
-    broken = Connection(address)
-    with Connection(address) as neighbour:
+    broken = connect()
+    with connect() as neighbour:
         for number, raw in enumerate(itertools.islice(stream(seed + 1), count)):
             if number % NEIGHBOUR_EVERY == 0:
                 waits.append(_asked(neighbour, number, faults))
@@ -109,7 +124,7 @@ def over_sockets(bridge: Bridge, count: int, seed: int) -> tuple[list[Fault], di
                     faults.append(Fault("no answer", "listener", f"to input {number:,}"))
             except Closed:
                 closed += 1
-                broken = Connection(address)
+                broken = connect()
     broken.close()
     if not is_alive(bridge.pid):
         faults.append(Fault("died", "listener", bridge.log_end()))
@@ -118,7 +133,7 @@ def over_sockets(bridge: Bridge, count: int, seed: int) -> tuple[list[Fault], di
         faults.append(Fault("memory", "listener", f"{grown:,} bytes stayed"))
     if "internal-error" in bridge.log.read_text(errors="replace"):
         faults.append(Fault("internal error", "listener", "the log says so"))
-    figures = {"frames over sockets": count, "answers that were due and came": answered, "connections closed": closed}
+    figures = {"frames": count, "answers that were due and came": answered, "connections closed": closed}
     figures |= {"bytes the listener grew by": grown, "neighbour's median, us": round(statistics.median(waits) * 1e6)}
     return faults, figures | {"neighbour's longest wait, us": round(max(waits) * 1e6)}
 
