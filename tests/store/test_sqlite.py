@@ -365,7 +365,7 @@ PLANS = {
     "delivery_waiting": (claims.WAITING, ("main", 1, NOW, 64)),
     "delivery_due": (claims.DUE, ("main", NOW, 64)),
     "candidate": (claims.CANDIDATE, (1,)),
-    "blocked": (claims.BLOCKED, (1, 2, 1)),
+    "blocked": (claims.blocked(2), (1, 2, 1, 3, 4, 3)),
     "feed_write_own": (crosswalk.OWN, ("main", "hr", "S1")),
     "autoindex_feed_write": (crosswalk.WRITTEN_BY, ("main", "Practitioner", "p1")),
     "seen control id": (batch.SEEN[1], ["C1"]),

@@ -7,7 +7,8 @@ partial indexes that hold nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from hl7bridge.errors import ClaimLost
@@ -46,7 +47,6 @@ DUE = (
     " ORDER BY not_before, id LIMIT ?"
 )
 UNDER_WAY = "SELECT id FROM delivery WHERE state = 'claimed' AND destination = ? AND attempts = 0"
-BLOCKED = "SELECT EXISTS (SELECT 1 FROM lane WHERE key = ? AND place < ?) OR EXISTS (SELECT 1 FROM claim WHERE key = ?)"
 CANDIDATE = (
     "SELECT d.message_id, d.position, d.feed, d.source_key, d.place, d.lane, d.order_time, d.force, d.attempts,"
     " d.ambiguous, CASE WHEN f.change IS NULL THEN r.codec ELSE f.codec END, COALESCE(f.change, r.change), f.approves,"
@@ -56,6 +56,14 @@ CANDIDATE = (
     " LEFT JOIN crosswalk x ON x.destination = d.destination AND x.feed = d.feed AND x.source_key = d.source_key"
     " WHERE d.id = ?"
 )
+
+
+@cache
+def blocked(keys: int) -> str:
+    """SQL that tells whether somebody stands before a place in one of so many lanes, or holds its key; asked with (key,
+    place, key) of each."""
+    one = "EXISTS (SELECT 1 FROM lane WHERE key = ? AND place < ?) OR EXISTS (SELECT 1 FROM claim WHERE key = ?)"
+    return "SELECT " + " OR ".join([one] * keys)
 
 
 def _nobody(delivery_id: int, message_id: int) -> None:
@@ -74,6 +82,7 @@ class _Asked:
     again: int | None = None
     later: Collection[int] = ()
     spread: bool = False
+    confirmed: dict[str, str] = field(default_factory=dict)  # versions of mappings by feed, once they were looked up
 
 
 class Claims(StorePart):
@@ -148,7 +157,7 @@ class Claims(StorePart):
                 who = {"owner": owner, "fence": fence}
                 back = Move(delivery_id, message_id, DeliveryState.CLAIMED, {"head": 1}, who)
                 move(self._connection, DeliveryEvent.GIVEN_BACK, [back], now)
-                self._lanes.free(delivery_id, keys_from_text(lane))
+                self._lanes.free_all([(delivery_id, keys_from_text(lane))])
             self._execute("DELETE FROM worker WHERE owner = ?", (owner,))
 
     def _claims_of(self, owner: str) -> list[Any]:
@@ -165,7 +174,7 @@ class Claims(StorePart):
         columns = {"next_attempt": now, "attempts": attempts + 1, "ambiguous": 1, "sent": 1}
         gone = Move(delivery_id, message_id, DeliveryState.CLAIMED, columns, {"owner": owner, "fence": fence})
         move(self._connection, DeliveryEvent.TAKEN_OVER, [gone], now)
-        self._lanes.free(delivery_id, keys_from_text(lane))
+        self._lanes.free_all([(delivery_id, keys_from_text(lane))])
 
     # -- claims --
 
@@ -271,10 +280,12 @@ class Claims(StorePart):
                 break
             fence = fence or self._draw("fence")
             tried += len(candidates)
+            moves: list[Move] = []
             for delivery_id in candidates:
-                one = self._try(delivery_id, asked, fence, now)
+                one = self._try(delivery_id, asked, fence, now, moves)
                 if one:
                     claimed.append(one)
+            move(self._connection, DeliveryEvent.CLAIMED, moves, now)
         return claimed
 
     def _candidates(self, asked: _Asked, limit: int, now: float) -> list[int]:
@@ -306,14 +317,15 @@ class Claims(StorePart):
         rows = [row for leaver in (1, 0) for row in self._execute(WAITING, (asked.destination, leaver, now, limit))]
         return [row[0] for row in rows][:limit]
 
-    def _try(self, delivery_id: int, asked: _Asked, fence: int, now: float) -> Claimed | None:
+    def _try(self, delivery_id: int, asked: _Asked, fence: int, now: float, moves: list[Move]) -> Claimed | None:
+        """A candidate's claim, whose move is added to `moves`; None where it may not go."""
         destination, owner = asked.destination, asked.owner
         row = self._execute(CANDIDATE, (delivery_id,)).fetchone()
         message_id, position, feed, source_key, place, lane, order_time, force, attempts = row[:9]
         ambiguous, codec, content, approves, person_id, applied, link, state = row[9:]
         change = StaffChange.from_json(unseal(codec, content).decode())
         keys = self._claim_keys(delivery_id, destination, place, lane, change, feed, person_id, asked.lane_of)
-        if any(self._execute(BLOCKED, (key, place, key)).fetchone()[0] for key in keys):
+        if self._execute(blocked(len(keys)), [value for key in keys for value in (key, place, key)]).fetchone()[0]:
             # The delivery that blocks it marks it again when it leaves the lane or its claim ends.
             self._execute("UPDATE delivery SET head = 0 WHERE id = ?", (delivery_id,))
             return None
@@ -329,14 +341,12 @@ class Claims(StorePart):
             [(key, delivery_id, owner, fence) for key in keys],
         )
         who = {"owner": owner, "fence": fence}
-        move(
-            self._connection,
-            DeliveryEvent.CLAIMED,
-            [Move(delivery_id, message_id, DeliveryState(state), who, who)],
-            now,
-        )
+        moves.append(Move(delivery_id, message_id, DeliveryState(state), who, who))
         own = self._people.bases(OWN, destination, feed, source_key)
         lately = self._creations.lately(keys, now)
+        confirmed = asked.confirmed.get(feed)
+        if confirmed is None:
+            confirmed = asked.confirmed[feed] = confirmed_mapping(self._connection, feed)
         known = Known(
             person_id or "",
             own,
@@ -346,7 +356,7 @@ class Claims(StorePart):
             tuple(number for number in lately.people if number != person_id),
             lately.unanswered,
             late=behind > 0,
-            confirmed=confirmed_mapping(self._connection, feed),
+            confirmed=confirmed,
         )
         return Claimed(
             delivery_id,

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from hl7bridge.model import DeliveryEvent, DeliveryState, Result
 from hl7bridge.store.connection import StoreConnection, StorePart, each
@@ -38,6 +38,10 @@ NEWCOMERS = (
     " AND place < COALESCE((SELECT delivery_id FROM arrival ORDER BY message_id, part LIMIT 1), 9223372036854775807)"
     " ORDER BY place LIMIT ?"
 )
+
+
+Standing = tuple[int, int, Collection[int]]
+"""A delivery, its place, and the keys of its lanes."""
 
 
 def lane_key(destination: str, key: str) -> int:
@@ -85,19 +89,20 @@ class Lanes(StorePart):
             "INSERT INTO lane (key, place, delivery_id) VALUES (?, ?, ?)", [(key, place, delivery_id) for key in keys]
         )
 
-    def leave(self, delivery_id: int, place: int, keys: Collection[int]) -> None:
-        """End the lease and give back what is claimed. `begun`: ids of deliveries whose attempt was cut off; those are
-        handed out again as ambiguous, the others as they were."""
-        self._executemany("DELETE FROM lane WHERE key = ? AND place = ?", [(key, place) for key in keys])
-        self.free(delivery_id, keys)
+    def leave_all(self, standing: Sequence[Standing]) -> None:
+        """End the deliveries' stand in their lanes, and their claims."""
+        rows = [(key, place) for _, place, keys in standing for key in keys]
+        self._executemany("DELETE FROM lane WHERE key = ? AND place = ?", rows)
+        self.free_all([(delivery_id, keys) for delivery_id, _, keys in standing])
 
-    def free(self, delivery_id: int, keys: Collection[int]) -> None:
-        """End the delivery's claims on these keys, and mark who is first in each lane."""
-        self._executemany("DELETE FROM claim WHERE key = ? AND delivery_id = ?", [(key, delivery_id) for key in keys])
+    def free_all(self, claims: Sequence[tuple[int, Collection[int]]]) -> None:
+        """End claims (delivery id, keys), and mark who is first in each lane."""
+        rows = [(key, delivery_id) for delivery_id, keys in claims for key in keys]
+        self._executemany("DELETE FROM claim WHERE key = ? AND delivery_id = ?", rows)
         self._executemany(
             "UPDATE delivery SET head = 1 WHERE head = 0 AND id ="
             " (SELECT delivery_id FROM lane WHERE key = ? ORDER BY place LIMIT 1)",
-            [(key,) for key in keys],
+            [(key,) for key, _ in rows],
         )
 
     def end(self, delivery_id: int, result: Result, now: float, **detail: object) -> None:
@@ -110,5 +115,5 @@ class Lanes(StorePart):
         columns, told = {"result": result.value}, {"was": state, **detail}
         move(self._connection, DeliveryEvent(result.value), [Move(delivery_id, message_id, was, columns, told)], now)
         if was in OPEN_LANE:
-            self.leave(delivery_id, place, keys_from_text(lane))
+            self.leave_all([(delivery_id, place, keys_from_text(lane))])
         self._tasks.end_tasks(delivery_id, result.value, now)

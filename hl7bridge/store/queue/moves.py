@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -64,8 +65,10 @@ def move(connection: StoreConnection, event: DeliveryEvent, moves: Sequence[Move
     changed = connection.execute(sql, rows[0]) if len(rows) == 1 else connection.execute_many(sql, rows)
     if changed.rowcount != len(rows):
         raise StoreError(f"{_named(moves)} cannot go to {becomes} ({event}) any more: {_REPORT}")
-    for one in moves:
-        connection.note(now, one.message_id, one.delivery_id, event.value, **one.detail)
+    connection.note_all(
+        (now, one.message_id, one.delivery_id, event.value, json.dumps(one.detail) if one.detail else "")
+        for one in moves
+    )
 
 
 _REPORT = "no rule allows it, and nothing was changed; please report it"

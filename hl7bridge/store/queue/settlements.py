@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from hl7bridge.model import (
     ABSENT,
@@ -29,7 +29,7 @@ from hl7bridge.store.encoding import (
 from hl7bridge.store.inbox.arrivals import Arrivals
 from hl7bridge.store.queue.creations import Creations, SecondLook
 from hl7bridge.store.queue.health import DestinationHealth
-from hl7bridge.store.queue.lanes import Lanes, keys_from_text
+from hl7bridge.store.queue.lanes import Lanes, Standing, keys_from_text
 from hl7bridge.store.queue.moves import Move, move
 from hl7bridge.store.queue.pauses import Pauses
 from hl7bridge.store.restores import Restores
@@ -112,9 +112,21 @@ class Settlements(StorePart):
         with self._writing():
             if learned:
                 self._health.keep(settlements[0].claimed.destination, learned, now)
-            return [s.claimed.delivery_id for s in settlements if not self._settle(s, now)]
+            left: list[Standing] = []
+            freed: list[tuple[int, Collection[int]]] = []
+            lost = [s.claimed.delivery_id for s in settlements if not self._settle(s, left, freed, now)]
+            self._lanes.leave_all(left)
+            self._lanes.free_all(freed)
+        return lost
 
-    def _settle(self, settlement: Settlement, now: float) -> bool:
+    def _settle(
+        self,
+        settlement: Settlement,
+        left: list[Standing],
+        freed: list[tuple[int, Collection[int]]],
+        now: float,
+    ) -> bool:
+        """False where the claim was lost. Whose lanes move on is added to `left` or `freed`, for all of them at once."""
         claimed, outcome, state = settlement.claimed, settlement.outcome, settlement.state
         row = self._execute(
             "SELECT d.place, d.lane, d.order_time, d.sent, d.attempts, d.ambiguous FROM delivery d"
@@ -130,9 +142,9 @@ class Settlements(StorePart):
         sent = sent or state is DeliveryState.UNKNOWN or outcome.result in _CHANGED_THE_SERVER or bool(outcome.written)
         ended = state is DeliveryState.ENDED
         if state in (DeliveryState.ENDED, DeliveryState.HELD):
-            self._lanes.leave(claimed.delivery_id, place, keys)
+            left.append((claimed.delivery_id, place, keys))
         else:
-            self._lanes.free(claimed.delivery_id, keys)
+            freed.append((claimed.delivery_id, keys))
         if attempted or outcome.interactions or outcome.exchanges:
             self._remember_attempt(settlement, now)
         self._remember_creates(settlement, keys, ambiguous=bool(ambiguous), now=now)
