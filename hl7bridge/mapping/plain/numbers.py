@@ -11,7 +11,7 @@ from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.mapping.plain.patterns import Patterns
 from hl7bridge.mapping.rules.draft import Draft, QuickRule, Row
 from hl7bridge.mapping.rules.identifiers import add, contradicts, licensed, system_for, type_of
-from hl7bridge.mapping.rules.shapes import USES
+from hl7bridge.mapping.rules.shapes import EQUIPMENT, USES
 from hl7bridge.mapping.rules.times import fhir_date
 from hl7bridge.model import JsonObject
 
@@ -82,7 +82,8 @@ def _licences(row: Row, patterns: Patterns, rules: FeedRules) -> QuickRule:
                 return False
             value, type_text, state, expiry = match.groups("")
             end = fhir_date(expiry) if expiry else ""
-            if type_text in USES or (expiry and not end):
+            looks_like_telephone = type_text in USES or (not type_text and state.upper() in EQUIPMENT)
+            if looks_like_telephone or (expiry and not end):
                 return False
             said = type_text, state
             meaning = known.get(said)
