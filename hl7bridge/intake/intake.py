@@ -269,6 +269,8 @@ class Intake:
         message, now = Message(raw, self.policy.charset), self._clock()
         acks = self._acknowledgments(header, "AA", "CA", findings=message.line_feed_findings(message.segments))
         opening = visits.VisitMessage(message, self.policy.rules, datetime.fromtimestamp(now, UTC))
+        if (named := opening.named_before()) and all(self._knows(key, now) for key in named):
+            return self._counted(header, raw, peer, acks, "known")
         records = tuple(NewRecord(record, self._unknown(record.change, now)) for record in opening.records())
         if not any(record.deliveries for record in records):
             return self._counted(header, raw, peer, acks, "known" if records else _why_nobody(opening.findings))
@@ -288,15 +290,19 @@ class Intake:
     def _unknown(self, change: StaffChange | None, now: float) -> tuple[NewDelivery, ...]:
         """Deliveries to the destinations that were not asked about the person lately."""
         key, known = change.source_key if change else "", self.known
-        if all(known.knows(name, key, now) for name in self.policy.destinations):
+        if self._knows(key, now):
             return ()
         return tuple(new for new in self._deliveries(change, now) if not known.knows(new.destination, key, now))
+
+    def _knows(self, key: str, now: float) -> bool:
+        """Whether every destination was asked about the person lately."""
+        return all(self.known.knows(name, key, now) for name in self.policy.destinations)
 
     def _counted(self, header: Header, raw: bytes, peer: str, acks: tuple[Acknowledgment, ...], note: str) -> Prepared:
         """A patient message with nothing to do: a row, so that it can be found, and outside the duplicate rule, for it has
         no effect to be repeated."""
         new = self._new(header, raw, peer, MessageState.COUNTED, None, acknowledgments=acks, note=note)
-        return Prepared(replace(new, duplicate_window=0.0), header, "counted", self._unavailable(header))
+        return Prepared(new, header, "counted", self._unavailable(header))
 
     def stored(self, new: NewMessage) -> None:
         """The message is committed: whom it asks about is known from here on. Call it on one thread."""
@@ -475,6 +481,7 @@ class Intake:
         size: int = 0,
     ) -> NewMessage:
         as_received = body is raw
+        to_repeat = header.control_id and state is not MessageState.COUNTED
         digest = hashlib.sha256(raw).digest() if as_received else hmac.digest(self._secret, raw, "sha256")
         fields, sound = header_fields(header), as_received or visits.is_sound(header)
         if not sound:  # something of a patient may have been moved into it
@@ -490,7 +497,7 @@ class Intake:
             records=records,
             parts=parts,
             acknowledgments=acknowledgments,
-            duplicate_window=self.policy.duplicate_window if header.control_id else 0.0,
+            duplicate_window=self.policy.duplicate_window if to_repeat else 0.0,
             mapping_version=mapping_version,
             peer=peer,
             note=note,

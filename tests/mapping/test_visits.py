@@ -49,6 +49,73 @@ def only(raw: bytes) -> StaffChange:
     return record.change
 
 
+# --- whom an earlier message named -----------------------------------------------------------------------------------
+
+NAMING = [
+    (PATIENT, pv1(f7=ADA)),
+    (PATIENT, pv1(f7=RUNA)),
+    (PATIENT, pv1(f7=ADA, f9=RUNA)),
+    (PATIENT, pv1(f9=f"{ADA}~{RUNA}", f17=ADA)),
+    (PATIENT, pv1(f7=f"{ADA}~H78^Okonkwo^Adaeze^^^^MD^^NORTH")),
+    (PATIENT, pv1(f7=f"{ADA}~H77")),
+    (PATIENT, pv1(f7="P4711^Canary^Patient^^^^^^NORTH")),
+    (PATIENT, pv1(f7="H77^Halloway^Runa^^^^^^ELSEWHERE")),
+    (PATIENT, pv1(f7="H77^Halloway^Runa^^^^^^NORTH^^^^MR")),
+    (PATIENT, pv1(f7=f"{RUNA}~P4711^^^^^^^^NORTH")),
+    (PATIENT, segment("PD1", f4=RUNA)),
+    (PATIENT, pv1(f7=ADA), segment("ROL", f1="1", f2="AD", f3="AT", f4=RUNA)),
+    (PATIENT, pv1(f7=ADA), segment("ROL", f1="1", f2="DE", f3="AT", f4=RUNA)),
+    (PATIENT, pv1()),
+    ("PID|1||H77^^^NORTH^MR", pv1(f7=RUNA)),
+    ("PID|1||H77^^^NORTH^MR", pv1(f7=ADA, f9=RUNA)),
+    ("PID|1||P4711^^^NORTH^MR|1234567893", pv1(f7=ADA)),
+    (PATIENT, pv1(f7=ADA, f19="1234567893")),
+    (PATIENT, pv1(f7="H77&x^Halloway^Runa^^^^^^NORTH")),
+]
+
+
+def test_whoever_is_told_by_an_earlier_message_is_who_the_message_names() -> None:
+    """Of any two messages, the second names the same people whether or not the first was read."""
+
+    def opened(parts: tuple[str, ...], rules: FeedRules) -> visits.VisitMessage:
+        patient, *others = parts
+        return visits.VisitMessage(Message(adt(*others).replace(PATIENT.encode(), patient.encode())), rules, NOW)
+
+    told = 0
+    for first in NAMING:
+        rules = FeedRules(KEY_SYSTEM, authorities={"NORTH": NORTH})  # nothing was read under these
+        before = tuple(opened(first, rules).records())
+        for second in NAMING:
+            keys = opened(second, rules).named_before()
+            fresh = FeedRules(KEY_SYSTEM, authorities={"NORTH": NORTH})
+            named = tuple(record.change.source_key for record in opened(second, fresh).records() if record.change)
+            assert keys in ((), named)
+            told += bool(keys)
+            if first == second and keys:
+                assert keys == tuple(record.change.source_key for record in before if record.change)
+    assert told >= 8
+
+
+def test_whom_a_patients_own_number_names_is_not_told_by_an_earlier_message() -> None:
+    rules = FeedRules(KEY_SYSTEM, authorities={"NORTH": NORTH})
+
+    def opened(patient: str) -> visits.VisitMessage:
+        raw = adt(pv1(f7=RUNA)).replace(PATIENT.encode(), patient.encode())
+        return visits.VisitMessage(Message(raw), rules, NOW)
+
+    assert [record.change for record in opened(PATIENT).records()]
+    assert opened(PATIENT).named_before() == (f"{NORTH}|H77",)
+    assert opened("PID|1||H77^^^NORTH^MR").named_before() == ()
+    assert not list(opened("PID|1||H77^^^NORTH^MR").records())
+
+
+def test_many_or_long_fields_leave_nothing_behind() -> None:
+    rules = FeedRules(KEY_SYSTEM, authorities={"NORTH": NORTH})
+    long = visits.VisitMessage(Message(adt(pv1(f7=RUNA, f9="~".join([ADA] * 40)))), rules, NOW)
+    assert len(list(long.records())) == 2
+    assert long.named_before() == ()
+
+
 # --- who is read -----------------------------------------------------------------------------------------------------
 
 

@@ -180,6 +180,11 @@ _MOST_READ = 20_000
 _READ_BEFORE: dict[tuple[object, ...], tuple[str, tuple[StaffIdentifier, ...], tuple[ElementValue, ...]]] = {}
 """Practitioners by the very text that names them: message after message names the same few. No patient is kept here."""
 
+_MOST_NAMED, _LONGEST_NAMED = 5_000, 1_000
+_NAMED_BEFORE: dict[tuple[object, ...], tuple[tuple[str, ...], frozenset[str]]] = {}
+"""The source keys of whom all these fields of a message name, and the numbers in them: kept where nothing was found wrong,
+and so, as above, without a patient."""
+
 
 @dataclass(slots=True)
 class _Mention:
@@ -213,23 +218,54 @@ class VisitMessage(Opening):
         structure.check_once(message, ("MSH", "EVN", "PID"))
         self.envelope.master_file = False
         self.mentions: list[_Mention] = []
+        self._numbers: set[str] = set()  # XCN.1 of all that was read
+        self._fields = [
+            (segment, number, meaning, raw)
+            for segment in message.segments
+            if segment.name in PLACES
+            for number, meaning in PLACES[segment.name].items()
+            if (raw := segment.raw(number))
+        ]
+
+    def named_before(self) -> tuple[str, ...]:
+        """The source keys of `records()` where a message with these very fields was read before and nothing was found wrong
+        in them; else none. Whoever is known by them need not be read again."""
+        keys, numbers = _NAMED_BEFORE.get(self._said(), ((), frozenset()))
+        return keys if keys and numbers.isdisjoint(self._identifiers_of_the_patient()) else ()
+
+    def _said(self) -> tuple[object, ...]:
+        """All that decides whom the message names, but for the patient's own numbers."""
+        envelope = self.envelope
+        said = [
+            (segment.name, number, raw, segment.raw(2) if segment.name in _ENDED else "")
+            for segment, number, _, raw in self._fields
+        ]
+        return envelope.rules, envelope.message.separators, envelope.message.codec, *said
 
     def records(self) -> Iterator[Record]:
         """One record a practitioner, in order of first mention; whoever cannot be told is a finding of the message."""
         people: list[_Mention] = []
-        patient = self._identifiers_of_the_patient()
-        for segment in self.envelope.message.segments:
-            for number, meaning in PLACES.get(segment.name, {}).items():
-                if raw := segment.raw(number):
-                    for mention in self._mentions(segment, number, meaning, raw, patient):
-                        self.mentions.append(mention)
-                        known = next((one for one in people if _share(one.draft, mention.draft)), None)
-                        if known is None:
-                            people.append(mention)
-                        else:
-                            _join(known.draft, mention.draft)
-        for position, mention in enumerate(people, 1):
-            yield self._record(position, mention.draft)
+        patient, said_so_far = self._identifiers_of_the_patient(), len(self.findings)
+        for segment, number, meaning, raw in self._fields:
+            for mention in self._mentions(segment, number, meaning, raw, patient):
+                self.mentions.append(mention)
+                known = next((one for one in people if _share(one.draft, mention.draft)), None)
+                if known is None:
+                    people.append(mention)
+                else:
+                    _join(known.draft, mention.draft)
+        found = [self._record(position, mention.draft) for position, mention in enumerate(people, 1)]
+        if len(self.findings) == said_so_far and not any(mention.draft.findings for mention in self.mentions):
+            self._remember(found)
+        yield from found
+
+    def _remember(self, found: list[Record]) -> None:
+        if sum(len(raw) + len(segment.raw(2)) for segment, _, _, raw in self._fields) > _LONGEST_NAMED:
+            return
+        if len(_NAMED_BEFORE) >= _MOST_NAMED:
+            _NAMED_BEFORE.clear()
+        keys = tuple(record.change.source_key for record in found if record.change)
+        _NAMED_BEFORE[self._said()] = keys, frozenset(self._numbers)
 
     def _record(self, position: int, draft: Draft) -> Record:
         first = _first(draft.identifiers)
@@ -325,6 +361,7 @@ class VisitMessage(Opening):
         )
         before = _READ_BEFORE.get(text_as_sent)
         if before is not None and envelope.trace is None and before[0] not in patient:
+            self._numbers.add(before[0])
             draft.identifiers, draft.practitioner = [*before[1]], [*before[2]]
             return draft
         parts = reader.parts(repetition)
@@ -335,6 +372,7 @@ class VisitMessage(Opening):
             return None
         if not (value or family):
             return None
+        self._numbers.add(value)
         if not (value and family) and not partly:
             self._leave(draft, place, "101", "practitioner-incomplete", _INCOMPLETE)
             return None
