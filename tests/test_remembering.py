@@ -28,7 +28,8 @@ OF_SETTINGS = {
     "mapping.rules.shapes": {"glances"},
     "model.provenance": {"of", "read"},  # names of fields, as we write them
     "service.inbound.admission": {"_host"},  # addresses, as the system writes them
-    "store.encoding": {"_finding_to_text"},
+    "store.connection": {"_of_several"},
+    "store.encoding": {"_said"},
     "hl7.boundaries": {"_beginning", "_segment", "_named"},
     "hl7.escapes": {"_separators_of", "escaping", "_sequences", "_silent_sequence"},
     "hl7.echoing": {"_marks"},
