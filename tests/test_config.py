@@ -720,7 +720,7 @@ def test_the_shipped_files_are_good() -> None:
     assert settings.destinations["ehr"].mode == "report"
 
 
-@pytest.mark.parametrize("key", config.reference(), ids=lambda key: key.key)
+@pytest.mark.parametrize("key", [key for key in config.reference() if key.file in SHIPPED], ids=lambda key: key.key)
 def test_the_shipped_files_show_every_key_with_its_default(key: config.Key) -> None:
     section, _, name = key.key.rpartition(".")
     text = SHIPPED[key.file].read_text(encoding="utf-8")

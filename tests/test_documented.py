@@ -141,7 +141,7 @@ def test_every_cause_of_a_hold_that_a_person_decides_is_explained() -> None:
 
 
 def test_every_key_stands_where_a_site_looks_for_it() -> None:
-    """The commented files that `init` writes show each key, in its section."""
+    """The commented files that `init` writes show each key, in its section; those of a further kind are in the reference."""
     texts = {name: (CLONE / name).read_text(encoding="utf-8") for name in FILES}
     files = {
         "conf/feeds/NAME.toml": "conf/feeds/staff.toml",
@@ -150,6 +150,8 @@ def test_every_key_stands_where_a_site_looks_for_it() -> None:
     files |= {"conf/maps/NAME.toml": "conf/maps/example.toml", "conf/tasks/NAME.toml": "conf/tasks/leaver-access.toml"}
     missing = []
     for key in config.reference():
+        if ", kind = " in key.file:
+            continue
         text = texts[files.get(key.file, key.file)]
         section, _, name = key.key.rpartition(".")
         there = re.search(rf"^#? ?\[+{re.escape(section)}\]+$", text, re.MULTILINE) if section else True
