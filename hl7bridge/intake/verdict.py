@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ContextDecorator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -136,7 +137,7 @@ def read_at_once(
     return reading
 
 
-class _ShortTurns:
+class _ShortTurns(ContextDecorator):
     """While it is held, Python switches between threads every 0.5 ms instead of every 5 ms, and collects no garbage.
 
     A message of another feed needs the interpreter four times, and would wait 5 ms each time for the thread that maps a
@@ -168,6 +169,7 @@ class _ShortTurns:
 _SHORT_TURNS = _ShortTurns()
 
 
+@_SHORT_TURNS
 def read_in_parts(
     raw: bytes,
     header: Header,
@@ -179,20 +181,6 @@ def read_in_parts(
     pause: Callable[[], None],
 ) -> Reading:
     """Read a large master file, saying of it what `read_at_once` says. Raises MessageError."""
-    with _SHORT_TURNS:
-        return _read_in_parts(raw, header, charset, rules, now, deliveries, line_of, pause)
-
-
-def _read_in_parts(
-    raw: bytes,
-    header: Header,
-    charset: str | Sequence[str],
-    rules: FeedRules,
-    now: float,
-    deliveries: Deliveries,
-    line_of: LineOf,
-    pause: Callable[[], None],
-) -> Reading:
     codec = codec_of_message(raw, charset)
     moment = datetime.fromtimestamp(now, UTC)
     numbering, per_key = Numbering(), PerKey(rules)

@@ -571,6 +571,14 @@ class Draft:
         self.leave(text)
         self.warn("102", "shifted-field", text, repetition, component)
 
+    def coded(self, row: Row, raw: str) -> str | None:
+        """What the field's table has for its first code; None without a code, and without an entry, which is said."""
+        code = self.reader.first(raw)
+        found = row.codes.get(code)
+        if found is None and code:
+            self.unmapped(code, row.table, lost=True)
+        return found
+
     def unmapped(self, code: str, table: str, repetition: int = 0, component: int = 0, *, lost: bool = False) -> None:
         """A code without an entry in its table: information where its text is sent all the same, a warning where not."""
         severity = _WARNING if lost else Severity.INFORMATION

@@ -105,11 +105,8 @@ def _has_address(draft: Draft, address: str) -> bool:
 @field_rule
 def preferred_contact(draft: Draft, row: Row, raw: str) -> None:
     """STF-16: the first telecom of that kind gets rank 1, here and in the roles."""
-    code = draft.reader.first(raw)
-    kind = row.codes.get(code)
+    kind = draft.coded(row, raw)
     if kind is None:
-        if code:
-            draft.unmapped(code, row.table, lost=True)
         return
     preferred = [
         (have.kind == HOME and kind != "home", index)  # what many destinations do not get comes last

@@ -106,11 +106,8 @@ def real_person(draft: Draft, row: Row, raw: str) -> None:
 @field_rule
 def inactive_reason(draft: Draft, row: Row, raw: str) -> None:
     """STF-38: what PractitionerRole.notAvailable may say; table 0540 has words only for a leave."""
-    code = draft.reader.first(raw)
-    words = row.codes.get(code)
+    words = draft.coded(row, raw)
     if words is None:
-        if code:
-            draft.unmapped(code, row.table, lost=True)
         return
     draft.ended_for = words
     if not words:
