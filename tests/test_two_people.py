@@ -156,5 +156,5 @@ def test_a_hold_keeps_no_private_number_that_the_server_has_of_somebody(world: W
     ).done
     assert world.hear(mfn("MAD", f2=f"{NPI}^^^NPI^NPI", f3="Rossi^Ada"))[1] == ["held 205 name-not-confirmed"]
     (held,) = world.store.links.quarantined(QUARANTINE)
-    assert "Olga" in str(held["candidates"])
+    assert "Olga" in str(held.candidates)
     assert "987654321" not in str(held)

@@ -14,6 +14,7 @@ from hl7bridge.desk.translating import Translations
 from hl7bridge.destinations.reasons import FORBIDDEN, LEAVING_REPORT, MAINTENANCE, NOT_OFFERED, PAUSED_BY_PERSON
 from hl7bridge.errors import ConfigError
 from hl7bridge.model import WRITES_REFUSED
+from hl7bridge.store.queue.pauses import NO_PAUSE
 from hl7bridge.store.store import OPEN_LANE, Released
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def standing(store: Store, settings: Settings) -> tuple[Standing, ...]:
     pauses, counts = store.pauses.pauses(), store.audit.counts()["deliveries"]
     found = []
     for name, destination in settings.destinations.items():
-        states, pause = counts.get(name, {}), pauses.get(name, {})
+        states, pause = counts.get(name, {}), pauses.get(name, NO_PAUSE)
         found.append(
             Standing(
                 name,
@@ -64,11 +65,11 @@ def standing(store: Store, settings: Settings) -> tuple[Standing, ...]:
                 any(destination.cohort.model_dump().values()),
                 store.modes.latches(name),
                 destination.place,
-                pause.get("reason", ""),
-                pause.get("since", 0.0),
-                pause.get("until", 0.0),
-                pause.get("who", ""),
-                pause.get("note", ""),
+                pause.reason,
+                pause.since,
+                pause.until,
+                pause.who,
+                pause.note,
                 sum(states.get(state, 0) for state in OPEN_LANE),
                 states.get("held", 0),
             )
@@ -94,7 +95,7 @@ def pause(
     _known(settings, name)
     if store.pauses.pause(name, PAUSED_BY_PERSON, clock(), who=str(actor), note=reason):
         return Resumption(name, True, f"{name} is paused")
-    return Resumption(name, False, f"{name} was paused already ({store.pauses.pauses()[name]['reason']})")
+    return Resumption(name, False, f"{name} was paused already ({store.pauses.pauses()[name].reason})")
 
 
 def resume(
@@ -105,13 +106,13 @@ def resume(
     actor.must_have(Role.OPERATE)
     reason = why(reason)
     _known(settings, name)
-    found = store.pauses.pauses().get(name, {})
-    if found.get("reason") == LEAVING_REPORT:
+    found = store.pauses.pauses().get(name, NO_PAUSE)
+    if found.reason == LEAVING_REPORT:
         advice = f"`hl7bridge destination go-live {name}` shows what was reported, and queues it or (--skip) leaves it."
         raise ConfigError(f"{name} waits to go live", advice=advice)
-    if found.get("reason") == MAINTENANCE and found["until"] > clock():
+    if found.reason == MAINTENANCE and found.until > clock():
         advice = f"Nothing is sent before that; else take the window out of {settings.destinations[name].file}."
-        raise ConfigError(f"{name} is in its maintenance window until {local_time(found['until'])}", advice=advice)
+        raise ConfigError(f"{name} is in its maintenance window until {local_time(found.until)}", advice=advice)
     changed = store.pauses.resume(name, clock(), who=str(actor), note=reason)
     return Resumption(name, changed, f"{name} is resumed" if changed else f"{name} was not paused")
 
@@ -142,11 +143,11 @@ def retry_writes(
              for hold in store.holds.holds(local=local, destination=name, limit=EVERY)]  # fmt: skip
     again, queued = Translations(store, settings), 0
     with progress("queueing", len(holds)) as advance:
-        for hold in sorted(holds, key=lambda hold: hold["id"]):
+        for hold in sorted(holds, key=lambda hold: hold.id):
             anew = again.of(hold, clock())
             if not anew.problem:
                 given: dict[str, Any] = {"change": anew.change, "lane": anew.lane, "approves": False}
-                queued += store.holds.release(hold["id"], clock(), who=who, reason=reason, **given) is Released.QUEUED
+                queued += store.holds.release(hold.id, clock(), who=who, reason=reason, **given) is Released.QUEUED
             advance()
     if not (changed or queued):
         return Resumption(name, False, f"{name} has not refused writes")

@@ -17,6 +17,7 @@ from hl7bridge.store.store import Released
 
 if TYPE_CHECKING:
     from hl7bridge.config import Settings
+    from hl7bridge.store.queue.holds import Hold as Hold
     from hl7bridge.store.store import Store
 
 _LEFT = {
@@ -33,7 +34,7 @@ class HoldList:
     """Held deliveries, the oldest first; `causes`: how many there are in all, for each cause; `next`: where the list goes
     on, "" = these are the last."""
 
-    holds: tuple[dict[str, Any], ...]
+    holds: tuple[Hold, ...]
     causes: Mapping[str, int]
     next: str
 
@@ -64,7 +65,7 @@ def find(
 class HoldShown:
     """One hold: itself, its message's header, its record with this delivery alone, its tasks and its history."""
 
-    hold: dict[str, Any]
+    hold: Hold
     header: dict[str, Any]
     record: dict[str, Any]
     tasks: tuple[dict[str, Any], ...]
@@ -74,8 +75,8 @@ class HoldShown:
 def show(store: Store, delivery_id: int) -> HoldShown:
     """One held delivery. Raises ConfigError when there is none of that id."""
     hold = _held(store, delivery_id)
-    message = message_of(store, hold["message_id"])
-    record = next(record for record in message["records"] if record["position"] == hold["position"])
+    message = message_of(store, hold.message_id)
+    record = next(record for record in message["records"] if record["position"] == hold.position)
     record["deliveries"] = [one for one in record["deliveries"] if one["id"] == delivery_id]
     tasks = tuple(task for task in message["tasks"] if task["delivery_id"] == delivery_id)
     history = tuple(row for row in message["history"] if row["delivery_id"] == delivery_id)
@@ -144,10 +145,10 @@ def release(
             left = anew.problem or _own_request(hold, actor)
             if not left:
                 released = store.holds.release(
-                    hold["id"], clock(), who=str(actor), reason=reason, change=anew.change, lane=anew.lane
+                    hold.id, clock(), who=str(actor), reason=reason, change=anew.change, lane=anew.lane
                 )
                 left = _LEFT[released.value] if released is not Released.QUEUED else ""
-            done.append(HoldDecided(hold["id"], not left, left, anew.note))
+            done.append(HoldDecided(hold.id, not left, left, anew.note))
             advance()
     return _decided(store, settings, people, done, actor, reason, clock)
 
@@ -161,8 +162,8 @@ def discard(
     holds = _chosen(store, which)
     people, done = people_of(store, holds), []
     for hold in holds:
-        ended = store.holds.discard(hold["id"], clock(), who=str(actor), reason=reason)
-        done.append(HoldDecided(hold["id"], ended, "" if ended else _LEFT["not held"]))
+        ended = store.holds.discard(hold.id, clock(), who=str(actor), reason=reason)
+        done.append(HoldDecided(hold.id, ended, "" if ended else _LEFT["not held"]))
     return _decided(store, settings, people, done, actor, reason, clock)
 
 
@@ -186,21 +187,21 @@ def _decided(
     return HoldsDecided(tuple(done), again)
 
 
-def _own_request(hold: dict[str, Any], actor: Actor) -> str:
+def _own_request(hold: Hold, actor: Actor) -> str:
     """Why this account can't approve what is held, "" = it can: nobody approves what they asked for themselves."""
-    if hold["local"] not in DECIDED_BY_A_PERSON or not actor.is_who_asked(hold["requested_by"]):
+    if hold.local not in DECIDED_BY_A_PERSON or not actor.is_who_asked(hold.requested_by):
         return ""
-    return f"you asked for this change yourself ({hold['requested_by']}): another account has to approve it"
+    return f"you asked for this change yourself ({hold.requested_by}): another account has to approve it"
 
 
-def _held(store: Store, delivery_id: int) -> dict[str, Any]:
+def _held(store: Store, delivery_id: int) -> Hold:
     found = store.holds.holds(delivery_id=delivery_id)
     if not found:
         raise ConfigError(f"no held delivery has the id {delivery_id}", advice="`hl7bridge hold list` shows them.")
     return found[0]
 
 
-def _chosen(store: Store, which: Which) -> Sequence[dict[str, Any]]:
+def _chosen(store: Store, which: Which) -> Sequence[Hold]:
     """The holds that are meant, oldest first: those named, or all of one cause. Raises ConfigError."""
     named = bool(which.ids)
     if which.every == named or (which.every and not which.cause) or (named and (which.cause or which.destination)):

@@ -11,6 +11,8 @@ from hl7bridge.errors import ConfigError
 from hl7bridge.model import DeliveryState, Severity
 
 if TYPE_CHECKING:
+    from hl7bridge.store.lookups import ListedMessage as ListedMessage
+    from hl7bridge.store.queue.pauses import Pause as Pause
     from hl7bridge.store.store import RecordStatus as RecordStatus
     from hl7bridge.store.store import Store
 
@@ -22,9 +24,9 @@ class MessageList:
     """Messages, the newest first; `next`: where the list goes on, "" = these are the last; `pauses`: destination -> why
     nothing goes out there, and since."""
 
-    messages: tuple[dict[str, Any], ...]
+    messages: tuple[ListedMessage, ...]
     next: str
-    pauses: Mapping[str, dict[str, Any]]
+    pauses: Mapping[str, Pause]
 
 
 def find(
@@ -88,12 +90,12 @@ class Followed:
 def newest_after(store: Store, message_id: int) -> Followed | None:
     """The newest message, if it came after the one of that id."""
     newest = store.audit.messages(limit=1)
-    if not newest or newest[0]["id"] <= message_id:
+    if not newest or newest[0].id <= message_id:
         return None
-    number = int(newest[0]["id"])
+    number = newest[0].id
     statuses = store.audit.statuses([number]).get(number, [])
     settled = all(d.state in _SETTLED for status in statuses for d in status.deliveries.values())
-    duplicate = newest[0]["state"] == "duplicate"
+    duplicate = newest[0].state == "duplicate"
     return Followed(number, duplicate, tuple(map(record_end, statuses)), settled)
 
 
@@ -113,7 +115,7 @@ def ids_of(store: Store, text: str) -> tuple[int, ...]:
     newest that came is meant; the others follow. Raises ConfigError when there is none."""
     if text.isascii() and text.isdecimal() and len(text) < 19 and store.audit.message(int(text)) is not None:
         return (int(text),)
-    found = [int(row["id"]) for row in store.audit.messages(control_id=text, limit=_MOST_NAMESAKES)] if text else []
+    found = [row.id for row in store.audit.messages(control_id=text, limit=_MOST_NAMESAKES)] if text else []
     if not found:
         advice = "`hl7bridge msg list` shows ids and control ids."
         raise ConfigError(f"there is no message {text[:60]}", advice=advice)

@@ -17,6 +17,7 @@ from hl7bridge.store.inbox.drops import DropFile as DropFile
 if TYPE_CHECKING:
     from hl7bridge.config import Settings
     from hl7bridge.model.discrepancy import SourcePerson
+    from hl7bridge.store.people.reconciliations import PersonSeen
     from hl7bridge.store.store import Store
 
 
@@ -88,24 +89,24 @@ def access(store: Store, destination: str, feed: str = "", *, clock: Clock = tim
     people = tuple(_line(store, destination, row) for row in store.reconciliations.access_review(destination, feed))
     tasks = store.worklist.tasks(state="open", destination=destination, limit=EVERY)
     now = clock()
-    oldest = round(max((now - task["opened"] for task in tasks), default=0.0))
+    oldest = round(max((now - task.opened for task in tasks), default=0.0))
     return AccessReview(destination, people, len(tasks), oldest)
 
 
-def _line(store: Store, destination: str, row: dict[str, Any]) -> Access:
-    person = store.reconciliations.source_person(destination, row["feed"], row["source_key"])
+def _line(store: Store, destination: str, row: PersonSeen) -> Access:
+    person = store.reconciliations.source_person(destination, row.feed, row.source_key)
     at_source = _says(person)
-    took = row["deactivated"] - row["asked"] if row["deactivated"] and row["asked"] else None
+    took = row.deactivated - row.asked if row.deactivated and row.asked else None
     return Access(
-        row["source_key"],
-        row["feed"],
+        row.source_key,
+        row.feed,
         _name(person),
-        row["person_id"],
+        row.person_id,
         at_source,
-        row["active_at_server"],
-        "access" if row["active_at_server"] and at_source is False else "",
-        utc_time(row["verified"]),
-        utc_time(row["last_message"]),
+        row.active_at_server,
+        "access" if row.active_at_server and at_source is False else "",
+        utc_time(row.verified),
+        utc_time(row.last_message),
         None if took is None else round(max(took, 0.0), 1),
     )
 

@@ -16,7 +16,8 @@ from hl7bridge.destinations.policy import APPROVE, REPORT, WRITE, Policy
 from hl7bridge.destinations.protocol import Destination, TakenBack
 from hl7bridge.errors import ConfigError
 from hl7bridge.model import Image
-from hl7bridge.store.restores import element_name
+from hl7bridge.store.restores import RestoreRequest as RestoreRequest
+from hl7bridge.store.restores import WrittenDelivery, element_name
 
 if TYPE_CHECKING:
     from hl7bridge.config import Settings
@@ -76,8 +77,8 @@ def deliveries_of(store: Store, message_id: int) -> list[int]:
     return sorted((d["id"] for record in message["records"] for d in record["deliveries"]), reverse=True)
 
 
-def waiting(store: Store) -> tuple[dict[str, Any], ...]:
-    """Restores that wait for an approval: id, asked, who, reason, delivery_id, message_id, destination, feed, source_key."""
+def waiting(store: Store) -> tuple[RestoreRequest, ...]:
+    """Restores that wait for an approval."""
     return tuple(store.restores.restores(state=WAITING))
 
 
@@ -115,10 +116,10 @@ def approve(
     found = store.restores.restores(restore_id=restore_id, state=WAITING)
     if not found:
         raise _none_waits(restore_id)
-    if actor.is_who_asked(found[0]["who"]):
+    if actor.is_who_asked(found[0].who):
         raise ConfigError(f"restore {restore_id} is your own", advice="Somebody else has to approve it.")
     way = _WayBack(settings, store, actor, reason, clock, asked=restore_id)
-    return _each(way, [found[0]["delivery_id"]], progress)
+    return _each(way, [found[0].delivery_id], progress)
 
 
 def reject(store: Store, restore_id: int, actor: Actor, reason: str, *, clock: Clock = time.time) -> None:
@@ -168,12 +169,11 @@ class _WayBack:
         if delivery is None:
             advice = "`hl7bridge msg show ID` shows its deliveries."
             raise ConfigError(f"there is no delivery {delivery_id}", advice=advice)
-        whose = (delivery[name] for name in ("message_id", "destination", "feed", "source_key"))
-        restored = Restored(delivery_id, *whose)
+        restored = Restored(delivery_id, delivery.message_id, delivery.destination, delivery.feed, delivery.source_key)
         if problem := self._obstacle(delivery):
             return replace(restored, problem=problem, state=FAILED)
-        there = self._destination(delivery["destination"])
-        images = there.to_take_back(self.store.restores.images(delivery_id), delivery["person_id"])
+        there = self._destination(delivery.destination)
+        images = there.to_take_back(self.store.restores.images(delivery_id), delivery.person_id)
         if not images:
             return replace(restored, problem="it wrote nothing, or what it found is not kept any more", state=FAILED)
         restored = replace(restored, resources=self._resources(there, restored, images, write=False))
@@ -190,13 +190,13 @@ class _WayBack:
             return replace(restored, state=WAITING, restore_id=number)
         return self._applied(there, restored, images)
 
-    def _obstacle(self, delivery: dict[str, Any]) -> str:
-        if delivery["state"] in _UNDER_WAY:
-            return f"the delivery has not ended ({delivery['state']})"
-        if delivery["under_way"]:
+    def _obstacle(self, delivery: WrittenDelivery) -> str:
+        if delivery.state in _UNDER_WAY:
+            return f"the delivery has not ended ({delivery.state})"
+        if delivery.under_way:
             return "a change of the same person is being delivered: try again when that has ended"
-        if delivery["destination"] not in self.settings.destinations:
-            return f"there is no destination {delivery['destination']} any more"
+        if delivery.destination not in self.settings.destinations:
+            return f"there is no destination {delivery.destination} any more"
         return ""
 
     def _destination(self, name: str) -> Destination:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from hl7bridge.desk.deciding import EVERY, Actor, Clock, Role, listed, why
@@ -13,6 +13,8 @@ from hl7bridge.errors import ConfigError
 
 if TYPE_CHECKING:
     from hl7bridge.store.store import Store
+    from hl7bridge.store.worklist import KeptTask as KeptTask
+    from hl7bridge.store.worklist import TaskStep as TaskStep
 
 ANY = "any"
 """As a state: open and closed ones."""
@@ -22,7 +24,7 @@ ANY = "any"
 class TaskList:
     """Tasks, the oldest first; `next`: where the list goes on, "" = these are the last."""
 
-    tasks: tuple[dict[str, Any], ...]
+    tasks: tuple[KeptTask, ...]
     next: str = ""
 
 
@@ -44,7 +46,7 @@ def find(
     return TaskList(found.rows, found.next)
 
 
-def show(store: Store, task_id: int) -> dict[str, Any]:
+def show(store: Store, task_id: int) -> KeptTask:
     """One task. Raises ConfigError when there is none of that id."""
     found = store.worklist.tasks(task_id=task_id)
     if not found:
@@ -54,7 +56,7 @@ def show(store: Store, task_id: int) -> dict[str, Any]:
 
 def finish(
     store: Store, task_id: int, actor: Actor, evidence: str, *, item: int = 0, clock: Clock = time.time
-) -> dict[str, Any]:
+) -> KeptTask:
     """Close a task, or one of its steps (`item`), as done; it ends with its last step. Returns the task as it stands then.
 
     Raises ConfigError that says why it can't be closed.
@@ -71,7 +73,7 @@ def finish(
     return task
 
 
-def assign(store: Store, task_id: int, owner: str, actor: Actor, *, clock: Clock = time.time) -> dict[str, Any]:
+def assign(store: Store, task_id: int, owner: str, actor: Actor, *, clock: Clock = time.time) -> KeptTask:
     """Give a task to a team or a person; returns the task. Raises ConfigError when it is not open."""
     actor.must_have(Role.OPERATE)
     changed = store.worklist.assign_task(task_id, " ".join(owner.split())[:100], clock(), who=str(actor))
@@ -81,20 +83,20 @@ def assign(store: Store, task_id: int, owner: str, actor: Actor, *, clock: Clock
     return task
 
 
-def _not_closed(task: dict[str, Any], item: int) -> ConfigError:
+def _not_closed(task: KeptTask, item: int) -> ConfigError:
     """Why a task, or its step, could not be closed."""
-    task_id, steps = task["id"], f"`hl7bridge task show {task['id']}` shows its steps."
-    if task["state"] != "open":
+    task_id, steps = task.id, f"`hl7bridge task show {task.id}` shows its steps."
+    if task.state != "open":
         return ConfigError(
-            f"task {task_id} is not open but {task['state']}", advice="`hl7bridge task list` shows open ones."
+            f"task {task_id} is not open but {task.state}", advice="`hl7bridge task list` shows open ones."
         )
-    states = {one["number"]: one["state"] for one in task["items"]}
+    states = {one.number: one.state for one in task.items}
     if item and item not in states:
         return ConfigError(f"task {task_id} has no step {item}", advice=steps)
     if item and states[item] != "open":
         return ConfigError(f"step {item} of task {task_id} is {states[item]} already", advice=steps)
     return ConfigError(
-        f"task {task_id} waits for step {numbers(task['blocked_by'])}",
+        f"task {task_id} waits for step {numbers(task.blocked_by)}",
         advice=f"Close that first: hl7bridge task done {task_id} --item N.",
     )
 
@@ -102,21 +104,21 @@ def _not_closed(task: dict[str, Any], item: int) -> ConfigError:
 # --- as people read them ---------------------------------------------------------------------------------------------
 
 
-def overdue(task: dict[str, Any], now: float) -> bool:
+def overdue(task: KeptTask, now: float) -> bool:
     """Whether an open task is past its due time."""
-    return bool(task["state"] == "open" and task["due"] and task["due"] < now)
+    return bool(task.state == "open" and task.due and task.due < now)
 
 
-def state_of(task: dict[str, Any], now: float) -> str:
+def state_of(task: KeptTask, now: float) -> str:
     """In one word: overdue, blocked (its first steps are missing), or its state."""
     if overdue(task, now):
         return "overdue"
-    return "blocked" if task["blocked_by"] else str(task["state"])
+    return "blocked" if task.blocked_by else str(task.state)
 
 
-def steps_done(task: dict[str, Any]) -> str:
+def steps_done(task: KeptTask) -> str:
     """`2/6`: how many steps of how many are closed."""
-    return f"{sum(item['state'] != 'open' for item in task['items'])}/{len(task['items'])}" if task["items"] else ""
+    return f"{sum(item.state != 'open' for item in task.items)}/{len(task.items)}" if task.items else ""
 
 
 def numbers(steps: Sequence[int]) -> str:
@@ -124,8 +126,11 @@ def numbers(steps: Sequence[int]) -> str:
     return ", ".join(map(str, steps))
 
 
-def as_data(task: dict[str, Any], now: float) -> dict[str, Any]:
+def as_data(task: KeptTask, now: float) -> dict[str, Any]:
     """A task for JSON."""
-    times = {name: utc_time(task[name]) for name in ("opened", "due", "closed")}
-    items = [item | {"changed": utc_time(item["changed"])} for item in task["items"]]
-    return {**task, **times, "items": items, "overdue": overdue(task, now)}
+    data = asdict(task)
+    for name in ("opened", "due", "closed"):
+        data[name] = utc_time(data[name])
+    for item in data["items"]:
+        item["changed"] = utc_time(item["changed"])
+    return data | {"overdue": overdue(task, now)}

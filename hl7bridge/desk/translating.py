@@ -17,6 +17,8 @@ from hl7bridge.mapping.messages import staff
 if TYPE_CHECKING:
     from hl7bridge.config import Feed, Settings
     from hl7bridge.model import Record, StaffChange
+    from hl7bridge.store.people.links import Quarantined
+    from hl7bridge.store.queue.holds import Hold
     from hl7bridge.store.store import Store
 
 
@@ -47,33 +49,33 @@ class Translations:
     _message_id: int = 0
     _records: dict[int, Record] | str = field(default_factory=dict)
 
-    def of(self, hold: dict[str, Any], now: float) -> Anew:
+    def of(self, hold: Hold | Quarantined, now: float) -> Anew:
         """The held record of today."""
-        if hold["message_id"] != self._message_id:
-            self._message_id, self._records = hold["message_id"], self._translated(hold, now)
+        if hold.message_id != self._message_id:
+            self._message_id, self._records = hold.message_id, self._translated(hold, now)
         if isinstance(self._records, str):
             return Anew(note=f"released as it was stored: {self._records}")
-        record = self._records.get(hold["position"])
+        record = self._records.get(hold.position)
         if record is None or record.failed or record.change is None:
-            return Anew(problem=f"record {hold['position']} of the message leads to no change any more; discard it")
-        if record.change.source_key != hold["source_key"]:
-            return Anew(problem=f"the record is read as another person now; `hl7bridge replay {hold['message_id']}`")
-        policy = feed_policy(self.settings.feeds[hold["feed"]], self.settings)
+            return Anew(problem=f"record {hold.position} of the message leads to no change any more; discard it")
+        if record.change.source_key != hold.source_key:
+            return Anew(problem=f"the record is read as another person now; `hl7bridge replay {hold.message_id}`")
+        policy = feed_policy(self.settings.feeds[hold.feed], self.settings)
         new = new_deliveries(policy, record.change, now)
-        mine = next((one for one in new if one.destination == hold["destination"]), None)
+        mine = next((one for one in new if one.destination == hold.destination), None)
         if mine is None:
             return Anew(problem="its feed does not go to that destination any more; discard it")
         if mine.not_before:
-            return Anew(problem=f"it is not due yet as it is read now; `hl7bridge replay {hold['message_id']}`")
+            return Anew(problem=f"it is not due yet as it is read now; `hl7bridge replay {hold.message_id}`")
         return Anew(record.change, mine.lane)
 
-    def _translated(self, hold: dict[str, Any], now: float) -> dict[int, Record] | str:
+    def _translated(self, hold: Hold | Quarantined, now: float) -> dict[int, Record] | str:
         """Records by position, or why there are none."""
-        body, feed = self.store.audit.body(hold["message_id"]), self.settings.feeds.get(hold["feed"])
+        body, feed = self.store.audit.body(hold.message_id), self.settings.feeds.get(hold.feed)
         if body is None:
             return "the bytes of its message were not kept"
         if feed is None:
-            return f"there is no feed {hold['feed']} any more"
+            return f"there is no feed {hold.feed} any more"
         try:
             _, records, _ = translated(feed, body, now)
         except MessageError as error:

@@ -224,7 +224,7 @@ class Reloader(threading.Thread):
             return
         (row,) = store.reloads.reloads(request=request)
         try:
-            self._answer(store, request, by_person=row["who"] != HANGUP)
+            self._answer(store, request, by_person=row.who != HANGUP)
         except StoreError:
             raise
         except Exception as error:  # a defect must not end this thread: without it nobody would ever be answered again

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from hl7bridge.model.listing import Listed, cursor
 
@@ -142,10 +142,20 @@ def _of_several(sql: str, rows: int) -> str:
     return f"{begin} VALUES {', '.join([values] * rows)}"
 
 
-def page(of: str, rows: Sequence[dict[str, Any]], limit: int) -> Listed[dict[str, Any]]:
+class Numbered(Protocol):
+    """A row of a list, which its id tells from all others."""
+
+    @property
+    def id(self) -> int: ...
+
+
+NumberedRow = TypeVar("NumberedRow", bound=Numbered)
+
+
+def page(of: str, rows: Sequence[NumberedRow], limit: int) -> Listed[NumberedRow]:
     """A page of at most `limit` of the rows, by their `id`: one more was read to see whether the list goes on."""
     listed = tuple(rows[:limit])
-    return Listed(listed, cursor(of, listed[-1]["id"]) if listed and len(rows) > limit else "")
+    return Listed(listed, cursor(of, listed[-1].id) if listed and len(rows) > limit else "")
 
 
 class StorePart:

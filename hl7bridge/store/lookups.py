@@ -6,6 +6,7 @@ import json
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from hl7bridge.model import DeliveryState, Record, Result, read_json
@@ -39,6 +40,37 @@ MESSAGES = (
     " + COALESCE((SELECT SUM(r.records) FROM arrival r WHERE r.message_id = m.id), 0) AS open_deliveries"
     " FROM message m"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class ListedMessage:
+    """A message in a list.
+
+    received         Unix seconds
+    acknowledgment   the code of its answer (MSA-1) that tells the verdict; "" = none was due, or is
+    records          how many it has; `open_deliveries`: those that have not ended, held and scheduled ones included
+    duplicate_of, repeat_of, replay_of  the message that it is that of, 0 = of none; `same_content`: its bytes are the same
+    """
+
+    id: int
+    received: float
+    feed: str
+    sending_application: str
+    sending_facility: str
+    message_type: str
+    trigger_event: str
+    control_id: str
+    version: str
+    message_time: str
+    state: str
+    acknowledgment: str
+    records: int
+    open_deliveries: int
+    note: str
+    duplicate_of: int
+    repeat_of: int
+    replay_of: int
+    same_content: bool
 
 
 class Lookups(StorePart):
@@ -121,11 +153,10 @@ class Lookups(StorePart):
         since: float = 0.0,
         limit: int = 50,
         after: str = "",
-    ) -> Listed[dict[str, Any]]:
-        """Newest first: id, received, feed, header fields, state, note, records, acknowledgment code, open deliveries.
+    ) -> Listed[ListedMessage]:
+        """Newest first. Each filter that is given narrows the list; `since` in Unix seconds, `source_key` as the message
+        gave it. Messages that are only counted are listed by state or control id alone.
 
-        Each filter that is given narrows the list; `since` in Unix seconds, `source_key` as the message gave it. Messages
-        that are only counted are listed by state or control id alone.
         `after`: the `next` of an earlier page; ValueError for another text.
         """
         filters = {
@@ -142,7 +173,7 @@ class Lookups(StorePart):
             where = " AND ".join([f"{self._connection.by_index('message_shown')} WHERE m.state <> 'counted'", *given])
         with self._reading():
             rows = self._dicts(f"{MESSAGES}{where} ORDER BY m.id DESC LIMIT ?", [*given.values(), limit + 1])
-        return page("messages", [_named_links(row) for row in rows], limit)
+        return page("messages", [ListedMessage(**_named_links(row)) for row in rows], limit)
 
     def message(self, message_id: int) -> dict[str, Any] | None:
         """One message with records, deliveries (outcome, differences), acknowledgments, tasks and history.

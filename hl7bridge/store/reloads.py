@@ -4,6 +4,8 @@ mapping go live."""
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from hl7bridge.model.listing import Listed, place
@@ -22,6 +24,24 @@ def confirmed_mapping(connection: StoreConnection, feed: str) -> str:
     row = connection.execute(_LET_GO_LIVE, (HANGUP,)).fetchone()
     versions = json.loads(row[0]).get("mappings", {}).get(feed, "") if row and row[0] else ""
     return str(versions[-1] if isinstance(versions, list) else versions)
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadRequest:
+    """One request to read conf/ again.
+
+    asked, answered  Unix seconds; answered 0 = not (yet)
+    accepted         the service goes by what is on disk since; else `report["problems"]` says why it goes on as before
+    report           mappings (feed -> version before and after), changed keys, whether the delivery process starts anew, and
+                     keys that wait for a restart; {} before the answer
+    """
+
+    id: int
+    asked: float
+    who: str
+    answered: float
+    accepted: bool
+    report: Mapping[str, Any]
 
 
 class Reloads(StorePart):
@@ -52,12 +72,11 @@ class Reloads(StorePart):
         with self._writing():
             return self._execute("DELETE FROM reload WHERE id = ? AND answered = 0", (request,)).rowcount > 0
 
-    def reloads(self, *, request: int = 0, limit: int = 20, after: str = "") -> Listed[dict[str, Any]]:
-        """Newest first, from behind `after` (a `Listed.next`; ValueError for else): id, asked, who, answered (0 = not yet),
-        accepted, report."""
+    def reloads(self, *, request: int = 0, limit: int = 20, after: str = "") -> Listed[ReloadRequest]:
+        """Newest first, from behind `after` (a `Listed.next`; ValueError for else)."""
         where, values = conditions({"id = ?": request, "id < ?": place("reloads", after)})
         found = self._dicts(f"{_ROWS} WHERE 1 = 1{where} ORDER BY id DESC LIMIT ?", [*values, limit + 1])
         for row in found:
             row["accepted"] = bool(row["accepted"])
             row["report"] = json.loads(row["report"]) if row["report"] else {}
-        return page("reloads", found, limit)
+        return page("reloads", [ReloadRequest(**row) for row in found], limit)

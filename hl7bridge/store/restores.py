@@ -5,13 +5,65 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from hl7bridge.model import Image, Outcome, Written, read_json, values_from_json, values_to_json, write_json
 from hl7bridge.store.connection import StorePart
 from hl7bridge.store.encoding import PLAIN, unseal, written_to_bytes
 
 WAITING, APPLIED, REJECTED = "waiting", "applied", "rejected"
+
+RESTORES = (
+    "SELECT id, delivery_id, message_id, destination, feed, source_key, state, asked, who, reason, decided, decided_by,"
+    " elements, undone FROM restore"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenDelivery:
+    """A delivery that a restore is about.
+
+    at         when it was tried last, in Unix seconds
+    under_way  whether a worker has a change of that person, or does not know how one ended
+    """
+
+    id: int
+    message_id: int
+    position: int
+    destination: str
+    feed: str
+    source_key: str
+    action: str
+    state: str
+    result: str
+    person_id: str
+    at: float
+    under_way: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRequest:
+    """A restore: asked for, then decided. Times in Unix seconds, 0 = not (yet).
+
+    state     WAITING, APPLIED or REJECTED
+    elements  what it brought back: "Practitioner/17/telecom"
+    undone    when a later message changed one of these again
+    """
+
+    id: int
+    delivery_id: int
+    message_id: int
+    destination: str
+    feed: str
+    source_key: str
+    state: str
+    asked: float
+    who: str
+    reason: str
+    decided: float
+    decided_by: str
+    elements: tuple[str, ...]
+    undone: float
 
 
 class Restores(StorePart):
@@ -75,9 +127,8 @@ class Restores(StorePart):
             ).fetchall()
         return tuple(image_from_row(*row) for row in rows)
 
-    def delivery(self, delivery_id: int) -> dict[str, Any] | None:
-        """One delivery: id, message_id, position, destination, feed, source_key, action, state, result, person_id, at (of
-        its last attempt), under_way (whether a worker has a change of that person, or does not know how one ended)."""
+    def delivery(self, delivery_id: int) -> WrittenDelivery | None:
+        """One delivery; None where there is none of that id."""
         with self._reading():
             found = self._dicts(
                 "SELECT d.id, d.message_id, d.position, d.destination, d.feed, d.source_key, d.action, d.state, d.result,"
@@ -88,17 +139,18 @@ class Restores(StorePart):
                 " FROM delivery d WHERE d.id = ?",
                 (delivery_id,),
             )
-        return found[0] | {"under_way": bool(found[0]["under_way"])} if found else None
+        return WrittenDelivery(**(found[0] | {"under_way": bool(found[0]["under_way"])})) if found else None
 
-    def restores(self, *, restore_id: int = 0, delivery_id: int = 0, state: str = "") -> list[dict[str, Any]]:
-        """Newest first: id, delivery_id, message_id, destination, feed, source_key, state, asked, who, reason, decided,
-        decided_by, elements, undone."""
+    def restores(self, *, restore_id: int = 0, delivery_id: int = 0, state: str = "") -> list[RestoreRequest]:
+        """Newest first, those that fit all that is given."""
         filters = {"id = ?": restore_id, "delivery_id = ?": delivery_id, "state = ?": state}
         given = {condition: value for condition, value in filters.items() if value}
         where = " AND ".join(given) or "1 = 1"
         with self._reading():
-            rows = self._dicts(f"SELECT * FROM restore WHERE {where} ORDER BY id DESC", list(given.values()))  # noqa: S608
-        return [row | {"elements": json.loads(row["elements"]) if row["elements"] else []} for row in rows]
+            rows = self._dicts(f"{RESTORES} WHERE {where} ORDER BY id DESC", list(given.values()))
+        for row in rows:
+            row["elements"] = tuple(json.loads(row["elements"])) if row["elements"] else ()
+        return [RestoreRequest(**row) for row in rows]
 
     def ask_restore(self, delivery_id: int, now: float, *, who: str, reason: str) -> int:
         """Keep a restore that somebody else has to approve; returns its id (the same one while it waits)."""

@@ -7,7 +7,7 @@ each keeps who or what closed it, and when. Steps that are gates come first: the
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hl7bridge.model import BRAKE, LEAVER_UNVERIFIED, STANDING_TASKS, Task
@@ -30,6 +30,11 @@ _END_BRAKE_TASK = (
     " WHERE state = 'open' AND kind = ? AND destination = (SELECT destination FROM delivery WHERE id = ?)"
     " AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.destination = task.destination AND d.state = 'held' AND d.local = ?)"
 )
+TASKS = (
+    "SELECT id, opened, kind, title, steps, feed, source_key, destination, message_id, delivery_id, state, due, closed,"
+    " closed_by, evidence, owner, told, by_facts FROM task"
+)
+STEPS = "SELECT number, fact, gate, state, changed, who, evidence FROM task_item WHERE task_id = ?"
 OVERDUE = (
     "SELECT id, kind, due, told FROM task WHERE state = 'open' AND due > 0 AND due <= ? AND destination = ? AND told < ?"
     " ORDER BY due, id"
@@ -47,6 +52,71 @@ class Subject:
     destination: str
     source_key: str = ""
     person_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStep:
+    """A step of a kept task.
+
+    number    1-based
+    fact      what closes it by itself once a read or a record shows it, "" = a person does
+    gate      the steps that are no gate wait until it is closed
+    state     open, done (a person closed it) or verified (a fact did)
+    changed   when it was closed, in Unix seconds, 0 = never; `who` closed it, and with what `evidence`
+    """
+
+    number: int
+    text: str
+    fact: str = ""
+    gate: bool = False
+    state: str = "open"
+    changed: float = 0.0
+    who: str = ""
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptTask:
+    """A task as it stands. Times in Unix seconds, 0 = none.
+
+    steps           the texts of `items`
+    message_id, delivery_id  what it came of, 0 = of none
+    state           open, done, or how its delivery ended (released, superseded, ...)
+    told            how often people were told that it is overdue
+    by_facts        the facts alone close it
+    blocked_by      numbers of the gates that are open
+    """
+
+    id: int
+    opened: float
+    kind: str
+    title: str
+    steps: tuple[str, ...]
+    feed: str
+    source_key: str
+    destination: str
+    message_id: int
+    delivery_id: int
+    state: str
+    due: float
+    closed: float
+    closed_by: str
+    evidence: str
+    owner: str
+    told: int
+    by_facts: bool
+    items: tuple[TaskStep, ...] = ()
+    blocked_by: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OverdueTask:
+    """A task of which people are to be told. `due` in Unix seconds; `told`: how often they are, this time included."""
+
+    id: int
+    kind: str
+    due: float
+    told: int
 
 
 Words = Callable[[str], Task]
@@ -262,21 +332,21 @@ class Worklist(StorePart):
 
     def overdue_tasks(
         self, destination: str, now: float, escalations: Sequence[float] = ESCALATIONS
-    ) -> list[dict[str, Any]]:
+    ) -> list[OverdueTask]:
         """Open tasks of which people are to be told now, each once for each of `escalations` (seconds after the due time),
-        over processes and restarts: id, kind, due, told (how often by now)."""
+        over processes and restarts."""
         with self._reading():
             if not self._late(destination, now, escalations):
                 return []
         with self._writing():
             late = self._late(destination, now, escalations)
-            self._executemany("UPDATE task SET told = ? WHERE id = ?", [(row["told"], row["id"]) for row in late])
+            self._executemany("UPDATE task SET told = ? WHERE id = ?", [(one.told, one.id) for one in late])
         return late
 
-    def _late(self, destination: str, now: float, escalations: Sequence[float]) -> list[dict[str, Any]]:
-        rows = self._dicts(OVERDUE, (now, destination, len(escalations)))
-        passed = [(row, sum(row["due"] + after <= now for after in escalations)) for row in rows]
-        return [row | {"told": count} for row, count in passed if count > row["told"]]
+    def _late(self, destination: str, now: float, escalations: Sequence[float]) -> list[OverdueTask]:
+        found = [OverdueTask(*row) for row in self._execute(OVERDUE, (now, destination, len(escalations)))]
+        passed = [(one, sum(one.due + after <= now for after in escalations)) for one in found]
+        return [replace(one, told=count) for one, count in passed if count > one.told]
 
     def tell_once(self, destination: str, kind: str, now: float, every: float, task: Task | None = None) -> bool:
         """Whether people are to be told of this, for they were not within `every` seconds; opens the task that says so."""
@@ -309,10 +379,8 @@ class Worklist(StorePart):
         source_key: str = "",
         limit: int = 50,
         after: str = "",
-    ) -> Listed[dict[str, Any]]:
-        """Oldest first: id, opened, kind, title, steps, feed, source_key, destination, message_id, delivery_id, state, due,
-        closed (Unix seconds, 0 = none), closed_by, evidence, owner, told, by_facts; items: for each step its number, text,
-        fact, gate, state (open, done, verified), changed, who, evidence; blocked_by: the numbers of open gates.
+    ) -> Listed[KeptTask]:
+        """Oldest first, those that fit all that is given.
 
         `after`: the `next` of an earlier page; ValueError for another text.
         """
@@ -330,31 +398,23 @@ class Worklist(StorePart):
         with self._reading():
             return page("tasks", self._listed(where, values, limit + 1), limit)
 
-    def _listed(self, where: str, values: Sequence[Any], limit: int) -> list[dict[str, Any]]:
-        rows = self._dicts(f"SELECT * FROM task WHERE 1 = 1{where} ORDER BY id LIMIT ?", [*values, limit])  # noqa: S608 (our names)
+    def _listed(self, where: str, values: Sequence[Any], limit: int) -> list[KeptTask]:
+        rows = self._dicts(f"{TASKS} WHERE 1 = 1{where} ORDER BY id LIMIT ?", [*values, limit])
         for row in rows:
-            row["by_facts"] = bool(row["by_facts"])
-            row["steps"] = _lines(row["steps"])
-            kept = {
-                item["number"]: item
-                for item in self._dicts(
-                    "SELECT number, fact, gate, state, changed, who, evidence FROM task_item WHERE task_id = ?",
-                    (row["id"],),
-                )
-            }
-            row["items"] = [
-                {"number": number, "text": text, **_UNTOUCHED, **kept.get(number, {})}
-                for number, text in enumerate(row["steps"], 1)
-            ]
-            for item in row["items"]:
-                item["gate"] = bool(item["gate"])
-            gates = [item["number"] for item in row["items"] if item["gate"] and item["state"] == "open"]
-            row["blocked_by"] = gates if row["state"] == "open" else []
-        return rows
+            row["steps"], row["by_facts"] = _lines(row["steps"]), bool(row["by_facts"])
+        return [self._with_steps(KeptTask(**row)) for row in rows]
+
+    def _with_steps(self, task: KeptTask) -> KeptTask:
+        kept = {
+            number: TaskStep(number, "", fact, bool(gate), *rest)
+            for number, fact, gate, *rest in self._execute(STEPS, (task.id,))
+        }
+        items = tuple(
+            replace(kept.get(number, TaskStep(number, "")), text=text) for number, text in enumerate(task.steps, 1)
+        )
+        gates = tuple(one.number for one in items if one.gate and one.state == "open")
+        return replace(task, items=items, blocked_by=gates if task.state == "open" else ())
 
 
-_UNTOUCHED = {"fact": "", "gate": False, "state": "open", "changed": 0.0, "who": "", "evidence": ""}
-
-
-def _lines(steps: str) -> list[str]:
-    return steps.split("\n") if steps else []
+def _lines(steps: str) -> tuple[str, ...]:
+    return tuple(steps.split("\n")) if steps else ()

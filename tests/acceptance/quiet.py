@@ -76,8 +76,8 @@ class Site:
         who = {"who": "hr office", "reason": "re-hired"}
         assert self.store.links.link("ehr", one.feed, one.change.source_key, person_id, Link.LINKED, now, **who)
         for row in self.store.links.quarantined(QUARANTINE, destination="ehr", limit=100_000):
-            if (row["feed"], row["source_key"]) == (one.feed, one.change.source_key):
-                self.store.holds.release(row["id"], now, approves=False, **who)
+            if (row.feed, row.source_key) == (one.feed, one.change.source_key):
+                self.store.holds.release(row.id, now, approves=False, **who)
         self.deliver()
 
     def people(self) -> list[dict[str, Any]]:

@@ -45,7 +45,7 @@ def test_what_was_refused_goes_out_again_and_is_not_approved(office: Office) -> 
     office.store.pauses.pause("ehr", WRITES_REFUSED, NOW)
     done = destinations.retry_writes(office.store, office.settings, "ehr", ANA, WHY)
     assert (done.changed, done.said) == (True, "ehr is written to again; 2 of 2 held changes are queued")
-    assert [hold["local"] for hold in holds.find(office.store).holds] == ["brake"]
+    assert [hold.local for hold in holds.find(office.store).holds] == ["brake"]
     assert office.hold("approval") == [False, False]
     nothing = destinations.retry_writes(office.store, office.settings, "ehr", ANA, WHY)
     assert (nothing.changed, nothing.said) == (False, "ehr has not refused writes")

@@ -26,7 +26,7 @@ def test_a_release_is_a_value_and_in_the_history_with_the_actor(office: Office) 
     assert done == holds.HoldsDecided((holds.HoldDecided(1, True),))
     [detail] = events(office, 1, "released")
     assert (detail["who"], detail["reason"]) == ("bo (by console)", WHY)
-    assert [hold["id"] for hold in holds.find(office.store).holds] == [2]
+    assert [hold.id for hold in holds.find(office.store).holds] == [2]
     again = holds.release(office.store, office.settings, Which([2], every=False), ANA, "  checked\nwith HR ")
     assert again.done == 1
     assert [(row["who"], row["reason"]) for row in events(office, 2, "released")] == [("ana", WHY)]
@@ -36,20 +36,20 @@ def test_lists_page_and_count_by_cause(office: Office) -> None:
     office.take_in(*(person(f"E{number}", f"X{number}") for number in range(4)))
     office.hold("brake")
     found = holds.find(office.store, cause="brake", limit=3)
-    assert ([hold["source_key"] for hold in found.holds], bool(found.next), found.total) == (
+    assert ([hold.source_key for hold in found.holds], bool(found.next), found.total) == (
         ["E0", "E1", "E2"],
         True,
         4,
     )
     rest = holds.find(office.store, limit=3, after=found.next)
-    assert ([hold["source_key"] for hold in rest.holds], rest.next, rest.total) == (["E3"], "", 4)
+    assert ([hold.source_key for hold in rest.holds], rest.next, rest.total) == (["E3"], "", 4)
     with pytest.raises(ConfigError, match="no place in the list of holds"):
         holds.find(office.store, after="elsewhere")
     assert holds.find(office.store, person="E3", limit=3).next == ""
     assert holds.find(office.store, destination="elsewhere").total == 0
-    shown = holds.show(office.store, found.holds[0]["id"])
-    assert (shown.hold["source_key"], shown.header["control_id"]) == ("E0", "X0")
-    assert [delivery["id"] for delivery in shown.record["deliveries"]] == [found.holds[0]["id"]]
+    shown = holds.show(office.store, found.holds[0].id)
+    assert (shown.hold.source_key, shown.header["control_id"]) == ("E0", "X0")
+    assert [delivery["id"] for delivery in shown.record["deliveries"]] == [found.holds[0].id]
 
 
 @pytest.mark.parametrize("account", ["ana", "root (sudo: ana)"])
@@ -61,7 +61,7 @@ def test_who_asked_for_a_change_does_not_approve_it_by_any_way(office: Office, a
         assert Actor(account, "console").is_who_asked(requested)
         assert Actor(account).is_who_asked(requested)
         assert not BO.is_who_asked(requested)
-    assert not Actor(account).is_who_asked(held["requested_by"]), "a feed asked for it"
+    assert not Actor(account).is_who_asked(held.requested_by), "a feed asked for it"
     assert not Actor("").is_who_asked("")
 
 

@@ -39,7 +39,7 @@ def people(office: Office) -> Candidates:
 
 def linked(office: Office, key: str) -> str:
     row = office.store.links.link_of("ehr", "staff", key)
-    return str(row["person_id"]) if row else ""
+    return str(row.person_id) if row else ""
 
 
 def test_a_link_says_whom_before_and_is_in_the_history(office: Office, people: Candidates) -> None:

@@ -13,9 +13,9 @@ from tests.desk.conftest import Office, person
 def test_lists_page_and_filter(office: Office) -> None:
     office.take_in(person("E100", "X1"), person("E200", "X2"), person("E100", "X3"))
     found = messages.find(office.store, limit=2)
-    assert ([one["control_id"] for one in found.messages], bool(found.next)) == (["X3", "X2"], True)
+    assert ([one.control_id for one in found.messages], bool(found.next)) == (["X3", "X2"], True)
     mine = messages.find(office.store, person="E100", state="accepted")
-    assert ([one["control_id"] for one in mine.messages], bool(mine.next)) == (["X3", "X1"], False)
+    assert ([one.control_id for one in mine.messages], bool(mine.next)) == (["X3", "X1"], False)
     with pytest.raises(ConfigError, match='"lost" is no state'):
         messages.find(office.store, state="lost")
 

@@ -19,7 +19,7 @@ def test_an_answer_is_waited_for(office: Office) -> None:
     done = reload.ask(office.store, BO, 10, clock=lambda: 4e9, sleep=answered)
     assert done is not None
     assert (done.who, done.asked, done.answered, done.accepted) == ("bo (by console)", 4e9, 4e9 + 1, True)
-    assert done.data()["answered"] == "2096-10-02T07:06:41.000+00:00"
+    assert reload.as_data(done)["answered"] == "2096-10-02T07:06:41.000+00:00"
     assert reload.history(office.store).rows == (done,)
 
 

@@ -30,7 +30,7 @@ def test_a_review_counts_what_matters_and_how_long_it_took() -> None:
 def test_tasks_that_wait_are_counted(office: Office) -> None:
     office.take_in(person("E100", "X1"))
     office.hold("refused", Task("by-hand", "Do it"))
-    opened = office.store.worklist.tasks()[0]["opened"]
+    opened = office.store.worklist.tasks()[0].opened
     review = reports.access(office.store, "ehr", clock=lambda: opened + 90)
     assert (review.open_tasks, review.oldest_open_task) == (1, 90)
     assert reports.access(office.store, "ehr", "another").people == ()

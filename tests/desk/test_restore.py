@@ -23,7 +23,7 @@ def delivered(office: Office) -> Office:
 def test_nobody_approves_their_own_restore_by_any_way(delivered: Office) -> None:
     number = delivered.store.restores.ask_restore(1, 1.0, who=str(BO), reason=WHY)
     [waits] = restore.waiting(delivered.store)
-    assert (waits["id"], waits["who"], waits["delivery_id"]) == (number, "bo (by console)", 1)
+    assert (waits.id, waits.who, waits.delivery_id) == (number, "bo (by console)", 1)
     for own in (BO, Actor("bo"), Actor("root (sudo: bo)")):
         with pytest.raises(ConfigError, match="is your own"):
             restore.approve(delivered.store, delivered.settings, number, own, WHY)

@@ -20,34 +20,34 @@ def two(office: Office) -> Office:
 
 def test_they_are_listed_by_page_and_kind(two: Office) -> None:
     first = tasks.find(two.store, limit=1)
-    assert ([task["kind"] for task in first.tasks], bool(first.next)) == (["leaver-access"], True)
-    assert [task["id"] for task in tasks.find(two.store).tasks] == [1, 2]
-    assert [task["id"] for task in tasks.find(two.store, kind="by-hand").tasks] == [2]
+    assert ([task.kind for task in first.tasks], bool(first.next)) == (["leaver-access"], True)
+    assert [task.id for task in tasks.find(two.store).tasks] == [1, 2]
+    assert [task.id for task in tasks.find(two.store, kind="by-hand").tasks] == [2]
     task = first.tasks[0]
-    late = task["due"] + 1
+    late = task.due + 1
     assert (tasks.state_of(task, late), tasks.steps_done(task)) == ("overdue", "0/2")
     assert tasks.as_data(task, late)["overdue"] is True
-    assert tasks.as_data(task, task["due"] - 1)["overdue"] is False
+    assert tasks.as_data(task, task.due - 1)["overdue"] is False
 
 
 def test_it_ends_with_its_last_step_and_says_who_closed_each(two: Office) -> None:
-    at = tasks.show(two.store, 1)["opened"] + 60
+    at = tasks.show(two.store, 1).opened + 60
     open_still = tasks.finish(two.store, 1, BO, "ticket 1", item=2, clock=lambda: at)
-    assert [(step["state"], step["who"], step["changed"]) for step in open_still["items"]][1] == (
+    assert [(step.state, step.who, step.changed) for step in open_still.items][1] == (
         "done", "bo (by console)", at,
     )  # fmt: skip
-    assert open_still["state"] == "open"
+    assert open_still.state == "open"
     ended = tasks.finish(two.store, 1, ANA, " seen\n today ", item=1)
-    assert (ended["state"], ended["items"][0]["evidence"]) == ("done", "seen today")
+    assert (ended.state, ended.items[0].evidence) == ("done", "seen today")
     with pytest.raises(ConfigError, match="not open but done"):
         tasks.assign(two.store, 1, "bo", ANA)
     whole = tasks.finish(two.store, 2, ANA, "by phone")
-    assert (whole["state"], whole["closed_by"], whole["evidence"]) == ("done", "ana", "by phone")
+    assert (whole.state, whole.closed_by, whole.evidence) == ("done", "ana", "by phone")
 
 
 def test_it_is_given_to_somebody(two: Office) -> None:
-    assert tasks.assign(two.store, 1, "  access  team ", ANA)["owner"] == "access team"
-    assert [task["id"] for task in tasks.find(two.store, owner="access team").tasks] == [1]
+    assert tasks.assign(two.store, 1, "  access  team ", ANA).owner == "access team"
+    assert [task.id for task in tasks.find(two.store, owner="access team").tasks] == [1]
 
 
 @pytest.mark.parametrize(

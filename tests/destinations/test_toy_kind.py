@@ -164,8 +164,8 @@ def test_it_goes_the_whole_journey(site: Site) -> None:
         assert (site.card(CARD, "staff-E1"), site.card(CARD, "staff-E2")) == ({"active": False}, {"active": True})
         assert site.card(UNIT, "ICU") == {"E2": "always"}
         [hold] = site.store.holds.holds(limit=10)
-        assert (hold["source_key"], hold["local"]) == ("E2", "brake")
-        decided = holds.release(site.store, site.settings, holds.Which((hold["id"],)), ANA, WHY)
+        assert (hold.source_key, hold.local) == ("E2", "brake")
+        decided = holds.release(site.store, site.settings, holds.Which((hold.id,)), ANA, WHY)
         assert [one.problem for one in decided.holds] == [""]
         site.until(created=2, updated=1, deactivated=2)
         assert (site.card(CARD, "staff-E2"), site.card(UNIT, "ICU")) == ({"active": False}, {})
@@ -209,10 +209,11 @@ def test_a_person_says_whose_a_card_is(catalog: Site) -> None:
         catalog.take_in("E7", "MAD")
         catalog.until(held=1)
         with Candidates(settings) as candidates:
-            [row] = quarantine.find(store, candidates).rows
+            [unclear] = quarantine.find(store, candidates).rows
+            row = unclear.row
             [card] = candidates.of(row)
             assert (card.shown, [fact.text for fact in card.facts]) == ("card staff-E7", ["Berg, Nils", "active"])
-            assert quarantine.as_data(row)["candidates"] == [
+            assert unclear.data()["candidates"] == [
                 {"id": "staff-E7", "active": True, "name": "Berg, Nils", "linked": False}
             ]
             assert quarantine.duplicates(store, candidates, "cards") == []
@@ -229,10 +230,10 @@ def test_a_person_says_whose_a_card_is(catalog: Site) -> None:
             wrong = linking.link_by_file(*given, file, "decided.csv", ANA, WHY).wrong
             assert [line.split(":")[0] for line in wrong] == ["line 2", "line 3"]
             (catalog.folder / f"{CARD}-staff-E7.json").write_text('{"active": false, "name": "Okonkwo"}')
-            candidates.refresh(row)
+            row = candidates.refreshed(row)
             assert [fact.text for one in candidates.of(row) for fact in one.facts] == ["Okonkwo", "inactive"]
             done = linking.link(*given, Decision("staff", "E7", "staff-E7"), ANA, WHY, release=True)
-            assert (done.released, done.person, done.made[0].person_id) == ((row["id"],), "card", "staff-E7")
+            assert (done.released, done.person, done.made[0].person_id) == ((row.id,), "card", "staff-E7")
         catalog.until(updated=1)
     assert catalog.card(CARD, "staff-E7") == {"active": True, "name": "Okonkwo"}
     assert catalog.card(UNIT, "ICU") == {"E7": "always"}

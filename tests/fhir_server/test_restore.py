@@ -45,7 +45,7 @@ def restore(bridge: Bridge, capsys: pytest.CaptureFixture[str]) -> Restore:
 
     def run(*options: str) -> dict[str, Any]:
         store = open_store(bridge.store_path)
-        latest = store.audit.messages(limit=1)[0]["id"]
+        latest = store.audit.messages(limit=1)[0].id
         store.close()
         capsys.readouterr()
         main(["restore", "--message", str(latest), "--json", "--config", str(bridge.folder), *options])

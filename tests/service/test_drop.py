@@ -77,8 +77,8 @@ class Site:
 
     def messages(self) -> list[str]:
         """Control ids of what was stored and was no duplicate, in order."""
-        rows = [row for row in self.store.audit.messages(limit=10_000) if row["state"] != "duplicate"]
-        return [row["control_id"] for row in sorted(rows, key=lambda row: row["id"])]
+        rows = [row for row in self.store.audit.messages(limit=10_000) if row.state != "duplicate"]
+        return [row.control_id for row in sorted(rows, key=lambda row: row.id)]
 
 
 @pytest.fixture

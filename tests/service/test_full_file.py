@@ -48,8 +48,8 @@ def test_who_is_absent_is_listed_and_nothing_happens_to_them(staffed: World) -> 
     assert writes(world) == before
     assert world.store.whole_files.missing_of(2) == [("E003", 0), ("E007", 0)]
     [task] = world.store.worklist.tasks(kind="full-file-missing", state="open")
-    assert "2 people of feed staff" in task["title"]
-    assert "reconcile --full-file 2" in task["steps"][0]
+    assert "2 people of feed staff" in task.title
+    assert "reconcile --full-file 2" in task.steps[0]
     assert looked(world) == []  # once
 
 
@@ -61,9 +61,9 @@ def test_with_hold_one_deactivation_each_waits_for_a_person(staffed: World) -> N
     world.deliver()
     assert writes(world) == before  # never by itself
     holds = world.store.holds.holds(local="full-file-missing")
-    assert [hold["source_key"] for hold in holds] == ["E003", "E007"]
-    assert {delivery for _, delivery in world.store.whole_files.missing_of(2)} == {hold["id"] for hold in holds}
-    assert world.store.holds.release(holds[0]["id"], time.time(), who="ana", reason="left") is Released.QUEUED
+    assert [hold.source_key for hold in holds] == ["E003", "E007"]
+    assert {delivery for _, delivery in world.store.whole_files.missing_of(2)} == {hold.id for hold in holds}
+    assert world.store.holds.release(holds[0].id, time.time(), who="ana", reason="left") is Released.QUEUED
     world.deliver()
     assert world.people("E003")["active"] is False
     assert world.people("E007")["active"] is True
@@ -107,7 +107,7 @@ def test_who_is_spoken_of_again_is_not_absent_any_more(staffed: World, flag: str
     take_all_but(world, "E003", "E007")
     assert looked(world, "hold") == [("held", 2)]
     world.send(record("E003", "MUP", phone="5550199", flag=flag))  # and nothing else about whether the person is there
-    assert [hold["source_key"] for hold in world.store.holds.holds(local="full-file-missing")] == ["E007"]
+    assert [hold.source_key for hold in world.store.holds.holds(local="full-file-missing")] == ["E007"]
 
 
 def test_a_record_that_is_held_or_on_its_way(staffed: World) -> None:

@@ -56,7 +56,7 @@ class Audited:
         store = open_store(self.bridge.store_path)
         try:
             (row,) = store.audit.messages(control_id=control_id)
-            found = store.audit.message(row["id"])
+            found = store.audit.message(row.id)
         finally:
             store.close()
         assert found

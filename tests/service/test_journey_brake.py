@@ -80,17 +80,17 @@ def test_of_a_flood_ten_are_applied_and_the_rest_waits_for_a_person(sandbox: Run
         assert inactive(sandbox) == 10
         with store_of(bridge) as store:
             holds = store.holds.holds(limit=100)
-            assert Counter(hold["local"] for hold in holds) == {"brake": 49, "protected": 1}
-            kinds = Counter(task["kind"] for task in store.worklist.tasks(state="open", limit=100))
+            assert Counter(hold.local for hold in holds) == {"brake": 49, "protected": 1}
+            kinds = Counter(task.kind for task in store.worklist.tasks(state="open", limit=100))
             assert kinds == {"leaver-access": 10, "protected-person": 1, "brake": 1}
-            told = [store.audit.message(hold["message_id"])["history"] for hold in holds]  # type: ignore[index]
+            told = [store.audit.message(hold.message_id)["history"] for hold in holds]  # type: ignore[index]
             assert sum(row["event"] == "brake" for history in told for row in history) == 1
         [alert] = logged(bridge, "brake: ")
         assert (alert["text"], alert["level"]) == ("deactivations_per_hour = 10, share_of_file = 0", "error")
         assert not [line for line in logged(bridge, "delivery waits") if line["local"] == "brake"]
 
         # Who is inactive already does not count, nor wait: the same ten again.
-        done = [key for key in NAMES if key not in {hold["source_key"] for hold in holds}]
+        done = [key for key in NAMES if key not in {hold.source_key for hold in holds}]
         assert ask(bridge, mfn("again", *[person("MDC", key, "Tamsworth^A", flag="I") for key in done])).code == "AA"
         bridge.wait_delivered()
         assert bridge.held() == 50
@@ -100,7 +100,7 @@ def test_of_a_flood_ten_are_applied_and_the_rest_waits_for_a_person(sandbox: Run
         wait_until(lambda: inactive(sandbox) == 59, 30, lambda: str(states(bridge)))
         bridge.wait_delivered()
         assert bridge.held() == 1
-        assert main(["hold", "release", str(holds[-1]["id"]), *why]) == 0
+        assert main(["hold", "release", str(holds[-1].id), *why]) == 0
         wait_until(lambda: inactive(sandbox) == 60, 30, lambda: str(states(bridge)))
         assert len(logged(bridge, "brake: ")) == 1
 
@@ -127,7 +127,7 @@ def test_a_server_that_offers_no_writes_gets_none(sandbox: RunningSandbox, tmp_p
         bridge.wait_delivered()
         assert states(bridge) == {"held": 12}
         with store_of(bridge) as store:
-            assert {task["kind"] for task in store.worklist.tasks(limit=100)} >= {"write-by-hand"}
+            assert {task.kind for task in store.worklist.tasks(limit=100)} >= {"write-by-hand"}
             assert list(store.modes.latches("fhir")) == ["Practitioner create"]
         sandbox.post(
             {"resourceType": "Practitioner", "identifier": [{"system": KEY_SYSTEM, "value": "B040"}], "active": True}
@@ -143,7 +143,7 @@ def test_a_server_that_offers_no_writes_gets_none(sandbox: RunningSandbox, tmp_p
         assert sandbox.journal(since) == []
         assert writes(sandbox, there) == []
         with store_of(bridge) as store:
-            assert [task["kind"] for task in store.worklist.tasks(kind="writes-refused")] == ["writes-refused"]
+            assert [task.kind for task in store.worklist.tasks(kind="writes-refused")] == ["writes-refused"]
         assert len(logged(bridge, "writes refused")) == 2, "one for what is held, one for the pause"
 
         sandbox.habits(writes_refused=0)

@@ -43,7 +43,7 @@ def test_a_hangup_opens_the_log_anew_and_reloads(tmp_path: Path) -> None:
         store = open_store(bridge.store_path)
         (reload,) = store.reloads.reloads()
         store.close()
-        assert (reload["who"], reload["accepted"]) == ("SIGHUP", True)
+        assert (reload.who, reload.accepted) == ("SIGHUP", True)
         assert ask(bridge, mfn("after", person("MAD", "L1", "Tamsworth^Ada"))).code == "AA"
     assert "stopped" in events(log)
 

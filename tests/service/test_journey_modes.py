@@ -64,7 +64,7 @@ def last(sandbox: RunningSandbox) -> int:
 def tasks(bridge: Bridge, kind: str) -> list[str]:
     store = open_store(bridge.store_path)
     try:
-        return sorted(task["source_key"] for task in store.worklist.tasks(kind=kind, state="open", limit=100))
+        return sorted(task.source_key for task in store.worklist.tasks(kind=kind, state="open", limit=100))
     finally:
         store.close()
 

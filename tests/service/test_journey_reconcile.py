@@ -43,7 +43,7 @@ def test_by_the_clock_who_is_active_though_she_left_and_who_is_absent(tmp_path: 
         store = open_store(bridge.store_path)
         try:
             assert len(store.worklist.tasks(kind="drift", state="open")) == 1  # one, however often it is seen
-            assert [hold["source_key"] for hold in store.holds.holds(local="full-file-missing")] == ["E2"]
+            assert [hold.source_key for hold in store.holds.holds(local="full-file-missing")] == ["E2"]
         finally:
             store.close()
         wanted = {one["identifier"][0]["value"]: one["active"] for one in sandbox.all("Practitioner")}

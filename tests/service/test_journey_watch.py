@@ -31,7 +31,7 @@ def tokens_asked(sandbox: RunningSandbox) -> int:
 def tasks(bridge: Bridge) -> dict[str, dict[str, Any]]:
     store = open_store(bridge.store_path)
     try:
-        return {task["kind"]: task for task in store.worklist.tasks()}
+        return {task.kind: task for task in store.worklist.tasks()}
     finally:
         store.close()
 

@@ -61,7 +61,7 @@ def states(bridge: Bridge, control_id: str, destination: str = "fhir") -> list[s
     """How the deliveries of a message stand: the result of those that have ended."""
     with closing(open_store(bridge.store_path)) as store:
         (row,) = store.audit.messages(control_id=control_id)
-        found = store.audit.message(row["id"])
+        found = store.audit.message(row.id)
         assert found
         records = found["records"]
         return [
@@ -117,7 +117,7 @@ def ended(bridge: Bridge, sandbox: RunningSandbox) -> None:
 def acknowledged(bridge: Bridge) -> dict[str, str]:
     """The code of what was pending, once it was built."""
     with closing(open_store(bridge.store_path)) as store:
-        found = {row["control_id"]: store.audit.acknowledgments(row["id"]) for row in store.audit.messages(feed="late")}
+        found = {row.control_id: store.audit.acknowledgments(row.id) for row in store.audit.messages(feed="late")}
         return {name: one.code for name, (one,) in found.items() if one.state in ("sent", "not sent")}
 
 
@@ -126,9 +126,9 @@ def protected(bridge: Bridge, sandbox: RunningSandbox, command: Callable[..., An
     assert states(bridge, "HOLD") == ["held"]
     assert [one["active"] for one in people(sandbox, "K9")] == [True]
     with closing(open_store(bridge.store_path)) as store:
-        assert {"protected-person", "leaver-access"} <= {task["kind"] for task in store.worklist.tasks(state="open")}
+        assert {"protected-person", "leaver-access"} <= {task.kind for task in store.worklist.tasks(state="open")}
         (hold,) = store.holds.holds()
-    released = command("hold", "release", hold["id"], "--reason", "asked", "-c", bridge.folder)
+    released = command("hold", "release", hold.id, "--reason", "asked", "-c", bridge.folder)
     assert released.code == 0, released
     wait_until(lambda: states(bridge, "HOLD") == ["deactivated"], 30, bridge.log_end)
     assert [one["active"] for one in people(sandbox, "K9")] == [False]

@@ -223,7 +223,7 @@ def test_exactly_the_seeded_drift_is_found(staffed: World) -> None:
     assert all(run.began <= one.verified <= run.ended for one in kept)
     assert run.people == len(PEOPLE)
     [task] = world.store.worklist.tasks(kind="drift", state="open")
-    assert "one person is" in task["title"]
+    assert "one person is" in task.title
 
 
 def test_what_waits_differs_too_and_says_why(staffed: World) -> None:
@@ -274,7 +274,7 @@ def test_what_somebody_did_by_hand_closes_the_steps_of_a_leaver_s_task(
 
     def steps() -> list[str]:
         (task,) = world.store.worklist.tasks(kind="leaver-access")
-        return [item["state"] for item in task["items"] if item["fact"]]
+        return [item.state for item in task.items if item.fact]
 
     world.reconcile()
     assert steps() == ["open", "open"]
@@ -285,7 +285,7 @@ def test_what_somebody_did_by_hand_closes_the_steps_of_a_leaver_s_task(
     world.reconcile()
     assert steps() == ["verified", "verified"]
     (task,) = world.store.worklist.tasks(kind="leaver-access")
-    assert task["items"][-2]["evidence"] == f"Practitioner/{world.people('E003')['id']}, reconciled"
+    assert task.items[-2].evidence == f"Practitioner/{world.people('E003')['id']}, reconciled"
 
 
 def test_several_feeds_and_a_scope(make: Callable[..., World]) -> None:
@@ -440,7 +440,7 @@ def test_without_drift_nothing_is_found_whatever_happened(
     for key, action, phone, flag, unit in story:
         world.send(record(key, action, phone=phone, flag=flag, unit=unit))
     found = world.found(scan=True)
-    assert {one for one in found if one[1] not in {hold["source_key"] for hold in world.store.holds.holds()}} == set()
+    assert {one for one in found if one[1] not in {hold.source_key for hold in world.store.holds.holds()}} == set()
 
 
 @pytest.mark.skipif(not SAMPLES, reason="there are no sample messages")
@@ -449,7 +449,7 @@ def test_after_every_sample_nothing_is_found(make: Callable[..., World]) -> None
     for sample in SAMPLES:
         world.take(sample.read_bytes())
         world.deliver()
-    held = {hold["source_key"] for hold in world.store.holds.holds(limit=1000)}
+    held = {hold.source_key for hold in world.store.holds.holds(limit=1000)}
     found = world.found(scan=True)
     assert {one for one in found if one[1] not in held} == set()
     assert world.store.reconciliations.people(NAME)

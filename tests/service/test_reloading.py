@@ -166,8 +166,8 @@ def test_a_fault_of_ours_refuses_the_reload_and_the_next_one_is_looked_at(tmp_pa
         request = store.reloads.ask_reload("ana", 1_800_000_000.0)
         wait_until(lambda: not store.reloads.reload_asked(), 20, lambda: str(asked))
         [answer] = store.reloads.reloads(request=request)
-        assert (answer["accepted"], len(asked)) == (False, number)
-        assert "RuntimeError" in answer["report"]["problems"][0]
+        assert (answer.accepted, len(asked)) == (False, number)
+        assert "RuntimeError" in answer.report["problems"][0]
         assert SECRET not in str(answer)
     reloader.stop()
     reloader.join(20)
@@ -241,8 +241,8 @@ class Asked:
         with structlog.testing.capture_logs() as lines:
             self.reloader.look(self.store)
         (answer,) = self.store.reloads.reloads(request=request)
-        assert answer["accepted"], answer["report"]
-        return answer["report"]["waits"], lines
+        assert answer.accepted, answer.report
+        return answer.report["waits"], lines
 
     @property
     def in_force(self) -> str:

@@ -90,7 +90,7 @@ def test_without_room_a_message_is_refused_and_not_stored(tmp_path: Path) -> Non
     writer.stop()
     writer.join(20)
     store = open_store(tmp_path / "store.db")
-    assert [message["control_id"] for message in store.audit.messages()] == ["b"]
+    assert [message.control_id for message in store.audit.messages()] == ["b"]
     assert writer.backlog == 0
     store.close()
 

@@ -147,7 +147,7 @@ def reload(bridge: Bridge) -> bool:
     with closing(open_store(bridge.store_path)) as store:
         request = store.reloads.ask_reload("ana", time.time())
         wait_until(lambda: not store.reloads.reload_asked(), 10, "the reload is answered")
-        return bool(store.reloads.reloads(request=request)[0]["accepted"])
+        return bool(store.reloads.reloads(request=request)[0].accepted)
 
 
 FAILED, NOT_THEIRS = "TLS handshake failed", "refused, MSH-3 and MSH-4 are not those of the sender's certificate"
@@ -318,7 +318,7 @@ def test_a_sender_that_ended_its_side_gets_what_it_is_owed(
     with closing(open_store(bridge.store_path)) as store:
 
         def states() -> list[str]:
-            ids = [row["id"] for row in store.audit.messages(limit=5)]
+            ids = [row.id for row in store.audit.messages(limit=5)]
             return [str(one.state) for message_id in ids for one in store.audit.acknowledgments(message_id)]
 
         wait_until(lambda: states() == ["sent"] * 5, 5, lambda: str(states()))

@@ -185,7 +185,7 @@ def test_the_first_mention_asks_and_the_others_are_counted(feed: Feed) -> None:
         assert (message["state"], message["records"], message["acknowledgments"]) == ("counted", [], [])
         assert feed.store.audit.body(later.message_id) is None
     assert feed.asked() == 1
-    assert [row["id"] for row in feed.store.audit.messages(feed="visits")] == [first.message_id]
+    assert [row.id for row in feed.store.audit.messages(feed="visits")] == [first.message_id]
     assert len(feed.store.audit.messages(state="counted")) == 3
     assert len(feed.store.audit.messages(control_id="C1")) == 4
 

@@ -72,7 +72,7 @@ def test_nothing_is_sent_during_a_window_and_everything_after(bench: Bench) -> N
     bench.now = START
     assert not watch.look(bench.store)
     assert not watch.look(bench.store)
-    assert bench.store.pauses.pauses()["main"]["until"] == START + 7200
+    assert bench.store.pauses.pauses()["main"].until == START + 7200
     assert bench.store.audit.paused() == {"main": MAINTENANCE}
     refusal = watch.refusal()
     assert refusal
@@ -165,7 +165,7 @@ def test_a_mass_of_changes_at_odd_hours_is_told_once_an_hour(bench: Bench) -> No
         bench.now += 1
         written(bench, watch, WRITTEN)
     assert bench.log.events() == ["mass of changes outside of office hours"]
-    assert [task["kind"] for task in bench.store.worklist.tasks()] == ["off-hours"]
+    assert [task.kind for task in bench.store.worklist.tasks()] == ["off-hours"]
     bench.now += HOUR
     written(bench, watch, *[WRITTEN] * 49)
     assert len(bench.log.lines) == 1, "those of an hour ago do not count"

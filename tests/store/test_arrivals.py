@@ -116,7 +116,7 @@ def test_it_is_delivered_in_order_with_what_came_before_and_after(store: SqliteS
 def test_lists_and_counts_know_of_what_is_not_written_out(store: SqliteStore) -> None:
     (big,) = store.inbox.accept([large(["a", "b", "c"], answer=PENDING)], NOW)
     (listed,) = store.audit.messages()
-    assert (listed["records"], listed["open_deliveries"]) == (3, 3)
+    assert (listed.records, listed.open_deliveries) == (3, 3)
     assert store.audit.counts()["deliveries"] == {"main": {"queued": 3}}
     (pending,) = store.audit.pending_acknowledgments()
     assert pending.is_open

@@ -119,7 +119,7 @@ def test_one_task_and_one_line_of_history_an_hour(store: Store) -> None:
     claimed = leavers(store, 9)
     assert [store.brake.may_end(one, 1, 0, NOW) for one in claimed].count(TOLD) == 1
     (task,) = store.worklist.tasks(kind="brake")
-    assert (task["destination"], task["due"], task["source_key"]) == ("main", NOW + 900, "")
+    assert (task.destination, task.due, task.source_key) == ("main", NOW + 900, "")
     told = store.audit.message(claimed[1].message_id)
     assert told
     assert [row["event"] for row in told["history"]].count("brake") == 1
@@ -150,7 +150,7 @@ def test_the_task_closes_with_the_last_that_the_brake_held(store: Store, last: s
         )
     [task] = store.worklist.tasks(kind="brake")
     assert store.holds.discard(held[1].delivery_id, NOW + 1, who="op", reason="not announced")
-    assert [one["state"] for one in store.worklist.tasks(kind="brake")] == ["open"]
+    assert [one.state for one in store.worklist.tasks(kind="brake")] == ["open"]
     if last == "released":
         store.holds.release(held[2].delivery_id, NOW + 2, who="op", reason="announced")
     elif last == "discarded":
@@ -159,5 +159,5 @@ def test_the_task_closes_with_the_last_that_the_brake_held(store: Store, last: s
         accept_one(store, change("L2", Action.REACTIVATE), now=NOW + 2)
         [back] = claim(store, NOW + 2)
         store.settlements.settle([settlement(back)], NOW + 3)
-    [closed] = store.worklist.tasks(task_id=task["id"])
-    assert (closed["state"], closed["closed_by"]) == ("done", "hl7bridge")
+    [closed] = store.worklist.tasks(task_id=task.id)
+    assert (closed.state, closed.closed_by) == ("done", "hl7bridge")

@@ -175,7 +175,7 @@ def test_a_second_one_is_asked_about_once(store: SqliteStore) -> None:
         (look,) = due(store, now)
         store.creations.looked("main", [Looked(look, True, SECOND)], now)
     (task,) = store.worklist.tasks(kind="second-at-server")
-    assert (task["source_key"], task["feed"], task["delivery_id"]) == ("S1", "hr", look.delivery_id)
+    assert (task.source_key, task.feed, task.delivery_id) == ("S1", "hr", look.delivery_id)
 
 
 def test_what_was_found_under_doubt_is_looked_at_later_too(store: SqliteStore) -> None:

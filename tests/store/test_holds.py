@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from hl7bridge.model import Action, Location, Result, StaffChange, Task
+from hl7bridge.store.queue.pauses import Pause
 from hl7bridge.store.store import DeliveryState, Released, Store
 from tests.store.builders import (
     NOW,
@@ -34,7 +35,7 @@ def hold(store: Store, *given: StaffChange, local: str = "server-refused", now: 
 
 
 def held_id(store: Store, message_id: int) -> int:
-    return next(row["id"] for row in store.holds.holds(limit=1000) if row["message_id"] == message_id)
+    return next(row.id for row in store.holds.holds(limit=1000) if row.message_id == message_id)
 
 
 def end_all(store: Store, result: Result = Result.UPDATED, now: float = NOW) -> list[str]:
@@ -50,20 +51,20 @@ def test_holds_are_listed_with_why_and_since_when(store: Store) -> None:
     first = hold(store, change("A"), local="forbidden")
     hold(store, change("B"), feed="badge", now=NOW + 5)
     rows = store.holds.holds()
-    assert [(row["source_key"], row["local"], row["since"]) for row in rows] == [
+    assert [(row.source_key, row.local, row.since) for row in rows] == [
         ("A", "forbidden", NOW),
         ("B", "server-refused", NOW + 5),
     ]
-    assert (rows[0]["message_id"], rows[0]["position"], rows[0]["text"]) == (first, 1, "It is held")
+    assert (rows[0].message_id, rows[0].position, rows[0].text) == (first, 1, "It is held")
     for filters, keys in (
         ({"local": "forbidden"}, ["A"]),
         ({"feed": "badge"}, ["B"]),
         ({"source_key": "B"}, ["B"]),
         ({"destination": "other"}, []),
-        ({"delivery_id": rows[1]["id"]}, ["B"]),
+        ({"delivery_id": rows[1].id}, ["B"]),
         ({"limit": 1}, ["A"]),
     ):
-        assert [row["source_key"] for row in store.holds.holds(**filters)] == keys  # type: ignore[arg-type]
+        assert [row.source_key for row in store.holds.holds(**filters)] == keys  # type: ignore[arg-type]
 
 
 def test_a_released_delivery_goes_again_and_says_who_and_why(store: Store) -> None:
@@ -232,7 +233,7 @@ def test_tasks_about_a_person_outlive_the_delivery(store: Store) -> None:
     half_done = outcome(Result.HELD, tasks=(ACCESS, BY_HAND))
     store.settlements.settle([settlement(one, DeliveryState.HELD, outcome=half_done) for one in claim(store)], NOW)
     assert store.holds.discard(held_id(store, message_id), NOW, **SOMEBODY)
-    assert [(task["kind"], task["state"]) for task in store.worklist.tasks()] == [
+    assert [(task.kind, task.state) for task in store.worklist.tasks()] == [
         ("leaver-access", "open"),
         ("write-by-hand", "withdrawn"),
     ]
@@ -245,16 +246,16 @@ def test_tasks_are_listed_with_their_due_time_and_closed_with_evidence(store: St
     message_id = accept_one(store, LEAVES)
     store.settlements.settle([settlement(one, outcome=outcome(tasks=(ACCESS, BY_HAND))) for one in claim(store)], NOW)
     access, by_hand = store.worklist.tasks()
-    assert (access["due"], by_hand["due"]) == (NOW + 900, 0)
-    assert access["steps"] == ["Look.", "End it."]
-    assert [task["kind"] for task in store.worklist.tasks(kind="leaver-access")] == ["leaver-access"]
+    assert (access.due, by_hand.due) == (NOW + 900, 0)
+    assert access.steps == ("Look.", "End it.")
+    assert [task.kind for task in store.worklist.tasks(kind="leaver-access")] == ["leaver-access"]
     assert store.worklist.tasks(destination="other").rows == ()
-    assert store.worklist.finish_task(access["id"], NOW + 60, who="ana", evidence="login disabled")
-    assert not store.worklist.finish_task(access["id"], NOW + 61, who="bo", evidence="again")
+    assert store.worklist.finish_task(access.id, NOW + 60, who="ana", evidence="login disabled")
+    assert not store.worklist.finish_task(access.id, NOW + 61, who="bo", evidence="again")
     assert not store.worklist.finish_task(99, NOW, who="bo", evidence="what")
     (done,) = store.worklist.tasks(state="done")
-    assert (done["closed"], done["closed_by"], done["evidence"]) == (NOW + 60, "ana", "login disabled")
-    assert [task["id"] for task in store.worklist.tasks(state="open")] == [by_hand["id"]]
+    assert (done.closed, done.closed_by, done.evidence) == (NOW + 60, "ana", "login disabled")
+    assert [task.id for task in store.worklist.tasks(state="open")] == [by_hand.id]
     assert store.audit.counts()["tasks"] == 1
     assert events(store, message_id)[-1] == "task done"
 
@@ -270,9 +271,7 @@ def test_a_pause_by_a_person_holds_until_a_person_ends_it(open_store: OpenStore)
     assert store.pauses.pause("main", "maintenance", NOW, who="ana", note="upgrade tonight")
     assert not other.pauses.pause("main", "writes-refused", NOW, task=REFUSED)
     assert other.worklist.tasks().rows == ()
-    assert other.pauses.pauses() == {
-        "main": {"reason": "maintenance", "since": NOW, "until": 0, "who": "ana", "note": "upgrade tonight"}
-    }
+    assert other.pauses.pauses() == {"main": Pause("maintenance", NOW, 0, "ana", "upgrade tonight")}
     assert claim(other, NOW + 1e6) == []
     assert other.audit.paused() == other.audit.counts()["paused"] == {"main": "maintenance"}
     assert other.pauses.resume("main", NOW, who="bo", note="done")
@@ -298,12 +297,12 @@ def test_a_latch_is_told_once_and_ends_with_its_task(open_store: OpenStore) -> N
     told = [store.pauses.pause("main", "writes-refused", NOW, task=REFUSED) for store in stores]
     assert told == [True, False, False]
     assert stores[1].pauses.pause("other", "writes-refused", NOW, task=REFUSED)
-    assert [(task["destination"], task["state"]) for task in stores[2].worklist.tasks()] == [
+    assert [(task.destination, task.state) for task in stores[2].worklist.tasks()] == [
         ("main", "open"),
         ("other", "open"),
     ]
     assert stores[0].pauses.resume("main", NOW + 9, who="ana", note="allowed now")
-    assert [(t["state"], t["closed_by"], t["closed"]) for t in stores[2].worklist.tasks()] == [
+    assert [(t.state, t.closed_by, t.closed) for t in stores[2].worklist.tasks()] == [
         ("done", "ana", NOW + 9),
         ("open", "", 0),
     ]

@@ -130,7 +130,7 @@ def test_all_or_nothing(store: Store) -> None:
 def test_another_connection_sees_it_at_once(open_store: OpenStore) -> None:
     first, second = open_store(), open_store()
     message_id = accept_one(first, change())
-    assert second.audit.messages()[0]["id"] == message_id
+    assert second.audit.messages()[0].id == message_id
 
 
 def test_history_says_what_was_queued(store: Store) -> None:
@@ -179,7 +179,7 @@ def test_accept_and_application_acknowledgment_stand_side_by_side(store: Store) 
     message_id = accept_one(store, change(), acknowledgments=[accept, replace(PENDING, kind="application")])
     store.inbox.acknowledged(message_id, "application", replace(NEGATIVE, kind="application"), NOW)
     assert {a.kind: a.code for a in store.audit.acknowledgments(message_id)} == {"accept": "CA", "application": "AE"}
-    assert store.audit.messages()[0]["acknowledgment"] == "AE"
+    assert store.audit.messages()[0].acknowledgment == "AE"
 
 
 def test_a_change_with_nothing_in_it(store: Store) -> None:

@@ -36,10 +36,10 @@ def test_both_sides_of_a_quarantined_record_are_kept(store: Store) -> None:
     accept_one(store, change("S2"))
     hold(store, "forbidden")
     (row,) = store.links.quarantined(QUARANTINE)
-    assert (row["id"], row["local"], row["source_key"], row["linked"]) == (delivery_id, "several-people", "S1", "")
-    assert row["candidates"] == list(CANDIDATES)
-    assert row["candidates"][0]["identifier"][0]["rank"].text == "1.10"
-    assert row["change"]["source_key"] == "S1"
+    assert (row.id, row.local, row.source_key, row.linked) == (delivery_id, "several-people", "S1", "")
+    assert row.candidates == CANDIDATES
+    assert row.candidates[0]["identifier"][0]["rank"].text == "1.10"
+    assert row.change.source_key == "S1"
     assert store.links.quarantined(QUARANTINE, delivery_id=99).rows == ()
     assert store.links.quarantined(QUARANTINE, destination="lab").rows == ()
     assert store.links.quarantined(QUARANTINE, destination="main", delivery_id=delivery_id).rows == (row,)
@@ -78,7 +78,7 @@ def test_an_unlink_leaves_what_was_applied_last(store: SqliteStore) -> None:
     assert store.links.link("main", "hr", "S1", "", Link.FOUND, NOW, **DECIDED)
     entry = store.links.link_of("main", "hr", "S1")
     assert entry is not None
-    assert entry["person_id"] == ""
+    assert entry.person_id == ""
     assert [row["event"] for row in store.connection.dicts("SELECT event FROM history WHERE event = 'unlinked'")] == [
         "unlinked"
     ]
@@ -98,7 +98,7 @@ def test_who_is_linked_to_one_practitioner(store: Store) -> None:
     for feed, key in (("hr", "S2"), ("hr", "S1"), ("badge", "9")):
         store.links.link("main", feed, key, "p7", Link.LINKED, NOW, **DECIDED)
     store.links.link("lab", "hr", "S1", "p7", Link.LINKED, NOW, **DECIDED)
-    assert [(row["feed"], row["source_key"]) for row in store.links.linked_to("main", "p7")] == [
+    assert [(row.feed, row.source_key) for row in store.links.linked_to("main", "p7")] == [
         ("badge", "9"), ("hr", "S1"), ("hr", "S2"),
     ]  # fmt: skip
 
@@ -109,7 +109,7 @@ def test_a_map_of_ids_is_taken_in_where_nobody_is_known(store: SqliteStore) -> N
     rows = [("hr", "S1", "other"), ("hr", "S2", "p2"), ("hr", "S3", "p3")]
     assert store.links.import_ids("main", rows, NOW, **DECIDED) == (2, 1)
     assert store.links.import_ids("main", rows, NOW, **DECIDED) == (0, 1)
-    exported = [(row["source_key"], row["person_id"], row["link"]) for row in store.links.id_map("main")]
+    exported = [(row.source_key, row.person_id, row.link) for row in store.links.id_map("main")]
     assert exported == [("S1", "p1", "linked"), ("S2", "p2", ""), ("S3", "p3", "")]
     assert list(store.links.id_map("lab")) == []
 

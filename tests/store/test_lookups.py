@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from hl7bridge.model import Result, write_json
 from hl7bridge.store.store import MessageState, Store
 from tests.store.builders import (
@@ -19,19 +21,19 @@ from tests.store.builders import (
 
 def test_newest_first_and_limited(store: Store) -> None:
     made = [accept_one(store, change()) for _ in range(5)]
-    assert [row["id"] for row in store.audit.messages()] == made[::-1]
-    assert [row["id"] for row in store.audit.messages(limit=2)] == made[:2:-1]
+    assert [row.id for row in store.audit.messages()] == made[::-1]
+    assert [row.id for row in store.audit.messages(limit=2)] == made[:2:-1]
 
 
 def test_a_row_of_the_list(store: Store) -> None:
     accept_one(store, change(), None, control_id="C7", acknowledgments=[NEGATIVE], destinations=("main", "lab"))
     (row,) = store.audit.messages()
-    assert row["control_id"] == "C7"
-    assert row["acknowledgment"] == "AE"
-    assert (row["records"], row["open_deliveries"]) == (2, 2)
-    assert (row["message_type"], row["trigger_event"], row["state"]) == ("MFN", "M02", "accepted")
-    assert (row["duplicate_of"], row["repeat_of"], row["replay_of"]) == (0, 0, 0)
-    write_json(row)
+    assert row.control_id == "C7"
+    assert row.acknowledgment == "AE"
+    assert (row.records, row.open_deliveries) == (2, 2)
+    assert (row.message_type, row.trigger_event, row.state) == ("MFN", "M02", "accepted")
+    assert (row.duplicate_of, row.repeat_of, row.replay_of) == (0, 0, 0)
+    write_json(asdict(row))
 
 
 def test_filters(store: Store) -> None:
@@ -40,7 +42,7 @@ def test_filters(store: Store) -> None:
     third = accept_one(store, None, state=MessageState.REFUSED, received=NOW + 20)
 
     def found(**given: object) -> list[int]:
-        return [row["id"] for row in store.audit.messages(**given)]  # type: ignore[arg-type]
+        return [row.id for row in store.audit.messages(**given)]  # type: ignore[arg-type]
 
     assert found(source_key="A") == [second, first]
     assert found(feed="badge") == [second]

@@ -148,7 +148,7 @@ ACCESS = Task("leaver-access", "End a leaver's access")
 
 
 def tasks_of(store: Store) -> list[str]:
-    return [task["state"] for task in store.worklist.tasks(kind="leaver-access", limit=100)]
+    return [task.state for task in store.worklist.tasks(kind="leaver-access", limit=100)]
 
 
 def report_leaver(store: Store, action: Action = Action.DEACTIVATE) -> None:
@@ -165,7 +165,7 @@ def test_a_leaver_who_is_reported_again_is_asked_of_people_once(store: Store) ->
     report_leaver(store)
     assert tasks_of(store) == ["open"]
     [task] = store.worklist.tasks(kind="leaver-access")
-    assert store.worklist.finish_task(task["id"], NOW, who="ana", evidence="login disabled")
+    assert store.worklist.finish_task(task.id, NOW, who="ana", evidence="login disabled")
     report_leaver(store)
     report_leaver(store, Action.UPDATE)
     report_leaver(store)

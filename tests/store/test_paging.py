@@ -52,8 +52,8 @@ def test_each_row_once_in_order(store: Store, name: str, limit: int) -> None:
     add(store, *"ABCDE")
     whole = ask(store)(limit=100)
     assert whole.next == ""
-    assert len({row[tells] for row in whole}) == 5
-    assert [row["id"] for row in whole] == sorted((row["id"] for row in whole), reverse=newest_first)
+    assert len({getattr(row, tells) for row in whole}) == 5
+    assert [row.id for row in whole] == sorted((row.id for row in whole), reverse=newest_first)
     found, after = [], ""
     while True:
         page = ask(store)(limit=limit, after=after)
@@ -71,11 +71,11 @@ def test_what_comes_meanwhile_neither_repeats_nor_hides_a_row(open_store: OpenSt
     ask, add, tells, newest_first = LISTS[name]
     store, other = open_store(), open_store()
     add(store, *"ABCDE")
-    before = [row[tells] for row in ask(store)(limit=100)]
+    before = [getattr(row, tells) for row in ask(store)(limit=100)]
     first = ask(store)(limit=2)
     add(other, *"XYZ")
     rest = ask(store)(limit=100, after=first.next)
-    seen = [row[tells] for row in (*first, *rest)]
+    seen = [getattr(row, tells) for row in (*first, *rest)]
     assert seen[:5] == before
     assert len(seen) == (5 if newest_first else 8), "newer ones stand before the first page, or at the end"
 
@@ -86,8 +86,8 @@ def test_what_goes_meanwhile_neither_repeats_nor_hides_another(store: Store, nam
     add(store, *"ABCDE")
     first = ask(store)(limit=2)
     for row in first:
-        assert store.holds.discard(row["id"], NOW, who="ana", reason="done")
-    assert [row["source_key"] for row in ask(store)(limit=2, after=first.next)] == ["C", "D"]
+        assert store.holds.discard(row.id, NOW, who="ana", reason="done")
+    assert [row.source_key for row in ask(store)(limit=2, after=first.next)] == ["C", "D"]
 
 
 WRONG = ["1", "x", "\u00e9", "====", cursor("others", 2), cursor("holds", 2) + "A", cursor("holds", -1) * 2, "A" * 999]

@@ -49,7 +49,7 @@ def lines(path: Path) -> list[list[object]]:
 def check(store: Store) -> None:
     """Every state is explained by history, and no delivery has two results."""
     for row in store.audit.messages(limit=100_000):
-        found = store.audit.message(row["id"])
+        found = store.audit.message(row.id)
         assert found
         for record in found["records"]:
             for delivery in record["deliveries"]:
@@ -84,7 +84,7 @@ def test_killed_at_any_moment(new_location: Callable[[], str], tmp_path: Path) -
             if line[0] == "accepted":
                 reported += line[1]  # type: ignore[arg-type]
     store = open_at(location)
-    stored = {row["id"] for row in store.audit.messages(limit=100_000)}
+    stored = {row.id for row in store.audit.messages(limit=100_000)}
     assert set(reported) <= stored, f"lost after an answer, seed {drawn}"
     assert len(reported) == len(set(reported))
     assert reported == sorted(reported)

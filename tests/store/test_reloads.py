@@ -17,24 +17,24 @@ def test_a_reload_is_asked_for_answered_and_remembered(tmp_path: Path) -> None:
         assert answering.reloads.reload_asked() == second > first
         answering.reloads.answer_reload(second, True, {"feeds": {"staff": "v1"}}, NOW + 2)
         assert answering.reloads.reload_asked() == 0
-        assert [(row["who"], row["accepted"], row["answered"]) for row in asking.reloads.reloads()] == [
+        assert [(row.who, row.accepted, row.answered) for row in asking.reloads.reloads()] == [
             ("ben", True, NOW + 2),
             ("ana", True, NOW + 2),
         ]
         (row,) = asking.reloads.reloads(request=second)
-        assert row["report"] == {"feeds": {"staff": "v1"}}
+        assert row.report == {"feeds": {"staff": "v1"}}
 
 
 def test_what_nobody_answers_can_be_taken_back(tmp_path: Path) -> None:
     with SqliteStore(tmp_path / "s.db") as store:
         request = store.reloads.ask_reload("ana", NOW)
-        assert store.reloads.reloads()[0]["report"] == {}
+        assert store.reloads.reloads()[0].report == {}
         assert store.reloads.withdraw_reload(request)
         assert store.reloads.reload_asked() == 0
         request = store.reloads.ask_reload("ana", NOW)
         store.reloads.answer_reload(request, False, {"problems": ["x"]}, NOW)
         assert not store.reloads.withdraw_reload(request)
-        assert [row["accepted"] for row in store.reloads.reloads()] == [False]
+        assert [row.accepted for row in store.reloads.reloads()] == [False]
 
 
 def test_the_mapping_that_a_person_let_go_live_comes_with_what_is_known(store: Store) -> None:

@@ -78,10 +78,10 @@ def test_nothing_more_is_accepted_without_the_log_or_its_index(
     path = tmp_path / "store.db"
     run_killed(path, f"{happens.__name__}", suffix)
     with SqliteStore(path) as store:
-        assert {row["control_id"] for row in store.audit.messages()} == {"before"}
+        assert {row.control_id for row in store.audit.messages()} == {"before"}
         store.inbox.accept([message(control_id="after")], NOW)
     with SqliteStore(path) as store:
-        assert {row["control_id"] for row in store.audit.messages()} == {"before", "after"}
+        assert {row.control_id for row in store.audit.messages()} == {"before", "after"}
         assert store.connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
@@ -123,7 +123,7 @@ def test_a_log_that_is_gone_is_saved_and_nobody_opens_the_store_before_the_servi
         SqliteStore(path)
     store.close()
     with SqliteStore(path) as again:
-        assert [row["control_id"] for row in again.audit.messages()] == ["before"]
+        assert [row.control_id for row in again.audit.messages()] == ["before"]
 
 
 def test_an_emptied_log_is_noticed(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_the_images_of_all_attempts_are_kept_in_order(store: Store) -> None:
     assert store.restores.images(one.delivery_id) == (first, IMAGE, role)
     found = store.restores.delivery(one.delivery_id)
     assert found is not None
-    assert (found["source_key"], found["state"], found["under_way"]) == ("S1", "ended", False)
+    assert (found.source_key, found.state, found.under_way) == ("S1", "ended", False)
     assert store.restores.images(99) == ()
     assert store.restores.delivery(99) is None
 
@@ -77,7 +77,7 @@ def test_an_image_that_cannot_be_written_down_loses_nothing_else(store: Store) -
 
 def test_images_go_with_the_bodies_of_their_messages(store: Store) -> None:
     first, second = deliver(store, **written(IMAGE)), deliver(store, **written(IMAGE))
-    message_id = next(iter(store.audit.messages(source_key="S1")))["id"]
+    message_id = next(iter(store.audit.messages(source_key="S1"))).id
     assert store.restores.forget_images([message_id], NOW) == 1
     assert (len(store.restores.images(first)), len(store.restores.images(second))) == (1, 0)
 
@@ -88,7 +88,7 @@ def test_a_delivery_of_a_person_under_way_is_seen(store: Store) -> None:
     claim(store)
     found = store.restores.delivery(delivery_id)
     assert found is not None
-    assert found["under_way"]
+    assert found.under_way
 
 
 def test_a_restore_leaves_its_bases_and_its_history(store: Store) -> None:
@@ -98,7 +98,7 @@ def test_a_restore_leaves_its_bases_and_its_history(store: Store) -> None:
     restore_id = store.restores.restored(delivery_id, NOW, **WHO, elements=elements, bases=(after,))
     assert store.crosswalk.written_by("main", "Practitioner", "p1") == (after,)
     (row,) = store.restores.restores(restore_id=restore_id)
-    assert (row["state"], row["who"], row["decided_by"], row["elements"]) == ("applied", "ana", "ana", elements)
+    assert (row.state, row.who, row.decided_by, row.elements) == ("applied", "ana", "ana", tuple(elements))
     assert events(store, 1)[-1] == "restored"
     assert store.restores.restores(state="waiting") == []
 
@@ -108,17 +108,17 @@ def test_a_restore_waits_is_approved_or_rejected(store: Store) -> None:
     waiting = store.restores.ask_restore(delivery_id, NOW, **WHO)
     assert store.restores.ask_restore(delivery_id, NOW, who="bea", reason="again") == waiting
     (row,) = store.restores.restores(state="waiting")
-    assert (row["id"], row["who"], row["source_key"]) == (waiting, "ana", "S1")
+    assert (row.id, row.who, row.source_key) == (waiting, "ana", "S1")
     done = store.restores.restored(
         delivery_id, NOW, who="bea", reason="right", elements=[], bases=(), restore_id=waiting
     )
     assert done == waiting
-    assert store.restores.restores(delivery_id=delivery_id)[0]["decided_by"] == "bea"
+    assert store.restores.restores(delivery_id=delivery_id)[0].decided_by == "bea"
     assert not store.restores.reject_restore(waiting, NOW, **WHO)
     second = store.restores.ask_restore(delivery_id, NOW, **WHO)
     assert second != waiting
     assert store.restores.reject_restore(second, NOW, who="bea", reason="no")
-    assert [row["state"] for row in store.restores.restores()] == ["rejected", "applied"]
+    assert [row.state for row in store.restores.restores()] == ["rejected", "applied"]
 
 
 def test_a_later_message_that_changes_it_again_opens_a_task_once(store: Store) -> None:
@@ -129,6 +129,6 @@ def test_a_later_message_that_changes_it_again_opens_a_task_once(store: Store) -
     deliver(store, **written(path="telecom[1]"))
     deliver(store, **written(path="telecom[1]"))
     (task,) = store.worklist.tasks(kind="restore-undone")
-    assert (task["state"], task["source_key"], task["message_id"]) == ("open", "S1", 3)
-    assert store.restores.restores()[0]["undone"] == NOW
+    assert (task.state, task.source_key, task.message_id) == ("open", "S1", 3)
+    assert store.restores.restores()[0].undone == NOW
     assert deliveries(store, 3)[0]["result"] == "updated"

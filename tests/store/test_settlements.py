@@ -402,7 +402,7 @@ def test_withdrawing_what_was_not_sent(store: Store) -> None:
     store.settlements.settle([settlement(held[0], DeliveryState.HELD)], NOW)
     assert store.settlements.withdraw(message_id, NOW)
     assert [delivery["result"] for delivery in deliveries(store, message_id)] == ["withdrawn"] * 3
-    assert store.audit.messages()[1]["state"] == "withdrawn"
+    assert store.audit.messages()[1].state == "withdrawn"
     assert [one.message_id for one in claim(store)] == [next_one]
     assert events(store, message_id)[-1] == "withdrawn"
 
@@ -471,4 +471,4 @@ def test_withdrawing_behind_one_that_is_claimed(store: Store) -> None:
 def test_nothing_to_withdraw(store: Store) -> None:
     message_id = accept_one(store, None)
     assert store.settlements.withdraw(message_id, NOW)
-    assert store.audit.messages()[0]["state"] == "accepted"
+    assert store.audit.messages()[0].state == "accepted"

@@ -254,7 +254,7 @@ def test_full_disk(tmp_path: Path) -> None:
             ballast.unlink()
             message_id = accept_one(store, change())  # goes on by itself
         with SqliteStore(room / "store.db") as store:
-            assert store.audit.messages(limit=1)[0]["id"] == message_id
+            assert store.audit.messages(limit=1)[0].id == message_id
             assert len(store.audit.messages(limit=10_000)) == accepted + 1
     finally:
         subprocess.run(["umount", str(room)], check=True)
@@ -280,7 +280,7 @@ def test_a_store_of_each_version_opens_with_its_content(tmp_path: Path, version:
     connection.executescript(script.read_text(encoding="utf-8"))
     connection.close()
     with SqliteStore(path) as store:
-        states = {row["control_id"]: row["state"] for row in store.audit.messages()}
+        states = {row.control_id: row.state for row in store.audit.messages()}
         assert states == {"V1": "accepted", "V2": "accepted", "V3": "refused"}
         (one,) = claim(store)
         assert one.change.source_key == "S2"
@@ -321,7 +321,7 @@ def test_an_upgrade_keeps_a_copy(tmp_path: Path, migrations: Path) -> None:
     if os.name == "posix":
         assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     with SqliteStore(copy) as old:
-        assert old.audit.messages()[0]["id"] == message_id
+        assert old.audit.messages()[0].id == message_id
     with SqliteStore(path, migrations=migrations):
         pass
     with pytest.raises(StoreError, match="newer hl7bridge"):

@@ -175,11 +175,11 @@ class Everything:
 
     def withdraw(self, dice: random.Random) -> None:
         if found := self.store.audit.messages(limit=30):
-            self.store.settlements.withdraw(int(dice.choice(found)["id"]), self.now)
+            self.store.settlements.withdraw(int(dice.choice(found).id), self.now)
 
     def decide(self, dice: random.Random) -> None:
         if found := self.store.holds.holds():
-            delivery_id = int(dice.choice(found)["id"])
+            delivery_id = int(dice.choice(found).id)
             if dice.random() < 0.3:
                 self.store.holds.discard(delivery_id, self.now, who="ana", reason="no")
             else:
@@ -191,7 +191,7 @@ class Everything:
 
     def whole_file(self, dice: random.Random) -> None:
         if found := self.store.audit.messages(limit=5):
-            file = FullFile(int(dice.choice(found)["id"]), "hr", self.now, "", 1, 0, 0, 0)
+            file = FullFile(int(dice.choice(found).id), "hr", self.now, "", 1, 0, 0, 0)
             source_key = dice.choice("ABC")
             end = HeldEnd(change(source_key, Action.DEACTIVATE), {"main": (f"hr/{source_key}",)})
             self.store.whole_files.decide_full_file(file, "held", [source_key], 3, self.now, hold=[end], text="absent")

@@ -38,19 +38,19 @@ def settle(store: Store, given=None, *, tasks=(), facts=(), now: float = NOW, **
 
 def items(store: Store) -> list[tuple[int, str, str]]:
     (task,) = store.worklist.tasks()
-    return [(item["number"], item["state"], item["who"]) for item in task["items"]]
+    return [(item.number, item.state, item.who) for item in task.items]
 
 
 def test_what_a_read_shows_closes_its_steps_and_is_stamped(store: Store) -> None:
     message_id = settle(store, tasks=[ACCESS], facts=[PERSON_INACTIVE])
     (task,) = store.worklist.tasks()
-    shown = task["items"][2]
-    assert (shown["text"], shown["state"], shown["changed"], shown["who"]) == (
+    shown = task.items[2]
+    assert (shown.text, shown.state, shown.changed, shown.who) == (
         "The person is inactive.", "verified", NOW, "hl7bridge",
     )  # fmt: skip
-    assert shown["evidence"] == f"Person/p7 version 3, message {message_id}"
-    assert [item["state"] for item in task["items"]] == ["open", "open", "verified", "open"]
-    assert (task["state"], task["steps"][0], task["blocked_by"]) == ("open", "Disable it.", [])
+    assert shown.evidence == f"Person/p7 version 3, message {message_id}"
+    assert [item.state for item in task.items] == ["open", "open", "verified", "open"]
+    assert (task.state, task.steps[0], task.blocked_by) == ("open", "Disable it.", ())
     assert events(store, message_id)[-3:] == ["task opened", "task item verified", "ended"]
 
 
@@ -63,10 +63,10 @@ def test_a_later_read_closes_what_is_left_and_people_close_the_rest(store: Store
     assert items(store)[2] == (3, "open", ""), "that was somebody else"
     settle(store, facts=[PERSON_INACTIVE, ROLES_ENDED], now=NOW + 8)
     assert [state for _, state, _ in items(store)] == ["done", "open", "verified", "verified"]
-    assert store.worklist.tasks()[0]["state"] == "open", "no read shows that a login has ended"
+    assert store.worklist.tasks()[0].state == "open", "no read shows that a login has ended"
     assert store.worklist.finish_item(1, 2, NOW + 9, **ANA)
     (task,) = store.worklist.tasks()
-    assert (task["state"], task["closed"], task["closed_by"], task["evidence"]) == (
+    assert (task.state, task.closed, task.closed_by, task.evidence) == (
         "done", NOW + 9, "ana", "ticket 4711",
     )  # fmt: skip
     assert not store.worklist.finish_item(1, 2, NOW + 10, **ANA)
@@ -78,7 +78,7 @@ def test_the_last_step_may_be_closed_by_a_read(store: Store) -> None:
     assert store.worklist.finish_item(1, 2, NOW, **ANA)
     store.worklist.verify("main", "hr", "L", [PERSON_INACTIVE, ROLES_ENDED], "reconciled", NOW + 9)
     (task,) = store.worklist.tasks()
-    assert (task["state"], task["closed_by"], task["evidence"]) == ("done", "hl7bridge", "reconciled")
+    assert (task.state, task.closed_by, task.evidence) == ("done", "hl7bridge", "reconciled")
 
 
 def test_closing_the_whole_closes_its_open_steps_and_leaves_what_was_verified(store: Store) -> None:
@@ -89,13 +89,13 @@ def test_closing_the_whole_closes_its_open_steps_and_leaves_what_was_verified(st
 
 def test_steps_wait_for_gates(store: Store) -> None:
     settle(store, tasks=[SETUP])
-    assert store.worklist.tasks()[0]["blocked_by"] == [1]
+    assert store.worklist.tasks()[0].blocked_by == (1,)
     assert not store.worklist.finish_item(1, 2, NOW, **ANA)
     assert not store.worklist.finish_task(1, NOW, **ANA)
     settle(store, facts=["login-known"], now=NOW + 1)
-    assert store.worklist.tasks()[0]["blocked_by"] == []
+    assert store.worklist.tasks()[0].blocked_by == ()
     assert store.worklist.finish_item(1, 2, NOW + 2, **ANA)
-    assert store.worklist.tasks()[0]["state"] == "done"
+    assert store.worklist.tasks()[0].state == "done"
 
 
 @pytest.mark.parametrize(("task", "again"), [(SETUP, 0), (ACCESS, 1), (replace(ACCESS, kind="away-access"), 2)])
@@ -121,7 +121,7 @@ def test_tasks_of_before_this_version_have_their_steps(store: Store) -> None:
 def test_a_task_is_given_to_somebody(store: Store) -> None:
     message_id = settle(store, tasks=[ACCESS])
     assert store.worklist.assign_task(1, "access team", NOW, who="ana")
-    assert [task["id"] for task in store.worklist.tasks(owner="access team", source_key="L")] == [1]
+    assert [task.id for task in store.worklist.tasks(owner="access team", source_key="L")] == [1]
     assert store.worklist.tasks(owner="bo").rows == ()
     assert store.worklist.finish_task(1, NOW, **ANA)
     assert not store.worklist.assign_task(1, "bo", NOW, who="ana")
@@ -135,7 +135,7 @@ def test_a_site_words_its_tasks(store: Store) -> None:
     store.worklist.word_tasks(words)
     settle(store, tasks=[ACCESS])
     (task,) = store.worklist.tasks()
-    assert (task["title"], task["owner"]) == ("main L p7", "team")
+    assert (task.title, task.owner) == ("main L p7", "team")
 
 
 # -- escalations --
@@ -147,18 +147,18 @@ def test_an_overdue_task_is_told_once_for_each_state_over_processes_and_restarts
     due = NOW + 900
     assert first.worklist.overdue_tasks("main", due - 1) == []
     assert first.worklist.overdue_tasks("elsewhere", due) == []
-    assert [(row["id"], row["kind"], row["told"]) for row in first.worklist.overdue_tasks("main", due)] == [
+    assert [(row.id, row.kind, row.told) for row in first.worklist.overdue_tasks("main", due)] == [
         (1, "leaver-access", 1)
     ]
     assert other.worklist.overdue_tasks("main", due + 3599) == []
-    assert [row["told"] for row in other.worklist.overdue_tasks("main", due + 3600)] == [2]
-    assert [row["told"] for row in open_store().worklist.overdue_tasks("main", due + 86400)] == [3]
+    assert [row.told for row in other.worklist.overdue_tasks("main", due + 3600)] == [2]
+    assert [row.told for row in open_store().worklist.overdue_tasks("main", due + 86400)] == [3]
     assert first.worklist.overdue_tasks("main", due + 10**7) == []
 
 
 def test_states_that_passed_while_nobody_looked_are_told_as_one(store: Store) -> None:
     settle(store, tasks=[ACCESS])
-    assert [row["told"] for row in store.worklist.overdue_tasks("main", NOW + 10**6)] == [3]
+    assert [row.told for row in store.worklist.overdue_tasks("main", NOW + 10**6)] == [3]
     assert store.worklist.finish_task(1, NOW, **ANA)
     settle(store, tasks=[ACCESS], now=NOW + 1)
     assert store.worklist.finish_task(2, NOW + 2, **ANA)
@@ -175,7 +175,7 @@ def test_people_are_told_once_in_a_while(open_store: OpenStore) -> None:
     ]
     assert told == [True, False, False, False]
     assert other.worklist.tell_once("main", "off-hours", NOW + 3600, 3600)
-    assert [one["kind"] for one in first.worklist.tasks()] == ["off-hours"]
+    assert [one.kind for one in first.worklist.tasks()] == ["off-hours"]
 
 
 # -- leavers that take too long --
@@ -183,13 +183,13 @@ def test_people_are_told_once_in_a_while(open_store: OpenStore) -> None:
 
 def late(store: Store, now: float) -> list[tuple[str, str, float]]:
     store.leavers.watch("main", LATE, now)
-    return [(task["source_key"], task["state"], task["due"]) for task in store.worklist.tasks(kind=LEAVER_UNVERIFIED)]
+    return [(task.source_key, task.state, task.due) for task in store.worklist.tasks(kind=LEAVER_UNVERIFIED)]
 
 
 def hold(store: Store, now: float = NOW) -> int:
     held = outcome(Result.HELD, local="brake")
     store.settlements.settle([settlement(one, DeliveryState.HELD, outcome=held) for one in claim(store, now)], now)
-    return int(store.holds.holds()[-1]["id"])
+    return int(store.holds.holds()[-1].id)
 
 
 @pytest.mark.parametrize("given", [LEAVES, change("L", Action.UPDATE, active=False), change("L", Action.REMOVE)])
@@ -256,8 +256,8 @@ def test_a_read_that_shows_it_closes_the_task(store: Store) -> None:
     done = replace(outcome(Result.DEACTIVATED, person_id="p7", shown="Person/p7"), facts=frozenset({PERSON_INACTIVE}))
     store.settlements.settle([settlement(one, outcome=done) for one in claim(store, NOW + 960)], NOW + 960)
     (task,) = store.worklist.tasks()
-    assert (task["state"], task["closed_by"], task["closed"]) == ("done", "hl7bridge", NOW + 960)
-    assert task["evidence"] == "Person/p7, message 1"
+    assert (task.state, task.closed_by, task.closed) == ("done", "hl7bridge", NOW + 960)
+    assert task.evidence == "Person/p7, message 1"
     assert late(store, NOW + 10**6) == [("L", "done", NOW + 900)]
 
 
@@ -271,4 +271,4 @@ def test_a_change_that_ends_otherwise_closes_the_task(store: Store) -> None:
     store.settlements.settle(
         [settlement(one, outcome=outcome(Result.UPDATED)) for one in claim(store, NOW + 1900)], NOW + 1900
     )
-    assert store.worklist.tasks(kind=LEAVER_UNVERIFIED)[1]["evidence"] == "the change ended as updated"
+    assert store.worklist.tasks(kind=LEAVER_UNVERIFIED)[1].evidence == "the change ended as updated"

@@ -113,9 +113,9 @@ def _in_store(
         rows = store.audit.messages(feed=feed, since=time.time() - age(since) if since else 0.0, limit=limit)
         with output.progress("messages", len(rows)) as advance:
             for row in rows:
-                body = store.audit.body(row["id"])
+                body = store.audit.body(row.id)
                 if body is not None:
-                    yield str(row["id"]), body, charset or charset_of(settings, row["feed"])
+                    yield str(row.id), body, charset or charset_of(settings, row.feed)
                 advance()
     if len(rows) == limit:
         output.say(f"The newest {limit} stored messages only; --limit, --since or --feed choose others.")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,7 +14,7 @@ from hl7bridge.cli.operate import msg
 from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
 
 if TYPE_CHECKING:
-    from hl7bridge.desk.holds import HoldsDecided
+    from hl7bridge.desk.holds import Hold, HoldsDecided
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -54,22 +55,22 @@ def list_holds(
     with stored.opened(load(config)) as store:
         found = holds.find(store, cause=cause, destination=destination, feed=feed, person=person, limit=limit)
     if as_json:
-        rows = [row | {"since": stored.utc_time(row["since"])} for row in found.holds]
+        rows = [_as_data(row) for row in found.holds]
         output.show_json("hold-list/1", {"holds": rows, "total": found.total, "causes": dict(found.causes)})
         return
     output.show_table(
         ("id", "since", "destination", "feed", "person", "asks for", "cause", "message", "why"),
         [
             (
-                row["id"],
-                stored.local_time(row["since"]),
-                row["destination"],
-                row["feed"],
-                row["source_key"],
-                row["action"],
-                row["local"],
-                row["message_id"],
-                row["text"],
+                row.id,
+                stored.local_time(row.since),
+                row.destination,
+                row.feed,
+                row.source_key,
+                row.action,
+                row.local,
+                row.message_id,
+                row.text,
             )
             for row in found.holds
         ],
@@ -81,6 +82,10 @@ def list_holds(
         output.say("Nothing is held.")
     if found.next:
         output.say(f"The oldest {limit} only; --limit, --cause, --destination or --person show others.")
+
+
+def _as_data(hold: Hold) -> dict[str, Any]:
+    return asdict(hold) | {"since": stored.utc_time(hold.since)}
 
 
 @app.command("show")
@@ -102,16 +107,17 @@ def show_hold(
         found = holds.show(store, delivery_id)
     hold, header = found.hold, found.header
     if as_json:
-        shown = {"hold": hold | {"since": stored.utc_time(hold["since"])}}
+        shown = {"hold": _as_data(hold)}
         rest = {"record": found.record, "tasks": list(found.tasks), "history": list(found.history)}
         output.show_json("hold-show/1", shown | stored.with_times(rest))
         return
     output.show(
-        (f"hold {delivery_id}", "bold"), f"  {hold['action']}  {hold['source_key']}  for {hold['destination']}  ",
-        (hold["local"], output.BAD),
+        (f"hold {delivery_id}", "bold"), f"  {hold.action}  {hold.source_key}  for {hold.destination}  ",
+        (hold.local, output.BAD),
     )  # fmt: skip
-    output.show(f"  since    {stored.local_time(hold['since'])}")
-    output.show(f"  message  {hold['message_id']}  {msg.kind_of(header)}  {header['control_id']}  feed {hold['feed']}")
+    output.show(f"  since    {stored.local_time(hold.since)}")
+    kind = msg.kind_of(header["message_type"], header["trigger_event"])
+    output.show(f"  message  {hold.message_id}  {kind}  {header['control_id']}  feed {hold.feed}")
     msg.show_record(found.record)
     msg.show_tasks(found.tasks)
     msg.show_history(found.history)

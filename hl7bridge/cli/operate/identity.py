@@ -66,7 +66,7 @@ def list_quarantined(
             store, candidates, destination=destination, limit=limit, fresh=fresh, progress=output.progress
         )
     if as_json:
-        output.show_json("identity-list/1", {"quarantined": [quarantine.as_data(row) for row in found.rows]})
+        output.show_json("identity-list/1", {"quarantined": [row.data() for row in found.rows]})
         return
     for row in found.rows:
         show_sides(row, candidates)
@@ -95,12 +95,12 @@ def show_quarantined(
 
     settings = load(config)
     with stored.opened(settings) as store, Candidates(settings) as candidates:
-        row = quarantine.show(store, candidates, delivery_id, fresh=fresh)
+        one = quarantine.show(store, candidates, delivery_id, fresh=fresh)
     if as_json:
-        output.show_json("identity-show/1", quarantine.as_data(row))
+        output.show_json("identity-show/1", one.data())
         return
-    show_sides(row, candidates)
-    where = f"{row['feed']} {row['source_key']}"
+    show_sides(one, candidates)
+    where = f"{one.row.feed} {one.row.source_key}"
     output.say(f"It is one of them:   hl7bridge identity link {where} PERSON-ID --release --reason WHY")
     output.say(f"It is none of them:  hl7bridge identity link {where} new --release --reason WHY")
     output.say("Identifiers are wrong: have them mended, then")

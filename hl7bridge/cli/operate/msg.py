@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,10 +41,6 @@ _STYLES = {
     "unknown": "yellow",
 }
 _MOST_TEXTS = 4  # of an acknowledgment, on its line
-_LISTED = (
-    "id received feed sending_application sending_facility message_type trigger_event control_id version message_time"
-    " state acknowledgment records open_deliveries note duplicate_of repeat_of replay_of same_content"
-)  # fmt: skip
 
 
 @app.command("list")
@@ -82,26 +79,23 @@ def list_messages(
         listed = find(store, feed=feed, control_id=control_id, state=state, person=person, since=earliest, limit=limit)
     found, pauses = listed.messages, listed.pauses
     if as_json:
-        rows = [{name: row[name] for name in _LISTED.split()} for row in found]
-        rows = [row | {"received": stored.utc_time(row["received"])} for row in rows]
-        output.show_json(
-            "msg-list/1", {"messages": rows, "paused": {n: pause["reason"] for n, pause in pauses.items()}}
-        )
+        rows = [asdict(row) | {"received": stored.utc_time(row.received)} for row in found]
+        output.show_json("msg-list/1", {"messages": rows, "paused": {n: pause.reason for n, pause in pauses.items()}})
         return
     output.show_table(
         ("id", "received", "feed", "control id", "event", "state", "ack", "records", "open", "note"),
         [
             (
-                row["id"],
-                stored.local_time(row["received"]),
-                row["feed"],
-                row["control_id"],
-                kind_of(row),
-                row["state"],
-                row["acknowledgment"],
-                row["records"],
-                row["open_deliveries"] or "",
-                _note(row),
+                row.id,
+                stored.local_time(row.received),
+                row.feed,
+                row.control_id,
+                kind_of(row.message_type, row.trigger_event),
+                row.state,
+                row.acknowledgment,
+                row.records,
+                row.open_deliveries or "",
+                _note(row.note, row.duplicate_of, row.repeat_of, row.replay_of),
             )
             for row in found
         ],
@@ -113,10 +107,8 @@ def list_messages(
     if listed.next:
         output.say(f"The newest {limit} only; --limit, --since, --state or --person show others.")
     for name, pause in pauses.items():
-        if not pause["until"]:
-            output.say(
-                ("note: ", "yellow"), f"destination {name} waits for a person ({pause['reason']}); changes queue"
-            )
+        if not pause.until:
+            output.say(("note: ", "yellow"), f"destination {name} waits for a person ({pause.reason}); changes queue")
 
 
 @app.command("show")
@@ -171,16 +163,14 @@ def age(text: str) -> float:
     return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
 
-def kind_of(row: dict[str, Any]) -> str:
+def kind_of(message_type: str, trigger_event: str) -> str:
     """`MFN^M02`."""
-    return "^".join(part for part in (row["message_type"], row["trigger_event"]) if part)
+    return "^".join(filter(None, (message_type, trigger_event)))
 
 
-def _note(row: dict[str, Any]) -> str:
-    links = [
-        f"{name.replace('_', ' ')} {row[name]}" for name in ("duplicate_of", "repeat_of", "replay_of") if row[name]
-    ]
-    return ", ".join(filter(None, [row["note"], *links]))
+def _note(note: str, duplicate_of: int, repeat_of: int, replay_of: int) -> str:
+    links = {"duplicate of": duplicate_of, "repeat of": repeat_of, "replay of": replay_of}
+    return ", ".join(filter(None, [note, *(f"{what} {number}" for what, number in links.items() if number)]))
 
 
 def show_message_data(message: dict[str, Any]) -> None:
@@ -189,7 +179,7 @@ def show_message_data(message: dict[str, Any]) -> None:
     state = message["state"]
     output.show(
         (f"message {message['id']}", "bold"),
-        f"  {kind_of(header)}  {header['control_id']}  feed {message['feed']}  ",
+        f"  {kind_of(header['message_type'], header['trigger_event'])}  {header['control_id']}  feed {message['feed']}  ",
         (state, _STYLES.get(state, "")),
     )
     sender = " / ".join(filter(None, (header["sending_application"], header["sending_facility"])))
@@ -199,7 +189,7 @@ def show_message_data(message: dict[str, Any]) -> None:
     output.show(f"  sender    {sender}  version {header['version'] or '?'}, sent {header['message_time'] or '?'}")
     if message["mapping_version"]:
         output.show(f"  mapping   {message['mapping_version']}")
-    if note := _note(message):
+    if note := _note(*(message[name] for name in ("note", "duplicate_of", "repeat_of", "replay_of"))):
         output.show(f"  note      {note}")
     for record in message["records"]:
         show_record(record)

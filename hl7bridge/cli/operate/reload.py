@@ -69,7 +69,7 @@ def reload(
         output.say(("error: ", output.BAD), desk.NOBODY)
         raise typer.Exit(ExitCode.UNREACHABLE)
     if as_json:
-        output.show_json("reload/1", answer.data())
+        output.show_json("reload/1", desk.as_data(answer))
     else:
         _show(answer)
     if not answer.accepted:
@@ -98,7 +98,7 @@ def _show(answer: ReloadRequest) -> None:
 
 def _show_history(rows: Sequence[ReloadRequest], as_json: bool) -> None:
     if as_json:
-        output.show_json("reload-history/1", {"reloads": [row.data() for row in rows]})
+        output.show_json("reload-history/1", {"reloads": [desk.as_data(row) for row in rows]})
         return
     lines = []
     for row in rows:

@@ -15,7 +15,7 @@ from hl7bridge.cli.output import ConfigOption, ExitCode, JsonOption
 from hl7bridge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from hl7bridge.desk.restore import Restored
+    from hl7bridge.desk.restore import Restored, RestoreRequest
 
 
 def restore(
@@ -82,24 +82,36 @@ def restore(
     raise typer.Exit(ExitCode.GOOD if all(one.complete for one in done) else ExitCode.FINDINGS)
 
 
-def _show_waiting(found: Sequence[dict[str, Any]], as_json: bool) -> None:
+def _show_waiting(found: Sequence[RestoreRequest], as_json: bool) -> None:
     if as_json:
-        rows = [row | {"asked": stored.utc_time(row["asked"])} for row in found]
-        names = ("id", "asked", "who", "reason", "delivery_id", "message_id", "destination", "feed", "source_key")
-        output.show_json("restore-waiting/1", {"restores": [{name: row[name] for name in names} for row in rows]})
+        output.show_json("restore-waiting/1", {"restores": [_waiting_data(row) for row in found]})
         return
     output.show_table(
         ("restore", "asked", "who", "why", "delivery", "destination", "feed", "person"),
         [
             (
-                row["id"], stored.local_time(row["asked"]), row["who"], row["reason"], row["delivery_id"],
-                row["destination"], row["feed"], row["source_key"],
+                row.id, stored.local_time(row.asked), row.who, row.reason, row.delivery_id,
+                row.destination, row.feed, row.source_key,
             )
             for row in found
         ],
     )  # fmt: skip
     if not found:
         output.say("No restore waits.")
+
+
+def _waiting_data(row: RestoreRequest) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "asked": stored.utc_time(row.asked),
+        "who": row.who,
+        "reason": row.reason,
+        "delivery_id": row.delivery_id,
+        "message_id": row.message_id,
+        "destination": row.destination,
+        "feed": row.feed,
+        "source_key": row.source_key,
+    }
 
 
 def _tell_rejected(restore_id: int, as_json: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from hl7bridge.cli.deciding import actor
 from hl7bridge.cli.output import ConfigOption, JsonOption
 from hl7bridge.cli.spreadsheet import table
 from hl7bridge.desk import tasks
+
+if TYPE_CHECKING:
+    from hl7bridge.desk.tasks import KeptTask, TaskStep
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -88,16 +91,16 @@ def list_tasks(
         ("id", "state", "steps", "kind", "person", "destination", "owner", "opened", "due", "title"),
         [
             (
-                task["id"],
+                task.id,
                 tasks.state_of(task, now),
                 tasks.steps_done(task),
-                task["kind"],
-                task["source_key"],
-                task["destination"],
-                task["owner"],
-                stored.local_time(task["opened"]),
-                stored.local_time(task["due"]),
-                task["title"],
+                task.kind,
+                task.source_key,
+                task.destination,
+                task.owner,
+                stored.local_time(task.opened),
+                stored.local_time(task.due),
+                task.title,
             )
             for task in found.tasks
         ],
@@ -131,37 +134,37 @@ def show_task(
         output.show_json("task-show/1", {"task": tasks.as_data(task, now)})
         return
     style = output.BAD if tasks.overdue(task, now) else ""
-    output.show((f"task {task['id']}", "bold"), f"  {task['kind']}  ", (tasks.state_of(task, now), style))
-    output.show(f"  {task['title']}")
-    for item in task["items"]:
+    output.show((f"task {task.id}", "bold"), f"  {task.kind}  ", (tasks.state_of(task, now), style))
+    output.show(f"  {task.title}")
+    for item in task.items:
         _show_item(item)
-    if task["blocked_by"]:
-        output.show((f"  waits for step {tasks.numbers(task['blocked_by'])}", output.BAD))
+    if task.blocked_by:
+        output.show((f"  waits for step {tasks.numbers(task.blocked_by)}", output.BAD))
     for name, value in (
-        ("person", task["source_key"]),
-        ("feed", task["feed"]),
-        ("destination", task["destination"]),
-        ("message", task["message_id"] or ""),
-        ("owner", task["owner"]),
-        ("opened", stored.local_time(task["opened"])),
-        ("due", stored.local_time(task["due"])),
-        ("closed", stored.local_time(task["closed"])),
-        ("closed by", task["closed_by"]),
-        ("evidence", task["evidence"]),
+        ("person", task.source_key),
+        ("feed", task.feed),
+        ("destination", task.destination),
+        ("message", task.message_id or ""),
+        ("owner", task.owner),
+        ("opened", stored.local_time(task.opened)),
+        ("due", stored.local_time(task.due)),
+        ("closed", stored.local_time(task.closed)),
+        ("closed by", task.closed_by),
+        ("evidence", task.evidence),
     ):
         if value:
             output.show((f"  {name:<12}", output.QUIET), f"{value}")
 
 
-def _show_item(item: dict[str, Any]) -> None:
-    closed = item["state"] != "open"
+def _show_item(item: TaskStep) -> None:
+    closed = item.state != "open"
     mark = "x" if closed else " "
-    output.show(f"  [{mark}] {item['number']}. {item['text']}")
+    output.show(f"  [{mark}] {item.number}. {item.text}")
     if closed:
-        at = "verified at" if item["state"] == "verified" else "done at"
-        said = f"      {at} {stored.local_time(item['changed'])} by {item['who']}: {item['evidence']}"
+        at = "verified at" if item.state == "verified" else "done at"
+        said = f"      {at} {stored.local_time(item.changed)} by {item.who}: {item.evidence}"
         output.show((said, output.GOOD))
-    elif item["fact"]:
+    elif item.fact:
         output.show(("      closes itself when a read or a record shows it", output.QUIET))
 
 
@@ -192,8 +195,8 @@ def finish_task(
     if as_json:
         output.show_json("task-show/1", {"task": tasks.as_data(task, time.time())})
         return
-    left = [one["number"] for one in task["items"] if one["state"] == "open"]
-    if task["state"] == "open":
+    left = [one.number for one in task.items if one.state == "open"]
+    if task.state == "open":
         output.show(f"step {item} of task {task_id} is done; open: {tasks.numbers(left)}")
     else:
         output.show(f"task {task_id} is done")
@@ -218,24 +221,24 @@ def assign_task(
     if as_json:
         output.show_json("task-show/1", {"task": tasks.as_data(task, time.time())})
     else:
-        output.show(f"task {task_id} is given to {task['owner'] or 'nobody'}")
+        output.show(f"task {task_id} is given to {task.owner or 'nobody'}")
 
 
-def write_csv(path: Path, found: Sequence[dict[str, Any]], now: float) -> None:
+def write_csv(path: Path, found: Sequence[KeptTask], now: float) -> None:
     """Tasks as a table for a spreadsheet. Raises OSError."""
     with table(path, COLUMNS) as add:
         for task in found:
             row = {
                 **tasks.as_data(task, now),
-                "person": task["source_key"],
-                "message": task["message_id"] or "",
+                "person": task.source_key,
+                "message": task.message_id or "",
                 "overdue": "yes" if tasks.overdue(task, now) else "",
-                "blocked": "yes" if task["blocked_by"] else "",
-                "steps": " ".join(_step_text(item) for item in task["items"]),
+                "blocked": "yes" if task.blocked_by else "",
+                "steps": " ".join(_step_text(item) for item in task.items),
             }
             add(row[name] for name in COLUMNS)
 
 
-def _step_text(item: dict[str, Any]) -> str:
-    closed = "" if item["state"] == "open" else f" [{item['state']}: {item['evidence']}]"
-    return f"{item['number']}. {item['text']}{closed}"
+def _step_text(item: TaskStep) -> str:
+    closed = "" if item.state == "open" else f" [{item.state}: {item.evidence}]"
+    return f"{item.number}. {item.text}{closed}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import replace
 
 from hl7bridge.assemble.choosing import destination_named
 from hl7bridge.assemble.destinations import destination_of
@@ -13,6 +13,7 @@ from hl7bridge.destinations.defaults import plainly
 from hl7bridge.destinations.protocol import Destination
 from hl7bridge.errors import ConfigError
 from hl7bridge.model import JsonObject
+from hl7bridge.store.people.links import Quarantined
 
 
 class Candidates:
@@ -50,9 +51,9 @@ class Candidates:
             raise ConfigError(f"there is no {self.shown(name, person_id)} at {name}")
         return found
 
-    def of(self, row: dict[str, Any]) -> tuple[Candidate, ...]:
+    def of(self, row: Quarantined) -> tuple[Candidate, ...]:
         """Those of a quarantined record, as the row has them."""
-        return tuple(self.described(row["destination"], summary) for summary in row["candidates"])
+        return tuple(self.described(row.destination, summary) for summary in row.candidates)
 
     def described(self, name: str, summary: JsonObject) -> Candidate:
         """Of whom a summary was kept; of a destination that was taken away, what the summary says in plain."""
@@ -60,12 +61,12 @@ class Candidates:
             return self.at(name).candidate(summary)
         return plainly(summary)
 
-    def refresh(self, row: dict[str, Any]) -> None:
-        """The candidates of a quarantined record as they stand now; those who are gone are left out."""
-        ids = [str(candidate["id"]) for candidate in row["candidates"]] or [row["linked"]]
-        there = self.at(row["destination"])
+    def refreshed(self, row: Quarantined) -> Quarantined:
+        """The record with its candidates as they stand now; those who are gone are left out. Raises Unreachable."""
+        ids = [str(candidate["id"]) for candidate in row.candidates] or [row.linked]
+        there = self.at(row.destination)
         found = (there.read(person_id) for person_id in ids if person_id)
-        row["candidates"] = [one.summary for one in found if one is not None]
+        return replace(row, candidates=tuple(one.summary for one in found if one is not None))
 
     def everybody(self, name: str, count: Callable[[int], object] = bool) -> Iterator[Candidate]:
         """Everybody there; `count` is told of each. Raises Unreachable."""

@@ -23,7 +23,7 @@ ID_MAP = "id-map/1"
 
 def id_map(store: Store, destination: DestinationSettings) -> JsonObject:
     """Feed, staff key and id at the server of everybody whom a destination knows, for `import_ids`."""
-    rows = [[row["feed"], row["source_key"], row["person_id"]] for row in store.links.id_map(destination.name)]
+    rows = [[one.feed, one.source_key, one.person_id] for one in store.links.id_map(destination.name)]
     return {"schema": ID_MAP, "destination": destination.name, "base_url": destination.place, "ids": rows}
 
 

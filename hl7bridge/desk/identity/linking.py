@@ -6,7 +6,7 @@ import csv
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hl7bridge.assemble.choosing import destination_of_feed
 from hl7bridge.desk.deciding import EVERY, Actor, Clock, Progress, Role, unseen, why
@@ -14,10 +14,11 @@ from hl7bridge.desk.identity.candidates import Candidate, Candidates
 from hl7bridge.desk.identity.quarantine import plan_again, quarantined, resources_of
 from hl7bridge.desk.identity.quarantine import release as release_quarantined
 from hl7bridge.errors import ConfigError
-from hl7bridge.model import Link, StaffChange, write_json
+from hl7bridge.model import Link, StaffChange
 
 if TYPE_CHECKING:
     from hl7bridge.config import Settings
+    from hl7bridge.store.people.links import Quarantined
     from hl7bridge.store.store import Store
 
 NEW = "new"
@@ -211,14 +212,14 @@ def link_by_file(
 
 
 def _with_held(decisions: _Decisions, decided: LinksDecided) -> LinksDecided:
-    held = tuple(row["id"] for row in decisions.holds)
+    held = tuple(row.id for row in decisions.holds)
     return replace(decided, held=held, person=", ".join(sorted(decisions.called)))
 
 
 def _released(decisions: _Decisions, decided: LinksDecided, actor: Actor, reason: str, clock: Clock) -> LinksDecided:
     store, settings = decisions.store, decisions.settings
     released = release_quarantined(store, settings, decisions.holds, actor, reason, clock)
-    known = {row["id"] for row in decisions.holds}
+    known = {row.id for row in decisions.holds}
     again = plan_again(store, settings, decisions.decided, known, actor, reason, clock)
     return replace(_with_held(decisions, decided), released=released, planned_again=again)
 
@@ -255,8 +256,8 @@ def unlink(
     reason = why(reason)
     name = destination_of_feed(settings, feed, destination)
     before = store.links.link_of(name, feed, key)
-    was = before["person_id"] if before else ""
-    done = Unlinked(name, feed, key, was, bool(before and before["link"]))
+    was = before.person_id if before else ""
+    done = Unlinked(name, feed, key, was, bool(before and before.link))
     if done.changed and not store.links.link(name, feed, key, "", Link.FOUND, clock(), who=str(actor), reason=reason):
         raise ConfigError("a change of that record is under way", advice="Unlink it when that has ended.")
     return done
@@ -271,7 +272,7 @@ class _Decisions:
     def __init__(self, store: Store, settings: Settings, candidates: Candidates) -> None:
         self.store, self.settings, self.candidates = store, settings, candidates
         self.decided: dict[str, set[str]] = {}  # destination -> the resources that decided holds name
-        self.holds: list[dict[str, Any]] = []
+        self.holds: list[Quarantined] = []
         self.called: set[str] = set()  # what stands for people at the destinations
         self._linked: dict[tuple[str, str, str], str] = {}  # (destination, feed, id) -> the key that was linked to it
 
@@ -287,11 +288,11 @@ class _Decisions:
             return True
         return decision.person_id == NEW or there.is_id(decision.person_id)
 
-    def held(self, decision: Decision) -> list[dict[str, Any]]:
+    def held(self, decision: Decision) -> list[Quarantined]:
         """What is quarantined of the record."""
         name = self.destination_of(decision)
         return [row for row in quarantined(self.store, destination=name, limit=EVERY)
-                if (row["feed"], row["source_key"]) == (decision.feed, decision.key)]  # fmt: skip
+                if (row.feed, row.source_key) == (decision.feed, decision.key)]  # fmt: skip
 
     def check(self, decision: Decision) -> Candidate | None:
         """Who is meant, None for a new person. Raises ConfigError where the decision cannot be right, and Unreachable where
@@ -299,13 +300,12 @@ class _Decisions:
         name, held = self.destination_of(decision), self.held(decision)
         if decision.person_id == NEW:
             for row in held:
-                self.candidates.refresh(row)  # the key may have been marked as old since
-                self._refuse_bearer(row)
+                self._refuse_bearer(self.candidates.refreshed(row))  # the key may have been marked as old since
             return None
         found = self.candidates.read(name, decision.person_id)
         self._refuse_taken(name, decision)
         for row in held if not decision.force else ():
-            self._refuse_different(name, _change(row), found)
+            self._refuse_different(name, row.change, found)
         return found
 
     def problem(self, decision: Decision) -> str:
@@ -334,12 +334,12 @@ class _Decisions:
         self.holds += held
         self.called.add(self.candidates.at(name).words.person)
         self.decided.setdefault(name, set()).update(resources_of(held), {person_id} - {""})
-        return LinkMade(name, *whose, person_id, before["person_id"] if before else "", link.value)
+        return LinkMade(name, *whose, person_id, before.person_id if before else "", link.value)
 
     def _refuse_taken(self, destination: str, decision: Decision) -> None:
         """Two records of one feed are two people, until a person says otherwise."""
-        others = [row["source_key"] for row in self.store.links.linked_to(destination, decision.person_id)
-                  if row["feed"] == decision.feed and row["source_key"] != decision.key]  # fmt: skip
+        others = [one.source_key for one in self.store.links.linked_to(destination, decision.person_id)
+                  if one.feed == decision.feed and one.source_key != decision.key]  # fmt: skip
         if others and not decision.also:
             shown = self.candidates.shown(destination, decision.person_id)
             raise ConfigError(
@@ -347,9 +347,9 @@ class _Decisions:
                 advice="If both records are one person, such as one who was re-hired, write --also.",
             )
 
-    def _refuse_bearer(self, row: dict[str, Any]) -> None:
+    def _refuse_bearer(self, row: Quarantined) -> None:
         """A person of their own cannot be told from somebody who bears the very staff key at the server."""
-        there, keys = self.candidates.at(row["destination"]), _change(row).identifiers[:1]
+        there, keys = self.candidates.at(row.destination), row.change.identifiers[:1]
         for candidate in self.candidates.of(row):
             if any(there.bears(candidate, key) for key in keys):
                 raise ConfigError(
@@ -364,7 +364,3 @@ class _Decisions:
                 f"{' and '.join(differing)} of the record and of that {there.words.person} differ",
                 advice="If it is the same person all the same, write --force.",
             )
-
-
-def _change(row: dict[str, Any]) -> StaffChange:
-    return StaffChange.from_json(write_json(row["change"]))

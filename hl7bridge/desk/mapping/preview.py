@@ -93,25 +93,25 @@ def preview(
 ) -> MappingPreview:
     """Translate the last stored messages again, of one feed or of all."""
     policies = {name: feed_policy(one, settings) for name, one in settings.feeds.items()}
-    rows = [row for row in store.audit.messages(feed=feed, limit=last) if row["feed"] in policies]
+    rows = [row for row in store.audit.messages(feed=feed, limit=last) if row.feed in policies]
     looked_at = without_bytes = 0
     messages: list[dict[str, Any]] = []
     counts: Counter[str] = Counter()
     with progress("reading", len(rows)) as advance:
         for row in rows:
-            body = store.audit.body(row["id"])
-            first = store.audit.message(row["id"])
+            body = store.audit.body(row.id)
+            first = store.audit.message(row.id)
             advance()
-            if row["duplicate_of"]:
+            if row.duplicate_of:
                 continue  # the first of them is looked at, or is too old
             if body is None or first is None:
                 without_bytes += 1
                 continue
             looked_at += 1
-            differences = _differences(first, body, policies[row["feed"]])
+            differences = _differences(first, body, policies[row.feed])
             if differences:
                 control_id = first["header"].get("control_id", "")
-                message = {"id": row["id"], "feed": row["feed"], "control_id": control_id}
+                message = {"id": row.id, "feed": row.feed, "control_id": control_id}
                 messages.append({**message, "differences": differences})
                 counts.update({_kind(difference) for difference in differences})
     return MappingPreview(looked_at, without_bytes, tuple(messages), counts)

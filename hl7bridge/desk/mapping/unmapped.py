@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hl7bridge.config import Settings
     from hl7bridge.mapping.feed_rules import FeedRules
     from hl7bridge.model import Finding, Record
+    from hl7bridge.store.lookups import ListedMessage
     from hl7bridge.store.store import Store
 
 AUTHORITIES = "authorities"
@@ -124,18 +125,18 @@ def find(
     return UnmappedCodes(tuple(_gathered(store, settings, rows, progress)), len(rows), len(rows) == limit)
 
 
-def _gathered(store: Store, settings: Settings, rows: Sequence[dict[str, Any]], progress: Progress) -> list[Unmapped]:
+def _gathered(store: Store, settings: Settings, rows: Sequence[ListedMessage], progress: Progress) -> list[Unmapped]:
     rules = {name: feed_rules(feed) for name, feed in settings.feeds.items()}
     found: dict[tuple[str, str, str], Unmapped] = {}
     with progress("messages", len(rows)) as advance:
         for begin in range(0, len(rows), _AT_ONCE):
             part = rows[begin : begin + _AT_ONCE]
-            statuses = store.audit.statuses([row["id"] for row in part])
+            statuses = store.audit.statuses([row.id for row in part])
             for row in part:
-                records = [status.record for status in statuses[row["id"]]]
-                if row["feed"] in rules and any(f.local in _LOCAL for record in records for f in record.findings):
-                    charset = settings.feeds[row["feed"]].hl7.charset
-                    for one in _of_message(store.audit.body(row["id"]), row, records, rules[row["feed"]], charset):
+                records = [status.record for status in statuses[row.id]]
+                if row.feed in rules and any(f.local in _LOCAL for record in records for f in record.findings):
+                    charset = settings.feeds[row.feed].hl7.charset
+                    for one in _of_message(store.audit.body(row.id), row, records, rules[row.feed], charset):
                         _count(found, one)
                 advance()
     return sorted(found.values(), key=lambda one: (one.mapped, not one.lost, -one.count, one.table, one.code))
@@ -153,7 +154,7 @@ def _count(found: dict[tuple[str, str, str], Unmapped], one: Unmapped) -> None:
 
 
 def _of_message(
-    body: bytes | None, row: dict[str, Any], records: Sequence[Record], rules: FeedRules, charset: tuple[str, ...]
+    body: bytes | None, row: ListedMessage, records: Sequence[Record], rules: FeedRules, charset: tuple[str, ...]
 ) -> Iterator[Unmapped]:
     """What the findings of then speak of, read from the bytes; mapped where the mapping of now does not list it."""
     if body is None:
@@ -179,8 +180,8 @@ def _of_message(
             mapped = (field, code) not in open_now
             table = open_now.get((field, code), table)
             lost = finding.local == "unmapped-authority" or finding.severity.value == "W"
-            at = row["received"]
-            yield Unmapped(row["feed"], table, code, field, lost, mapped, 1, at, at, row["id"])
+            at = row.received
+            yield Unmapped(row.feed, table, code, field, lost, mapped, 1, at, at, row.id)
 
 
 def _path(finding: Finding) -> str:

@@ -228,7 +228,7 @@ def _files_of(feed: Feed, store: Store) -> Iterator[Line]:
     rules = feed_rules(feed)
     count: Counter[tuple[NamedFile, str]] = Counter()
     for row in store.audit.messages(feed=feed.name, limit=LOOKED_AT):
-        message = _opening_of(store.audit.body(row["id"]) or b"", feed) if row["message_type"] == "MFN" else None
+        message = _opening_of(store.audit.body(row.id) or b"", feed) if row.message_type == "MFN" else None
         mfi = message.first("MFI") if message is not None else None
         if message is not None and mfi is not None:
             reader = FieldReader(message.separators, message.codec)

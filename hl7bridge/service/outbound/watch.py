@@ -108,8 +108,8 @@ class Watch:
     def _look_for_overdue(self, store: Store, now: float) -> None:
         for task in store.worklist.overdue_tasks(self._name, now):
             self._log.error(
-                "task overdue", destination=self._name, task=task["id"], kind=task["kind"], escalation=task["told"],
-                seconds=round(now - task["due"]),
+                "task overdue", destination=self._name, task=task.id, kind=task.kind, escalation=task.told,
+                seconds=round(now - task.due),
             )  # fmt: skip
 
     def off_hours(self, outcomes: Iterable[Outcome]) -> int:

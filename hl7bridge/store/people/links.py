@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
-from hl7bridge.model import APPLIED, ElementValue, JsonObject, Link, StaffChange, read_json
+from hl7bridge.model import APPLIED, ElementValue, JsonObject, Link, StaffChange
 from hl7bridge.model.listing import Listed, place
 from hl7bridge.store.connection import StorePart, conditions, marks, page
 from hl7bridge.store.encoding import interactions_from_bytes, unseal
@@ -24,6 +25,48 @@ SAID_BY = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A delivery that is held until a person says whom it is about.
+
+    action      what the change asks for; `code`, `local`, `text`: why it is held, `local` being the cause
+    person_id   whom the last attempt found, "" = nobody
+    linked      whom the crosswalk names for the record, "" = nobody
+    since       when it was tried last, in Unix seconds, 0 = never
+    change      the record's side
+    candidates  the server's side, as the last attempt saw it: summaries as the destination made them
+    """
+
+    id: int
+    message_id: int
+    position: int
+    destination: str
+    feed: str
+    source_key: str
+    action: str
+    code: str
+    local: str
+    text: str
+    person_id: str
+    linked: str
+    since: float
+    change: StaffChange
+    candidates: tuple[JsonObject, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CrosswalkEntry:
+    """Whom a record is about at a destination. `person_id` "" = nobody so far; `link`: a `model.Link`, "" = it was found;
+    `changed` in Unix seconds."""
+
+    destination: str
+    feed: str
+    source_key: str
+    person_id: str
+    link: str
+    changed: float
+
+
 class Links(StorePart):
     """The part of the store that identity decisions need. Times are Unix seconds."""
 
@@ -35,21 +78,19 @@ class Links(StorePart):
         destination: str = "",
         limit: int = 50,
         after: str = "",
-    ) -> Listed[dict[str, Any]]:
-        """Deliveries held for one of these causes, oldest first: id, message_id, position, destination, feed, source_key,
-        action, code, local, text, person_id, since, linked (the crosswalk's id), change (the record's side, as JSON),
-        candidates (the server's side, as the last attempt saw it).
+    ) -> Listed[Quarantined]:
+        """Deliveries held for one of these causes, oldest first.
 
-        `after`: the `next` of an earlier page; ValueError for another text.
-        """
+        `after`: the `next` of an earlier page; ValueError for another text."""
         where, values = conditions(
             {"d.id = ?": delivery_id, "d.destination = ?": destination, "d.id > ?": place("quarantine", after)}
         )
         with self._reading():
             rows = self._dicts(
                 "SELECT d.id, d.message_id, d.position, d.destination, d.feed, d.source_key, d.action, d.code, d.local,"  # noqa: S608
-                " d.text, d.person_id, COALESCE(x.person_id, '') AS linked, a.at AS since, a.codec AS attempt_codec,"
-                " a.interactions, CASE WHEN f.change IS NULL THEN r.codec ELSE f.codec END AS change_codec,"
+                " d.text, d.person_id, COALESCE(x.person_id, '') AS linked, COALESCE(a.at, 0) AS since,"
+                " a.codec AS attempt_codec, a.interactions,"
+                " CASE WHEN f.change IS NULL THEN r.codec ELSE f.codec END AS change_codec,"
                 " COALESCE(f.change, r.change) AS change"
                 " FROM delivery d JOIN record r ON r.message_id = d.message_id AND r.position = d.position"
                 " LEFT JOIN released f ON f.delivery_id = d.id"
@@ -60,23 +101,21 @@ class Links(StorePart):
                 f" WHERE d.state = 'held' AND d.local IN ({marks(len(causes))}){where} ORDER BY d.id LIMIT ?",
                 [*sorted(causes), *values, limit + 1],
             )
-        return page("quarantine", [_sides(row) for row in rows], limit)
+        return page("quarantine", [_quarantined(row) for row in rows], limit)
 
-    def link_of(self, destination: str, feed: str, source_key: str) -> dict[str, Any] | None:
-        """The crosswalk's entry: person_id, link, changed; None where there is none."""
-        with self._reading():
-            found = self._dicts(
-                f"{CROSSWALK} WHERE destination = ? AND feed = ? AND source_key = ?", (destination, feed, source_key)
-            )
+    def link_of(self, destination: str, feed: str, source_key: str) -> CrosswalkEntry | None:
+        """The crosswalk's entry; None where there is none."""
+        found = self._entries("destination = ? AND feed = ? AND source_key = ?", destination, feed, source_key)
         return found[0] if found else None
 
-    def linked_to(self, destination: str, person_id: str) -> list[dict[str, Any]]:
-        """The entries that name that person: destination, feed, source_key, person_id, link, changed."""
+    def linked_to(self, destination: str, person_id: str) -> list[CrosswalkEntry]:
+        """The entries that name that person."""
+        return self._entries("destination = ? AND person_id = ?", destination, person_id)
+
+    def _entries(self, where: str, *values: str) -> list[CrosswalkEntry]:
         with self._reading():
-            return self._dicts(
-                f"{CROSSWALK} WHERE destination = ? AND person_id = ? ORDER BY feed, source_key",
-                (destination, person_id),
-            )
+            rows = self._execute(f"{CROSSWALK} WHERE {where} ORDER BY feed, source_key", values).fetchall()
+        return [CrosswalkEntry(*row) for row in rows]
 
     def said_by(self, destination: str, feed: str, source_key: str) -> tuple[ElementValue, ...]:
         """What the last records of the person that were applied there said of name, sex and birth date, of each the latest
@@ -136,12 +175,9 @@ class Links(StorePart):
             (destination, feed, source_key, person_id, now, link.value),
         )
 
-    def id_map(self, destination: str) -> Iterable[dict[str, Any]]:
+    def id_map(self, destination: str) -> list[CrosswalkEntry]:
         """Every entry of the destination that names somebody, in order of feed and source key."""
-        with self._reading():
-            return self._dicts(
-                f"{CROSSWALK} WHERE destination = ? AND person_id <> '' ORDER BY feed, source_key", (destination,)
-            )
+        return self._entries("destination = ? AND person_id <> ''", destination)
 
     def import_ids(
         self, destination: str, rows: Collection[tuple[str, str, str]], now: float, *, who: str, reason: str
@@ -166,10 +202,9 @@ class Links(StorePart):
         return new, different
 
 
-def _sides(row: dict[str, Any]) -> dict[str, Any]:
-    """The row with the record's side and the server's side in plain."""
+def _quarantined(row: dict[str, Any]) -> Quarantined:
     content, codec = row.pop("change"), row.pop("change_codec")
     kept, kept_codec = row.pop("interactions"), row.pop("attempt_codec")
-    candidates: list[JsonObject] = interactions_from_bytes(kept_codec, kept).get("candidates", []) if kept else []
+    candidates = interactions_from_bytes(kept_codec, kept).get("candidates", []) if kept else []
     change = StaffChange.from_json(unseal(codec, content).decode())
-    return row | {"since": row["since"] or 0, "change": read_json(change.to_json()), "candidates": candidates}
+    return Quarantined(**row, change=change, candidates=tuple(candidates))

@@ -84,6 +84,25 @@ class Reconciliation:
     reconciliation_id: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class PersonSeen:
+    """What is known of a person at a destination without asking it. Times in Unix seconds, 0 = never.
+
+    active_at_server    None = not looked at, or nobody there; `verified`: when that was seen
+    last_message        when the last message about them was received
+    asked, deactivated  when their latest deactivation was received, and when it was done
+    """
+
+    feed: str
+    source_key: str
+    person_id: str
+    active_at_server: bool | None
+    verified: float
+    last_message: float
+    asked: float
+    deactivated: float
+
+
 class Reconciliations(StorePart):
     """The part of the store that reconciliation needs. Times are Unix seconds."""
 
@@ -233,15 +252,13 @@ class Reconciliations(StorePart):
         )
         return run, [_discrepancy(row) for row in found]
 
-    def access_review(self, destination: str, feed: str = "") -> list[dict[str, Any]]:
-        """For each person that `people` lists: feed, source_key, person_id, active_at_server (None = not looked at, or
-        nobody there), verified, last_message; deactivated and asked: when the latest deactivation was received and
-        verified, 0 = none. What the source says is `source_person`'s."""
+    def access_review(self, destination: str, feed: str = "") -> list[PersonSeen]:
+        """Each person that `people` lists. What the source says is `source_person`'s."""
         known = self.people(destination, feed)
         with self._reading():
             return [self._review(destination, name, key) for name, key in known]
 
-    def _review(self, destination: str, feed: str, source_key: str) -> dict[str, Any]:
+    def _review(self, destination: str, feed: str, source_key: str) -> PersonSeen:
         person = (destination, feed, source_key)
         crosswalk = self._execute(CROSSWALK, person).fetchone()
         seen = self._execute(
@@ -265,16 +282,9 @@ class Reconciliations(StorePart):
         active, verified = (None if seen[1] < 0 else bool(seen[1]), seen[2]) if seen else (None, 0.0)
         if applied and applied[0] > verified:  # what was verified with the write is newer than the last look
             active, verified = applied[1] == "reactivated", applied[0]
-        return {
-            "feed": feed,
-            "source_key": source_key,
-            "person_id": crosswalk[0] if crosswalk else seen[0] if seen else "",
-            "active_at_server": active,
-            "verified": verified,
-            "last_message": last,
-            "asked": ended[0] if ended else 0.0,
-            "deactivated": ended[1] if ended else 0.0,
-        }
+        person_id = crosswalk[0] if crosswalk else seen[0] if seen else ""
+        asked, deactivated = ended or (0.0, 0.0)
+        return PersonSeen(feed, source_key, person_id, active, verified, last, asked, deactivated)
 
 
 def _is_partial(change: StaffChange) -> bool:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from hl7bridge.model import DeliveryEvent, DeliveryState, Result, StaffChange
 from hl7bridge.model.listing import Listed, place
@@ -37,6 +36,34 @@ YOUNGER = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A held delivery.
+
+    action        what the change asks for; `code`, `local`, `text`: why it is held, `local` being the cause
+    http_status   of the deciding response, 0 = there was none
+    person_id     whom the last attempt found, "" = nobody
+    requested_by  the account that asked for the message (a replay), "" = it came over the feed
+    since         when it was tried last, in Unix seconds, 0 = never
+    """
+
+    id: int
+    message_id: int
+    position: int
+    destination: str
+    feed: str
+    source_key: str
+    action: str
+    code: str
+    local: str
+    text: str
+    http_status: int
+    person_id: str
+    attempts: int
+    requested_by: str
+    since: float
+
+
 class Holds(StorePart):
     """Holds, as people see and decide them."""
 
@@ -56,12 +83,10 @@ class Holds(StorePart):
         source_key: str = "",
         limit: int = 50,
         after: str = "",
-    ) -> Listed[dict[str, Any]]:
-        """Held deliveries in the order in which they came: id, message_id, position, destination, feed, source_key,
-        action, code, local, text, http_status, person_id, attempts, since (Unix seconds).
+    ) -> Listed[Hold]:
+        """Held deliveries in the order in which they came, those that fit all that is given.
 
-        `after`: the `next` of an earlier page; ValueError for another text.
-        """
+        `after`: the `next` of an earlier page; ValueError for another text."""
         where, values = conditions(
             {
                 "d.id = ?": delivery_id,
@@ -73,8 +98,8 @@ class Holds(StorePart):
             }
         )
         with self._reading():
-            rows = self._dicts(f"{HOLDS}{where} ORDER BY d.id LIMIT ?", [*values, limit + 1])
-        return page("holds", rows, limit)
+            rows = self._execute(f"{HOLDS}{where} ORDER BY d.id LIMIT ?", [*values, limit + 1]).fetchall()
+        return page("holds", [Hold(*row) for row in rows], limit)
 
     def hold_causes(
         self, *, destination: str = "", feed: str = "", local: str = "", source_key: str = ""

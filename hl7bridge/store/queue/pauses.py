@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 from hl7bridge.model import WRITES_REFUSED, Task
 from hl7bridge.store.connection import StoreConnection, StorePart
@@ -16,6 +16,22 @@ def is_over(until: float, since: float, now: float) -> bool:
     """Whether the time of a pause has come. One that begins in the future is over, too: the clock was set back, and it
     would last as much longer."""
     return until > 0 and (until <= now or since > now + CLOCKS_DIFFER)
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Why nothing goes out to a destination, and since when (Unix seconds); `until` 0 = until a person resumes it. `who`
+    paused it, and the `note` that they gave; "" = the bridge did."""
+
+    reason: str
+    since: float
+    until: float
+    who: str = ""
+    note: str = ""
+
+
+NO_PAUSE = Pause("", 0.0, 0.0)
+"""Of a destination that is not paused."""
 
 
 class Pauses(StorePart):
@@ -60,11 +76,11 @@ class Pauses(StorePart):
 
     # -- for people --
 
-    def pauses(self) -> dict[str, dict[str, Any]]:
-        """By destination: reason, since, until (0 = until a person resumes it), who, note."""
+    def pauses(self) -> dict[str, Pause]:
+        """Those that are, by destination."""
         with self._reading():
-            rows = self._dicts("SELECT destination, reason, since, until, who, note FROM pause ORDER BY destination")
-        return {row.pop("destination"): row for row in rows}
+            rows = self._execute("SELECT destination, reason, since, until, who, note FROM pause ORDER BY destination")
+            return {destination: Pause(*row) for destination, *row in rows}
 
     def pause(
         self,
