@@ -23,6 +23,7 @@ OF_SETTINGS = {
     "mapping.plain.compiled": {"compiled_for"},
     "mapping.rules.plans": {"plans_for"},
     "mapping.rules.tables": {"_text", "packaged"},
+    "store.queue.claims": {"blocked"},
     "store.queue.moves": {"_update"},
     "mapping.rules.reading": {"reader_of"},
     "mapping.rules.shapes": {"glances"},
