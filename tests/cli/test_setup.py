@@ -305,7 +305,7 @@ def test_a_port_in_use_deserves_a_look(command: Command, site: Path) -> None:
 
 
 def test_an_address_of_another_machine(command: Command, site: Path) -> None:
-    edit(site, FEED, 'host = "127.0.0.1"', 'host = "192.0.2.1"')
+    edit(site, FEED, 'host = "127.0.0.1"', 'host = "192.0.2.1"\nplain = "allow"')
     ended = command("check", site)
     assert ended.code == 2
     assert line_of(ended, "error").startswith(f"{FEED}: listener.port: can't listen on 192.0.2.1:0 (")
