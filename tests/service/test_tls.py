@@ -7,7 +7,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -322,6 +322,32 @@ def test_a_sender_that_ended_its_side_gets_what_it_is_owed(
             return [str(one.state) for message_id in ids for one in store.audit.acknowledgments(message_id)]
 
         wait_until(lambda: states() == ["sent"] * 5, 5, lambda: str(states()))
+
+
+def test_an_answer_counts_as_read_however_its_reader_goes(bridge: Bridge, site: Site) -> None:
+    """What TLS says at its end is data, and a system answers data for a sender that is gone by a reset."""
+    ids = []
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        for goodbye in (False, True):
+            with closing(Secured(bridge.ports["staff"], site.trusted, site.a, version)) as connection:
+                control_id, body = message()
+                connection.send(body)
+                assert connection.read(5) is not None
+                secured = connection.socket
+                assert isinstance(secured, ssl.SSLSocket)
+                if goodbye:
+                    secured.setblocking(False)
+                    with suppress(ssl.SSLWantReadError):  # it says it, and does not wait for ours
+                        secured.unwrap()
+            ids.append(control_id)
+    with closing(open_store(bridge.store_path)) as store:
+
+        def states() -> list[str]:
+            found = [row["id"] for one in ids for row in store.audit.messages(control_id=one)]
+            return [str(one.state) for message_id in found for one in store.audit.acknowledgments(message_id)]
+
+        wait_until(lambda: "owed" not in states(), 10, lambda: str(states()))
+        assert states() == ["sent"] * 4
 
 
 # --- certificates that change ----------------------------------------------------------------------------------------

@@ -400,6 +400,8 @@ class MllpConnection(protocol.Protocol):
         """End our side as soon as nothing is owed to a sender that has ended its own, or to anybody while we stop."""
         if self._pumping or self._turn or self._large or self._owed.anything:
             return
+        if self.state is ConnectionState.HALF_CLOSED and self.factory.tls is not None and self._owed.unseen:
+            return  # the end of TLS is data: a sender that has read its answer and is gone would reset the connection for it
         if self.state is ConnectionState.HALF_CLOSED and not self._unread:
             self._move(ConnectionEvent.ANSWERED)
             self._transport.unregisterProducer()

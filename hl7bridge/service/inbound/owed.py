@@ -56,7 +56,7 @@ class Owed:
         self._slots: deque[Slot] = deque()
         self.unstored = 0  # messages that are not on the disk yet
         self._later = 0  # application acknowledgments
-        self._unseen = Unseen(connection.factory.clock, connection.is_there)
+        self._unseen = Unseen(connection.factory.clock, connection.is_there, connection.end_when_done)
 
     def __len__(self) -> int:
         """Answers that are not written yet, application acknowledgments left out."""
@@ -70,6 +70,11 @@ class Owed:
     @property
     def _has_elsewhere(self) -> bool:
         return bool(self._connection.factory.intake.policy.application_acknowledgment_to)
+
+    @property
+    def unseen(self) -> int:
+        """Answers that were written, and of which it is not known yet whether the sender was there to read them."""
+        return len(self._unseen)
 
     def take(self, prepared: list[Prepared]) -> None:
         """Have messages committed, and keep a place for the answer of each."""

@@ -22,14 +22,18 @@ class Unseen:
     connection ends in good order; as not sent when the connection breaks before.
     """
 
-    def __init__(self, clock: Any, is_there: Callable[[], bool | None]) -> None:
+    def __init__(self, clock: Any, is_there: Callable[[], bool | None], seen: Callable[[], None]) -> None:
         """`clock`: the reactor, or one like it. `is_there()`: False = the sender has reset the connection; None = it takes
-        nothing of what we write, and so it is not known."""
-        self._clock, self._is_there = clock, is_there
+        nothing of what we write, and so it is not known. `seen()`: called after each look."""
+        self._clock, self._is_there, self._seen = clock, is_there, seen
         self._waiting: list[Done] = []
         self._older = 0  # so many of them were there at the last look
         self._gone = False
         self._timer: Any = None
+
+    def __len__(self) -> int:
+        """Answers of which it is not known yet."""
+        return len(self._waiting)
 
     def written(self, done: Done) -> None:
         """An answer was written; `done` will hear once what became of it."""
@@ -55,6 +59,7 @@ class Unseen:
         self._older = len(self._waiting)
         if self._waiting:
             self._timer = self._clock.callLater(SEEN_WITHIN, self._look)
+        self._seen()
 
     def _sees_it(self) -> bool | None:
         there = None if self._gone else self._is_there()
