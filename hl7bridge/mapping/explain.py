@@ -18,9 +18,9 @@ from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.mapping.messages import events
 from hl7bridge.mapping.messages.record import BEFORE_RECORDS, NOT_A_PRACTITIONER
 from hl7bridge.mapping.messages.staff import opened
-from hl7bridge.mapping.rules.draft import Place, Trace
 from hl7bridge.mapping.rules.plans import fields_in_force
 from hl7bridge.mapping.rules.tables import mapping_version, segment_table
+from hl7bridge.mapping.tracing import Place, Trace
 from hl7bridge.model import Finding, Provenance, Translation
 
 MAPPING_VERSION = mapping_version()

@@ -64,8 +64,7 @@ class StaffIdentifier(NamedTuple):
     extra: JsonObject = {}  # noqa: RUF012  # of those who say nothing more: never changed
 
 
-@dataclass(frozen=True, slots=True)
-class StaffRole:
+class StaffRole(NamedTuple):
     """One PractitionerRole that the message describes. `key` is stable per person and feed; `origin` is the segment or
     field that lists such roles ("ORG", "STF-8"): a message that lists any replaces those of the same origin."""
 

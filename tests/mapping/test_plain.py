@@ -14,7 +14,7 @@ from hl7bridge.hl7.message import Message
 from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.mapping.messages import staff
 from hl7bridge.mapping.plain import known
-from hl7bridge.mapping.rules.draft import Trace
+from hl7bridge.mapping.tracing import Trace
 from hl7bridge.model import Record
 from tests.mapping.building import KEY_SYSTEM, NOW, RULES, message, mfe
 
@@ -97,7 +97,7 @@ def written(rng: random.Random) -> bytes:
 @pytest.mark.parametrize("rules", HARD, ids=["with authorities", "without"])
 def test_with_and_without_the_quick_ways_the_same_is_read(rules: FeedRules) -> None:
     rng = random.Random(20260318)
-    known._KNOWN.clear()
+    known.KNOWN.clear()
     for _ in range(200):
         raw = written(rng)
 

@@ -17,8 +17,9 @@ from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.mapping.messages import events, structure
 from hl7bridge.mapping.messages.effective import FUTURE, UNREADABLE_TEXT, When, when_of
 from hl7bridge.mapping.messages.record import BEFORE_RECORDS, Opening
-from hl7bridge.mapping.rules.draft import NOTHING_SAID, Purpose, Trace
+from hl7bridge.mapping.rules.draft import NOTHING_SAID, Purpose
 from hl7bridge.mapping.rules.standing import UNTOLD_KEY
+from hl7bridge.mapping.tracing import Trace
 from hl7bridge.model import Action, Finding, Location, Provenance, Record, RecordEcho, Severity, StaffIdentifier
 
 FIRST_VERSION = (2, 4)

@@ -7,7 +7,7 @@ StaffChange of an STF and the segments that go with it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from datetime import datetime
 
@@ -16,12 +16,13 @@ from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.mapping.messages import events
 from hl7bridge.mapping.messages.effective import PARTIAL, PARTIAL_TEXT, When, effective
 from hl7bridge.mapping.plain.compiled import compiled_for
-from hl7bridge.mapping.rules.draft import Draft, Envelope, Plan, Purpose, Row, Trace
+from hl7bridge.mapping.rules.draft import Draft, Envelope, Plan, Purpose, SegmentRows
 from hl7bridge.mapping.rules.employment import end_of_employment, roles_of
 from hl7bridge.mapping.rules.identifiers import NPI, SSN, type_of_authority
 from hl7bridge.mapping.rules.reading import FieldReader, reader_of
 from hl7bridge.mapping.rules.standing import settle
-from hl7bridge.mapping.rules.times import instant, is_doubtful, is_exact
+from hl7bridge.mapping.rules.times import Span, instant, is_doubtful, is_exact
+from hl7bridge.mapping.tracing import Trace
 from hl7bridge.model import (
     NO_FIELD,
     RECORD_EVENT,
@@ -83,6 +84,7 @@ class Opening:
         precise = reader.parts(reader.repetitions(header.message_time)[0])[1] in ("", "S")
         self.message_time_exact = moment is not None and is_exact(sent) and precise and not is_doubtful(sent, zone)
         plans = compiled_for(rules, message.separators, message.codec, zone)
+        self._dated: tuple[Span | None, bool, bool, tuple[str, str]] | None = None
         self.envelope = Envelope(message, rules, reader, version, zone, now, plans, trace)
 
     def records(self) -> Iterator[Record]:
@@ -174,8 +176,17 @@ class Opening:
         """A record to be read. What it says of a certificate that has ended is dated by what the event says so far."""
         draft = Draft(self.envelope, position, key, purpose)
         draft.when = when
-        draft.effective, draft.doubt = effective(when, self.envelope.now, ends=purpose.ending or purpose.revokes)
+        draft.effective, draft.doubt = self._effective(when, purpose.ending or purpose.revokes)
         return draft
+
+    def _effective(self, when: When, ends: bool) -> tuple[str, str]:
+        """`effective` as of now. Most records of a file say the same as the one before."""
+        last = self._dated
+        if last is not None and last[0] is when.span and last[1] is when.readable and last[2] is ends:
+            return last[3]
+        said = effective(when, self.envelope.now, ends=ends)
+        self._dated = when.span, when.readable, ends, said
+        return said
 
     def _read(self, draft: Draft, staff: Segment | None, group: list[Segment]) -> None:
         """Apply the rules, STF first: what other segments say is measured against it."""
@@ -244,7 +255,7 @@ class Opening:
         """When the record applies. A doubt about that concerns only what `decides` whether somebody is here, or may do
         something: other content of a record whose time cannot be read is due at once."""
         if ends != (draft.purpose.ending or draft.purpose.revokes):
-            draft.effective, draft.doubt = effective(draft.when, self.envelope.now, ends=ends)
+            draft.effective, draft.doubt = self._effective(draft.when, ends)
         draft.undated = draft.doubt if decides else ""
         if draft.undated == PARTIAL:
             place = draft.when.place
@@ -257,7 +268,7 @@ class Opening:
         if staff is None:
             return ()
         plan = self.envelope.plans["STF"]
-        rows = {number: row for number, row in plan.rows.items() if row.rule in _TELLING}
+        rows = SegmentRows("STF", (row for row in plan.rows.values() if row.rule in _TELLING))
         aside = Draft(replace(self.envelope, trace=None), draft.position, draft.key, draft.purpose)
         aside.read(staff, plan, rows)
         for row in rows.values():
@@ -324,7 +335,7 @@ def _check_numbers(draft: Draft) -> None:
             draft.findings.append(Finding("102", "identifier-conflict", text, Severity.ERROR, at, draft.position))
 
 
-def _rows(plan: Plan, segment: str, purpose: Purpose) -> Mapping[int, Row]:
+def _rows(plan: Plan, segment: str, purpose: Purpose) -> SegmentRows:
     """What an event reads of a segment: all; of one that ends, who and in what standing; of certificates, who and CER."""
     if purpose.ending:
         return plan.deciding

@@ -20,8 +20,9 @@ from hl7bridge.mapping.messages.master_file import RESPONSE_LEVELS, UNKNOWN_FILE
 from hl7bridge.mapping.messages.personnel import PersonnelMessage
 from hl7bridge.mapping.messages.record import BEFORE_RECORDS, MFE_4, NOT_A_PRACTITIONER, Opening, first_component
 from hl7bridge.mapping.messages.visits import VisitMessage, is_read
-from hl7bridge.mapping.rules.draft import NOTHING_SAID, Purpose, Trace
+from hl7bridge.mapping.rules.draft import NOTHING_SAID, Purpose
 from hl7bridge.mapping.rules.standing import UNTOLD_KEY
+from hl7bridge.mapping.tracing import Trace
 from hl7bridge.model import (
     Action,
     Finding,

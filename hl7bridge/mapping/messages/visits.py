@@ -27,11 +27,12 @@ from hl7bridge.mapping.feed_rules import TOO_MANY, FeedRules
 from hl7bridge.mapping.messages import events, structure
 from hl7bridge.mapping.messages.record import Opening
 from hl7bridge.mapping.rules.datatypes import coding_of, human_names
-from hl7bridge.mapping.rules.draft import Draft, Purpose, Row, Trace
+from hl7bridge.mapping.rules.draft import Draft, Purpose, Row
 from hl7bridge.mapping.rules.identifiers import DEA, NPI, add, other_authorities, system_for, type_of
 from hl7bridge.mapping.rules.practitioner import degree_of
 from hl7bridge.mapping.rules.reading import UNUSED
 from hl7bridge.mapping.rules.tables import named
+from hl7bridge.mapping.tracing import Trace
 from hl7bridge.model import (
     Action,
     ElementValue,

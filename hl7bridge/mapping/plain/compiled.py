@@ -22,7 +22,7 @@ from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.mapping.plain import numbers, people
 from hl7bridge.mapping.plain.known import OF_CODES, read_known
 from hl7bridge.mapping.plain.patterns import Patterns
-from hl7bridge.mapping.rules.draft import Plan, QuickRule, Row
+from hl7bridge.mapping.rules.draft import Plan, QuickRule, Row, SegmentRows
 from hl7bridge.mapping.rules.plans import plans_for
 from hl7bridge.mapping.rules.reading import reader_of
 
@@ -49,8 +49,8 @@ def compiled_for(rules: FeedRules, separators: Separators, codec: str, zone: tzi
 
     plans = {}
     for segment, plan in plans_for(rules).items():
-        rows = {number: quick(row) for number, row in plan.rows.items()}
-        deciding = {number: rows[number] for number in plan.deciding}
-        identifying = {number: rows[number] for number in plan.identifying}
+        rows = SegmentRows(segment, map(quick, plan.rows.values()))
+        deciding = SegmentRows(segment, (rows[number] for number in plan.deciding))
+        identifying = SegmentRows(segment, (rows[number] for number in plan.identifying))
         plans[segment] = replace(plan, rows=rows, deciding=deciding, identifying=identifying)
     return plans

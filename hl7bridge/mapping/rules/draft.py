@@ -6,17 +6,17 @@ fields of its segment together (EDU, CER, LAN, ORG). fields.toml says which fiel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
-from typing import Any, NamedTuple
+from typing import Any
 
 from hl7bridge.hl7.message import Message, Segment
 from hl7bridge.mapping.feed_rules import TOO_MANY, FeedRules
 from hl7bridge.mapping.messages.effective import When
 from hl7bridge.mapping.messages.structure import repeats
 from hl7bridge.mapping.rules.reading import NULL, FieldReader
-from hl7bridge.mapping.rules.said import FEW, Said, SaidIdentifiers, frozen
+from hl7bridge.mapping.rules.said import Said, SaidIdentifiers, frozen
 from hl7bridge.mapping.rules.shapes import (
     BEYOND,
     SHORTEST_FORM,
@@ -26,6 +26,7 @@ from hl7bridge.mapping.rules.shapes import (
     type_of_field,
 )
 from hl7bridge.mapping.rules.tables import Codes
+from hl7bridge.mapping.tracing import Place, Trace, TraceEntry
 from hl7bridge.model import Action, ElementValue, Finding, Location, Provenance, Severity, StaffIdentifier
 
 FieldRule = Callable[["Draft", "Row", str], None]
@@ -48,6 +49,11 @@ def segment_rule(function: SegmentRule) -> SegmentRule:
     """The same for a function that reads a whole segment; every field of the segment that it reads names it."""
     SEGMENT_RULES[function.__name__] = function
     return function
+
+
+def never(draft: Draft, row: Row, raw: str) -> bool:
+    """The quick way of a field that has none."""
+    return False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +79,7 @@ class Row:
     authority: str = ""
     data_type: str = ""
     single: bool = False
-    quick: QuickRule | None = None
+    quick: QuickRule = never
     provenance: Provenance = field(init=False)
 
     def __post_init__(self) -> None:
@@ -84,20 +90,42 @@ class Row:
         return tuple(self.provenance.at(number) for number in range(1, most + 1))
 
 
+class SegmentRows(dict[int, Row]):
+    """Rows of a segment by the number of their field.
+
+    `at`: the same in the order of the fields, the segment's name first; a field that no rule reads has a row without a rule.
+    """
+
+    __slots__ = ("at",)
+
+    def __init__(self, segment: str, rows: Iterable[Row]) -> None:
+        super().__init__((row.number, row) for row in rows)
+        last = max(len(STANDARD.get(segment, ())), *self, 0)
+        self.at = tuple(self.get(number) or _unread(segment, number) for number in range(last + 1))
+
+
+def _unread(segment: str, number: int) -> Row:
+    """The row of a field that no rule reads."""
+    data_type = type_of_field(segment, number) or BEYOND
+    return Row(number, f"{segment}-{number}", "", None, "", {}, "", False, data_type=data_type, quick=_is_at_home)
+
+
+def _is_at_home(draft: Draft, row: Row, raw: str) -> bool:
+    """Whether what stands in a field that no rule reads may be of that field."""
+    return len(raw) <= _SHORTEST_UNREAD or not draft.reader.looks_foreign(raw, row.data_type)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """How a segment is read: by a segment rule, or field by field (rows by number).
+    """How a segment is read: by a segment rule, or field by field.
 
     `deciding`: the rows that a lifecycle event reads; `identifying`: those that tell who the person is.
-    `unread`: the fields that no rule reads, up to the last one of the standard or of a rule, which is field `last`.
     """
 
     segment_rule: SegmentRule | None
-    rows: Mapping[int, Row]
-    deciding: Mapping[int, Row]
-    identifying: Mapping[int, Row]
-    unread: Sequence[int]
-    last: int
+    rows: SegmentRows
+    deciding: SegmentRows
+    identifying: SegmentRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,35 +146,6 @@ class Purpose:
     def heeds_flag(self) -> bool:
         """Whether STF-7 decides who is active."""
         return (self.action is Action.ADD or self.action is Action.UPDATE) and not self.qualifications_only
-
-
-class Place(NamedTuple):
-    """A field of one segment of the message."""
-
-    segment: str
-    occurrence: int
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class TraceEntry:
-    """One thing that a field gave: an element's value, or ("" value) a decision."""
-
-    place: Place
-    element: str
-    value: Any
-    provenance: Provenance
-    rule: str
-
-
-class Trace:
-    """What `explain` wants to know of a translation; the accept path has none."""
-
-    def __init__(self) -> None:
-        self.entries: list[TraceEntry] = []
-        self.left: dict[Place, str] = {}
-        self.read: set[Place] = set()  # by segment rules
-        self.unmapped: list[tuple[str, str, str]] = []  # field, table, code
 
 
 @dataclass(slots=True)
@@ -317,7 +316,9 @@ class Draft:
         self.practitioner: list[ElementValue] = []
         self.person_said: Said[ElementValue] = Said(of_person)
         self.role: list[ElementValue] = []
-        self.role_said: Said[ElementValue] = Said(of_element)
+        self.role_said: set[Hashable] = (
+            set()
+        )  # of codes and specialties: what fields share with the person is not asked for
         self.units: list[Unit] = []
         self.units_said: Said[Unit] = Said(lambda unit: unit.key)
         self.cleared: list[Location] = []
@@ -342,7 +343,7 @@ class Draft:
 
     # -- reading --
 
-    def read(self, segment: Segment, plan: Plan, rows: Mapping[int, Row]) -> None:
+    def read(self, segment: Segment, plan: Plan, rows: SegmentRows) -> None:
         """Apply the rules of one segment to the fields that have a value."""
         self.segment = segment
         self.plan = plan
@@ -351,17 +352,25 @@ class Draft:
             self.fields = fields = self.envelope.rules.site.straightened(segment.name, fields)
         if segment.text.count(self.reader.repetition) >= self.envelope.rules.caps.repetitions:
             self._refuse_repetitions(fields)
-        if rows is plan.rows:
-            self._look_at_unread(fields)
         if plan.segment_rule is not None:
+            if rows is plan.rows:
+                self._look_at_unread(fields)
             plan.segment_rule(self)
             return
-        sent, traced = len(fields), self.trace is not None
-        for number, row in rows.items():
-            if number < sent and (raw := fields[number]):
+        said, traced, foreign = len(self.findings), self.trace is not None, segment.name in WHOLE
+        for raw, row in zip(fields, rows.at, strict=False):
+            if raw:
                 self.row = row
-                if traced or row.quick is None or not row.quick(self, row, raw):
-                    self.read_field(row, raw)
+                if traced or not row.quick(self, row, raw):
+                    if row.rule:
+                        self.read_field(row, raw)
+                    else:
+                        foreign = True
+        if (foreign or len(fields) > len(rows.at)) and rows is plan.rows:
+            findings, self.findings = self.findings, []
+            self._look_at_unread(fields)
+            findings[said:said] = self.findings  # before those of the fields, which it may explain
+            self.findings = findings
 
     def read_field(self, row: Row, raw: str) -> None:
         """Apply the rule of one field, now the current one, to what was sent."""
@@ -421,20 +430,14 @@ class Draft:
 
     def _look_at_unread(self, fields: list[str]) -> None:
         """Say what stands in a field that no rule reads, and looks like what another one holds."""
-        segment, reader = self.segment, self.reader
+        segment, rows, reader = self.segment, self.plan.rows, self.reader
         last = len(STANDARD.get(segment.name, ()))
         if segment.name in WHOLE and (beside := _beside(fields, last)):
             self.shifted.add((segment.name, segment.occurrence))
             text = "its first field is no number, or it has too many: its fields are shifted, and nothing is made of it"
             self.say(Severity.WARNING, "102", "shifted-field", text, number=beside)
-        sent, unread = len(fields), self.plan.unread
-        if sent > self.plan.last + 1:
-            unread = [*unread, *range(self.plan.last + 1, sent)]
-        for number in unread:
-            if number >= sent:
-                break
-            raw = fields[number]
-            if len(raw) <= _SHORTEST_UNREAD:
+        for number, raw in enumerate(fields):
+            if len(raw) <= _SHORTEST_UNREAD or number in rows or not number:
                 continue
             data_type = type_of_field(segment.name, number) or BEYOND
             if not reader.looks_foreign(raw, data_type):
@@ -476,15 +479,10 @@ class Draft:
 
     def role_gets(self, given: ElementValue) -> None:
         """The same, made already."""
-        element, value = given.element, given.value
-        if len(self.role) > FEW:
-            if self.role_said.has((element, frozen(value)), self.role):
-                return
-        else:
-            for have in self.role:
-                if have.value == value and have.element == element:
-                    return
-        self.role.append(given)
+        key = of_element(given)
+        if key not in self.role_said:
+            self.role_said.add(key)
+            self.role.append(given)
 
     def add_unit(self, unit: Unit) -> None:
         """A unit that the message lists, from the current field; once."""

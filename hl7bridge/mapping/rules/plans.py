@@ -10,8 +10,8 @@ from functools import cache, lru_cache
 from hl7bridge.errors import ConfigError
 from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.mapping.rules import conditions, identifiers, practitioner, role, site_rules, standing
-from hl7bridge.mapping.rules.draft import CONDITIONS, FIELD_RULES, SEGMENT_RULES, Plan, Row
-from hl7bridge.mapping.rules.shapes import OF_RULES, STANDARD, may_repeat, type_of_field
+from hl7bridge.mapping.rules.draft import CONDITIONS, FIELD_RULES, SEGMENT_RULES, Plan, Row, SegmentRows
+from hl7bridge.mapping.rules.shapes import OF_RULES, may_repeat, type_of_field
 from hl7bridge.mapping.rules.tables import field_table, named
 
 RULE_MODULES = (identifiers, practitioner, role, standing, site_rules, conditions)
@@ -108,15 +108,10 @@ def plans_for(rules: FeedRules) -> Mapping[str, Plan]:
             identifying.add(place)
     plans = {}
     for segment, rows in by_segment.items():
-        by_number = {row.number: row for row in rows}
-        rows_in_order = {number: by_number[number] for number in sorted(by_number)}
-        last = max(len(STANDARD.get(segment, ())), *by_number)
         plans[segment] = Plan(
             SEGMENT_RULES.get(segment_rules.get(segment, "")),
-            rows_in_order,
-            {number: row for number, row in rows_in_order.items() if row.decides},
-            {number: row for number, row in rows_in_order.items() if row.label in identifying},
-            [number for number in range(1, last + 1) if number not in by_number],
-            last,
+            SegmentRows(segment, rows),
+            SegmentRows(segment, (row for row in rows if row.decides)),
+            SegmentRows(segment, (row for row in rows if row.label in identifying)),
         )
     return plans

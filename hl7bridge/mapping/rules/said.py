@@ -47,13 +47,13 @@ def same_of_few(
     listed: list[StaffIdentifier], value: str, system: str, authority: str, type_code: str, *, one_thing: bool
 ) -> int:
     """`SaidIdentifiers.same`, of a list that is looked through at less cost."""
-    for at, one in enumerate(listed):
-        if one.value != value:
+    for at, (its_value, its_system, its_authority, its_type, *_) in enumerate(listed):
+        if its_value != value:
             continue
         if system:
-            if one.system == system and (one_thing or not type_code or one.type_code == type_code):
+            if its_system == system and (one_thing or not type_code or its_type == type_code):
                 return at
-        elif (type_code and one.type_code == type_code) if one.system else one.authority == authority:
+        elif (type_code and its_type == type_code) if its_system else its_authority == authority:
             return at
     return NOWHERE
 

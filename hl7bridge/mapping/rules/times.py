@@ -36,7 +36,8 @@ def fhir_date(text: str) -> str:
     length = len(digits)
     try:
         if length == 8:
-            return date.fromisoformat(f"{digits[:4]}-{digits[4:6]}-{digits[6:]}").isoformat()
+            date.fromisoformat(digits)
+            return f"{digits[:4]}-{digits[4:6]}-{digits[6:]}"
         if length == 6:
             return date.fromisoformat(f"{digits[:4]}-{digits[4:]}-01").isoformat()[:7]
         if length == 4 and digits != "0000":
