@@ -45,7 +45,9 @@ def _refuse(item: object) -> str:
     raise TypeError(f"not a JSON value: {type(item).__name__}")
 
 
-_WITHOUT_NUMBERS = json.JSONEncoder(default=_refuse, ensure_ascii=False, separators=(",", ":")).encode
+_WITHOUT_NUMBERS = json.JSONEncoder(
+    default=_refuse, ensure_ascii=False, separators=(",", ":"), check_circular=False
+).encode  # what is written was read or built from a message: a tree, whatever it holds
 
 
 def write_json(value: Any, *, sort_keys: bool = False) -> str:
