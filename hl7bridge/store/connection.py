@@ -72,6 +72,11 @@ class StoreConnection(ABC):
         if done < len(rows):
             self.execute_many(sql, rows[done:])
 
+    def insert_large(self, sql: str, row: Sequence[Any], table: str, column: str) -> None:
+        """Run the statement that inserts one row, its number first and a very long `column` last, with as few copies of that
+        in memory as the database allows."""
+        self.execute(sql, row)
+
     @abstractmethod
     def by_index(self, name: str) -> str:
         """SQL behind a table's name that lets this index alone be used; "" where the database chooses well by itself."""

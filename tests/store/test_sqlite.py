@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import stat
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from hl7bridge.store.people import crosswalk
 from hl7bridge.store.queue import claims, lanes
 from hl7bridge.store.sqlite import SqliteStore
 from hl7bridge.store.sqlite import migrations as upgrade
+from hl7bridge.store.sqlite.connection import PIECE
 from hl7bridge.store.sqlite.driver import sqlite3
 from tests.store.builders import FAILED, NOW, accept_one, change, claim, message, settlement
 
@@ -395,6 +398,22 @@ def test_it_uses_an_index(tmp_path: Path, name: str) -> None:
     if "_" in name:  # named after its index, which gives the order, too
         assert name in plan[0]
         assert len([step for step in plan if step != "SCALAR SUBQUERY 1" and step not in known]) == 1
+
+
+@pytest.mark.parametrize("more", [0, 1, PIECE])
+def test_a_long_body_is_stored_a_piece_at_a_time(tmp_path: Path, more: int) -> None:
+    """No statement carries it: as a parameter, SQLite would copy it twice."""
+    body = random.Random(1).randbytes(batch.LONG_BODY + more)
+    statements: list[str] = []
+    path = tmp_path / "store.db"
+    with SqliteStore(path) as store:
+        assert store.connection._connection
+        store.connection._connection.set_trace_callback(statements.append)
+        long, short = (replace(message(control_id=name), body=text) for name, text in (("L", body), ("S", b"MSH")))
+        ids = [one.message_id for one in store.inbox.accept([long, short], NOW)]
+    assert (max(map(len, statements)) < 64 * 1024) == (more > 0)
+    with SqliteStore(path) as store:
+        assert [store.audit.body(one) for one in ids] == [body, b"MSH"]
 
 
 def test_a_claim_looks_at_what_it_hands_out(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ _MESSAGE = (
     " link, linked_to, same_content, requested_by)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
+LONG_BODY = 1024 * 1024  # bytes above which a body is stored by itself
 _BODY = "INSERT INTO body (message_id, codec, key_id, content) VALUES (?, ?, '', ?)"
 _RECORD = (
     "INSERT INTO record (message_id, position, source_key, failed, findings, codec, key_id, echo, change)"
@@ -139,6 +140,7 @@ class InboxRows:
     def _clear(self) -> None:
         self._messages: list[tuple[object, ...]] = []
         self._bodies: list[tuple[int, int, bytes]] = []
+        self._long_bodies: list[tuple[int, int, bytes]] = []
         self._records: list[tuple[object, ...]] = []
         self._deliveries: list[tuple[object, ...]] = []
         self._acknowledgments: list[tuple[object, ...]] = []
@@ -158,6 +160,8 @@ class InboxRows:
         )
         for sql, rows in tables:
             connection.insert(sql, rows)
+        for row in self._long_bodies:
+            connection.insert_large(_BODY, row, "body", "content")
         connection.note_all(self._history)
         self._clear()
 
@@ -222,7 +226,8 @@ class InboxRows:
 
     def _add_content(self, message_id: int, message: NewMessage) -> None:
         if message.body is not None:
-            self._bodies.append((message_id, PLAIN, message.body))
+            bodies = self._long_bodies if len(message.body) > LONG_BODY else self._bodies
+            bodies.append((message_id, PLAIN, message.body))
         for acknowledgment in message.acknowledgments:
             if not message.keep_answers:
                 acknowledgment = replace(acknowledgment, body=b"")

@@ -10,13 +10,13 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from hl7bridge.errors import StoreBusy, StoreError
 from hl7bridge.store.connection import Rows, StoreConnection
-from hl7bridge.store.sqlite.driver import SAFE, sqlite3
+from hl7bridge.store.sqlite.driver import SAFE, open_blob, sqlite3
 from hl7bridge.store.sqlite.files import StoreFiles
 from hl7bridge.store.sqlite.mark import StoreMark
 from hl7bridge.store.sqlite.migrations import MIGRATIONS, migrate
@@ -27,6 +27,8 @@ BUSY_TIMEOUT = 5.0
 
 LONG = 4000  # pages in the write-ahead log after which it is copied into the database: fewer, larger checkpoints
 PAGE = 4096 + 24  # bytes of a page in the log, with its header
+
+PIECE = 1024 * 1024  # bytes of a very long value that are written at once
 
 _OPENING = threading.Lock()  # one thread makes the file and closes it again before another opens it: see `_open`
 
@@ -154,6 +156,16 @@ class SqliteConnection(StoreConnection):
     def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> Rows:
         connection = self._connection or self._open_connection()
         return connection.executemany(sql, rows)
+
+    def insert_large(self, sql: str, row: Sequence[Any], table: str, column: str) -> None:
+        """As a value of that length, written a piece at a time: as a parameter, SQLite copies it twice."""
+        *others, content = row
+        before, _, after = sql.rpartition("?")
+        self.execute(f"{before}zeroblob(?){after}", (*others, len(content)))
+        whole = memoryview(content)
+        with closing(open_blob(self._open_connection(), table, column, row[0])) as blob:
+            for start in range(0, len(whole), PIECE):
+                blob.write(whole[start : start + PIECE])
 
     def _open_connection(self) -> sqlite3.Connection:
         if self._connection is None:

@@ -21,7 +21,19 @@ else:
     except ImportError:
         import sqlite3
 
-__all__ = ["CURE", "FIRST_SAFE", "NAME", "OURS", "RACE", "SAFE", "VERSION", "in_words", "is_safe", "sqlite3"]
+__all__ = [
+    "CURE",
+    "FIRST_SAFE",
+    "NAME",
+    "OURS",
+    "RACE",
+    "SAFE",
+    "VERSION",
+    "in_words",
+    "is_safe",
+    "open_blob",
+    "sqlite3",
+]
 
 FIRST_SAFE = (3, 51, 3)
 """The first version without the race."""
@@ -34,6 +46,14 @@ VERSION: str = sqlite3.sqlite_version
 
 NAME: str = sqlite3.__name__
 """The package it came with: `OURS`, or "sqlite3" for that of the interpreter."""
+
+
+def open_blob(connection: sqlite3.Connection, table: str, column: str, row_id: int) -> sqlite3.Blob:
+    """A value that is there already, to be written a piece at a time."""
+    if NAME == OURS:  # which has it under another name
+        blob: sqlite3.Blob = connection.open_blob(table, column, row_id)  # type: ignore[attr-defined]
+        return blob
+    return connection.blobopen(table, column, row_id)
 
 
 def is_safe(version: Sequence[int]) -> bool:
