@@ -13,6 +13,7 @@ from hl7bridge.mapping.rules.draft import Draft
 from hl7bridge.mapping.rules.tables import Codes
 
 HOME, WORK, UNTYPED = "home", "work", "untyped"
+_NUMBER = "0123456789+()-. "
 
 _ADDRESSES_AT_HOME = frozenset({"H", "P", "V", "HV", "RH"})
 """Where people live, whatever a site's table makes of them: home, permanent, vacation, registry home."""
@@ -52,7 +53,7 @@ def kind_of_use(codes: Codes, use: str) -> str:
 
 def sounds_like_home(text: str) -> bool:
     """Whether a text with no use beside it may be said to be of a home."""
-    return _HOME_WORDS.search(text) is not None or _OF_OLD_TEXT.search(text) is not None
+    return _HOME_WORDS.search(text.lstrip(_NUMBER)) is not None or _OF_OLD_TEXT.search(text) is not None
 
 
 def telecom_kind(draft: Draft, parts: Sequence[str]) -> str:
@@ -67,7 +68,7 @@ def telecom_kind(draft: Draft, parts: Sequence[str]) -> str:
         return kind_of_use(codes, use)
     mark = mark or ((found := _OF_OLD_TEXT.search(text)) and found[1]) or ""
     unknown = "" if mark else use  # a code of nobody's table, which may be a word
-    comment = " ".join((text.lstrip("0123456789+()-. "), unknown, parts[8]))
+    comment = " ".join((text.lstrip(_NUMBER), unknown, parts[8]))
     if mark == "H" or _HOME_WORDS.search(comment):
         return HOME
     return WORK if mark == "O" or _WORK_WORDS.search(comment) else UNTYPED

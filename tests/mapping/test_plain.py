@@ -50,7 +50,10 @@ VALUES: dict[tuple[str, int], tuple[str, ...]] = {
     ),
     ("STF", 12): ("20200101", "20200101^HOSP", "20200101^CARD", "2020", "20200230", "20200101^WPN", "20200101~20210101"),
     ("STF", 13): ("20250101", "20250101^HOSP", "20280101", "2025", "19000101"),
-    ("STF", 15): ("a@b.example", "a@b.example~c@d.example", "home@b.example", "mailto:a@b.example", "a@b.e1"),
+    ("STF", 15): (
+        *("a@b.example", "a@b.example~c@d.example", "home@b.example", "1home@b.example", "1home@b.example", "a@b.e1"),
+        "mailto:a@b.example",
+    ),
     ("STF", 16): ("O", "H", "E", "B", "Q"),
     ("STF", 18): ("Chief", "Chief^x"),
     ("PRA", 1): ("K1", "K2"),
