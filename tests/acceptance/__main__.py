@@ -26,6 +26,7 @@ NAMES = {
     "fuzz": "mutated frames through codec and reader, over sockets and over TLS: nothing dies, hangs or grows",
     "adt": "a patient feed: few requests, and nothing of a patient on disk",
     "invented": "feeds of invented people and redacted copies: they map, and map alike",
+    "soak": "ten minutes of 64 connections, refusals and peers that reset: is memory flat?",
     "million": "a store of 1,000,000 messages, 100,000 of them waiting: as quick as an empty one?",
     "hapi": "the journey against a FHIR server that others wrote (needs Java and Maven)",
 }
