@@ -133,13 +133,16 @@ class Intake:
         secret: bytes,
         clock: Callable[[], float] = time.time,
         known: KnownPractitioners | None = None,
+        came: float = 0.0,
     ) -> None:
         """`secret`: 32 random bytes of the store, the key of the hash over messages whose bytes must not be kept. `known`:
-        the practitioners whom earlier patient messages named."""
+        the practitioners whom earlier patient messages named. `came`: Unix seconds at which the last message came before,
+        by a clock that may have been set back since."""
         self.policy = policy
         self.known = known or KnownPractitioners(policy.recheck)
         self._secret = secret
         self._clock = clock
+        self._came = came
 
     # -- one frame --
 
@@ -463,7 +466,8 @@ class Intake:
     # -- what is stored --
 
     def _deliveries(self, change: StaffChange | None, now: float) -> tuple[NewDelivery, ...]:
-        return new_deliveries(self.policy, change, now)
+        self._came = max(self._came, now)
+        return new_deliveries(self.policy, change, now, came=self._came)
 
     def _new(
         self,
@@ -506,14 +510,15 @@ class Intake:
 
 
 def new_deliveries(
-    policy: FeedPolicy, change: StaffChange | None, now: float, *, first_received: float = 0.0
+    policy: FeedPolicy, change: StaffChange | None, now: float, *, first_received: float = 0.0, came: float = 0.0
 ) -> tuple[NewDelivery, ...]:
     """One delivery per destination of the feed; none for a record without a change.
 
     A scheduled change is ordered by its effective time, any other by the earlier of MSH-7 and receipt: a clock that is
     ahead must not make every later message of that person stale. Where MSH-7 has no seconds, or is a local time that occurs
     twice, the order is that of arrival. `first_received`: Unix seconds at which a message that is replayed first came; it
-    is no younger than that, whatever its MSH-7 says.
+    is no younger than that, whatever its MSH-7 says. `came`: when the last message came; one that comes after it did not
+    come earlier, although our clock was set back since.
     """
     if change is None:
         return ()
@@ -523,7 +528,7 @@ def new_deliveries(
         not_before = effective.timestamp()
         order_time = _in_utc(effective)
     if not_before <= now:
-        not_before, order_time = 0.0, _ordered_by(change, now, first_received)
+        not_before, order_time = 0.0, _ordered_by(change, max(now, came), first_received)
     return tuple(
         NewDelivery(name, addressee.lane_keys(change, policy.name), not_before, order_time)
         for name, addressee in policy.destinations.items()

@@ -39,6 +39,7 @@ from hl7bridge.service.inbound.room import Room, telling
 from hl7bridge.service.inbound.tls import secured, watch_certificates
 from hl7bridge.service.inbound.writer import StoreWriter
 from hl7bridge.service.lasting import tell_defects, tell_reactor_defects
+from hl7bridge.service.outbound.clock import came_last
 from hl7bridge.service.outbound.full_file import FullFilePolicy
 from hl7bridge.service.outbound.full_file import job as full_file_job
 from hl7bridge.service.outbound.hours import outside, window_of
@@ -206,6 +207,7 @@ def start_listener(settings: Settings, reactor: Any, arguments: Sequence[str], *
     secret = first.audit.secret("duplicates")
     policies = {name: feed_policy(feed, settings) for name, feed in settings.feeds.items()}
     known = {name: known_practitioners(first, policy) for name, policy in policies.items()}
+    came = came_last(first, time.time())
     first.close()
 
     def settled() -> None:
@@ -243,7 +245,7 @@ def start_listener(settings: Settings, reactor: Any, arguments: Sequence[str], *
     try:
         for name, feed in settings.feeds.items():
             listeners[name] = MllpListener(
-                Intake(policies[name], secret, known=known[name]),
+                Intake(policies[name], secret, known=known[name], came=came),
                 commits,
                 limits_of(feed),
                 reactor,

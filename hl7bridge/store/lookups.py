@@ -143,6 +143,11 @@ class Lookups(StorePart):
 
     # -- for people --
 
+    def last_received(self) -> float:
+        """Unix seconds at which the last message came, by the clock of then; 0 = none came."""
+        row = self._execute("SELECT received FROM message ORDER BY id DESC LIMIT 1").fetchone()
+        return float(row[0]) if row else 0.0
+
     def messages(
         self,
         *,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +15,10 @@ from hl7bridge.intake import intake, verdict
 from hl7bridge.intake.intake import FeedPolicy, Intake, new_deliveries
 from hl7bridge.mapping.feed_rules import FeedRules
 from hl7bridge.model import Action, StaffChange, StaffIdentifier
+from hl7bridge.model.ordering import seconds_behind
+from hl7bridge.service.outbound.clock import came_last
 from hl7bridge.store.inbox.arrivals import unpack
+from hl7bridge.store.opening import open_store
 from hl7bridge.store.store import MessageState
 from tests.journey import KEY_SYSTEM, mfn, person
 
@@ -55,6 +60,45 @@ def test_the_stale_rule_does_not_believe_a_time_of_the_future(sent: str, order_t
     """Nothing was sent later than it came: nobody is stale against such a time."""
     (delivery,) = new_deliveries(POLICY, replace(CHANGE, message_time=sent), NOW + 0.9)
     assert delivery.order_time == order_time
+
+
+HOUR = 3600.0
+
+
+@pytest.mark.parametrize("back", [0.0, 1.0, 2 * HOUR, 40 * HOUR])
+@pytest.mark.parametrize("anew", [False, True], ids=["goes on", "started anew"])
+def test_a_clock_that_is_set_back_makes_no_later_message_stale(back: float, anew: bool) -> None:
+    """The sender's clock is right, ours is not any more: a message that came after another is no older for that."""
+    at = [NOW]
+    intake = Intake(POLICY, b"x" * 32, clock=lambda: at[0])
+
+    def order_time(minutes: int) -> str:
+        sent = datetime.fromtimestamp(NOW + 60 * minutes, UTC).strftime("%Y%m%d%H%M%S+0000").encode()
+        body = mfn(f"m{minutes}", person("MUP", "K1", "Tamsworth^Ilse")).split(b"|")
+        body[6] = sent
+        (one,) = intake.prepare(b"|".join(body), "127.0.0.1:1")
+        assert one.new
+        return one.new.records[0].deliveries[0].order_time
+
+    first = order_time(0)
+    assert first == "2026-03-02T09:00:00.000+00:00"
+    at[0] -= back
+    if anew:
+        intake = Intake(POLICY, b"x" * 32, clock=lambda: at[0], came=NOW)
+    assert seconds_behind(order_time(5), first) == 0
+    assert seconds_behind(order_time(-90), first) == 90 * 60  # what is older by its sender's clock is so still
+    at[0] = NOW + HOUR
+    assert order_time(30) == "2026-03-02T09:30:00.000+00:00"
+
+
+@pytest.mark.parametrize(("back", "known"), [(-HOUR, True), (HOUR, True), (23 * HOUR, True), (400 * 24 * HOUR, False)])
+def test_a_start_knows_when_the_last_message_came_unless_the_clock_was_wrong_before(
+    tmp_path: Path, back: float, known: bool
+) -> None:
+    with closing(open_store(tmp_path / "store.sqlite")) as store:
+        assert came_last(store, NOW) == 0.0
+        store.inbox.accept([prepared(mfn("m1", person("MUP", "K1", "Tamsworth^Ilse")))], NOW)
+        assert came_last(store, NOW - back) == (NOW if known else 0.0)
 
 
 @pytest.mark.parametrize(
