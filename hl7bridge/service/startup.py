@@ -170,6 +170,7 @@ class ListenerRole:
             if owed() and time.monotonic() < deadline:
                 reactor.callLater(0.02, look)
             else:
+                self.writer.hand_over()  # of senders that are gone, nobody waits for the end of the turn
                 threads.deferToThread(self._end).addBoth(lambda _: done.callback(None))
 
         look()

@@ -90,6 +90,20 @@ def test_what_comes_in_one_turn_of_the_reactor_is_committed_together(
     assert writer.backlog == 0
 
 
+def test_what_came_in_the_turn_in_which_the_service_stops_is_committed_too(tmp_path: Path) -> None:
+    answers = Answers()
+    writer = writer_on(lambda: open_store(tmp_path / "store.db"), at_end_of_turn=lambda call: None)
+    assert writer.put(new("a"), answers.to("a"))
+    writer.hand_over()
+    writer.hand_over()  # as the end of the turn does later, with nothing
+    writer.stop()
+    writer.join(20)
+    name, accepted = answers.next()
+    assert name == "a"
+    assert accepted.message_id > 0
+    assert answers.got.empty()
+
+
 @pytest.mark.parametrize("error", [StoreError("the disk is full"), RuntimeError("a defect"), MemoryError()])
 def test_a_commit_that_fails_refuses_its_batch_and_the_thread_goes_on(tmp_path: Path, error: Exception) -> None:
     answers, said = Answers(), []

@@ -77,12 +77,13 @@ class StoreWriter(threading.Thread):
         self._queued_bytes += message.size
         self._turn.append(_Entry(message, answer))
         if len(self._turn) == 1:
-            self._at_end_of_turn(self._hand_over)
+            self._at_end_of_turn(self.hand_over)
         if len(self._turn) >= TOGETHER:
-            self._hand_over()
+            self.hand_over()
         return True
 
-    def _hand_over(self) -> None:
+    def hand_over(self) -> None:
+        """Have the thread take what was `put` so far; on the thread that puts, and once more before `stop`."""
         turn, self._turn = self._turn, []
         if turn:
             self._queue.put(turn)
