@@ -13,6 +13,7 @@ from hl7bridge.mapping.messages.staff import PURPOSES, opened
 from hl7bridge.mapping.plain import known
 from hl7bridge.mapping.plain.compiled import compiled_for
 from hl7bridge.mapping.rules.draft import Draft, never
+from hl7bridge.mapping.rules.tables import field_table
 from hl7bridge.mapping.tracing import Trace
 from hl7bridge.model import Record
 from tests.mapping.building import KEY_SYSTEM, NOW, message
@@ -126,6 +127,18 @@ def test_other_separators_are_read_alike(marks: str) -> None:
     raw = sent.translate(str.maketrans("^~\\&", marks.ljust(4, "&")))
     quickly, by_rules = both(raw.encode(), SITE)
     assert quickly == by_rules
+
+
+def test_a_site_has_its_rules_where_nothing_may_repeat() -> None:
+    """STF-5 may not repeat: what a site reads there, two values of it are refused as ever."""
+    for place in PLAIN:
+        row = dict(field_table()[place])
+        rules = FeedRules(KEY_SYSTEM, fields={"STF-5": row}, tables={"0201": {"C": "work"}, "0202": {"H": "phone"}})
+        for text in (*PLAIN[place], "555-0100^C^H"):
+            for sent in (text, f"{text}~{text}", f"{text}~X{text}"):
+                raw = record(STF_5=sent)
+                quickly, by_rules = both(raw, rules)
+                assert quickly == by_rules, raw
 
 
 def test_the_samples_are_read_alike() -> None:

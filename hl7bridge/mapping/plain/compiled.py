@@ -29,6 +29,11 @@ from hl7bridge.mapping.rules.reading import reader_of
 _PLAIN: Mapping[str, Callable[[Row, Patterns, FeedRules], QuickRule]] = {**people.PLAIN, **numbers.PLAIN}
 
 
+def _unrepeated(read: QuickRule, repetition: str) -> QuickRule:
+    """The quick way of a field that may not repeat: what is to be said of one that does, its rule says."""
+    return lambda draft, row, raw: repetition not in raw and read(draft, row, raw)
+
+
 @lru_cache(maxsize=64)
 def compiled_for(rules: FeedRules, separators: Separators, codec: str, zone: tzinfo) -> Mapping[str, Plan]:
     """How each mapped segment is read in messages with these separators, by this codec, with local times of this zone.
@@ -45,7 +50,8 @@ def compiled_for(rules: FeedRules, separators: Separators, codec: str, zone: tzi
         compile_rule = _PLAIN.get(row.rule)
         if compile_rule is None or not patterns.usable:
             return row
-        return replace(row, quick=compile_rule(row, patterns, rules))
+        read = compile_rule(row, patterns, rules)
+        return replace(row, quick=_unrepeated(read, patterns.repetition) if row.single else read)
 
     plans = {}
     for segment, plan in plans_for(rules).items():

@@ -84,7 +84,8 @@ def _phone(row: Row, patterns: Patterns, rules: FeedRules) -> QuickRule:
     meanings: dict[tuple[str, str], tuple[str, str, str]] = {}  # use and equipment -> system, use, kind
     for use_code, use in row.codes.items():
         for equipment, system in rules.codes["0202"].items():
-            if use_code != "NET":
+            marked = use_code == "C" and len(equipment) == 1  # the old form of text (TN): "555-0100^C^H"
+            if use_code != "NET" and not marked:
                 system = "pager" if use_code == "BPN" and system == "phone" else system
                 use = rules.codes["0202-use"].get(equipment) or row.codes[use_code]
                 meanings[use_code, equipment] = system, use, kind_of_use(row.codes, use_code)
