@@ -153,8 +153,8 @@ class Opening:
         site, reader = self.envelope.rules.site, self.envelope.reader
         if purpose.ending:
             return None
-        staff = next((segment for segment in group if segment.name == "STF"), None)
-        if staff is not None and (site.nobody_keys or site.nobody_names):
+        named = site.nobody_keys or site.nobody_names
+        if named and (staff := next((segment for segment in group if segment.name == "STF"), None)) is not None:
             name = reader.parts(reader.repetitions(self._raw(staff, 3))[0])
             if site.is_nobody(key, name[0], name[1]):
                 text = "by the site's map this is a placeholder, no real person: nothing is made of the record"
