@@ -59,7 +59,8 @@ class Bench:
         self.store = open_store(path)
         self.looks: Store = open_store(path)
         self.answers: queue.Queue[bytes | None] = queue.Queue()
-        policies = {"staff": FeedPolicy("staff", FeedRules(KEY_SYSTEM), {"fhir": DESTINATION}, **policy)}
+        given = {"ack_deadline": 600.0, **policy}
+        policies = {"staff": FeedPolicy("staff", FeedRules(KEY_SYSTEM), {"fhir": DESTINATION}, **given)}
         self.thread = Acknowledger(lambda: self.looks, policies, lambda pending, body: self.answers.put(body))
 
     def accept(self, kind: str = "original", **given: float) -> int:
