@@ -343,7 +343,7 @@ def test_an_answer_counts_as_read_however_its_reader_goes(bridge: Bridge, site: 
     with closing(open_store(bridge.store_path)) as store:
 
         def states() -> list[str]:
-            found = [row["id"] for one in ids for row in store.audit.messages(control_id=one)]
+            found = [row.id for one in ids for row in store.audit.messages(control_id=one)]
             return [str(one.state) for message_id in found for one in store.audit.acknowledgments(message_id)]
 
         wait_until(lambda: "owed" not in states(), 10, lambda: str(states()))
