@@ -263,7 +263,8 @@ class Decoder:
         if size > self._max_frame:
             event = FrameTooLarge(self._head or self._first_bytes(), size)
         else:
-            event = FrameReceived(bytes(self._buffer[:end]), self._defect, tolerated)
+            with memoryview(self._buffer) as whole:  # a slice of the buffer itself would be one more copy
+                event = FrameReceived(bytes(whole[:end]), self._defect, tolerated)
         self._reset(consumed)
         return event
 
