@@ -197,6 +197,56 @@ def test_answers_later_than_the_deadline_count_as_not_sent(bench: Bench) -> None
     assert commits.noted == ["sent", "not sent"]
 
 
+class Fails:
+    """In place of a function: fails the first time, with a text that must not be told."""
+
+    def __init__(self, function: Callable[..., object]) -> None:
+        self._function, self._failed = function, False
+
+    def __call__(self, *given: object) -> object:
+        if not self._failed:
+            self._failed = True
+            raise RuntimeError("CANARY")
+        return self._function(*given)
+
+
+# What fails once the answer to the second of three messages is given.
+BREAKS: dict[str, Callable[[Bench], tuple[object, str]]] = {
+    "noting that it is stored": lambda bench: (bench.listener.intake, "stored"),
+    "writing it": lambda bench: (bench.transport, "write"),
+    "what follows on it": lambda bench: (bench.connection, "answered"),
+    "having its outcome awaited": lambda bench: (bench.listener.commits, "await_outcome"),
+}
+
+
+@pytest.mark.parametrize("breaks", BREAKS)
+@pytest.mark.parametrize("order", [[0, 1, 2], [1, 0, 2], [2, 1, 0]])
+def test_an_answer_that_cannot_be_given_ends_the_connection_and_keeps_no_other_waiting(
+    bench: Bench, breaks: str, order: list[int]
+) -> None:
+    bench.listener.commits = commits = Slow()
+    policy = bench.listener.intake.policy
+    bench.send("a")
+    if breaks == "having its outcome awaited":
+        bench.listener.intake.policy = replace(policy, acknowledge_when="delivered")
+    bench.send("b")
+    bench.listener.intake.policy = policy
+    bench.send("c")
+    place, name = BREAKS[breaks](bench)
+    with structlog.testing.capture_logs() as lines:
+        for number in order:
+            if number == 1:
+                setattr(place, name, Fails(getattr(place, name)))
+            commits.answers[number]()
+    assert bench.connection.owes == 0
+    assert bench.transport.disconnecting
+    assert bench.transport.value().count(b"MSA|AA|c") == 0
+    told = [line for line in lines if line["log_level"] == "error"]
+    assert [(line["event"], line["error"]) for line in told] == [
+        ("an answer could not be given, connection closed", "RuntimeError")
+    ]
+
+
 class Resettable:
     """The socket of a transport, as far as it is asked: whether the peer has reset it, which is told once."""
 

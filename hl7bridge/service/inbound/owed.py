@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from hl7bridge.hl7.mllp import frame
 from hl7bridge.intake.intake import CLOSE, Prepared
@@ -16,6 +16,8 @@ from hl7bridge.service.inbound.listening import Listening
 from hl7bridge.service.inbound.states import ConnectionState
 from hl7bridge.service.inbound.unseen import Done, Unseen
 from hl7bridge.store.store import Accepted, Acknowledgment, AcknowledgmentState, MessageState
+
+Outcome = TypeVar("Outcome")
 
 
 class Slot:
@@ -33,6 +35,7 @@ class Answering(Protocol):
     """The connection that owes, as its answers see it."""
 
     factory: Listening
+    peer: str
     state: ConnectionState | None
 
     def write(self, data: bytes) -> None: ...
@@ -90,7 +93,7 @@ class Owed:
                 self._fill(slot, one.answer)
                 continue
             self.unstored += 1
-            if listener.stopping or not listener.commits.put(one.new, self._answer_to(one, slot)):
+            if listener.stopping or not listener.commits.put(one.new, self._or_close(self._answer_to(one, slot), slot)):
                 self.unstored -= 1
                 self._fill(slot, one.refuse())
 
@@ -146,7 +149,25 @@ class Owed:
 
     def _filling(self, slot: Slot, message_id: int, kind: str) -> Callable[[bytes | None], None]:
         note = self._noting(message_id, kind)
-        return lambda body: self._fill(slot, body or CLOSE, note)
+        return self._or_close(lambda body: self._fill(slot, body or CLOSE, note), slot)
+
+    def _or_close(self, give: Callable[[Outcome], None], slot: Slot | None = None) -> Callable[[Outcome], None]:
+        """`give`, and where it fails by a defect, the end of the connection in its place: the answers behind it would wait
+        for it for ever. The sender sends again what it has no answer to."""
+
+        def give_or_close(outcome: Outcome) -> None:
+            try:
+                give(outcome)
+            except Exception as error:
+                text, connection = "an answer could not be given, connection closed", self._connection
+                connection.factory.log.error(text, peer=connection.peer, error=type(error).__name__)
+                if slot is None or slot.filled:
+                    connection.close()
+                    self._let_go()
+                else:
+                    self._fill(slot, CLOSE)  # in its turn: answers before it are still written
+
+        return give_or_close
 
     def _noting(self, message_id: int, kind: str) -> Done:
         def note(sent: bool) -> None:
@@ -177,7 +198,7 @@ class Owed:
                     self._write(body, lambda sent: written(sent, body))
             self._connection.end_when_done()
 
-        return send
+        return self._or_close(send)
 
     def _write(self, body: bytes, done: Done | None) -> None:
         self._connection.write(frame(body))
@@ -190,6 +211,11 @@ class Owed:
             if done:
                 done(False)
             return
+        self._let_go()
+        self._connection.answered()
+
+    def _let_go(self) -> None:
+        """Write what is ready at the head; of a connection that is closing, nothing more."""
         while self._slots and self._slots[0].filled:
             ready = self._slots.popleft()
             if self._connection.state is ConnectionState.CLOSING:
@@ -199,7 +225,6 @@ class Owed:
                 self._connection.close()
             elif isinstance(ready.answer, bytes):
                 self._write(ready.answer, ready.done)
-        self._connection.answered()
 
     def close(self) -> None:
         """We close the connection: what is written may still be read."""
