@@ -617,6 +617,8 @@ def test_a_secret_from_a_command(tmp_path: Path) -> None:
         ("pass", "wrote nothing"),
         ("print(' ')", "wrote nothing"),
         ("print('CANARY' * 20000)", "wrote too much"),
+        ("while True: print('CANARY' * 20000)", r"wrote too much for a secret \(more than 64 KiB\)"),
+        ("import sys; print('CANARY', flush=True); sys.stdout.close(); import time; time.sleep(30)", "does not end"),
         ("import time; print('CANARY', flush=True); time.sleep(30)", "does not end within 0 seconds"),
     ],
 )

@@ -15,6 +15,8 @@ import os
 import shlex
 import stat
 import subprocess
+import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -151,28 +153,55 @@ class SecretReference:
     def _from_command(self) -> bytes:
         name = (_words(self.name) or [""])[0]
         advice = "Run it by hand, as the account that runs hl7bridge: it has to write the secret to standard output."
-        done, problem = None, ""
+        written, code, problem = b"", 0, ""
         try:
-            done = subprocess.run(  # noqa: S603 - the site's own configuration says what is run
-                _words(self.name), cwd=self.directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL, timeout=COMMAND_TIMEOUT, check=False,
-            )  # fmt: skip
+            written, code = _run(_words(self.name), self.directory)
         except subprocess.TimeoutExpired:
             problem = f"does not end within {COMMAND_TIMEOUT:.0f} seconds"
         except OSError as error:
             problem = f"can't be run ({error.strerror or 'input/output error'})"
-        if done is None:  # raised here, so that no context of it holds what was written so far
+        if problem:  # raised here, so that no context of it holds what was written so far
             raise self._error(f"{name} {problem}", advice)
-        if done.returncode:
-            raise self._error(f"{name} ended with exit code {done.returncode}", advice)
-        if not done.stdout.strip():
+        if len(written) > LARGEST:
+            raise self._error(f"{name} wrote too much for a secret (more than {LARGEST // 1024} KiB)", advice)
+        if code:
+            raise self._error(f"{name} ended with exit code {code}", advice)
+        if not written.strip():
             raise self._error(f"{name} wrote nothing", advice)
-        if len(done.stdout) > LARGEST:
-            raise self._error(f"{name} wrote too much for a secret", advice)
-        return done.stdout
+        return written
 
     def _error(self, problem: str, advice: str) -> ConfigError:
         return ConfigError(problem, file=self.file, key=self.key, advice=advice)
+
+
+def _run(words: list[str], directory: Path) -> tuple[bytes, int]:
+    """What a command writes to its standard output, and its exit code; one that writes more than `LARGEST` is ended then.
+
+    Raises OSError, and subprocess.TimeoutExpired after `COMMAND_TIMEOUT`.
+    """
+    deadline = time.monotonic() + COMMAND_TIMEOUT
+    running = subprocess.Popen(  # noqa: S603 - the site's own configuration says what is run
+        words, cwd=directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    written: list[bytes] = []
+
+    def read() -> None:
+        assert running.stdout is not None
+        with running.stdout as output:
+            written.append(output.read(LARGEST + 1))
+
+    # Beside this thread: whatever the command has started may hold its output open for ever.
+    reading = threading.Thread(target=read, name="secret-command", daemon=True)
+    reading.start()
+    try:
+        reading.join(COMMAND_TIMEOUT)
+        if not written:
+            raise subprocess.TimeoutExpired(words[:1], COMMAND_TIMEOUT)
+        code = 0 if len(written[0]) > LARGEST else running.wait(max(0.0, deadline - time.monotonic()))
+        return written[0], code
+    finally:
+        running.kill()
+        running.wait()
 
 
 def _words(line: str) -> list[str]:
