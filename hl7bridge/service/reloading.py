@@ -121,9 +121,11 @@ def needs_restart(before: Settings, after: Settings) -> list[str]:
 
 
 def read_by(policy: FeedPolicy) -> list[Any]:
-    """What the messages of a feed are read by."""
+    """What the messages of a feed are read by, to be compared: the site's map by what it says, for each reading of conf/
+    makes it anew."""
     rules = policy.rules
-    return [policy.charset, *(getattr(rules, one.name) for one in fields(rules) if one.name != "caps")]
+    others = (getattr(rules, one.name) for one in fields(rules) if one.name not in ("caps", "site"))
+    return [policy.charset, rules.site.as_data(), *others]
 
 
 @dataclass(slots=True)

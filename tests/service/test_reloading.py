@@ -147,6 +147,19 @@ def test_every_key_of_a_feed_is_in_force_after_a_reload_or_named(tmp_path: Path)
     assert not lost
 
 
+@pytest.mark.parametrize(("says", "differing"), [('[tables.0183]\nW = "A"\n', []), ('key = ["STF-1"]\n', ["staff"])])
+def test_a_map_that_is_read_again_differs_when_it_says_something_else(
+    tmp_path: Path, says: str, differing: list[str]
+) -> None:
+    path = tmp_path / "conf" / "maps" / "site.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text('[tables.0183]\nW = "A"\n')
+    write(tmp_path, "map")
+    site = Site(tmp_path)
+    path.write_text(says)
+    assert site.running.differing(read_again(site.settings, site.settings, feed_policy)) == differing
+
+
 def test_a_fault_of_ours_refuses_the_reload_and_the_next_one_is_looked_at(tmp_path: Path) -> None:
     write_configuration(tmp_path, [Feed("staff", KEY_SYSTEM)], {"fhir": destination("http://127.0.0.1:9/fhir")})
     settings, asked = load(tmp_path), []
