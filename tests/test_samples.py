@@ -19,6 +19,7 @@ from hl7bridge.assemble.stores import store_in
 from hl7bridge.cli.tools import samples
 from hl7bridge.cli.tools.samples import DUPLICATE, FEED_SETTINGS, Sample, SampleRecord
 from hl7bridge.desk.mapping.story import WORKER, deliver_due
+from hl7bridge.desk.messages import record_end
 from hl7bridge.errors import ConfigError
 from hl7bridge.hl7.acknowledgment import asked
 from hl7bridge.hl7.message import read_header
@@ -109,7 +110,7 @@ class Rehearsal:
         if accepted.duplicate_of:
             return bodies, [SampleRecord(r.event, r.person, DUPLICATE) for r in sample.records]
         statuses = self.store.audit.statuses([accepted.message_id])[accepted.message_id]
-        return bodies, [samples.record_of(status) for status in statuses]
+        return bodies, [SampleRecord(*record_end(status)) for status in statuses]
 
     def resources(self) -> list[dict[str, Any]]:
         found = read_json(self.app.test_client().get("/sandbox/state?resources=true").data)["resources"]

@@ -12,6 +12,7 @@ from hl7bridge.cli.setup.init import packaged
 from hl7bridge.cli.tools import samples
 from hl7bridge.cli.tools.samples import Sample, SampleRecord
 from hl7bridge.desk.mapping.story import deliver_due
+from hl7bridge.desk.messages import record_end
 from hl7bridge.hl7.message import Message
 from hl7bridge.intake.intake import FeedPolicy, Intake
 from hl7bridge.mapping.feed_rules import FeedRules
@@ -40,7 +41,7 @@ class Visits(Rehearsal):
         deliver_due(self.store, self.destination, time.time())
         statuses = self.store.audit.statuses([accepted.message_id]).get(accepted.message_id, [])
         answers = [one.body for one in prepared.new.acknowledgments if one.body]
-        return answers, [samples.record_of(status) for status in statuses], self.resources()
+        return answers, [SampleRecord(*record_end(status)) for status in statuses], self.resources()
 
 
 @pytest.fixture(scope="module")

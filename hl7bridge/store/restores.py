@@ -224,17 +224,6 @@ class Restores(StorePart):
                 self._note(now, row[0], row[1], "restore rejected", restore=restore_id, who=who, reason=reason)
             return bool(row)
 
-    def forget_images(self, message_ids: Sequence[int], now: float) -> int:
-        """Delete the images of those messages' deliveries (retention); returns how many there were."""
-        gone = 0
-        with self._writing():
-            for message_id in message_ids:
-                gone += self._execute(
-                    "DELETE FROM image WHERE delivery_id IN (SELECT id FROM delivery WHERE message_id = ?)",
-                    (message_id,),
-                ).rowcount
-        return gone
-
 
 # --- encoding --------------------------------------------------------------------------------------------------------
 

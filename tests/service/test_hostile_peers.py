@@ -250,10 +250,35 @@ def test_large_messages_under_way_share_a_bounded_memory_and_small_ones_pass() -
             if one.read:
                 one.write(b"Z" * 50_000)
     assert held(large) <= 3 * 1024 * 1024 + 40 * (SMALL + 50_000)
-    assert sum(one.read for one in large) == 3
+    assert sum(one.read for one in large) == 2  # the third place is left to other hosts
     (small,) = port.peers(BAD, 1)
     small.send("a")
     assert small.answers == ["AA a"]
+
+
+@pytest.mark.parametrize(
+    "hosts", [[BAD], ["2001:db8:0:66::1", "2001:db8:0:66::2"]], ids=["one address", "one network of IPv6"]
+)
+def test_one_host_alone_does_not_take_the_memory_that_another_needs(hosts: list[str]) -> None:
+    port = Port(memory=6 * 1024 * 1024, max_connections=64)
+
+    def large(host: str) -> Peer:
+        (peer,) = port.peers(host, 1)
+        peer.write(b"\x0b" + message("big") + b"NTE|1||" + b"x" * SMALL)
+        return peer
+
+    slow = [large(hosts[number % len(hosts)]) for number in range(8)]
+    assert [peer.read for peer in slow] == [True] * 5 + [False] * 3
+    first, second, third = [large(GOOD) for _ in range(3)]
+    assert [first.read, second.read] == [True, False]
+    for gone, other in zip(slow, (second, third), strict=False):
+        gone.connection.connectionLost()
+        assert other.read, "it has fewer places, and goes before those who asked earlier"
+    assert not any(peer.read for peer in slow[5:])
+    for peer in [first, second, third, *slow]:
+        if peer not in slow[:2]:
+            peer.connection.connectionLost()
+    assert (port.memory._places, port.memory._waiting) == ({}, {})
 
 
 def test_who_waits_for_memory_gets_it_in_turn_and_its_time_does_not_run() -> None:

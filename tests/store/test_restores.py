@@ -75,13 +75,6 @@ def test_an_image_that_cannot_be_written_down_loses_nothing_else(store: Store) -
     assert "before-image not kept" in events(store, 1)
 
 
-def test_images_go_with_the_bodies_of_their_messages(store: Store) -> None:
-    first, second = deliver(store, **written(IMAGE)), deliver(store, **written(IMAGE))
-    message_id = next(iter(store.audit.messages(source_key="S1"))).id
-    assert store.restores.forget_images([message_id], NOW) == 1
-    assert (len(store.restores.images(first)), len(store.restores.images(second))) == (1, 0)
-
-
 def test_a_delivery_of_a_person_under_way_is_seen(store: Store) -> None:
     delivery_id = deliver(store, **written(IMAGE))
     accept_one(store, change())

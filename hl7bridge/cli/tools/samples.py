@@ -150,11 +150,6 @@ def event_of(message: bytes) -> str:
         return ""
 
 
-def record_of(status: RecordStatus) -> SampleRecord:
-    """How one record ended, in the words of the expectations. A record whose delivery is open has the state as result."""
-    return SampleRecord(*record_end(status))
-
-
 def record_differences(expected: Sequence[SampleRecord], actual: Sequence[SampleRecord]) -> list[str]:
     """What the records have against the expected ones, in lines for people."""
     if len(expected) != len(actual):

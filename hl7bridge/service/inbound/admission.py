@@ -65,7 +65,7 @@ class Admission:
         """Whether one more connection from `host` has a place: (None, "") if one is free, or the connection that gives way,
         or (None, the limit that is reached). `most_of_host` 0: a host may hold all of them."""
         found = list(connections)
-        own = [one for one in found if _host(one.host) == _host(host)]
+        own = [one for one in found if host_of(one.host) == host_of(host)]
         if most_of_host and len(own) >= most_of_host:
             other = self._least_used(own)
             return other, "" if other else "max_connections_per_host reached"
@@ -80,16 +80,16 @@ class Admission:
 
         A host that holds more places than the new one's gives one up even if it is in use, unless it is owed an answer.
         """
-        held = Counter(_host(one.host) for one in connections)
-        mine = held[_host(host)]
-        theirs = [one for one in connections if _host(one.host) == _host(host) or held[_host(one.host)] > mine]
+        held = Counter(host_of(one.host) for one in connections)
+        mine = held[host_of(host)]
+        theirs = [one for one in connections if host_of(one.host) == host_of(host) or held[host_of(one.host)] > mine]
         if (other := self._least_used(theirs)) is not None:
             return other
         largest = max(held.values(), default=0)
         if largest <= mine + 1:
             return None
         now = self._seconds()
-        greedy = [one for one in connections if held[_host(one.host)] == largest]
+        greedy = [one for one in connections if held[host_of(one.host)] == largest]
         slow = [one for one in greedy if one.frame_since is not None and now - one.frame_since >= SLOW]
         silent = [one for one in greedy if one.idle]
         return min(silent or slow, key=lambda one: one.silent_since, default=None)
@@ -124,7 +124,7 @@ def _address(host: str) -> Any:
 
 
 @lru_cache(maxsize=1024)
-def _host(host: str) -> str:
+def host_of(host: str) -> str:
     """What counts as one host: an IPv4 address, or an IPv6 network of 64 bits, of which one machine has all addresses."""
     address = _address(host)
     if address is None or address.version == 4:

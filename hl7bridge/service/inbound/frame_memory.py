@@ -1,16 +1,24 @@
 """The memory of frames under way, over the connections of all feeds: a large one needs a place, and there are as many places
-as fit. Whoever finds none is not read until one is free, so that its bytes wait at its sender; small frames never wait."""
+as fit. Whoever finds none is not read until one is free, so that its bytes wait at its sender; small frames never wait.
+
+One host alone, however many slow senders it has, always leaves a place to others; and of those who wait, a host that has
+fewer bytes comes first.
+"""
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter
 from typing import Protocol
+
+from hl7bridge.service.inbound.admission import host_of
 
 SMALL = 64 * 1024  # bytes of a frame that need no place
 
 
 class Waiting(Protocol):
     """What is asked of a connection that waits for a place."""
+
+    host: str
 
     def place_given(self) -> None: ...
 
@@ -26,32 +34,44 @@ class FrameMemory:
         """`size`: bytes in all. One frame has a place however large it may be."""
         self.size = size
         self._places: dict[Waiting, int] = {}
-        self._waiting: deque[tuple[Waiting, int]] = deque()
+        self._waiting: dict[Waiting, int] = {}  # in order of asking
+        self._left_to_others = 0  # bytes that one host alone does not take: the largest place that was asked for
 
     def take(self, connection: Waiting, largest: int) -> bool:
-        """Whether it has a place for a frame of `largest` bytes. If not, it is told once it has one, in order of asking."""
-        if connection in self._places:
-            return True
-        if not self._waiting and self._fits(largest):
-            self._places[connection] = largest
-            return True
-        if not self.waits(connection):
-            self._waiting.append((connection, largest))
-        return False
+        """Whether it has a place for a frame of `largest` bytes. If not, it is told once it has one."""
+        if connection not in self._places and connection not in self._waiting:
+            self._left_to_others = max(self._left_to_others, largest)
+            self._waiting[connection] = largest
+            if self._next() is connection:
+                self._places[connection] = self._waiting.pop(connection)
+        return connection in self._places
 
     def give_back(self, connection: Waiting) -> None:
         """It needs no place any more, nor waits for one."""
-        had = self._places.pop(connection, None)
-        if had is None and self.waits(connection):
-            self._waiting = deque(one for one in self._waiting if one[0] is not connection)
-        while self._waiting and self._fits(self._waiting[0][1]):
-            other, largest = self._waiting.popleft()
-            self._places[other] = largest
+        self._places.pop(connection, None)
+        self._waiting.pop(connection, None)
+        while (other := self._next()) is not None:
+            self._places[other] = self._waiting.pop(other)
             other.place_given()
 
     def waits(self, connection: Waiting) -> bool:
         """Whether it waits for a place."""
-        return any(one is connection for one, _ in self._waiting)
+        return connection in self._waiting
 
-    def _fits(self, largest: int) -> bool:
-        return not self._places or sum(self._places.values()) + largest <= self.size
+    def _next(self) -> Waiting | None:
+        """Who has the next place: the first that asked, of the host with the fewest bytes. None while there is no room for
+        it: whoever needs less does not go before it."""
+        if not self._waiting:
+            return None
+        held = Counter[str]()
+        for one, size in self._places.items():
+            held[host_of(one.host)] += size
+        may = [one for one in self._waiting if self._is_within_share(held[host_of(one.host)], self._waiting[one])]
+        first = min(may, key=lambda one: held[host_of(one.host)], default=None)
+        if first is None or (self._places and held.total() + self._waiting[first] > self.size):
+            return None
+        return first
+
+    def _is_within_share(self, held: int, largest: int) -> bool:
+        """Whether a host that has so many bytes may have so many more; its first place always."""
+        return not held or held + largest + self._left_to_others <= self.size
