@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hl7bridge.cli.setup.init import packaged
-from hl7bridge.desk.messages import record_end
 from hl7bridge.errors import ConfigError, MessageError
 from hl7bridge.hl7.message import read_header
 from hl7bridge.model import JsonObject, read_json, write_json
 
 if TYPE_CHECKING:
-    from hl7bridge.desk.messages import RecordStatus
+    pass
 
 KEY_SYSTEM = "urn:uuid:6d0a1f3c-52b7-4e0e-9a4d-1c7f0b8e2a95"
 
