@@ -227,7 +227,7 @@ def start_listener(settings: Settings, reactor: Any, arguments: Sequence[str], *
         room=room.left,
         committed=hint,
         at_end_of_turn=partial(reactor.callLater, 0),
-        failed=lambda text: log.error("store failed, messages refused", error=text),
+        failed=lambda what, why: log.error(what, error=why),
     )
     commits = Commits(writer, reactor.callFromThread)
     acknowledger = Acknowledger(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import queue
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from hl7bridge.errors import StoreError
-from hl7bridge.service.inbound.writer import TOGETHER, StoreWriter
+from hl7bridge.service.inbound.writer import ANEW, REFUSED, TOGETHER, UNANSWERED, UNNOTED, StoreWriter
 from hl7bridge.store.opening import open_store
 from hl7bridge.store.store import Acknowledgment, AcknowledgmentState, MessageState, NewMessage
 
@@ -27,6 +28,11 @@ def new(control_id: str) -> NewMessage:
         acknowledgments=(Acknowledgment("original", AcknowledgmentState.OWED, "AA", True, b"MSA|AA"),),
         duplicate_window=60.0,
     )
+
+
+def into(said: list) -> Callable[[str, str], None]:
+    """Remembers what failed, and why."""
+    return lambda *one: said.append(one)
 
 
 class Answers:
@@ -116,7 +122,7 @@ def test_a_commit_that_fails_refuses_its_batch_and_the_thread_goes_on(tmp_path: 
         return accept(messages, now)
 
     store.inbox.accept = sometimes
-    writer = writer_on(lambda: store, failed=said.append)
+    writer = writer_on(lambda: store, failed=into(said))
     writer.put(new("a"), answers.to("a"))
     assert answers.next() == ("a", None)
     failing[0] = False
@@ -124,8 +130,9 @@ def test_a_commit_that_fails_refuses_its_batch_and_the_thread_goes_on(tmp_path: 
     assert answers.next()[1].message_id
     writer.stop()
     writer.join(20)
-    assert said
-    assert "a defect" not in said[0] or "RuntimeError" in said[0] or "MemoryError" in said[0]
+    ((what, why),) = said
+    assert what == REFUSED
+    assert "a defect" not in why or "RuntimeError" in why or "MemoryError" in why
 
 
 def test_a_full_queue_refuses_at_once(tmp_path: Path) -> None:
@@ -148,35 +155,62 @@ def test_what_became_of_an_answer_is_written_down(tmp_path: Path) -> None:
     store.close()
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (StoreError("the disk is full"), (UNNOTED, "the disk is full")),
+        (RuntimeError("a value"), (ANEW, "a defect (RuntimeError)")),
+    ],
+)
+def test_a_note_that_fails_is_not_told_as_a_refused_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, said: tuple[str, str]
+) -> None:
+    monkeypatch.setattr("hl7bridge.service.lasting.REST", 0.0)
+    answers, told = Answers(), []
+    store = open_store(tmp_path / "store.db")
+
+    def fails(*_: object) -> None:
+        raise error
+
+    store.inbox.mark_sent = fails
+    writer = StoreWriter(lambda: store, lambda call: call(), failed=into(told))
+    assert writer.put(new("a"), answers.to("a"))
+    writer.note(1, "original", AcknowledgmentState.SENT)
+    writer.stop()
+    writer.run()
+    assert answers.next()[1] is not None
+    assert told == [said]
+
+
 def test_an_answer_that_fails_keeps_nobody_else_from_theirs(tmp_path: Path) -> None:
     answers, told = Answers(), []
 
     def broken(_: object) -> None:
         raise RuntimeError("a value that must not be told")
 
-    writer = StoreWriter(lambda: open_store(tmp_path / "store.db"), lambda call: call(), failed=told.append)
+    writer = StoreWriter(lambda: open_store(tmp_path / "store.db"), lambda call: call(), failed=into(told))
     assert writer.put(new("a"), broken)
     assert writer.put(new("b"), answers.to("b"))
     writer.stop()
     writer.run()
     assert answers.next()[0] == "b"
-    assert told == ["an answer could not be given (RuntimeError)"]
+    assert told == [(UNANSWERED, "a defect (RuntimeError)")]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not let go of a file in use")
 def test_a_log_that_is_removed_while_nobody_sends_is_told_once_and_saved(tmp_path: Path) -> None:
-    answers, told = Answers(), queue.Queue[str]()
+    answers, told = Answers(), queue.Queue[tuple[str, str]]()
     path = tmp_path / "store.db"
-    writer = writer_on(lambda: open_store(path), failed=told.put)
+    writer = writer_on(lambda: open_store(path), failed=lambda *one: told.put(one))
     assert writer.put(new("a"), answers.to("a"))
     assert answers.next()[1] is not None
     path.with_name("store.db-wal").unlink()
-    assert "what it held was written into the store" in told.get(timeout=20)
+    assert "what it held was written into the store" in told.get(timeout=20)[1]
     time.sleep(1.2)
     assert told.empty()
     assert writer.put(new("b"), answers.to("b"))
     assert answers.next() == ("b", None)
-    assert "start the service again" in told.get(timeout=20)
+    assert "start the service again" in told.get(timeout=20)[1]
     writer.stop()
     writer.join(20)
 
@@ -198,7 +232,7 @@ def test_a_store_that_does_not_open_refuses_whoever_waits_and_is_tried_again(
             raise error
         return open_store(tmp_path / "store.db")
 
-    writer = StoreWriter(opens, lambda call: call(), failed=said.append)
+    writer = StoreWriter(opens, lambda call: call(), failed=into(said))
     assert writer.put(new("a"), answers.to("a"))
     writer.start()
     assert answers.next() == ("a", None)
@@ -208,7 +242,7 @@ def test_a_store_that_does_not_open_refuses_whoever_waits_and_is_tried_again(
     assert answers.next()[1] is not None
     writer.stop()
     writer.join(20)
-    assert said == [told] * 2
+    assert said == [(REFUSED, told)] * 2
 
 
 def test_who_is_told_of_a_commit_may_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,10 +252,10 @@ def test_who_is_told_of_a_commit_may_fail(tmp_path: Path, monkeypatch: pytest.Mo
     def committed() -> None:
         raise BrokenPipeError("the child is gone")
 
-    writer = writer_on(lambda: open_store(tmp_path / "store.db"), committed=committed, failed=said.append)
+    writer = writer_on(lambda: open_store(tmp_path / "store.db"), committed=committed, failed=into(said))
     for name in ("a", "b"):
         assert writer.put(new(name), answers.to(name))
         assert answers.next()[1] is not None
     writer.stop()
     writer.join(20)
-    assert said == ["a defect (BrokenPipeError)"] * 2
+    assert said == [(ANEW, "a defect (BrokenPipeError)")] * 2

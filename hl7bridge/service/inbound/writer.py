@@ -22,6 +22,11 @@ TOGETHER = 16  # messages that do not wait for the end of a turn: they are commi
 MARK_EVERY = 64  # acknowledgments handed to a socket are noted in groups, off the way of the next answer
 IDLE = 0.5  # seconds without a message after which such notes are written
 
+REFUSED = "store failed, messages refused"
+UNNOTED = "store failed, what became of answers is noted later"
+ANEW = "storing was interrupted, the store is opened anew"
+UNANSWERED = "an answer could not be given"
+
 Answer = Callable[[Accepted | None], None]
 """Called on the reactor thread with what was stored, or None when the commit failed."""
 
@@ -42,14 +47,14 @@ class StoreWriter(threading.Thread):
         *,
         room: Callable[[], bool] = lambda: True,
         committed: Callable[[], None] = lambda: None,
-        failed: Callable[[str], None] = lambda _: None,
+        failed: Callable[[str, str], None] = lambda what, why: None,
         limit: int = 10_000,
         at_end_of_turn: Callable[[Callable[[], None]], object] = lambda call: call(),
     ) -> None:
         """`room()` says whether there is room for messages. `committed()` is called on this thread after each commit (to
-        wake the delivery role), `failed(text)` after each failed one. `limit`: messages that may wait before `put`
-        refuses. `at_end_of_turn(call)` calls it once the reactor has read what is there: what was `put` is handed to this
-        thread then."""
+        wake the delivery role), `failed(what, why)` after whatever failed: a line for people, and the error. `limit`:
+        messages that may wait before `put` refuses. `at_end_of_turn(call)` calls it once the reactor has read what is
+        there: what was `put` is handed to this thread then."""
         super().__init__(name="store-writer", daemon=True)
         self._open_store, self._call_in_reactor = open_store, call_in_reactor
         self._room, self._committed, self._failed = room, committed, failed
@@ -59,7 +64,7 @@ class StoreWriter(threading.Thread):
         self._marks: list[tuple[int, str, AcknowledgmentState]] = []
         self._marks_lock = threading.Lock()
         self._limit = limit
-        self._stopping = False
+        self._stopping = self._is_open = False
         self._files_gone = False  # told once while nobody sends, and with each refusal
         self._queued = self._queued_bytes = 0  # counted up by the thread that puts,
         self._written = self._written_bytes = 0  # and by the thread that writes: two counters need no lock
@@ -100,14 +105,19 @@ class StoreWriter(threading.Thread):
 
     def run(self) -> None:
         """The loop; ends after `stop`."""
-        lasting(self._work, self._failed, lambda: self._stopping)
+        lasting(self._work, self._work_failed, lambda: self._stopping)
+
+    def _work_failed(self, why: str) -> None:
+        self._failed(ANEW if self._is_open else REFUSED, why)
 
     def _work(self) -> None:
+        self._is_open = False
         try:
             store = self._open_store()
         except Exception:
             self._refuse_all()
             raise
+        self._is_open = True
         try:
             while True:
                 entries, ending = self._gather()
@@ -139,7 +149,7 @@ class StoreWriter(threading.Thread):
             store.connection.check()
         except StoreError as error:
             self._files_gone = True
-            self._failed(str(error))
+            self._failed(REFUSED, str(error))
 
     def _gather(self) -> tuple[list[_Entry], bool]:
         try:
@@ -165,10 +175,10 @@ class StoreWriter(threading.Thread):
         try:
             accepted: Iterable[Accepted | None] = store.inbox.accept([entry.message for entry in entries], time.time())
         except StoreError as error:
-            self._failed(str(error))
+            self._failed(REFUSED, str(error))
             accepted = [None] * len(entries)
         except Exception as error:  # a defect must not end this thread: without it every sender would wait for ever
-            self._failed(f"a defect ({type(error).__name__})")
+            self._failed(REFUSED, f"a defect ({type(error).__name__})")
             accepted = [None] * len(entries)
         self._hand_back(entries, accepted)
         self._committed()
@@ -183,7 +193,7 @@ class StoreWriter(threading.Thread):
                 try:
                     entry.answer(stored)
                 except Exception as error:  # the others, of other connections, must not go without theirs
-                    self._failed(f"an answer could not be given ({type(error).__name__})")
+                    self._failed(UNANSWERED, f"a defect ({type(error).__name__})")
 
         self._call_in_reactor(answer_all)
 
@@ -198,6 +208,6 @@ class StoreWriter(threading.Thread):
                 store.inbox.mark_sent(ids, kind, state, time.time())
         except Hl7BridgeError as error:
             # The answer itself left; only the note of it is late, and the next group tries again.
-            self._failed(str(error))
+            self._failed(UNNOTED, str(error))
             with self._marks_lock:
                 self._marks[:0] = marks
