@@ -9,10 +9,12 @@ from hl7bridge.store.worklist import Worklist
 
 UNVERIFIED_AT_ONCE = 500  # people for whom one look opens a task at most; the next look takes the next ones
 
+AHEAD = 60.0  # seconds by which clocks of several machines, and one that is corrected now and then, may differ
+
 LATE_LEAVERS = (
     "SELECT d.id, d.message_id, d.feed, d.source_key, d.person_id FROM delivery d JOIN message m ON m.id = d.message_id"
     " WHERE d.destination = ? AND d.leaver = 1 AND d.state <> 'ended' AND d.action <> 'rest'"
-    " AND m.received <= ? AND d.not_before <= ?"
+    " AND (m.received <= ? OR m.received > ?) AND d.not_before <= ?"
     " AND NOT EXISTS (SELECT 1 FROM task t WHERE t.state = 'open' AND t.kind = ? AND t.destination = d.destination"
     " AND t.feed = d.feed AND t.source_key = d.source_key)"
     # Whom this feed ended before is inactive already: ending them again changes nothing.
@@ -33,10 +35,14 @@ class Leavers(StorePart):
         """Open `task` for each person whose end was asked for more than `task.due_within` seconds ago and is not done: the
         server is down, or the change is held. One a person; it is due at once. Returns how many were opened.
 
+        What came more than `AHEAD` after `now` counts as well: the clock was set back since, nobody knows how long ago it
+        came, and whoever waits for the clock to catch up may see to it hours too late.
+
         While nothing is handed out, nobody writes large messages out: this does, a few parts a call, to find who is in them.
         """
         self._arrivals.write_out_some(now)
-        asked = (destination, now - task.due_within, now - task.due_within, LEAVER_UNVERIFIED, UNVERIFIED_AT_ONCE)
+        late = now - task.due_within
+        asked = (destination, late, now + AHEAD, late, LEAVER_UNVERIFIED, UNVERIFIED_AT_ONCE)
         with self._reading():
             if not self._execute(LATE_LEAVERS, asked).fetchone():
                 return 0

@@ -137,6 +137,33 @@ def test_a_site_sets_when_a_leaver_is_late(bench: Bench) -> None:
     assert len(bench.store.worklist.tasks(kind=LEAVER_UNVERIFIED)) == 1
 
 
+@pytest.mark.parametrize(("set_back", "late_at"), [(0.0, 900), (60.0, 960), (61.0, 0), (7200.0, 0), (1e9, 0)])
+def test_a_clock_that_was_set_back_hides_no_leaver(bench: Bench, set_back: float, late_at: int) -> None:
+    accept_one(bench.store, change("L", Action.DEACTIVATE, active=False), now=START, received=START)
+    told = []
+    for seconds in (0, 899, 900, 959, 960):
+        bench.now = START - set_back + seconds
+        bench.watch().look(bench.store)
+        if "leavers not shown to be inactive in time" in bench.log.events():
+            told.append(seconds)
+    assert told[0] == late_at
+    assert len(bench.store.worklist.tasks(kind=LEAVER_UNVERIFIED)) == 1
+
+
+@pytest.mark.parametrize("set_back", [0.0, 7200.0])
+def test_an_end_that_is_not_due_yet_is_not_late(bench: Bench, set_back: float) -> None:
+    accept_one(
+        bench.store,
+        change("L", Action.DEACTIVATE, active=False),
+        now=START,
+        received=START,
+        not_before=START + 2 * HOUR,
+    )
+    bench.now = START + HOUR - set_back
+    bench.watch().look(bench.store)
+    assert len(bench.store.worklist.tasks(kind=LEAVER_UNVERIFIED)) == 0
+
+
 # -- odd hours --
 
 OFFICE = window_of(["mon", "tue", "wed", "thu", "fri"], "07:00-19:00", "UTC")
