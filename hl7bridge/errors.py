@@ -7,9 +7,10 @@
         UnreadableMessage         not HL7, undecodable, malformed                                  (content)
         UnsupportedMessage        type, event, version or processing id that we do not take        (unsupported)
       StoreError                the durable store failed: nothing positive may be answered       (unavailable)
+        StoreDamaged              its files are damaged, or are none of a store
         StoreBusy                 another process held the store too long
         ClaimLost                 our claim ended before the settlement: another worker has it
-        HealthChanged           another worker learned something of the destination: decide again
+        HealthChanged             another worker learned something of the destination: decide again
       TokenError                no access token: the destination pauses, its queue waits
       Unreachable               a peer or server cannot be reached                               (exit code 3)
 
@@ -65,6 +66,10 @@ class UnsupportedMessage(MessageError):
 
 class StoreError(Hl7BridgeError):
     """The durable store could not do what was asked; the transaction left nothing behind."""
+
+
+class StoreDamaged(StoreError):
+    """The files of the store are damaged, or are none of a store."""
 
 
 class StoreBusy(StoreError):

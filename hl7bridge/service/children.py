@@ -18,10 +18,18 @@ HANGS = 1.0  # seconds that a hint may take: a child whose pipe is full has read
 
 
 class Child:
-    """One role in a process of its own. `hinted()` is called on a thread of ours for each line that it writes."""
+    """One role in a process of its own. `hinted()` is called on a thread of ours for each line that it writes,
+    `ended(exit code)` where it ended without being asked to."""
 
-    def __init__(self, role: str, arguments: Sequence[str], log: Log, hinted: Callable[[], None]) -> None:
-        self.role = role
+    def __init__(
+        self,
+        role: str,
+        arguments: Sequence[str],
+        log: Log,
+        hinted: Callable[[], None],
+        ended: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self.role, self._ended = role, ended
         self._arguments, self._log, self._hinted = arguments, log, hinted
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
@@ -123,6 +131,7 @@ class Child:
                 continue
             rest = SHORTEST if time.monotonic() - began > 30 else min(LONGEST, rest * 2)
             self._log.error("child ended, starting it again", exit_code=code, seconds=rest)
+            self._ended(code)
             self._stopping.wait(rest)
 
     def _write_hints(self) -> None:

@@ -36,6 +36,7 @@ from hl7bridge.service.inbound.frame_memory import FrameMemory
 from hl7bridge.service.inbound.listener import MllpListener
 from hl7bridge.service.inbound.listening import Limits
 from hl7bridge.service.inbound.room import Room, telling
+from hl7bridge.service.inbound.soundness import Soundness, look_over
 from hl7bridge.service.inbound.tls import secured, watch_certificates
 from hl7bridge.service.inbound.writer import StoreWriter
 from hl7bridge.service.lasting import tell_defects, tell_reactor_defects
@@ -82,12 +83,6 @@ def watched_of(destination: DestinationSettings, settings: Settings) -> Watched:
 
 
 # --- the listener role -----------------------------------------------------------------------------------------------
-
-
-LOOK_OVER = 1.0
-"""Seconds that a start takes to look the store over: 100 MB or more."""
-
-DAMAGED = "stop the service, keep a copy of its files, and restore it from a backup"
 
 
 class Commits:
@@ -217,14 +212,19 @@ def start_listener(settings: Settings, reactor: Any, arguments: Sequence[str], *
     def nothing() -> None:
         """Without a child of ours, the delivery role looks at the store by itself."""
 
+    soundness = Soundness(lambda: open_store(location), log)
+
+    def may_take() -> bool:
+        return soundness.holds and room.left()
+
     child = None
     if with_delivery:
-        child = Child("delivery", arguments, logs.get_logger("delivery"), settled)
+        child = Child("delivery", arguments, logs.get_logger("delivery"), settled, soundness.doubt)
     hint = child.hint if child else nothing
     writer = StoreWriter(
         lambda: open_store(location),
         reactor.callFromThread,
-        room=room.left,
+        room=may_take,
         committed=hint,
         at_end_of_turn=partial(reactor.callLater, 0),
         failed=lambda what, why: log.error(what, error=why),
@@ -275,7 +275,7 @@ def start_listener(settings: Settings, reactor: Any, arguments: Sequence[str], *
     watch_certificates(reactor, [listener.tls for listener in listeners.values() if listener.tls], log)
     poll_interval = settings.service.poll_interval
     drops = watch(
-        drop_policies(settings), listeners, reactor, lambda: open_store(location), room.left, hint, poll_interval
+        drop_policies(settings), listeners, reactor, lambda: open_store(location), may_take, hint, poll_interval
     )
     stop_timeout = settings.service.stop_timeout
     role = ListenerRole(
@@ -284,17 +284,6 @@ def start_listener(settings: Settings, reactor: Any, arguments: Sequence[str], *
     for name, address in role.addresses().items():
         log.info("listening", feed=name, host=address["host"], port=address["port"])
     return role
-
-
-def look_over(store: Store, log: logs.Log) -> None:
-    """After a stop that was not in order: whether the store is sound. Raises StoreError where it is not.
-
-    A crash leaves it sound: SQLite sees to that, on disks that keep what they say they have written."""
-    sound = store.connection.looks_sound(LOOK_OVER)
-    if sound is None:
-        log.info("the store is too large to be looked over at a start", seconds=LOOK_OVER)
-    elif not sound:
-        raise StoreError(f"the store is damaged: {DAMAGED}")
 
 
 def drop_policies(settings: Settings) -> list[DropPolicy]:

@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from hl7bridge.errors import StoreBusy, StoreError
+from hl7bridge.errors import StoreBusy, StoreDamaged, StoreError
 from hl7bridge.store.connection import Rows, StoreConnection
 from hl7bridge.store.sqlite.driver import SAFE, open_blob, sqlite3
 from hl7bridge.store.sqlite.files import StoreFiles
@@ -53,6 +53,7 @@ _ADVICE = {
     sqlite3.SQLITE_NOMEM: "there is not enough memory",
     sqlite3.SQLITE_TOOBIG: "a value is larger than a database can hold",
 }
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 
 
@@ -327,7 +328,8 @@ class SqliteConnection(StoreConnection):
             return StoreBusy(self._busy_text())
         name = getattr(error, "sqlite_errorname", None) or type(error).__name__
         advice = _ADVICE.get(code, "an unexpected error; please report it")
-        return StoreError(f"the store {self.path} failed ({name}): {advice}")
+        kind = StoreDamaged if code in _DAMAGED else StoreError
+        return kind(f"the store {self.path} failed ({name}): {advice}")
 
     def _busy_text(self) -> str:
         return f"the store {self.path} was busy for {self._busy_timeout:g} s: another process is writing to it"
