@@ -36,7 +36,7 @@ def pairs(count: int, seed: int) -> list[dict[str, stream.Person]]:
     rng = random.Random(seed)
     made = []
     for place in range(count):
-        name = {"npi": stream.npi(20_000_000 + seed % 800_000 * 1000 + place), "family": rng.choice(stream.FAMILIES)}
+        name = {"npi": stream.npi(20_000_000 + seed % 150_000 * 1000 + place), "family": rng.choice(stream.FAMILIES)}
         given = rng.choice(stream.GIVEN)
         made.append(
             {
