@@ -28,7 +28,7 @@ OF_SETTINGS = {
     "mapping.rules.reading": {"reader_of"},
     "mapping.rules.shapes": {"glances"},
     "model.provenance": {"of", "read"},  # names of fields, as we write them
-    "service.inbound.admission": {"_host"},  # addresses, as the system writes them
+    "service.inbound.admission": {"host_of"},  # addresses, as the system writes them
     "store.connection": {"_of_several"},
     "store.encoding": {"_said"},
     "hl7.boundaries": {"_beginning", "_segment", "_named"},

@@ -114,7 +114,7 @@ def test_a_maintenance_window_queues_and_a_leaver_in_it_is_watched(tmp_path: Pat
             assert sandbox.get("Practitioner", person_id)["active"] is False
         assert errors(bridge) == ["leavers not shown to be inactive in time", "task overdue"]
     late, access = found["leaver-unverified"], found["leaver-access"]
-    assert (late["state"], late["closed_by"], late["owner"]) == ("done", "hl7bridge", "desk")
-    assert late["evidence"].startswith(f"Practitioner/{person_id} version ")
-    assert [item["state"] for item in access["items"]] == ["open"] * 4 + ["verified"] * 2
-    assert (access["state"], access["owner"]) == ("open", "desk")
+    assert (late.state, late.closed_by, late.owner) == ("done", "hl7bridge", "desk")
+    assert late.evidence.startswith(f"Practitioner/{person_id} version ")
+    assert [item.state for item in access.items] == ["open"] * 4 + ["verified"] * 2
+    assert (access.state, access.owner) == ("open", "desk")

@@ -48,4 +48,4 @@ class Soundness:
         except StoreError:
             return  # busy, or the disk is full: whoever writes meets that as well, and it passes
         if not self.holds:
-            self._log.error("the store is damaged, messages refused", next=WHAT_TO_DO)
+            self._log.error("the store is damaged, messages refused", text=WHAT_TO_DO)
