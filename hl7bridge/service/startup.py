@@ -141,6 +141,7 @@ class ListenerRole:
     stop_timeout: float
     log: logs.Log
     mark: Mark
+    soundness: Soundness
 
     def addresses(self) -> dict[str, dict[str, Any]]:
         """Host and port of each feed, as the system gave them."""
@@ -183,7 +184,7 @@ class ListenerRole:
             self.child.stop(self.stop_timeout)
         self.acknowledger.stop()
         self.acknowledger.join(self.stop_timeout)
-        if not (self.writer.is_alive() or self.acknowledger.is_alive()):
+        if self.soundness.holds and not (self.writer.is_alive() or self.acknowledger.is_alive()):
             self.mark.end()
         self.log.info("stopped")
 
@@ -279,7 +280,7 @@ def start_listener(settings: Settings, reactor: Any, arguments: Sequence[str], *
     )
     stop_timeout = settings.service.stop_timeout
     role = ListenerRole(
-        listeners, ports, writer, acknowledger, commits, child, reloader, drops, stop_timeout, log, mark
+        listeners, ports, writer, acknowledger, commits, child, reloader, drops, stop_timeout, log, mark, soundness
     )
     for name, address in role.addresses().items():
         log.info("listening", feed=name, host=address["host"], port=address["port"])

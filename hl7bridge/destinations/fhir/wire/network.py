@@ -185,8 +185,12 @@ class _Stream(httpcore.NetworkStream):
         self, inner: httpcore.NetworkStream, clock: Callable[[], float], host: str, pins: tuple[str, ...]
     ) -> None:
         self._inner, self._clock, self._host, self._pins = inner, clock, host, pins
-        self.get_extra_info = inner.get_extra_info  # type: ignore[method-assign]
-        self.close = inner.close  # type: ignore[method-assign]
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
+
+    def close(self) -> None:
+        self._inner.close()
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         part = self._inner.read(max_bytes, _left(timeout, self._clock, httpcore.ReadTimeout))
